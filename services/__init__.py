@@ -1,0 +1,1 @@
+"""The six services of Tessera and what they share."""

@@ -1,0 +1,1 @@
+"""What all six services share: server, authentication, errors, store, feed. No business noun."""
