@@ -1,0 +1,89 @@
+"""Settings: the environment read once, cast, checked and frozen; a process with a wrong one does not start."""
+
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.errors import InvalidArgument
+
+
+class SettingsInvalid(InvalidArgument):
+    """A variable of the environment cannot be used."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process reads: where its data is, whom it trusts, where the others are."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    service: ClassVar[str]
+    """The noun that names the process everywhere: folder, proto package, chart and ``service.name``."""
+
+    data_dir: Path = Field(Path(".data"), validation_alias="TESSERA_DATA_DIR")
+    """Folder of the embedded engines; created if absent."""
+    store_url: str | None = Field(None, validation_alias="STORE_URL")
+    """``mongodb://…``; unset: one SQLite file a service under ``data_dir``."""
+    analytics_url: str | None = Field(None, validation_alias="ANALYTICS_URL")
+    """``sc://…`` (Spark Connect); unset: one DuckDB file a service under ``data_dir``."""
+    log_level: str = Field("INFO", validation_alias="LOG_LEVEL", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    auth_public_key_file: Path | None = Field(None, validation_alias="AUTH_PUBLIC_KEY_FILE")
+    """PEM of the key that signs tokens (Ed25519, EC or RSA). This or ``auth_jwks_url`` is needed."""
+    auth_jwks_url: str | None = Field(None, validation_alias="AUTH_JWKS_URL")
+    """Where an identity provider publishes its keys."""
+    auth_issuer: str = Field("tessera", validation_alias="AUTH_ISSUER")
+    auth_audience: str = Field("tessera", validation_alias="AUTH_AUDIENCE")
+    service_token_file: Path | None = Field(None, validation_alias="SERVICE_TOKEN_FILE")
+    """File with the token that this process shows to other services; read again when it changes."""
+
+    tls_cert_file: Path | None = Field(None, validation_alias="TLS_CERT_FILE")
+    tls_key_file: Path | None = Field(None, validation_alias="TLS_KEY_FILE")
+    tls_ca_file: Path | None = Field(None, validation_alias="TLS_CA_FILE")
+    """With all three set, servers and clients between pods speak mutual TLS."""
+
+    profiles_addr: str = Field("127.0.0.1:50051", validation_alias="PROFILES_ADDR")
+    segmentation_addr: str = Field("127.0.0.1:50052", validation_alias="SEGMENTATION_ADDR")
+    recommendation_addr: str = Field("127.0.0.1:50053", validation_alias="RECOMMENDATION_ADDR")
+    forecasting_addr: str = Field("127.0.0.1:50054", validation_alias="FORECASTING_ADDR")
+    loyalty_addr: str = Field("127.0.0.1:50055", validation_alias="LOYALTY_ADDR")
+    crm_addr: str = Field("127.0.0.1:50056", validation_alias="CRM_ADDR")
+
+    otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces, metrics and logs go; unset: nowhere."""
+    trace_ratio: float = Field(0.01, validation_alias="TESSERA_TRACE_RATIO", ge=0, le=1)
+    """The share of requests without a trace of their own that begin one."""
+
+
+class ServiceSettings(ProcessSettings):
+    """What a gRPC server reads besides; names begin with the service's own (``LOYALTY_PORT``)."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65535)
+    """0 takes a free port."""
+    concurrent_calls_max: int = Field(1000, ge=1)
+    """Unary calls at work at once; past it a call is RESOURCE_EXHAUSTED."""
+    call_seconds_max: float = Field(60.0, gt=0)
+    """The longest a unary call may take; its own deadline may be shorter."""
+    message_bytes_max: int = Field(16 * 1024 * 1024, ge=1024)
+    drain_seconds_max: float = Field(10.0, ge=0)
+    """How long calls in flight may take to finish once the process is asked to stop."""
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """Read ``settings`` from the environment; ``SettingsInvalid`` names each variable and what is wrong with it."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        faults = [f"{_variable(prefix, fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsInvalid("; ".join(faults)) from error
+
+
+def _variable(prefix: str, location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    return name if name.isupper() else f"{prefix}{name}".upper()
