@@ -1,0 +1,1 @@
+"""Deployment: one machine (local) and Kubernetes (k8s)."""

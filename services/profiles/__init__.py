@@ -1,0 +1,1 @@
+"""Customers: identities, traits, events, and the feed that tells the others."""

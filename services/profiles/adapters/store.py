@@ -1,0 +1,130 @@
+"""Customers, identities and events as documents."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
+from services.profiles.domain.customer import Customer, Lifetime, Trait
+from services.profiles.ports import Changes, Identifier, Recorded, Recording
+
+CUSTOMERS = Collection("customers")
+IDENTITIES = Collection("identities")
+EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
+COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS)
+FEED_BATCH_MAX = 1000
+
+
+class StoredProfiles:
+    """The port ``Profiles`` over the document store. An event's id is its message id."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def known_messages(self, tenant: str, message_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(await self._store.get_many(tenant, EVENTS, message_ids))
+
+    async def owners(self, tenant: str, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
+        keys = {_identity_key(identifier): identifier for identifier in identifiers}
+        found = await self._store.get_many(tenant, IDENTITIES, list(keys))
+        return {keys[key]: document.body["customer_id"] for key, document in found.items()}
+
+    async def customers(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
+        found = await self._store.get_many(tenant, CUSTOMERS, customer_ids)
+        return {key: (_customer(document), document.version) for key, document in found.items()}
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
+        page = await self._store.find(tenant, CUSTOMERS, Query(limit=limit, after=after))
+        return [_customer(document) for document in page.documents], page.next_cursor
+
+    async def timeline(
+        self, tenant: str, customer_id: str, name: str, limit: int, after: str
+    ) -> tuple[list[Recorded], str]:
+        where = {"customer_id": customer_id, "name": name} if name else {"customer_id": customer_id}
+        query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, EVENTS, query)
+        return [_recorded(tenant, document.id, document.body) for document in page.documents], page.next_cursor
+
+    async def record(self, tenant: str, recording: Recording) -> None:
+        writes: list[Write] = [
+            Insert(tenant, IDENTITIES, _identity_key(identity), {"customer_id": customer_id})
+            for identity, customer_id in recording.identities.items()
+        ]
+        for customer_id, customer in recording.changed.items():
+            version = recording.versions.get(customer_id)
+            body = _body(customer)
+            if version is None:
+                writes.append(Insert(tenant, CUSTOMERS, customer_id, body))
+            else:
+                writes.append(Replace(tenant, CUSTOMERS, customer_id, body, version))
+        writes.extend(
+            Insert(
+                tenant,
+                EVENTS,
+                event.message_id,
+                {
+                    "customer_id": customer_id,
+                    "name": event.name,
+                    "type": int(event.type),
+                    "time": event.event_time,
+                    "recorded": recording.record_time,
+                    "json": event.json,
+                },
+            )
+            for event, customer_id in recording.events
+        )
+        await self._store.commit(writes)
+
+    async def statistics(self, tenant: str) -> tuple[int, int, str]:
+        customers = await self._store.count(tenant, CUSTOMERS)
+        events = await self._store.count(tenant, EVENTS)
+        return customers, events, await self._store.end_of_feed()
+
+    async def changes(self, after: str, tenant: str | None) -> AsyncIterator[Changes]:
+        async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
+            cursor = batch[-1].cursor
+            caught_up = len(batch) < FEED_BATCH_MAX and cursor == await self._store.end_of_feed()
+            yield Changes([_recorded(change.tenant, change.id, change.body) for change in batch], cursor, caught_up)
+
+
+def _identity_key(identifier: Identifier) -> str:
+    return f"{identifier[0]}:{identifier[1]}"
+
+
+def _recorded(tenant: str, message_id: str, body: dict[str, Any]) -> Recorded:
+    return Recorded(
+        tenant,
+        message_id,
+        body["type"],
+        body["name"],
+        body["customer_id"],
+        body["time"],
+        body["recorded"],
+        body["json"],
+    )
+
+
+def _body(customer: Customer) -> dict[str, Any]:
+    figures = customer.lifetime
+    return {
+        "identifiers": [list(identifier) for identifier in customer.identifiers],
+        "traits": {name: [trait.value, trait.event_time] for name, trait in customer.traits.items()},
+        "events": figures.event_count,
+        "orders": figures.order_count,
+        "spend": figures.spend_minor,
+        "first_order": figures.first_order_time,
+        "last_order": figures.last_order_time,
+        "first_seen": customer.first_seen_time,
+        "last_seen": customer.last_seen_time,
+    }
+
+
+def _customer(document: Document) -> Customer:
+    body = document.body
+    return Customer(
+        customer_id=document.id,
+        identifiers=[(kind, value) for kind, value in body["identifiers"]],
+        traits={name: Trait(value, time) for name, (value, time) in body["traits"].items()},
+        lifetime=Lifetime(body["events"], body["orders"], dict(body["spend"]), body["first_order"], body["last_order"]),
+        first_seen_time=body["first_seen"],
+        last_seen_time=body["last_seen"],
+    )

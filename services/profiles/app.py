@@ -1,0 +1,37 @@
+"""The composition root of profiles: everything is wired here, and nowhere else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
+
+from services.common.app import Exposed, Serving, serving
+from services.common.clock import system_clock
+from services.common.settings import ServiceSettings
+from services.common.store import open_store
+from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
+from services.profiles.servicer import ProfilesServicer
+
+
+class Settings(ServiceSettings):
+    """The environment of profiles."""
+
+    model_config = SettingsConfigDict(env_prefix="PROFILES_")
+    service: ClassVar[str] = "profiles"
+    port: int = 50051
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Serving]:
+    """Serve until the block is left."""
+    async with open_store(settings, COLLECTIONS) as store:
+        servicer = ProfilesServicer(StoredProfiles(store), system_clock)
+        exposed = Exposed(
+            profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
+            profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
+            servicer,
+        )
+        async with serving(settings, exposed) as up:
+            yield up

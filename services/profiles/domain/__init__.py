@@ -1,0 +1,1 @@
+"""What a customer and an event are. Pure: no clock, no store, no wire."""

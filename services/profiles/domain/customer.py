@@ -1,0 +1,70 @@
+"""A customer: identifiers, traits (the newest by event time wins) and figures over the whole history."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.profiles.domain.event import EventType, Observation
+
+TRAITS_MAX = 500
+IDENTIFIERS_MAX = 1000
+
+
+@dataclass(slots=True)
+class Trait:
+    """A value and the time of the event that said so. A value of ``None`` was forgotten at that time."""
+
+    value: Any
+    event_time: int
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """Figures over every event of the customer; times are microseconds, 0 for never."""
+
+    event_count: int = 0
+    order_count: int = 0
+    spend_minor: dict[str, int] = field(default_factory=dict)
+    first_order_time: int = 0
+    last_order_time: int = 0
+
+
+@dataclass(slots=True)
+class Customer:
+    """A person, as far as the retailer knows them."""
+
+    customer_id: str
+    identifiers: list[tuple[str, str]] = field(default_factory=list)
+    traits: dict[str, Trait] = field(default_factory=dict)
+    lifetime: Lifetime = field(default_factory=Lifetime)
+    first_seen_time: int = 0
+    last_seen_time: int = 0
+
+    def observe(self, observation: Observation) -> None:
+        """Learn from an event. The outcome does not depend on the order in which events arrive."""
+        time = observation.event_time
+        self.lifetime.event_count += 1
+        self.first_seen_time = min(self.first_seen_time or time, time)
+        self.last_seen_time = max(self.last_seen_time, time)
+        if observation.type is EventType.IDENTIFY:
+            self._learn(observation.traits, time)
+        if observation.order is not None:
+            self._order(observation.order.currency, observation.order.total_minor, time)
+
+    def know_as(self, identifier: tuple[str, str]) -> None:
+        """Add an identifier, once."""
+        if identifier not in self.identifiers:
+            self.identifiers.append(identifier)
+
+    def _learn(self, traits: dict[str, Any], time: int) -> None:
+        for name, value in traits.items():
+            known = self.traits.get(name)
+            # Two events at the same instant: the larger text wins, so that arrival order does not matter.
+            if known is None or (time, repr(value)) > (known.event_time, repr(known.value)):
+                self.traits[name] = Trait(value, time)
+
+    def _order(self, currency: str, total_minor: int, time: int) -> None:
+        figures = self.lifetime
+        figures.order_count += 1
+        figures.spend_minor[currency] = figures.spend_minor.get(currency, 0) + total_minor
+        figures.first_order_time = min(figures.first_order_time or time, time)
+        figures.last_order_time = max(figures.last_order_time, time)

@@ -1,0 +1,84 @@
+"""What the use cases of profiles need from outside."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.profiles.domain.customer import Customer
+from services.profiles.domain.event import Observation
+
+Identifier = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it was recorded; times are microseconds."""
+
+    tenant: str
+    message_id: str
+    type: int
+    name: str
+    customer_id: str
+    event_time: int
+    record_time: int
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One batch to be recorded whole: new events with their customers, and the customers as they are afterwards."""
+
+    events: Sequence[tuple[Observation, str]]
+    record_time: int
+    changed: Mapping[str, Customer]
+    versions: Mapping[str, int]
+    """Versions of the customers that existed before; the others are new."""
+    identities: Mapping[Identifier, str]
+    """New identifiers and whose they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Recorded events in commit order, and the cursor after them."""
+
+    events: Sequence[Recorded]
+    cursor: str
+    caught_up: bool
+
+
+class Profiles(Protocol):
+    """The customers, identities and events of all tenants."""
+
+    async def known_messages(self, tenant: str, message_ids: Sequence[str]) -> frozenset[str]:
+        """Those message ids that were recorded before."""
+        ...
+
+    async def owners(self, tenant: str, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
+        """Whose the identifiers are, as far as they are known."""
+        ...
+
+    async def customers(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
+        """Those customers that exist, with their versions."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
+        """A page of customers by id, and the token of the next."""
+        ...
+
+    async def timeline(
+        self, tenant: str, customer_id: str, name: str, limit: int, after: str
+    ) -> tuple[list[Recorded], str]:
+        """A page of a customer's events, newest first, and the token of the next."""
+        ...
+
+    async def record(self, tenant: str, recording: Recording) -> None:
+        """Commit a batch. ``Conflict`` or ``AlreadyExists`` if another writer was faster: read again and retry."""
+        ...
+
+    async def statistics(self, tenant: str) -> tuple[int, int, str]:
+        """How many customers and events, and the feed's newest cursor."""
+        ...
+
+    def changes(self, after: str, tenant: str | None) -> AsyncIterator[Changes]:
+        """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...

@@ -1,0 +1,141 @@
+"""gRPC in, use case, gRPC out."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import money_pb2
+from tessera.profiles.v1 import profiles_service_pb2 as pb
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceServicer
+
+from services.common import json
+from services.common.auth import ALL_TENANTS, principal
+from services.common.clock import Clock
+from services.profiles.domain.customer import Customer
+from services.profiles.domain.event import Incoming
+from services.profiles.handlers.get_customer import get_customer
+from services.profiles.handlers.ingest_events import ingest_events
+from services.profiles.ports import Profiles, Recorded
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE_DEFAULT = 100
+
+
+class ProfilesServicer(ProfilesServiceServicer):
+    """Answers ``tessera.profiles.v1.ProfilesService``."""
+
+    def __init__(self, profiles: Profiles, clock: Clock) -> None:
+        self._profiles, self._clock = profiles, clock
+
+    async def IngestEvents(self, request: pb.IngestEventsRequest, context: Context) -> pb.IngestEventsResponse:
+        batch = [_incoming(event) for event in request.events]
+        outcome = await ingest_events(self._profiles, self._clock, _new_id, principal().tenant, batch)
+        return pb.IngestEventsResponse(
+            recorded_count=outcome.recorded_count,
+            duplicate_count=outcome.duplicate_count,
+            rejections=[
+                pb.Rejection(index=it.index, message_id=it.message_id, reason=it.reason, message=it.message)
+                for it in outcome.rejections
+            ],
+        )
+
+    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
+        named = request.WhichOneof("key") == "identifier"
+        identifier = (request.identifier.type, request.identifier.value) if named else None
+        customer = await get_customer(self._profiles, principal().tenant, request.customer_id, identifier)
+        return pb.GetCustomerResponse(customer=_customer(customer))
+
+    async def BatchGetCustomers(
+        self, request: pb.BatchGetCustomersRequest, context: Context
+    ) -> pb.BatchGetCustomersResponse:
+        found = await self._profiles.customers(principal().tenant, list(dict.fromkeys(request.customer_ids)))
+        return pb.BatchGetCustomersResponse(customers=[_customer(customer) for customer, _ in found.values()])
+
+    async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        customers, token = await self._profiles.page(principal().tenant, size, request.page_token)
+        return pb.ListCustomersResponse(customers=map(_customer, customers), next_page_token=token)
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        events, token = await self._profiles.timeline(
+            principal().tenant, request.customer_id, request.name, size, request.page_token
+        )
+        return pb.ListEventsResponse(events=map(_recorded, events), next_page_token=token)
+
+    async def GetStatistics(self, request: pb.GetStatisticsRequest, context: Context) -> pb.GetStatisticsResponse:
+        customers, events, cursor = await self._profiles.statistics(principal().tenant)
+        return pb.GetStatisticsResponse(customer_count=customers, event_count=events, end_cursor=cursor)
+
+    async def FollowChanges(
+        self, request: pb.FollowChangesRequest, context: Context
+    ) -> AsyncIterator[pb.FollowChangesResponse]:
+        tenant = principal().tenant
+        names = frozenset(request.event_names)
+        async for batch in self._profiles.changes(request.after_cursor, None if tenant == ALL_TENANTS else tenant):
+            wanted = (event for event in batch.events if not names or event.name in names)
+            yield pb.FollowChangesResponse(changes=_changes(wanted), cursor=batch.cursor, caught_up=batch.caught_up)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _incoming(event: pb.Event) -> Incoming:
+    time = event.event_time
+    content = event.traits_json if event.type == pb.EVENT_TYPE_IDENTIFY else event.properties_json
+    micros = time.seconds * 1_000_000 + time.nanos // 1000
+    return Incoming(event.message_id, event.type, event.name, event.user_id, event.anonymous_id, micros, content)
+
+
+def _timestamp(micros: int) -> Timestamp:
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def _recorded(event: Recorded) -> pb.RecordedEvent:
+    return pb.RecordedEvent(
+        message_id=event.message_id,
+        type=pb.EventType.ValueType(event.type),
+        name=event.name,
+        customer_id=event.customer_id,
+        event_time=_timestamp(event.event_time),
+        record_time=_timestamp(event.record_time),
+        properties_json=event.json,
+    )
+
+
+def _changes(events: Iterable[Recorded]) -> list[pb.Change]:
+    return [pb.Change(tenant_id=event.tenant, event_recorded=_recorded(event)) for event in events]
+
+
+def _customer(customer: Customer) -> pb.Customer:
+    return pb.Customer(
+        customer_id=customer.customer_id,
+        identifiers=[pb.Identifier(type=kind, value=value) for kind, value in customer.identifiers],
+        traits=[
+            pb.Trait(name=name, value_json=json.write(trait.value), event_time=_timestamp(trait.event_time))
+            for name, trait in sorted(customer.traits.items())
+            if trait.value is not None
+        ],
+        lifetime=_lifetime(customer),
+        first_seen_time=_timestamp(customer.first_seen_time),
+        last_seen_time=_timestamp(customer.last_seen_time),
+    )
+
+
+def _lifetime(customer: Customer) -> pb.Lifetime:
+    figures = customer.lifetime
+    ordered = figures.order_count > 0
+    return pb.Lifetime(
+        event_count=figures.event_count,
+        order_count=figures.order_count,
+        spend=[
+            money_pb2.Money(currency=currency, amount_minor=amount)
+            for currency, amount in sorted(figures.spend_minor.items())
+        ],
+        first_order_time=_timestamp(figures.first_order_time) if ordered else None,
+        last_order_time=_timestamp(figures.last_order_time) if ordered else None,
+    )
