@@ -1,0 +1,20 @@
+"""What both engines check of a document before they store it."""
+
+from collections.abc import Iterable
+
+from services.common.store.port import Body, Scalar
+
+
+def check_address(tenant: str, document_id: str) -> None:
+    """``ValueError`` unless both are texts that every engine can key by."""
+    if not tenant or not document_id or "\0" in tenant or "\0" in document_id:
+        raise ValueError(f"a tenant and an id must not be empty or contain NUL: {tenant!r}, {document_id!r}")
+
+
+def index_values(fields: Iterable[str], body: Body) -> tuple[Scalar, ...]:
+    """The values to index; ``ValueError`` for a list or an object (each engine would order those differently)."""
+    values = tuple([body.get(field) for field in fields])
+    for value in values:
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise ValueError(f"an indexed field holds {type(value).__name__}; only scalars can be indexed")
+    return values
