@@ -1,0 +1,184 @@
+"""The embedded analytical engine: one DuckDB file a service."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from services.common.columnar.port import Keep, Rows, Table, checked, typed, unbound
+from services.common.errors import DataLoss, FailedPrecondition, Unavailable
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+class FileInUse(FailedPrecondition):
+    """Another process has the file open."""
+
+
+class DuckDBColumnar:
+    """One writer thread, a few reader threads each with a connection of its own: reads do not block appends."""
+
+    def __init__(self, path: Path, tables: Sequence[Table]) -> None:
+        self._path = path
+        self._root = _open(path)
+        try:
+            with self._told():
+                _declare(self._root, tables)
+        except BaseException:
+            self._root.close()
+            raise
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{path.stem}-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
+        self._connections = threading.local()
+
+    async def append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
+        return await self._run(self._writer, lambda: self._append(rows, follower, cursor))
+
+    async def cursor(self, follower: str) -> str:
+        return await self._run(self._readers, lambda: _cursor(self._connection(), follower))
+
+    def table(self, table: Table) -> ir.Table:
+        return unbound(table)
+
+    async def execute(self, query: ir.Table, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
+        return await self._run(self._readers, lambda: self._execute(query, given or {}))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        self._root.close()
+
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        def told() -> T:
+            with self._told():
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(threads, told)
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if not hasattr(self._connections, "own"):
+            self._connections.own = self._root.cursor()
+        connection: duckdb.DuckDBPyConnection = self._connections.own
+        return connection
+
+    def _append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
+        connection = self._connection()
+        connection.begin()
+        try:
+            if _cursor(connection, follower) == cursor:
+                connection.rollback()
+                return False
+            for table, batch in rows.items():
+                _insert(connection, table, batch)
+            connection.execute("DELETE FROM _cursors WHERE follower = ?", [follower])
+            connection.execute("INSERT INTO _cursors VALUES (?, ?)", [follower, cursor])
+            connection.commit()
+        except BaseException:
+            with suppress(duckdb.Error):  # a failed commit has rolled back already
+                connection.rollback()
+            raise
+        return True
+
+    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table]) -> pa.Table:
+        connection = self._connection()
+        for name, rows in given.items():
+            connection.register(name, rows)
+        try:
+            sql = str(ibis.to_sql(query, dialect="duckdb", pretty=False))
+            return typed(query, connection.sql(sql).to_arrow_table())
+        finally:
+            for name in given:
+                connection.unregister(name)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what says that the file is broken into one sentence."""
+        try:
+            yield
+        except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
+            raise _unreadable(self._path, error) from error
+        except duckdb.Error as error:
+            if "Corrupt" in str(error):
+                raise _unreadable(self._path, error) from error
+            raise
+
+
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No extension is fetched from the network. Ibis still writes lambdas with the arrow.
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "lambda_syntax": "ENABLE_SINGLE_ARROW",
+    }
+    try:
+        return duckdb.connect(str(path), config=config)
+    except duckdb.Error as error:
+        if "Could not set lock" in str(error):
+            raise FileInUse(
+                f"{path} is in use by another process; stop that one, or choose another data folder"
+            ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataLoss | Unavailable:
+    brief = str(error).splitlines()[0]
+    if "No space left" in brief:
+        return Unavailable(f"the disk that holds {path} is full")
+    return DataLoss(f"{path} cannot be read ({brief}); move it away and it is built again from the feeds")
+
+
+def _declare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS _cursors (follower VARCHAR, cursor VARCHAR)")
+    for table in tables:
+        connection.register("_declared", table.schema.empty_table())
+        connection.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" AS SELECT * FROM _declared')
+        declared = connection.sql("DESCRIBE SELECT * FROM _declared").fetchall()
+        found = connection.sql(f'DESCRIBE SELECT * FROM "{table.name}"').fetchall()
+        connection.unregister("_declared")
+        if [column[:2] for column in declared] != [column[:2] for column in found]:
+            raise FailedPrecondition(
+                f"table {table.name} was written by another version with other columns; "
+                "move the service's .duckdb file away and it is built again from the feeds"
+            )
+
+
+def _cursor(connection: duckdb.DuckDBPyConnection, follower: str) -> str:
+    rows = connection.execute("SELECT cursor FROM _cursors WHERE follower = ?", [follower]).fetchall()
+    return str(rows[0][0]) if rows else ""
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> None:
+    """Insert a batch by the table's rule for keys. Names come from declarations, never from callers."""
+    connection.register("_incoming", checked(table, rows))
+    same_key = " AND ".join(f'kept."{column}" = new."{column}"' for column in table.key)
+    try:
+        if not table.key:
+            connection.execute(f'INSERT INTO "{table.name}" SELECT * FROM _incoming')
+        elif table.keep is Keep.FIRST:
+            connection.execute(
+                f'INSERT INTO "{table.name}" SELECT new.* FROM _incoming AS new '
+                f'ANTI JOIN "{table.name}" AS kept ON {same_key}'
+            )
+        else:
+            key = ", ".join(f'"{column}"' for column in table.key)
+            connection.execute(f'DELETE FROM "{table.name}" AS kept USING _incoming AS new WHERE {same_key}')
+            connection.execute(
+                f'INSERT INTO "{table.name}" SELECT * EXCLUDE (_place) '
+                "FROM (SELECT *, row_number() OVER () AS _place FROM _incoming) "
+                f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _place DESC) = 1"
+            )
+    finally:
+        connection.unregister("_incoming")

@@ -1,0 +1,240 @@
+"""The columnar port's promises, kept by DuckDB and by a real Spark."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from services.common.columnar import Columnar, Keep, Table, of_tenant, open_columnar
+from services.common.columnar.duckdb import DuckDBColumnar, FileInUse
+from services.common.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
+from services.common.settings import ServiceSettings
+
+LINES = Table(
+    "lines",
+    pa.schema([("tenant", pa.string()), ("order_id", pa.string()), ("amount", pa.int64())]),
+    key=("tenant", "order_id"),
+)
+TRAITS = Table(
+    "traits",
+    pa.schema([("tenant", pa.string()), ("name", pa.string()), ("value", pa.map_(pa.string(), pa.list_(pa.string())))]),
+    key=("tenant", "name"),
+    keep=Keep.LAST,
+)
+NOTES = Table("notes", pa.schema([("tenant", pa.string()), ("text", pa.string())]))
+TABLES = (LINES, TRAITS, NOTES)
+
+
+class Settings(ServiceSettings):
+    service = "columnar"
+
+
+class Open(Protocol):
+    def __call__(self, tables: Sequence[Table] = TABLES) -> AbstractAsyncContextManager[Columnar]: ...
+
+
+@pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])
+def reopen(request: pytest.FixtureRequest, configure: Callable[..., Settings]) -> Open:
+    """Opens the same tables as often as a test likes."""
+    url = request.getfixturevalue("spark_url") if request.param == "spark" else None
+
+    class Own(Settings):
+        service = request.node.name.split("[")[0][-60:]
+
+    settings = configure(Own, analytics_url=url)
+    return lambda tables=TABLES: open_columnar(settings, tables)
+
+
+@pytest.fixture
+def embedded(configure: Callable[..., Settings]) -> Settings:
+    return configure(Settings)
+
+
+@pytest.fixture
+async def columnar(reopen: Open) -> AsyncIterator[Columnar]:
+    async with reopen() as opened:
+        yield opened
+
+
+def lines(*rows: tuple[str, str, int]) -> dict[Table, pa.Table]:
+    tenants, orders, amounts = zip(*rows, strict=True) if rows else ((), (), ())
+    return {LINES: pa.table({"tenant": tenants, "order_id": orders, "amount": amounts}, schema=LINES.schema)}
+
+
+def traits(*rows: tuple[str, str, dict[str, list[str]]]) -> dict[Table, pa.Table]:
+    columns = [{"tenant": tenant, "name": name, "value": list(value.items())} for tenant, name, value in rows]
+    return {TRAITS: pa.Table.from_pylist(columns, schema=TRAITS.schema)}
+
+
+async def rows_of(columnar: Columnar, table: Table, tenant: str = "acme") -> list[dict[str, Any]]:
+    query = of_tenant(columnar.table(table), tenant).drop("tenant")
+    rows: list[dict[str, Any]] = (await columnar.execute(query.order_by(query.columns))).to_pylist()
+    return rows
+
+
+async def test_rows_and_the_cursor_become_visible_together(columnar: Columnar) -> None:
+    assert await columnar.cursor("feed") == ""
+    assert await columnar.append(lines(("acme", "o1", 5), ("acme", "o1", 7)), "feed", "c1")
+    assert await columnar.cursor("feed") == "c1"
+    assert await rows_of(columnar, LINES) == [{"order_id": "o1", "amount": 5}, {"order_id": "o1", "amount": 7}]
+
+
+async def test_the_same_batch_again_changes_nothing(columnar: Columnar) -> None:
+    batch = {NOTES: pa.table({"tenant": ["acme"], "text": ["once"]})}
+    assert await columnar.append(batch, "feed", "c1")
+    assert not await columnar.append(batch, "feed", "c1")
+    assert await rows_of(columnar, NOTES) == [{"text": "once"}]
+
+
+async def test_a_batch_that_fails_half_way_leaves_nothing(columnar: Columnar) -> None:
+    broken = {**lines(("acme", "o1", 5)), NOTES: pa.table({"tenant": ["acme"], "misspelt": ["x"]})}
+    with pytest.raises(ValueError, match="notes has the columns"):
+        await columnar.append(broken, "feed", "c1")
+    assert await columnar.cursor("feed") == ""
+    assert await rows_of(columnar, LINES) == []
+    assert await columnar.append(lines(("acme", "o2", 6)), "feed", "c2")
+    assert await rows_of(columnar, LINES) == [{"order_id": "o2", "amount": 6}]
+
+
+async def test_rows_whose_key_is_there_are_not_appended_again(columnar: Columnar) -> None:
+    await columnar.append(lines(("acme", "o1", 5), ("other", "o2", 1)), "feed", "c1")
+    await columnar.append(lines(("acme", "o1", 9), ("acme", "o2", 7), ("acme", "o2", 8)), "feed", "c2")
+    assert [row["amount"] for row in await rows_of(columnar, LINES)] == [5, 7, 8]
+    assert await rows_of(columnar, LINES, "other") == [{"order_id": "o2", "amount": 1}]
+
+
+async def test_a_projection_keeps_the_last_row_of_a_key(columnar: Columnar) -> None:
+    await columnar.append(traits(("acme", "city", {"city": ["Rome"]}), ("other", "city", {"city": ["Oslo"]})), "f", "1")
+    await columnar.append(traits(("acme", "city", {"city": ["Bonn"]}), ("acme", "city", {"city": ["Graz"]})), "f", "2")
+    assert await rows_of(columnar, TRAITS) == [{"name": "city", "value": [("city", ["Graz"])]}]
+    assert await rows_of(columnar, TRAITS, "other") == [{"name": "city", "value": [("city", ["Oslo"])]}]
+
+
+async def test_rows_and_cursors_are_there_after_reopening(reopen: Open) -> None:
+    async with reopen() as columnar:
+        await columnar.append(lines(("acme", "o1", 5)), "feed", "c1")
+    async with reopen() as columnar:
+        assert await columnar.cursor("feed") == "c1"
+        assert await rows_of(columnar, LINES) == [{"order_id": "o1", "amount": 5}]
+        assert await columnar.append(lines(("acme", "o2", 6)), "feed", "c2")
+        assert len(await rows_of(columnar, LINES)) == 2
+
+
+async def test_two_followers_have_cursors_of_their_own(columnar: Columnar) -> None:
+    await columnar.append(lines(("acme", "o1", 5)), "orders", "c1")
+    await columnar.append({NOTES: pa.table({"tenant": ["acme"], "text": ["n"]})}, "notes", "c1")
+    assert await columnar.cursor("orders") == await columnar.cursor("notes") == "c1"
+
+
+async def test_a_query_may_join_tables_that_exist_for_it_only(columnar: Columnar) -> None:
+    await columnar.append(lines(("acme", "o1", 5), ("acme", "o2", 6)), "feed", "c1")
+    wanted = ibis.table({"order_id": "string"}, name="wanted")
+    query = columnar.table(LINES).semi_join(wanted, "order_id").select("amount")
+    for order_id, amount in (("o1", 5), ("o2", 6)):
+        answer = await columnar.execute(query, {"wanted": pa.table({"order_id": [order_id]})})
+        assert answer.to_pylist() == [{"amount": amount}]
+
+
+async def test_answers_have_the_types_that_the_expression_promises(columnar: Columnar) -> None:
+    await columnar.append(lines(("acme", "o1", 5)), "feed", "c1")
+    rows = columnar.table(LINES)
+    query = rows.aggregate(total=rows.amount.sum(), count=rows.count(), newest=rows.order_id.max())
+    answer = await columnar.execute(query)
+    assert answer.schema.types == [pa.int64(), pa.int64(), pa.string()]
+    assert answer.to_pylist() == [{"total": 5, "count": 1, "newest": "o1"}]
+
+
+async def test_an_empty_batch_moves_the_cursor(columnar: Columnar) -> None:
+    assert await columnar.append({}, "feed", "c1")
+    assert await columnar.cursor("feed") == "c1"
+
+
+async def test_reads_see_whole_batches_while_batches_are_appended(embedded: Settings) -> None:
+    async with open_columnar(embedded, TABLES) as columnar:
+        appended = asyncio.create_task(_append_pairs(columnar, 20))
+        rows = columnar.table(LINES)
+        while not appended.done():
+            count = (await columnar.execute(rows.aggregate(count=rows.count())))["count"][0].as_py()
+            assert count % 2 == 0
+        await appended
+        assert len(await rows_of(columnar, LINES)) == 40
+
+
+async def _append_pairs(columnar: Columnar, count: int) -> None:
+    for number in range(count):
+        await columnar.append(lines(("acme", f"a{number}", 1), ("acme", f"b{number}", 1)), "feed", str(number))
+
+
+def test_a_second_process_on_the_file_is_refused(tmp_path: Path) -> None:
+    held = f"""
+import sys
+from pathlib import Path
+from services.common.columnar.duckdb import DuckDBColumnar
+opened = DuckDBColumnar(Path({str(tmp_path / "held.duckdb")!r}), [])
+print("open", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(FileInUse, match="in use by another process"):
+            DuckDBColumnar(tmp_path / "held.duckdb", TABLES)
+        other.stdin.close()
+
+
+async def test_a_corrupt_file_is_data_loss_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "broken.duckdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(DataLoss, match=r"broken.duckdb cannot be read .*move it away") as loss:
+        DuckDBColumnar(tmp_path / "broken.duckdb", TABLES)
+    assert "\n" not in loss.value.message
+
+
+async def test_a_file_that_rots_under_its_header_is_data_loss(embedded: Settings) -> None:
+    async with open_columnar(embedded, TABLES) as columnar:
+        await columnar.append(lines(*(("acme", f"o{number}", number) for number in range(50_000))), "feed", "c1")
+    path = embedded.data_dir / "columnar.duckdb"
+    content = bytearray(path.read_bytes())
+    content[12288:] = b"\xa5" * (len(content) - 12288)
+    path.write_bytes(content)
+    with pytest.raises(DataLoss, match="cannot be read"):
+        async with open_columnar(embedded, TABLES) as columnar:
+            await rows_of(columnar, LINES)
+
+
+async def test_a_table_with_other_columns_is_refused(embedded: Settings) -> None:
+    async with open_columnar(embedded, [NOTES]):
+        pass
+    wider = Table("notes", NOTES.schema.append(pa.field("number", pa.int64())))
+    with pytest.raises(FailedPrecondition, match="table notes was written by another version"):
+        async with open_columnar(embedded, [wider]):
+            pass
+
+
+async def test_an_address_of_another_kind_is_refused(configure: Callable[..., Settings]) -> None:
+    with pytest.raises(InvalidArgument, match="ANALYTICS_URL must begin with sc://"):
+        async with open_columnar(configure(Settings, analytics_url="http://spark"), TABLES):
+            pass
+
+
+@pytest.mark.spark
+async def test_a_cluster_that_does_not_answer_is_unavailable(spark_url: str) -> None:
+    from services.common.columnar.spark import connect
+
+    assert spark_url
+    with pytest.raises(Unavailable, match=r"Spark does not answer at sc://127\.0\.0\.1:1"):
+        connect("sc://127.0.0.1:1")
+
+
+def test_a_table_begins_with_its_tenant() -> None:
+    with pytest.raises(ValueError, match="first column must be tenant"):
+        Table("orphan", pa.schema([("name", pa.string())]))
+    with pytest.raises(ValueError, match="key begins with tenant"):
+        Table("orphan", NOTES.schema, key=("text",))

@@ -1,0 +1,59 @@
+"""A real Spark on this machine: one Spark Connect server in local mode for the whole test session."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+START_SECONDS_MAX = 110
+
+
+@pytest.fixture(scope="session")
+def spark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server; skips where Java or pyspark is absent."""
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("Java is absent: Spark needs Java 17 or newer")
+    pyspark = pytest.importorskip("pyspark", reason="pyspark is absent")
+    folder = tmp_path_factory.mktemp("spark")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(_command(Path(pyspark.__file__).parent, port), cwd=folder, stdout=log, stderr=log)
+    try:
+        _wait(server, port, folder / "log")
+        yield f"sc://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _command(spark: Path, port: int) -> list[str]:
+    configuration = {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.warehouse.dir": "warehouse",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.ui.enabled": "false",
+    }
+    options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
+    entry = "org.apache.spark.sql.connect.service.SparkConnectServer"
+    return [str(spark / "bin" / "spark-submit"), "--master", "local[2]", *options, "--class", entry, "spark-internal"]
+
+
+def _wait(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail(f"Spark did not start: {log.read_text(errors='replace')[-2000:]}")
