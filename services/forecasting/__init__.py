@@ -1,0 +1,1 @@
+"""Forecasting: sales over time, and what they will be."""

@@ -1,0 +1,1 @@
+"""Between the ports of forecasting and what is outside."""

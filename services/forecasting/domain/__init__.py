@@ -1,0 +1,1 @@
+"""What is true of series and forecasts, whatever stores or computes them."""

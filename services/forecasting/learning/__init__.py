@@ -1,0 +1,1 @@
+"""Forecasting methods: arrays in, arrays out."""

@@ -1,0 +1,108 @@
+"""Forecasts for a panel of series: backtest all methods, weigh them for each series, combine, calibrate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.forecasting.learning import methods
+from services.forecasting.learning.accuracy import Errors, errors, seasonal_change
+from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
+from services.forecasting.learning.histories import FloatArray, IntArray
+from services.forecasting.learning.intervals import calibrate, coverage
+from services.forecasting.learning.rolling_origin import Backtest, backtest
+
+_INTERMITTENT_SHARE = 0.5
+_SHORT_METHOD = methods.NAMES.index("recent_mean")
+_NAIVE = methods.NAMES.index(methods.SEASONAL_NAIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesForecast:
+    """The forecast of one series."""
+
+    points: FloatArray
+    scale: FloatArray
+    """Half-width of an interval by step, before the level's quantile."""
+    quantiles: FloatArray
+    """By level, 1 to 99 per cent."""
+    weights: dict[str, float]
+    """By method, the heaviest first; they sum to 1."""
+    origin_count: int
+    accuracy: Errors | None
+    seasonal_naive: Errors | None
+    coverage: FloatArray | None
+    """By level, 1 to 99 per cent."""
+
+
+def forecast_panel(
+    series: list[FloatArray], period: int, horizon: int, calendar: FloatArray | None = None
+) -> list[SeriesForecast]:
+    """Forecast each series; all end at the same time, none is empty and every value is finite.
+
+    ``calendar`` has a row for each period from the first of the longest series to the last that is forecast.
+    """
+    longest = max(len(one) for one in series)
+    known = np.zeros((longest + horizon, 0)) if calendar is None else calendar
+    ahead, past = backtest(series, period, horizon, known)
+    floor = np.array([0.0 if one.min() >= 0 else -np.inf for one in series])
+    losses = _losses(past, series)
+    shares = _with_fallback(weights(losses), ahead)
+    points = np.maximum(combine(ahead, shares), floor[:, None])
+    held_out = combine(past.forecasts, weights_without_each_origin(losses))
+    held_out = np.maximum(held_out, floor[:, None, None])
+    spread = np.array([_spread(one) for one in series])
+    lengths = np.array([float(len(one)) for one in series])
+    calibration = calibrate(past.actuals - held_out, spread, lengths)
+    covered = coverage(past.actuals - held_out, spread, lengths)
+    counts = past.origin_counts.astype(np.int64)
+    return [
+        SeriesForecast(
+            points=points[s],
+            scale=calibration.scale[s],
+            quantiles=calibration.quantiles[s],
+            weights=_named(shares[:, s]),
+            origin_count=int(counts[s]),
+            accuracy=_errors(held_out[s], past.actuals[s], one, period),
+            seasonal_naive=_errors(past.forecasts[_NAIVE, s], past.actuals[s], one, period),
+            coverage=covered[s] if counts[s] else None,
+        )
+        for s, one in enumerate(series)
+    ]
+
+
+def _losses(past: Backtest, series: list[FloatArray]) -> FloatArray:
+    """By method, series and origin: the mean absolute error, or its square's root where most figures are zero.
+
+    (The absolute error of an intermittent series is least for a forecast of zero, which is of no use to anyone.)
+    """
+    size = np.abs(past.forecasts - past.actuals)
+    power = np.array([2.0 if (one == 0).mean() > _INTERMITTENT_SHARE else 1.0 for one in series])[:, None]
+    present = np.isfinite(size)
+    counts = present.sum(axis=3)
+    total = (np.where(present, size, 0.0) ** power[:, :, None]).sum(axis=3)
+    return np.where(counts > 0, (total / np.maximum(counts, 1)) ** (1 / power), np.nan)
+
+
+def _with_fallback(shares: FloatArray, ahead: FloatArray) -> FloatArray:
+    """Where nothing could be compared, or what was chosen does not reach the end: the recent mean."""
+    usable = np.isfinite(ahead).all(axis=2)
+    kept = np.where(usable, shares, 0.0)
+    kept[_SHORT_METHOD] += kept.sum(axis=0) <= 0
+    share: FloatArray = kept / kept.sum(axis=0)
+    return share
+
+
+def _spread(one: FloatArray) -> float:
+    """How far a figure may be off, for a series without a backtest: its spread, or its size if there is only one."""
+    return float(np.abs(one - one.mean()).mean()) * 1.5 if len(one) > 1 else float(np.abs(one[0]))
+
+
+def _named(shares: FloatArray) -> dict[str, float]:
+    order: IntArray = np.argsort(-shares, kind="stable")
+    return {methods.NAMES[m]: float(shares[m]) for m in order if shares[m] > 0}
+
+
+def _errors(forecasts: FloatArray, actuals: FloatArray, one: FloatArray, period: int) -> Errors | None:
+    if not (np.isfinite(forecasts) & np.isfinite(actuals)).any():
+        return None
+    return errors(forecasts, actuals, seasonal_change(one, period))

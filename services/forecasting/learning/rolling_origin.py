@@ -1,0 +1,72 @@
+"""The rolling-origin backtest: every method, from several earlier moments, without what came after them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.forecasting.learning.histories import FloatArray, side_by_side
+from services.forecasting.learning.methods import Task, run_all
+
+ORIGINS_MAX = 12
+# With fewer full windows than this, windows that reach past the end of the data are used as far as they go.
+_FULL_WINDOWS_MIN = 3
+_HISTORY_MIN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """Forecasts by method, series, origin and step, and what came; NaN where there is no such thing."""
+
+    forecasts: FloatArray
+    actuals: FloatArray
+
+    @property
+    def origin_counts(self) -> FloatArray:
+        """How many origins each series has."""
+        counts: FloatArray = np.isfinite(self.actuals).any(axis=2).sum(axis=1).astype(np.float64)
+        return counts
+
+
+def origins(length: int, period: int, horizon: int) -> list[int]:
+    """How many of the last periods are held out, for each origin, the latest origin first."""
+    history_min = max(_HISTORY_MIN, 2 * period, min(2 * horizon, length // 3))
+    room = length - history_min
+    full = room - horizon
+    step = max(1, -(-full // ORIGINS_MAX))
+    # Origins must not all fall on the same position in the season.
+    step += int(period > 1 and step % period == 0)
+    held_out = list(range(horizon, room + 1, step))
+    if len(held_out) >= _FULL_WINDOWS_MIN:
+        return held_out[:ORIGINS_MAX]
+    return list(range(1, max(room, 0) + 1))[:ORIGINS_MAX]
+
+
+def backtest(series: list[FloatArray], period: int, horizon: int, calendar: FloatArray) -> tuple[FloatArray, Backtest]:
+    """The forecasts by method, series and step from the end of the data; and those from earlier origins.
+
+    The end and the origins are run as one batch, so each method passes over time once.
+    """
+    longest = max(len(one) for one in series)
+    cuts = [0, *origins(longest, period, horizon)]
+    rows = [(s, k) for k, cut in enumerate(cuts) for s, one in enumerate(series) if len(one) - cut >= _least(k)]
+    histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
+    ends = np.empty(len(rows), dtype=np.int64)
+    ends[places] = [longest - cuts[k] for _, k in rows]
+    found = run_all(Task(histories, period, horizon, calendar, ends))[:, places]
+    everything = np.full((len(found), len(series), len(cuts), horizon), np.nan)
+    everything[:, [s for s, _ in rows], [k for _, k in rows]] = found
+    return everything[:, :, 0], Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon))
+
+
+def _least(origin: int) -> int:
+    return _HISTORY_MIN if origin else 1
+
+
+def _actuals(series: list[FloatArray], cuts: list[int], horizon: int) -> FloatArray:
+    actuals = np.full((len(series), len(cuts), horizon), np.nan)
+    for s, one in enumerate(series):
+        for k, cut in enumerate(cuts):
+            if len(one) - cut >= _HISTORY_MIN:
+                came = one[len(one) - cut :][:horizon]
+                actuals[s, k, : len(came)] = came
+    return actuals
