@@ -20,7 +20,8 @@ def drift(histories: Histories, horizon: int) -> FloatArray:
     last = histories.values[-1]
     first = first_values(histories, 1)[0][:, 0]
     slope = (last - first) / np.maximum(histories.sizes - 1, 1)
-    return last[:, None] + slope[:, None] * np.arange(1, horizon + 1)
+    found: FloatArray = last[:, None] + slope[:, None] * np.arange(1, horizon + 1)
+    return found
 
 
 def recent_mean(histories: Histories, horizon: int, window: int) -> FloatArray:

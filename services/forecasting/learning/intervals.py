@@ -53,7 +53,8 @@ def coverage(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) -> 
         calibration = calibrate(np.delete(residuals, origin, axis=1), spread, lengths)
         width = calibration.quantiles[:, None, :] * calibration.scale[:, :, None]
         held += (np.abs(residuals[:, origin, :, None]) <= width).sum(axis=1)
-    return held / np.maximum(total, 1)[:, None]
+    found: FloatArray = held / np.maximum(total, 1)[:, None]
+    return found
 
 
 def _sigma(relative: FloatArray, spread: FloatArray) -> FloatArray:
@@ -119,4 +120,5 @@ def _of(scores: FloatArray, count: int) -> FloatArray:
 
 def normal_quantiles() -> FloatArray:
     """Quantiles of the absolute value of a normal variable whose mean absolute value is 1."""
-    return np.array([NormalDist().inv_cdf(0.5 + level / 200) for level in LEVELS]) / _NORMAL_MEAN
+    found: FloatArray = np.array([NormalDist().inv_cdf(0.5 + level / 200) for level in LEVELS]) / _NORMAL_MEAN
+    return found

@@ -42,7 +42,8 @@ def _regress(histories: Histories, period: int, horizon: int, calendar: FloatArr
     weights = np.linalg.solve(gram, (past.T @ values).T[:, :, None])[:, :, 0]
     errors = np.where(present > 0, values - past @ weights.T, np.nan)
     level = smooth(histories.replaced(errors), SIMPLE).forecast(horizon)
-    return (weights @ ahead.T + level) * scale[:, None]
+    found: FloatArray = (weights @ ahead.T + level) * scale[:, None]
+    return found
 
 
 def _design(length: int, period: int, horizon: int, calendar: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -80,7 +80,8 @@ def _by_position(detrended: FloatArray, period: int) -> FloatArray:
 
 def _phase_mean(values: FloatArray) -> FloatArray:
     present = np.isfinite(values)
-    return np.where(present, values, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    found: FloatArray = np.where(present, values, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    return found
 
 
 def centred_average(values: FloatArray, period: int) -> FloatArray:
