@@ -7,24 +7,33 @@ and its replay overwrites what it left. The cluster needs a metastore that outli
 
 import asyncio
 import hashlib
+import socket
 import threading
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from services.common.columnar.port import Keep, Rows, Table, checked, typed, unbound
 from services.common.errors import Unavailable
 
+DEFAULT_PORT = 15002
+CONNECT_SECONDS_MAX = 10.0
+
 
 def connect(url: str) -> SparkSession:
     """A session on the cluster at ``url`` (``sc://host:port``)."""
-    try:
-        return SparkSession.builder.remote(url).getOrCreate()
-    except Exception as error:
-        raise Unavailable(f"Spark does not answer at {url}: {str(error).splitlines()[0]}") from error
+    address = urlsplit(url)
+    try:  # pyspark itself would go on trying for ten minutes
+        socket.create_connection((address.hostname, address.port or DEFAULT_PORT), CONNECT_SECONDS_MAX).close()
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"Spark does not answer at {url}: {error}") from error
+    session: SparkSession = SparkSession.builder.remote(url).create()
+    return session
 
 
 class SparkColumnar:
@@ -59,7 +68,7 @@ class SparkColumnar:
 
     def _declare(self, table: Table) -> None:
         """The table of batches, and the view of what is committed with the rule for keys applied."""
-        empty = self._session.createDataFrame(table.schema.empty_table())
+        empty = self._frame(table.schema.empty_table())
         columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in empty.schema.fields)
         self._session.sql(
             f"CREATE TABLE IF NOT EXISTS {table.name}_batches ({columns}, _row BIGINT, _batch STRING) "
@@ -91,13 +100,16 @@ class SparkColumnar:
 
     def _write(self, table: Table, rows: pa.Table, batch: str) -> None:
         numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
-        self._session.createDataFrame(numbered).createOrReplaceTempView("_incoming")
+        self._frame(numbered).createOrReplaceTempView("_incoming")
         unseen = "SELECT new.* FROM _incoming AS new"
         if table.key and table.keep is Keep.FIRST:
             unseen += f" LEFT ANTI JOIN {table.name} AS kept ON {_same_key(table, 'new', 'kept')}"
         partition = f"PARTITION (_batch = '{batch}')"
         self._session.sql(f"ALTER TABLE {table.name}_batches DROP IF EXISTS {partition}")  # left by a crash
         self._session.sql(f"INSERT INTO {table.name}_batches {partition} {unseen}")
+
+    def _frame(self, rows: pa.Table) -> DataFrame:
+        return self._session.createDataFrame(rows, from_arrow_schema(rows.schema))
 
     def _cursor(self, follower: str) -> str:
         newest = self._session.sql(
@@ -112,7 +124,7 @@ class SparkColumnar:
             return typed(query, self._session.sql(sql).toArrow())
         with self._giving:  # the session has one name space
             for name, rows in given.items():
-                self._session.createDataFrame(rows).createOrReplaceTempView(name)
+                self._frame(rows).createOrReplaceTempView(name)
             return typed(query, self._session.sql(sql).toArrow())
 
 
