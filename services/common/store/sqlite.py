@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from services.common.errors import DataLoss, FailedPrecondition, InvalidCursor, Refusal, ResourceExhausted, Unavailable
+from services.common.errors import DataLoss, FailedPrecondition, Refusal, ResourceExhausted, Unavailable
+from services.common.store import feed_cursor
 from services.common.store import sqlite_reads as reads
 from services.common.store.port import Change, Collection, Document, Page, Query, Write
 from services.common.store.sqlite_schema import Table, prepare_file
@@ -124,22 +125,13 @@ class SqliteStore:
         return table
 
     def _cursor(self, seq: int) -> str:
-        return f"{self._feed_id}-{seq:x}"
+        return feed_cursor.encode(self._feed_id, seq)
 
     async def _position(self, cursor: str) -> int:
-        if not cursor:
-            return 0
-        feed_id, _, digits = cursor.partition("-")
-        try:
-            seq = int(digits, 16)
-        except ValueError as error:
-            raise InvalidCursor("this is not a cursor of a feed") from error
         newest = await self._readers.run(
             lambda connection: _one(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_feed'")
         )
-        if feed_id != self._feed_id or not 0 < seq <= (newest[0] if newest else 0):
-            raise InvalidCursor("this cursor belongs to another feed")
-        return seq
+        return feed_cursor.decode(self._feed_id, cursor, newest[0] if newest else 0)
 
     def _wake(self) -> None:
         self._appended.set()
