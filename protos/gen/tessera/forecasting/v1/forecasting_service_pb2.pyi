@@ -382,6 +382,8 @@ class ForecastSpec(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     GRANULARITY_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     measure: Global___Measure.ValueType
     """What is forecast."""
     dimension: Global___Dimension.ValueType
@@ -390,6 +392,10 @@ class ForecastSpec(_message.Message):
     """The length of a period."""
     horizon: _builtins.int
     """How many periods ahead."""
+    currency: _builtins.str
+    """Only orders in this currency, as in GetSeries."""
+    time_zone: _builtins.str
+    """The zone of the periods, as in GetSeries."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -402,10 +408,12 @@ class ForecastSpec(_message.Message):
         values: _abc.Iterable[_builtins.str] | None = ...,
         granularity: Global___Granularity.ValueType = ...,
         horizon: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -574,6 +582,8 @@ class ForecastKey(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     GRANULARITY_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     measure: Global___Measure.ValueType
     """What is forecast."""
     dimension: Global___Dimension.ValueType
@@ -584,6 +594,10 @@ class ForecastKey(_message.Message):
     """The length of a period."""
     horizon: _builtins.int
     """How many periods ahead."""
+    currency: _builtins.str
+    """Only orders in this currency, as in GetSeries."""
+    time_zone: _builtins.str
+    """The zone of the periods, as in GetSeries."""
     def __init__(
         self,
         *,
@@ -592,10 +606,12 @@ class ForecastKey(_message.Message):
         value: _builtins.str = ...,
         granularity: Global___Granularity.ValueType = ...,
         horizon: _builtins.int = ...,
+        currency: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -997,34 +1013,51 @@ class Accuracy(_message.Message):
     BIAS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     wape: _builtins.float
-    """The sum of the absolute errors as a share of the sum of the figures."""
+    """The sum of the absolute errors as a share of the sum of the figures; unset if all figures are zero."""
     mase: _builtins.float
-    """The mean absolute error as a multiple of the mean absolute change from one season to the next."""
+    """The mean absolute error as a multiple of the mean absolute change from one season to the next; unset if the
+    history never changes.
+    """
     smape: _builtins.float
     """The mean of the symmetric absolute percentage errors, 0 to 200."""
     rmse: _builtins.float
     """The root of the mean squared error, in the unit of the series."""
     bias: _builtins.float
-    """The mean of forecast minus figure as a share of the mean figure: positive if too high."""
+    """The mean of forecast minus figure as a share of the mean figure: positive if too high; unset if all figures are
+    zero.
+    """
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Coverage]:
-        """How often the intervals held the figure, at 80 and at 95 per cent; and at the levels asked for."""
+        """How often the intervals held the figure, at the levels asked for. Empty for the seasonal naive method, which has
+        no intervals.
+        """
 
     def __init__(
         self,
         *,
-        wape: _builtins.float = ...,
-        mase: _builtins.float = ...,
+        wape: _builtins.float | None = ...,
+        mase: _builtins.float | None = ...,
         smape: _builtins.float = ...,
         rmse: _builtins.float = ...,
-        bias: _builtins.float = ...,
+        bias: _builtins.float | None = ...,
         coverage: _abc.Iterable[Global___Coverage] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "bias", b"bias", "mase", b"mase", "wape", b"wape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "coverage", b"coverage", "mase", b"mase", "rmse", b"rmse", "smape", b"smape", "wape", b"wape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "bias", b"bias", "coverage", b"coverage", "mase", b"mase", "rmse", b"rmse", "smape", b"smape", "wape", b"wape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
+    _WhichOneofReturnType__mase: _TypeAlias = _typing.Literal["mase"]  # noqa: Y015
+    _WhichOneofArgType__mase: _TypeAlias = _typing.Literal["_mase", b"_mase"]  # noqa: Y015
+    _WhichOneofReturnType__wape: _TypeAlias = _typing.Literal["wape"]  # noqa: Y015
+    _WhichOneofArgType__wape: _TypeAlias = _typing.Literal["_wape", b"_wape"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mase) -> _WhichOneofReturnType__mase | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wape) -> _WhichOneofReturnType__wape | None: ...
 
 Global___Accuracy: _TypeAlias = Accuracy  # noqa: Y015
 

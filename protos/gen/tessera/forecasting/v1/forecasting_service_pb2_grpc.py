@@ -139,7 +139,7 @@ class ForecastingServiceServicer:
 
     def GetForecast(self, request, context):
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-        now, and keeps it. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
+        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
         with an order. The other errors are those of GetSeries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -59,7 +59,7 @@ class ForecastingServiceStub:
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-    now, and keeps it. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
+    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
     with an order. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]
@@ -102,7 +102,7 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]  # type: ignore[assignment]
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-    now, and keeps it. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
+    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
     with an order. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]  # type: ignore[assignment]
@@ -184,7 +184,7 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_forecasting_service_pb2.GetForecastResponse, _abc.Awaitable[_forecasting_service_pb2.GetForecastResponse]]:
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-        now, and keeps it. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
+        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
         with an order. The other errors are those of GetSeries.
         """
 
