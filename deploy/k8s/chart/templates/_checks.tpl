@@ -1,0 +1,17 @@
+{{/*
+What the schema cannot say: relations between values. Each refusal is one sentence that names what to change.
+*/}}
+{{- define "tessera.checks" -}}
+{{- if gt (len .root.Release.Name) 48 }}
+{{- fail (printf "the release name %s is too long: names of Services end at 63 characters, so at most 48 are left for it" .root.Release.Name) }}
+{{- end }}
+{{- $component := include "tessera.component" . | fromYaml }}
+{{- $scaling := $component.autoscaling }}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}
+{{- fail (printf "components.%s.autoscaling: minReplicas is more than maxReplicas" .name) }}
+{{- end }}
+{{- $files := include "tessera.ownFiles" . }}
+{{- if and $files (or $scaling.enabled (gt (int $component.replicas) 1)) }}
+{{- fail (printf "components.%s keeps %s files in its own pod, and each replica would have files of its own: name servers (store.urlSecret for MongoDB, analytics.url for Spark), or set replicas to 1 and autoscaling.enabled to false" .name $files) }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,18 @@
+"""The chart, rendered once for each set of values."""
+
+import pytest
+
+from tests.platform import manifests
+from tests.platform.manifests import Manifest
+
+
+@pytest.fixture(scope="session")
+def rendered() -> dict[str, list[Manifest]]:
+    """The manifests for each set of values."""
+    return {name: manifests.load(manifests.render(values)) for name, values in manifests.PROFILES.items()}
+
+
+@pytest.fixture(scope="session")
+def production(rendered: dict[str, list[Manifest]]) -> list[Manifest]:
+    """The manifests of a release with servers for everything."""
+    return rendered["production"]
