@@ -9,6 +9,9 @@ import pytest
 
 from deploy.local import tokens
 from services.common.settings import ServiceSettings
+from tests.spark_connect import spark_url
+
+__all__ = ["spark_url"]
 
 S = TypeVar("S", bound=ServiceSettings)
 
