@@ -16,7 +16,7 @@ from services.common.clock import Clock
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import Incoming
 from services.profiles.handlers.get_customer import get_customer
-from services.profiles.handlers.ingest_events import ingest_events
+from services.profiles.handlers.ingest_events import Recorder, ingest_events
 from services.profiles.ports import Profiles, Recorded
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -28,10 +28,11 @@ class ProfilesServicer(ProfilesServiceServicer):
 
     def __init__(self, profiles: Profiles, clock: Clock) -> None:
         self._profiles, self._clock = profiles, clock
+        self._recorder = Recorder(profiles, _new_id)
 
     async def IngestEvents(self, request: pb.IngestEventsRequest, context: Context) -> pb.IngestEventsResponse:
         batch = [_incoming(event) for event in request.events]
-        outcome = await ingest_events(self._profiles, self._clock, _new_id, principal().tenant, batch)
+        outcome = await ingest_events(self._recorder, self._clock, principal().tenant, batch)
         return pb.IngestEventsResponse(
             recorded_count=outcome.recorded_count,
             duplicate_count=outcome.duplicate_count,

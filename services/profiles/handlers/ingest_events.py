@@ -16,6 +16,7 @@ from services.profiles.ports import Identifier, Profiles, Recording
 
 ATTEMPTS_MAX = 20
 RETRY_SECONDS = 0.01
+COMMIT_EVENTS_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,80 @@ class Outcome:
     rejections: tuple[Rejection, ...]
 
 
-async def ingest_events(
-    profiles: Profiles, clock: Clock, new_id: Callable[[], str], tenant: str, batch: Sequence[Incoming]
-) -> Outcome:
-    """Record what is acceptable and new. ``Conflict`` only after twenty attempts against other writers."""
+async def ingest_events(recorder: "Recorder", clock: Clock, tenant: str, batch: Sequence[Incoming]) -> Outcome:
+    """Record what is acceptable and new. ``Conflict`` only after twenty attempts against other processes."""
     now = to_micros(clock())
     observations, rejections = _check(batch, now)
-    for attempt in range(ATTEMPTS_MAX):
+    recorded = await recorder.record(tenant, observations, now) if observations else 0
+    return Outcome(recorded, len(observations) - recorded, rejections)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    observations: Sequence[Observation]
+    now: int
+    recorded: asyncio.Future[int]
+
+
+class Recorder:
+    """Records the batches of one process, one commit a tenant at a time.
+
+    Batches that arrive while a commit is on its way wait and share the next one: they read each customer once, do not
+    conflict with each other, and pay for one sync to disk together.
+    """
+
+    def __init__(self, profiles: Profiles, new_id: Callable[[], str]) -> None:
+        self._profiles, self._new_id = profiles, new_id
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+
+    async def record(self, tenant: str, observations: Sequence[Observation], now: int) -> int:
+        """How many of ``observations`` were new; they are durable when this returns."""
+        waiting = _Waiting(observations, now, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(tenant, []).append(waiting)
+        if tenant not in self._workers:
+            self._workers[tenant] = asyncio.create_task(self._work(tenant), name=f"ingest {tenant}")
+        return await waiting.recorded
+
+    async def _work(self, tenant: str) -> None:
         try:
-            recorded = await _record(profiles, new_id, tenant, observations, now)
-            return Outcome(recorded, len(observations) - recorded, rejections)
-        except (Conflict, AlreadyExists):
-            if attempt == ATTEMPTS_MAX - 1:
-                raise
-            await asyncio.sleep(RETRY_SECONDS * attempt * random.random())
-    raise AssertionError("unreachable")
+            while group := self._next_group(tenant):
+                try:
+                    self._answer(group, await self._commit(tenant, group))
+                except Exception as error:
+                    for waiting in group:
+                        if not waiting.recorded.done():
+                            waiting.recorded.set_exception(error)
+        finally:
+            del self._workers[tenant]
+            self._waiting.pop(tenant, None)
+
+    def _next_group(self, tenant: str) -> list[_Waiting]:
+        queue, size = self._waiting[tenant], 0
+        group: list[_Waiting] = []
+        while queue and (not group or size + len(queue[0].observations) <= COMMIT_EVENTS_MAX):
+            group.append(queue.pop(0))
+            size += len(group[-1].observations)
+        return group
+
+    async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> set[str]:
+        observations = [observation for waiting in group for observation in waiting.observations]
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                return await _record(self._profiles, self._new_id, tenant, observations, group[-1].now)
+            except (Conflict, AlreadyExists):
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS * attempt * random.random())
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _answer(group: Sequence[_Waiting], recorded: set[str]) -> None:
+        for waiting in group:
+            own = {observation.message_id for observation in waiting.observations} & recorded
+            recorded -= own  # of equal messages in one group, the first counts
+            if not waiting.recorded.done():
+                waiting.recorded.set_result(len(own))
 
 
 def _check(batch: Sequence[Incoming], now: int) -> tuple[list[Observation], tuple[Rejection, ...]]:
@@ -79,12 +139,14 @@ def _observe(event: Incoming, now: int) -> Observation:
 
 async def _record(
     profiles: Profiles, new_id: Callable[[], str], tenant: str, observations: Sequence[Observation], now: int
-) -> int:
-    fresh = {observation.message_id: observation for observation in observations}
+) -> set[str]:
+    fresh: dict[str, Observation] = {}
+    for observation in observations:
+        fresh.setdefault(observation.message_id, observation)
     for known in await profiles.known_messages(tenant, list(fresh)):
         del fresh[known]
     if not fresh:
-        return 0
+        return set()
     wanted = {identity for observation in fresh.values() for identity in observation.identities}
     owners = await profiles.owners(tenant, list(wanted))
     found = await profiles.customers(tenant, list(set(owners.values())))
@@ -98,7 +160,7 @@ async def _record(
     versions = {customer_id: version for customer_id, (_, version) in found.items()}
     touched = {customer_id: customers[customer_id] for _, customer_id in recorded}
     await profiles.record(tenant, Recording(recorded, now, touched, versions, learnt))
-    return len(recorded)
+    return set(fresh)
 
 
 def _resolve(

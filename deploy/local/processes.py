@@ -1,0 +1,187 @@
+"""The processes of a local platform: checked before they start, watched while they run, stopped together."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import tokens
+from services.common.errors import FailedPrecondition, ResourceExhausted, Unavailable
+
+SERVICES = tokens.SERVICES
+DEFAULT_PORTS = {
+    **{name: 50051 + index for index, name in enumerate(SERVICES)},
+    "gateway": 8080,
+    "mail": 50025,
+}
+HOST = "127.0.0.1"
+DISK_BYTES_MIN = 2 * 1024**3
+START_SECONDS_MAX = 90.0
+STOP_SECONDS_MAX = 20.0
+_PROCFILE = Path(__file__).with_name("Procfile")
+_STOPPED = re.compile(r"(\w+)\.1 stopped \(rc=(-?\d+)\)")
+
+
+class PortsTaken(FailedPrecondition):
+    """Some port that the platform needs is in use."""
+
+
+class DiskFull(ResourceExhausted):
+    """There is too little space for the data."""
+
+
+class ProcessStopped(Unavailable):
+    """A process of the platform stopped by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A platform that runs: where its parts are, and the folder of its data and log."""
+
+    folder: Path
+    ports: Mapping[str, int]
+    runner: subprocess.Popen[bytes]
+
+    def address(self, name: str) -> str:
+        """Where ``name`` listens."""
+        return f"{HOST}:{self.ports[name]}"
+
+    @property
+    def gateway_url(self) -> str:
+        """The GraphQL gateway."""
+        return f"http://{self.address('gateway')}"
+
+    def check_alive(self) -> None:
+        """``ProcessStopped``, with the words of the process that stopped first, unless all run."""
+        if self.runner.poll() is not None:
+            raise ProcessStopped(_last_words(self.folder / "platform.log"))
+
+    async def ready(self) -> None:
+        """Wait until every service and the gateway answer; ``ProcessStopped`` as soon as one cannot."""
+        async with asyncio.timeout(START_SECONDS_MAX):
+            await asyncio.gather(*(self._serving(name) for name in SERVICES), self._gateway_ready())
+
+    async def _serving(self, name: str) -> None:
+        async with grpc.aio.insecure_channel(self.address(name)) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            while True:
+                self.check_alive()
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    answer = await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=0.5)
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+
+    async def _gateway_ready(self) -> None:
+        async with httpx.AsyncClient(base_url=self.gateway_url) as client:
+            while True:
+                self.check_alive()
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get("/readyz")).is_success:
+                        return
+                await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Platform]:
+    """The platform, started and ready; leaving stops every process of it."""
+    ports = {name: int(os.environ.get(f"{name.upper()}_PORT", port)) for name, port in DEFAULT_PORTS.items()}
+    _check_ports(ports)
+    _check_disk(folder)
+    environment = _environment(folder, ports)
+    runner = _start(folder, environment)
+    try:
+        platform = Platform(folder, ports, runner)
+        await platform.ready()
+        yield platform
+    finally:
+        await asyncio.to_thread(_stop, runner)
+
+
+def _start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with (folder / "platform.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "honcho", "--procfile", str(_PROCFILE), "--no-colour", "start"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches this process only, which then stops them in order
+        )
+
+
+def _stop(runner: subprocess.Popen[bytes]) -> None:
+    if runner.poll() is None:
+        runner.send_signal(signal.SIGTERM)
+    try:
+        runner.wait(STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        os.killpg(runner.pid, signal.SIGKILL)
+        runner.wait()
+
+
+def _check_ports(ports: Mapping[str, int]) -> None:
+    taken = []
+    for name, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                taken.append(f"{port} ({name.upper()}_PORT)")
+    if taken:
+        raise PortsTaken(
+            f"these ports are in use: {', '.join(taken)}; stop what listens there, or set the variables to others"
+        )
+
+
+def _check_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < DISK_BYTES_MIN:
+        raise DiskFull(
+            f"{folder} has {free / 1024**3:.1f} GiB free, {DISK_BYTES_MIN / 1024**3:.0f} are needed; "
+            "make room, or set TESSERA_DATA_DIR to a folder with more"
+        )
+
+
+def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
+    key = tokens.ensure_key(folder)
+    token = tokens.write_token(folder, tokens.mint(folder, tenant="*", subject="platform"))
+    return {
+        **os.environ,
+        **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
+        **{f"{name.upper()}_ADDR": f"{HOST}:{ports[name]}" for name in SERVICES},
+        **{f"{name.upper()}_DRAIN_SECONDS_MAX": "2" for name in (*SERVICES, "gateway")},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "TESSERA_DATA_DIR": str(folder),
+        "AUTH_PUBLIC_KEY_FILE": str(key),
+        "SERVICE_TOKEN_FILE": str(token),
+        "CRM_SMTP_URL": f"smtp://{HOST}:{ports['mail']}",
+        "GATEWAY_DEVELOPMENT": "true",
+    }
+
+
+def _last_words(log: Path) -> str:
+    """What the process that failed first said last, which is its one sentence for people."""
+    lines = log.read_text(errors="replace").splitlines()
+    for index, line in enumerate(lines):
+        stopped = _STOPPED.search(line)
+        if stopped and stopped[2] not in ("0", "-15"):
+            name = stopped[1]
+            said = [text.split("| ", 1)[-1] for text in lines[:index] if f" {name}.1" in text and "| " in text]
+            plain = [text for text in said if text and not text.startswith("{")]
+            return f"{plain[-1] if plain else f'{name} stopped with status {stopped[2]}'} (the log is {log})"
+    return f"the platform stopped (the log is {log})"
