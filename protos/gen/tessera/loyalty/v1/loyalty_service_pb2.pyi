@@ -27,11 +27,11 @@ class _Qualification:
 class _QualificationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Qualification.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     QUALIFICATION_UNSPECIFIED: _Qualification.ValueType  # 0
-    """Refused where there are tiers."""
+    """Never answered; in a request it means LIFETIME_POINTS."""
     QUALIFICATION_LIFETIME_POINTS: _Qualification.ValueType  # 1
     """Points ever earned."""
     QUALIFICATION_ROLLING_YEAR_POINTS: _Qualification.ValueType  # 2
-    """Points earned on this day (UTC) and those before it back to, and without, the same day a year ago."""
+    """Points earned since the end of the same day a year ago (UTC)."""
     QUALIFICATION_LIFETIME_SPEND: _Qualification.ValueType  # 3
     """Totals, in minor units, of the orders that ever earned at least one point."""
     QUALIFICATION_ROLLING_YEAR_SPEND: _Qualification.ValueType  # 4
@@ -41,11 +41,11 @@ class Qualification(_Qualification, metaclass=_QualificationEnumTypeWrapper):
     """What counts towards a tier. Nothing that is spent or expires is taken off again."""
 
 QUALIFICATION_UNSPECIFIED: Qualification.ValueType  # 0
-"""Refused where there are tiers."""
+"""Never answered; in a request it means LIFETIME_POINTS."""
 QUALIFICATION_LIFETIME_POINTS: Qualification.ValueType  # 1
 """Points ever earned."""
 QUALIFICATION_ROLLING_YEAR_POINTS: Qualification.ValueType  # 2
-"""Points earned on this day (UTC) and those before it back to, and without, the same day a year ago."""
+"""Points earned since the end of the same day a year ago (UTC)."""
 QUALIFICATION_LIFETIME_SPEND: Qualification.ValueType  # 3
 """Totals, in minor units, of the orders that ever earned at least one point."""
 QUALIFICATION_ROLLING_YEAR_SPEND: Qualification.ValueType  # 4
@@ -512,7 +512,7 @@ class CreateProgramRequest(_message.Message):
     qualification: Global___Qualification.ValueType
     """As in Program; unspecified means LIFETIME_POINTS."""
     request_id: _builtins.str
-    """For idempotency."""
+    """For idempotency; printable ASCII without spaces."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold; may be none."""
@@ -682,7 +682,7 @@ class EarnPointsRequest(_message.Message):
     reason: _builtins.str
     """For the statement."""
     request_id: _builtins.str
-    """For idempotency."""
+    """For idempotency; printable ASCII without spaces."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When they were earned, from which their validity and their tier count. Unset: now. Later than one hour from now,
@@ -751,7 +751,7 @@ class BurnPointsRequest(_message.Message):
     reason: _builtins.str
     """For the statement."""
     request_id: _builtins.str
-    """For idempotency."""
+    """For idempotency; printable ASCII without spaces."""
     def __init__(
         self,
         *,
@@ -980,7 +980,7 @@ class CreateRewardRequest(_message.Message):
     stock_count: _builtins.int
     """How many there are; unset: without limit."""
     request_id: _builtins.str
-    """For idempotency."""
+    """For idempotency; printable ASCII without spaces."""
     def __init__(
         self,
         *,
@@ -1100,7 +1100,7 @@ class RedeemRewardRequest(_message.Message):
     reward_id: _builtins.str
     """Which reward."""
     request_id: _builtins.str
-    """For idempotency."""
+    """For idempotency; printable ASCII without spaces."""
     def __init__(
         self,
         *,
@@ -1161,7 +1161,7 @@ class ExpirePointsRequest(_message.Message):
     program_id: _builtins.str
     """In which programme."""
     request_id: _builtins.str
-    """For idempotency. A call that died half way goes on where it was if it is sent again."""
+    """For idempotency; printable ASCII without spaces."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """Points expire whose time is not after this moment. Unset: now. In the future: EVENT_TIME_INVALID."""
@@ -1282,8 +1282,8 @@ class Violation(_message.Message):
     """The member, where it is one's."""
     invariant: _builtins.str
     """Which invariant, UPPER_SNAKE: BALANCE_DIFFERS, EARNED_DIFFERS, SPENT_DIFFERS, EXPIRED_DIFFERS, LOTS_DIFFER,
-    LOT_NEGATIVE, SEQUENCE_BROKEN, ACCOUNTS_INVALID, ENTRY_LOTS_DIFFER, RUNNING_BALANCE_DIFFERS, REQUEST_REPEATED,
-    SPEND_DIFFERS, NEXT_EXPIRY_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED.
+    LOT_NEGATIVE, SEQUENCE_BROKEN, ACCOUNTS_INVALID, ENTRY_LOTS_DIFFER, ENTRY_ID_INVALID, RUNNING_BALANCE_DIFFERS,
+    SPEND_DIFFERS, QUALIFYING_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED.
     """
     message: _builtins.str
     """What was found and what was expected."""

@@ -43,11 +43,12 @@ class LoyaltyServiceStub:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. NOT_FOUND           PROGRAM_NOT_FOUND
     5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. NOT_FOUND           REWARD_NOT_FOUND
-    7. NOT_FOUND           MEMBER_NOT_FOUND
-    8. FAILED_PRECONDITION OUT_OF_STOCK
-    9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    7. NOT_FOUND           REWARD_NOT_FOUND
+    8. NOT_FOUND           MEMBER_NOT_FOUND
+    9. FAILED_PRECONDITION OUT_OF_STOCK
+    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -153,19 +154,20 @@ class LoyaltyServiceServicer:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. NOT_FOUND           PROGRAM_NOT_FOUND
     5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. NOT_FOUND           REWARD_NOT_FOUND
-    7. NOT_FOUND           MEMBER_NOT_FOUND
-    8. FAILED_PRECONDITION OUT_OF_STOCK
-    9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    7. NOT_FOUND           REWARD_NOT_FOUND
+    8. NOT_FOUND           MEMBER_NOT_FOUND
+    9. FAILED_PRECONDITION OUT_OF_STOCK
+    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
 
     def CreateProgram(self, request, context):
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-        TIERS_INVALID, if tiers do not ascend or share an id. Orders that profiles recorded before the programme was
-        created may earn nothing in it.
+        TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
+        tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +253,7 @@ class LoyaltyServiceServicer:
 
     def ExpirePoints(self, request, context):
         """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-        this does it now, or for an earlier moment. At most 10,000 members a call: if more are due the answer says so.
+        this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
         Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -386,11 +388,12 @@ class LoyaltyService:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. NOT_FOUND           PROGRAM_NOT_FOUND
     5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. NOT_FOUND           REWARD_NOT_FOUND
-    7. NOT_FOUND           MEMBER_NOT_FOUND
-    8. FAILED_PRECONDITION OUT_OF_STOCK
-    9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    7. NOT_FOUND           REWARD_NOT_FOUND
+    8. NOT_FOUND           MEMBER_NOT_FOUND
+    9. FAILED_PRECONDITION OUT_OF_STOCK
+    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """

@@ -44,11 +44,12 @@ class LoyaltyServiceStub:
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. NOT_FOUND           PROGRAM_NOT_FOUND
       5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. NOT_FOUND           REWARD_NOT_FOUND
-      7. NOT_FOUND           MEMBER_NOT_FOUND
-      8. FAILED_PRECONDITION OUT_OF_STOCK
-      9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      7. NOT_FOUND           REWARD_NOT_FOUND
+      8. NOT_FOUND           MEMBER_NOT_FOUND
+      9. FAILED_PRECONDITION OUT_OF_STOCK
+     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -59,8 +60,8 @@ class LoyaltyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LoyaltyServiceAsyncStub: ...
     CreateProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-    TIERS_INVALID, if tiers do not ascend or share an id. Orders that profiles recorded before the programme was
-    created may earn nothing in it.
+    TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
+    tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
@@ -98,7 +99,7 @@ class LoyaltyServiceStub:
     """
     ExpirePoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]
     """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-    this does it now, or for an earlier moment. At most 10,000 members a call: if more are due the answer says so.
+    this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
     Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
     """
     CheckLedger: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CheckLedgerRequest, _loyalty_service_pb2.CheckLedgerResponse]
@@ -132,11 +133,12 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. NOT_FOUND           PROGRAM_NOT_FOUND
       5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. NOT_FOUND           REWARD_NOT_FOUND
-      7. NOT_FOUND           MEMBER_NOT_FOUND
-      8. FAILED_PRECONDITION OUT_OF_STOCK
-      9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      7. NOT_FOUND           REWARD_NOT_FOUND
+      8. NOT_FOUND           MEMBER_NOT_FOUND
+      9. FAILED_PRECONDITION OUT_OF_STOCK
+     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -144,8 +146,8 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]  # type: ignore[assignment]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-    TIERS_INVALID, if tiers do not ascend or share an id. Orders that profiles recorded before the programme was
-    created may earn nothing in it.
+    TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
+    tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]  # type: ignore[assignment]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
@@ -183,7 +185,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     ExpirePoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]  # type: ignore[assignment]
     """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-    this does it now, or for an earlier moment. At most 10,000 members a call: if more are due the answer says so.
+    this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
     Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
     """
     CheckLedger: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CheckLedgerRequest, _loyalty_service_pb2.CheckLedgerResponse]  # type: ignore[assignment]
@@ -216,11 +218,12 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. NOT_FOUND           PROGRAM_NOT_FOUND
       5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. NOT_FOUND           REWARD_NOT_FOUND
-      7. NOT_FOUND           MEMBER_NOT_FOUND
-      8. FAILED_PRECONDITION OUT_OF_STOCK
-      9. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     10. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      7. NOT_FOUND           REWARD_NOT_FOUND
+      8. NOT_FOUND           MEMBER_NOT_FOUND
+      9. FAILED_PRECONDITION OUT_OF_STOCK
+     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -232,8 +235,8 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.CreateProgramResponse, _abc.Awaitable[_loyalty_service_pb2.CreateProgramResponse]]:
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-        TIERS_INVALID, if tiers do not ascend or share an id. Orders that profiles recorded before the programme was
-        created may earn nothing in it.
+        TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
+        tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
 
     @_abc_1.abstractmethod
@@ -337,7 +340,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.ExpirePointsResponse, _abc.Awaitable[_loyalty_service_pb2.ExpirePointsResponse]]:
         """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-        this does it now, or for an earlier moment. At most 10,000 members a call: if more are due the answer says so.
+        this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
         Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
         """
 

@@ -1,0 +1,1 @@
+"""Loyalty: programmes, the points ledger, tiers and rewards."""

@@ -1,0 +1,1 @@
+"""Where loyalty meets the store, the feeds and other services."""

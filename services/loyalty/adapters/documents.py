@@ -1,0 +1,205 @@
+"""Domain objects as documents: the collections, and each object to and from its body."""
+
+from typing import Any
+
+from services.common.feed import CURSORS
+from services.common.idempotency import REQUESTS
+from services.common.store import Collection, Index
+from services.common.store.port import Body
+from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot
+from services.loyalty.domain.member import Member
+from services.loyalty.domain.operations import Expired
+from services.loyalty.domain.program import NEVER, Program, Qualification, Tier
+from services.loyalty.domain.reward import Reward
+
+PROGRAMS = Collection("programs")
+PROGRAM_OWNERS = Collection("program_owners")
+"""Of all tenants, under the tenant ``*``: which programmes there are, for the clock that expires points."""
+MEMBERS = Collection("members", (Index(("program_id", "next_expire_time")),))
+REWARDS = Collection("rewards", (Index(("program_id",)),))
+ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), unique=True),), published=True)
+ORDER_COUNTS = Collection("order_counts")
+ORDER_COUNTS_ID = "orders"
+COLLECTIONS = (PROGRAMS, PROGRAM_OWNERS, MEMBERS, REWARDS, ENTRIES, ORDER_COUNTS, REQUESTS, CURSORS)
+
+_KINDS = {kind.value: kind for kind in EntryKind}
+_ACCOUNTS = {account.value: account for account in Account}
+_OPTIONAL = ("order_id", "order_amount_minor", "reward_id", "request_id", "reason")
+
+
+def key(program_id: str, id: str) -> str:
+    """The document id of a programme's member or reward."""
+    return f"{program_id}/{id}"
+
+
+def program_body(program: Program) -> Body:
+    """A programme's document."""
+    return {
+        "name": program.name,
+        "currency": program.currency,
+        "points_per_100_minor": program.points_per_100_minor,
+        "validity_months": program.validity_months,
+        "qualification": program.qualification.value,
+        "tiers": [[tier.id, tier.name, tier.threshold] for tier in program.tiers],
+        "create_time": program.create_time,
+    }
+
+
+def read_program(id: str, body: Body) -> Program:
+    """The programme in a document."""
+    return Program(
+        id=id,
+        name=body["name"],
+        currency=body["currency"],
+        points_per_100_minor=body["points_per_100_minor"],
+        validity_months=body["validity_months"],
+        qualification=Qualification(body["qualification"]),
+        tiers=tuple(Tier(*tier) for tier in body["tiers"]),
+        create_time=body["create_time"],
+    )
+
+
+def reward_body(reward: Reward) -> Body:
+    """A reward's document."""
+    return {
+        "program_id": reward.program_id,
+        "reward_id": reward.id,
+        "name": reward.name,
+        "cost": reward.cost,
+        "stock": reward.stock,
+        "redeemed": reward.redeemed,
+        "create_time": reward.create_time,
+    }
+
+
+def read_reward(body: Body) -> Reward:
+    """The reward in a document."""
+    return Reward(
+        body["program_id"],
+        body["reward_id"],
+        body["name"],
+        body["cost"],
+        body["stock"],
+        body["redeemed"],
+        body["create_time"],
+    )
+
+
+def member_body(member: Member) -> Body:
+    """A member's document. ``next_expire_time`` is what the index by which expiry finds members holds."""
+    soonest = member.lots[0].expire_time if member.lots else NEVER
+    return {
+        "program_id": member.program_id,
+        "member_id": member.id,
+        "balance": member.balance,
+        "earned": member.earned,
+        "spent": member.spent,
+        "expired": member.expired,
+        "spend_minor": member.spend_minor,
+        "entry_count": member.entry_count,
+        "enroll_time": member.enroll_time,
+        "tier_id": member.tier_id,
+        "lots": [[lot.expire_time, lot.points] for lot in member.lots],
+        "qualified": [[day, amount] for day, amount in member.qualified],
+        "next_expire_time": None if soonest == NEVER else soonest,
+    }
+
+
+def read_member(body: Body) -> Member:
+    """The member in a document."""
+    return Member(
+        program_id=body["program_id"],
+        id=body["member_id"],
+        balance=body["balance"],
+        earned=body["earned"],
+        spent=body["spent"],
+        expired=body["expired"],
+        spend_minor=body["spend_minor"],
+        entry_count=body["entry_count"],
+        enroll_time=body["enroll_time"],
+        tier_id=body["tier_id"],
+        lots=tuple(map(Lot._make, body["lots"])),
+        qualified=tuple((day, amount) for day, amount in body["qualified"]),
+    )
+
+
+def entry_body(entry: Entry) -> Body:
+    """An entry's document; fields that say nothing are left out."""
+    body: Body = {
+        "program_id": entry.program_id,
+        "member_id": entry.member_id,
+        "sequence": entry.sequence,
+        "kind": entry.kind.value,
+        "debit": entry.debit.value,
+        "credit": entry.credit.value,
+        "points": entry.points,
+        "lots": [[lot.expire_time, lot.points] for lot in entry.lots],
+        "balance": entry.balance,
+        "event_time": entry.event_time,
+        "record_time": entry.record_time,
+        "tier_id": entry.tier_id,
+        "previous_tier_id": entry.previous_tier_id,
+    }
+    for name in _OPTIONAL:
+        if value := getattr(entry, name):
+            body[name] = value
+    return body
+
+
+def read_entry(id: str, body: Body) -> Entry:
+    """The entry in a document."""
+    return Entry(
+        id=id,
+        program_id=body["program_id"],
+        member_id=body["member_id"],
+        sequence=body["sequence"],
+        kind=_KINDS[body["kind"]],
+        debit=_ACCOUNTS[body["debit"]],
+        credit=_ACCOUNTS[body["credit"]],
+        points=body["points"],
+        lots=tuple(map(Lot._make, body["lots"])),
+        balance=body["balance"],
+        event_time=body["event_time"],
+        record_time=body["record_time"],
+        tier_id=body["tier_id"],
+        previous_tier_id=body["previous_tier_id"],
+        **{name: body[name] for name in _OPTIONAL if name in body},
+    )
+
+
+def order_counts_body(counts: OrderCounts) -> Body:
+    """The document of a tenant's order counts."""
+    return {name: getattr(counts, name) for name in OrderCounts.__slots__}
+
+
+def read_order_counts(body: Body) -> OrderCounts:
+    """The order counts in a document."""
+    return OrderCounts(**body)
+
+
+def answer_body(answer: object) -> Body:
+    """What is kept of an answer, to give it again when its request comes again."""
+    match answer:
+        case Entry():
+            return {"kind": "entry", "id": answer.id, "body": entry_body(answer)}
+        case Program():
+            return {"kind": "program", "id": answer.id, "body": program_body(answer)}
+        case Reward():
+            return {"kind": "reward", "id": answer.id, "body": reward_body(answer)}
+        case Expired(member_count, points, more_due):
+            body = {"member_count": member_count, "points": points, "more_due": more_due}
+            return {"kind": "expired", "id": "", "body": body}
+    raise TypeError(f"no answer is a {type(answer).__name__}")
+
+
+def read_answer(answer: Body) -> Any:
+    """The answer that was kept."""
+    kind, body = answer["kind"], answer["body"]
+    if kind == "entry":
+        return read_entry(answer["id"], body)
+    if kind == "program":
+        return read_program(answer["id"], body)
+    if kind == "reward":
+        return read_reward(body)
+    return Expired(**body)

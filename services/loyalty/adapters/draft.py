@@ -1,0 +1,177 @@
+"""A draft: the documents that a group of operations needs, loaded with their versions, and the commit it becomes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.common.errors import RequestIdReused
+from services.common.feed import CURSORS
+from services.common.idempotency import REQUESTS, remember
+from services.common.store import Collection, Document, Insert, Put, Query, Replace, Store, Write
+from services.common.store.port import Body
+from services.loyalty.adapters.documents import (
+    ENTRIES,
+    MEMBERS,
+    ORDER_COUNTS,
+    ORDER_COUNTS_ID,
+    PROGRAM_OWNERS,
+    PROGRAMS,
+    REWARDS,
+    answer_body,
+    entry_body,
+    key,
+    member_body,
+    order_counts_body,
+    program_body,
+    read_answer,
+    read_member,
+    read_order_counts,
+    read_program,
+    read_reward,
+    reward_body,
+)
+from services.loyalty.adapters.store import ORDER_FOLLOWER, PAGE_MAX
+from services.loyalty.domain.books import Books, OrderCounts
+from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.operations import Operation
+from services.loyalty.ports import Request
+
+ALL = "*"
+
+
+@dataclass(slots=True)
+class TenantDraft:
+    """One tenant's books and requests, and the versions of the documents that they were read from."""
+
+    tenant: str
+    books: Books = field(default_factory=Books)
+    requests: dict[str, Body] = field(default_factory=dict)
+    answered: list[Insert] = field(default_factory=list)
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def replay(self, request: Request) -> Any | None:
+        """The answer to a request that was carried out before; ``RequestIdReused`` if another was."""
+        kept = self.requests.get(request.id)
+        if kept is None:
+            return None
+        if kept["fingerprint"] != request.fingerprint:
+            raise RequestIdReused(
+                f"request_id {request.id} was used before for another request; choose a new one",
+                request_id=request.id,
+            )
+        return read_answer(kept["answer"])
+
+    def keep_answer(self, request: Request, answer: object) -> None:
+        """Keep the answer with the effect."""
+        writes = remember(self.tenant, request.id, request.fingerprint, answer_body(answer))
+        self.requests.update({write.id: write.body for write in writes})
+        self.answered.extend(writes)
+
+    async def load(self, store: Store, operations: Sequence[Operation[Any]], request_ids: Sequence[str]) -> None:
+        """Read what the operations need."""
+        tenant, books = self.tenant, self.books
+        if request_ids:
+            found = await store.get_many(tenant, REQUESTS, request_ids)
+            self.requests = {document.id: document.body for document in found.values()}
+        page = await store.find(tenant, PROGRAMS, Query(limit=PAGE_MAX))
+        books.programs = {document.id: read_program(document.id, document.body) for document in page.documents}
+        needs = [operation.needs(books.programs) for operation in operations]
+        for body in await self._read(store, MEMBERS, (pair for need in needs for pair in need.members)):
+            member = read_member(body)
+            books.members[(member.program_id, member.id)] = member
+        for body in await self._read(store, REWARDS, (pair for need in needs for pair in need.rewards)):
+            reward = read_reward(body)
+            books.rewards[(reward.program_id, reward.id)] = reward
+        if entry_ids := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entry_ids)):
+            books.entry_ids = set(await store.get_many(tenant, ENTRIES, entry_ids))
+        if any(need.order_counts for need in needs):
+            document = self._seen(ORDER_COUNTS, await store.get(tenant, ORDER_COUNTS, ORDER_COUNTS_ID))
+            books.order_counts = read_order_counts(document.body) if document else OrderCounts()
+
+    def writes(self) -> list[Write]:
+        """The commit that makes the books what they are now."""
+        books = self.books
+        writes: list[Write] = [*self.answered]
+        for program_id in books.touched_programs:
+            owner = {"tenant": self.tenant, "program_id": program_id}
+            body = program_body(books.programs[program_id])
+            writes.append(Insert(self.tenant, PROGRAMS, program_id, body))
+            writes.append(Put(ALL, PROGRAM_OWNERS, key(self.tenant, program_id), owner))
+        for pair in books.touched_members:
+            writes.append(self._write(MEMBERS, key(*pair), member_body(books.members[pair])))
+        for pair in books.touched_rewards:
+            writes.append(self._write(REWARDS, key(*pair), reward_body(books.rewards[pair])))
+        writes.extend(Insert(self.tenant, ENTRIES, entry.id, entry_body(entry)) for entry in books.entered)
+        if books.counted:
+            assert books.order_counts is not None
+            writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))
+        return writes
+
+    async def _read(self, store: Store, collection: Collection, pairs: Iterable[tuple[str, str]]) -> list[Body]:
+        keys = list(dict.fromkeys(key(*pair) for pair in pairs))
+        if not keys:
+            return []
+        found = await store.get_many(self.tenant, collection, keys)
+        for document in found.values():
+            self._seen(collection, document)
+        return [document.body for document in found.values()]
+
+    def _seen(self, collection: Collection, document: Document | None) -> Document | None:
+        if document is not None:
+            self.versions[(collection.name, document.id)] = document.version
+        return document
+
+    def _write(self, collection: Collection, id: str, body: Body) -> Write:
+        version = self.versions.get((collection.name, id))
+        if version is None:
+            return Insert(self.tenant, collection, id, body)
+        return Replace(self.tenant, collection, id, body, version)
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a group of operations works on, of all the tenants it concerns."""
+
+    tenants: dict[str, TenantDraft]
+    order_cursor: str = ""
+    order_cursor_version: int | None = None
+    order_cursor_moved: bool = False
+
+    def move_order_cursor(self, cursor: str) -> None:
+        """Orders up to here are applied."""
+        self.order_cursor = cursor
+        self.order_cursor_moved = True
+
+    def writes(self) -> list[Write]:
+        """The one commit."""
+        writes = [write for tenant in self.tenants.values() for write in tenant.writes()]
+        if self.order_cursor_moved:
+            # With its version, unlike ``feed.advance``: two processes that follow cannot both apply a batch.
+            body, version = {"cursor": self.order_cursor}, self.order_cursor_version
+            writes.append(
+                Insert(ALL, CURSORS, ORDER_FOLLOWER, body)
+                if version is None
+                else Replace(ALL, CURSORS, ORDER_FOLLOWER, body, version)
+            )
+        return writes
+
+    def entered(self) -> list[Entry]:
+        """What was entered."""
+        return [entry for tenant in self.tenants.values() for entry in tenant.books.entered]
+
+
+async def load_draft(
+    store: Store,
+    operations: Mapping[str, Sequence[Operation[Any]]],
+    request_ids: Mapping[str, Sequence[str]],
+    *,
+    with_order_cursor: bool,
+) -> Draft:
+    """Read, for each tenant, what its operations need."""
+    draft = Draft({tenant: TenantDraft(tenant) for tenant in operations})
+    for tenant, wanted in operations.items():
+        await draft.tenants[tenant].load(store, wanted, list(dict.fromkeys(request_ids.get(tenant, ()))))
+    if with_order_cursor and (document := await store.get(ALL, CURSORS, ORDER_FOLLOWER)):
+        draft.order_cursor = document.body["cursor"]
+        draft.order_cursor_version = document.version
+    return draft

@@ -1,0 +1,195 @@
+"""The ledger's writer: one a process, which applies what waits, in order, as one draft and one commit.
+
+While a commit is on its way to the disk, operations queue; the next group takes them together. So a thousand
+operations on one member cost a few commits, none of them conflicts with another, and none is refused. Other
+processes are met by the versions of the documents: whoever loses reads again and applies its group again.
+"""
+
+import asyncio
+import contextvars
+import random
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from services.common import telemetry
+from services.common.clock import Clock, to_micros
+from services.common.errors import AlreadyExists, Conflict, Refusal
+from services.common.store import Store
+from services.loyalty.adapters.draft import Draft, load_draft
+from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.entry import Account, Entry
+from services.loyalty.domain.errors import LedgerBusy
+from services.loyalty.domain.operations import Operation
+from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.ports import Request
+
+T = TypeVar("T")
+
+QUEUE_MAX = 10_000
+GROUP_WEIGHT_MAX = 512
+"""Operations in one commit; a batch of orders weighs as many as it has."""
+ATTEMPTS_MAX = 50
+BACKOFF_SECONDS_MIN = 0.001
+BACKOFF_SECONDS_MAX = 0.1
+
+
+class OrdersApplied(Conflict):
+    """Another process applied these orders: resume from the stored cursor."""
+
+
+@dataclass(slots=True, eq=False)
+class _Queued:
+    """Something that waits for the writer."""
+
+    operations: Mapping[str, Operation[Any]]
+    """By tenant."""
+    carry_out: Callable[[Draft, int], Any]
+    weight: int
+    done: "asyncio.Future[Any]"
+    request: Request | None = None
+    is_order_batch: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+
+class StoredLedger:
+    """The port ``Ledger`` over the document store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._queue: deque[_Queued] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def post(self, request: Request, operation: Operation[T]) -> T:
+        def carry_out(draft: Draft, now: int) -> T:
+            tenant = draft.tenants[request.tenant]
+            replayed: T | None = tenant.replay(request)
+            if replayed is not None:
+                return replayed
+            answer = operation.apply(tenant.books, now)
+            tenant.keep_answer(request, answer)
+            return answer
+
+        with telemetry.span("loyalty.ledger.post"):
+            queued = _Queued({request.tenant: operation}, carry_out, 1, _future(), request)
+            answer: T = await self._enqueue(queued)
+        return answer
+
+    async def earn_from_orders(self, orders: Mapping[str, EarnFromOrders], after: str, cursor: str) -> OrderCounts:
+        def carry_out(draft: Draft, now: int) -> OrderCounts:
+            if draft.order_cursor != after:
+                raise OrdersApplied("the order feed has moved on")
+            outcome = OrderCounts()
+            for tenant, earning in orders.items():
+                outcome = outcome.plus(earning.apply(draft.tenants[tenant].books, now))
+            draft.move_order_cursor(cursor)
+            return outcome
+
+        weight = sum(len(earning.orders) for earning in orders.values())
+        outcome: OrderCounts = await self._enqueue(_Queued(orders, carry_out, weight, _future(), is_order_batch=True))
+        return outcome
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        if self._writer:
+            await asyncio.wait([self._writer])
+
+    async def _enqueue(self, queued: _Queued) -> Any:
+        if len(self._queue) >= QUEUE_MAX:
+            raise LedgerBusy(f"{QUEUE_MAX} operations wait; retry with backoff", queue_max=QUEUE_MAX)
+        self._queue.append(queued)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write(), name="ledger-writer")
+        return await queued.done
+
+    async def _write(self) -> None:
+        while group := self._next_group():
+            # In the context of the first request, so that its trace shows the commit.
+            await asyncio.create_task(self._carry_out(group), context=group[0].context)
+
+    def _next_group(self) -> list[_Queued]:
+        group: list[_Queued] = []
+        weight = 0
+        while self._queue and (not group or weight + self._queue[0].weight <= GROUP_WEIGHT_MAX):
+            queued = self._queue.popleft()
+            if queued.done.done():  # whoever asked has gone away
+                continue
+            group.append(queued)
+            weight += queued.weight
+        return group
+
+    async def _carry_out(self, group: Sequence[_Queued]) -> None:
+        """Apply and commit a group. If that fails, each by itself: nobody fails by another's fault."""
+        try:
+            outcomes = await self._attempt(group)
+        except Exception as error:
+            if len(group) == 1:
+                _settle(group[0], error)
+                return
+            for queued in group:
+                await self._carry_out([queued])
+        else:
+            for queued, outcome in zip(group, outcomes, strict=True):
+                _settle(queued, outcome)
+
+    async def _attempt(self, group: Sequence[_Queued]) -> list[Any]:
+        """What became of each, once all effects are on disk. A refusal is an outcome, and has no effect."""
+        for attempt in range(ATTEMPTS_MAX):
+            draft = await self._load(group)
+            now = to_micros(self._clock())
+            outcomes = [_outcome(queued, draft, now) for queued in group]
+            try:
+                with telemetry.span("loyalty.ledger.commit", operations=len(group)):
+                    await self._store.commit(draft.writes())
+            except (Conflict, AlreadyExists):
+                telemetry.counter("loyalty.commits.repeated").add(1)
+                await asyncio.sleep(random.uniform(0, min(BACKOFF_SECONDS_MIN * 2**attempt, BACKOFF_SECONDS_MAX)))
+                continue
+            _measure(draft.entered())
+            return outcomes
+        raise Conflict(f"other processes were faster {ATTEMPTS_MAX} times; retry with backoff")
+
+    async def _load(self, group: Sequence[_Queued]) -> Draft:
+        operations: dict[str, list[Operation[Any]]] = {}
+        request_ids: dict[str, list[str]] = {}
+        for queued in group:
+            for tenant, operation in queued.operations.items():
+                operations.setdefault(tenant, []).append(operation)
+            if queued.request and queued.request.id:
+                request_ids.setdefault(queued.request.tenant, []).append(queued.request.id)
+        with_order_cursor = any(queued.is_order_batch for queued in group)
+        return await load_draft(self._store, operations, request_ids, with_order_cursor=with_order_cursor)
+
+
+def _future() -> "asyncio.Future[Any]":
+    return asyncio.get_running_loop().create_future()
+
+
+def _outcome(queued: _Queued, draft: Draft, now: int) -> Any:
+    try:
+        return queued.carry_out(draft, now)
+    except Refusal as refusal:
+        return refusal
+
+
+def _settle(queued: _Queued, outcome: Any) -> None:
+    if queued.done.done():
+        return
+    if isinstance(outcome, Exception):
+        queued.done.set_exception(outcome)
+    else:
+        queued.done.set_result(outcome)
+
+
+def _measure(entries: Sequence[Entry]) -> None:
+    moved = dict.fromkeys(("issued", "burned", "expired"), 0)
+    names = {Account.ISSUANCE: "issued", Account.SPENT: "burned", Account.EXPIRED: "expired"}
+    for entry in entries:
+        other = entry.debit if entry.credit is Account.MEMBER else entry.credit
+        moved[names[other]] += entry.points
+    for name, points in moved.items():
+        if points:
+            telemetry.counter(f"loyalty.points.{name}").add(points)
+    if entries:
+        telemetry.counter("loyalty.entries.entered").add(len(entries))

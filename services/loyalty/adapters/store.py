@@ -1,0 +1,165 @@
+"""The ports that read, over the document store."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from services.common.feed import stored_cursor
+from services.common.store import Query, Range, Store
+from services.loyalty.adapters.documents import (
+    ENTRIES,
+    MEMBERS,
+    ORDER_COUNTS,
+    ORDER_COUNTS_ID,
+    PROGRAM_OWNERS,
+    PROGRAMS,
+    REWARDS,
+    key,
+    read_entry,
+    read_member,
+    read_order_counts,
+    read_program,
+    read_reward,
+)
+from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.errors import ProgramNotFound
+from services.loyalty.domain.member import Member
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.reward import Reward
+from services.loyalty.ports import Enterings
+
+ORDER_FOLLOWER = "loyalty.orders"
+PAGE_MAX = 1000
+FEED_BATCH_MAX = 1000
+
+
+class StoredPrograms:
+    """The port ``Programs``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, tenant: str, program_id: str) -> Program:
+        document = await self._store.get(tenant, PROGRAMS, program_id)
+        if document is None:
+            raise ProgramNotFound(f"there is no programme {program_id}", program_id=program_id)
+        return read_program(document.id, document.body)
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Program], str]:
+        page = await self._store.find(tenant, PROGRAMS, Query(limit=limit, after=after))
+        return [read_program(document.id, document.body) for document in page.documents], page.next_cursor
+
+    async def all(self, tenant: str) -> dict[str, Program]:
+        programs, _ = await self.page(tenant, PAGE_MAX, "")
+        return {program.id: program for program in programs}
+
+    async def everywhere(self) -> AsyncIterator[tuple[str, str]]:
+        after = ""
+        while True:
+            page = await self._store.find("*", PROGRAM_OWNERS, Query(limit=PAGE_MAX, after=after))
+            for document in page.documents:
+                yield document.body["tenant"], document.body["program_id"]
+            after = page.next_cursor
+            if not after:
+                return
+
+
+class StoredRewards:
+    """The port ``Rewards``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def page(self, tenant: str, program_id: str, limit: int, after: str) -> tuple[list[Reward], str]:
+        query = Query(where={"program_id": program_id}, limit=limit, after=after)
+        page = await self._store.find(tenant, REWARDS, query)
+        return [read_reward(document.body) for document in page.documents], page.next_cursor
+
+    async def all(self, tenant: str) -> dict[tuple[str, str], Reward]:
+        found: dict[tuple[str, str], Reward] = {}
+        after = ""
+        while True:
+            page = await self._store.find(tenant, REWARDS, Query(limit=PAGE_MAX, after=after))
+            for reward in (read_reward(document.body) for document in page.documents):
+                found[(reward.program_id, reward.id)] = reward
+            after = page.next_cursor
+            if not after:
+                return found
+
+
+class StoredMembers:
+    """The port ``Members``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get_many(self, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
+        keys = list(dict.fromkeys(key(program_id, member_id) for member_id in member_ids))
+        found = await self._store.get_many(tenant, MEMBERS, keys)
+        members = (read_member(document.body) for document in found.values())
+        return {member.id: member for member in members}
+
+    async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:
+        past = Range("next_expire_time", at_most=as_of)
+        page = await self._store.find(tenant, MEMBERS, Query(where={"program_id": program_id}, range=past, limit=limit))
+        return [document.body["member_id"] for document in page.documents]
+
+    async def everyone(self, tenant: str) -> AsyncIterator[Sequence[Member]]:
+        after = ""
+        while True:
+            page = await self._store.find(tenant, MEMBERS, Query(limit=PAGE_MAX, after=after))
+            yield [read_member(document.body) for document in page.documents]
+            after = page.next_cursor
+            if not after:
+                return
+
+
+class StoredEntries:
+    """The port ``Entries``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def page(
+        self, tenant: str, program_id: str, member_id: str, limit: int, after: str
+    ) -> tuple[list[Entry], str]:
+        where = {"program_id": program_id, "member_id": member_id}
+        query = Query(where=where, order_by="sequence", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, ENTRIES, query)
+        return [read_entry(document.id, document.body) for document in page.documents], page.next_cursor
+
+    async def of_member(self, tenant: str, member: Member) -> list[Entry]:
+        where = {"program_id": member.program_id, "member_id": member.id}
+        counted = Range("sequence", at_most=member.entry_count)
+        entries: list[Entry] = []
+        after = ""
+        while True:
+            query = Query(where=where, range=counted, limit=PAGE_MAX, after=after)
+            page = await self._store.find(tenant, ENTRIES, query)
+            entries += [read_entry(document.id, document.body) for document in page.documents]
+            after = page.next_cursor
+            if not after:
+                return entries
+
+    async def count(self, tenant: str) -> int:
+        return await self._store.count(tenant, ENTRIES)
+
+    async def follow(self, after: str, tenant: str | None) -> AsyncIterator[Enterings]:
+        async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
+            cursor = batch[-1].cursor
+            caught_up = len(batch) < FEED_BATCH_MAX and cursor == await self._store.end_of_feed()
+            entries = [(change.tenant, read_entry(change.id, change.body)) for change in batch]
+            yield Enterings(entries, cursor, caught_up)
+
+
+class StoredOrderFeed:
+    """The port ``OrderFeed``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def cursor(self) -> str:
+        return await stored_cursor(self._store, ORDER_FOLLOWER)
+
+    async def counts(self, tenant: str) -> OrderCounts:
+        document = await self._store.get(tenant, ORDER_COUNTS, ORDER_COUNTS_ID)
+        return read_order_counts(document.body) if document else OrderCounts()

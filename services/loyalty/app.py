@@ -1,0 +1,88 @@
+"""The composition root of loyalty: everything is wired here, and nowhere else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+from tessera.loyalty.v1 import loyalty_service_pb2, loyalty_service_pb2_grpc
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+
+from services.common.app import Exposed, Serving, background, every, serving
+from services.common.channels import connect
+from services.common.clock import Clock, system_clock, to_micros
+from services.common.settings import ServiceSettings
+from services.common.store import Store, open_store
+from services.loyalty.adapters.documents import COLLECTIONS
+from services.loyalty.adapters.events import OrderFollower
+from services.loyalty.adapters.ledger import StoredLedger
+from services.loyalty.adapters.store import (
+    StoredEntries,
+    StoredMembers,
+    StoredOrderFeed,
+    StoredPrograms,
+    StoredRewards,
+)
+from services.loyalty.handlers.expire_due_points import expire_due_points
+from services.loyalty.handlers.orders import earn_from_orders
+from services.loyalty.servicer import LoyaltyServicer
+
+
+class Settings(ServiceSettings):
+    """The environment of loyalty."""
+
+    model_config = SettingsConfigDict(env_prefix="LOYALTY_")
+    service: ClassVar[str] = "loyalty"
+    port: int = 50055
+    expiry_interval_seconds: float = Field(60.0, gt=0)
+    """How often points whose time has passed are taken."""
+
+
+@asynccontextmanager
+async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
+    """Serve until the block is left."""
+    async with (
+        open_store(settings, COLLECTIONS) as store,
+        connect(settings.profiles_addr, settings) as profiles,
+    ):
+        ledger = StoredLedger(store, clock)
+        follower = OrderFollower(
+            ProfilesServiceStub(profiles), StoredOrderFeed(store), partial(earn_from_orders, ledger)
+        )
+        exposed = Exposed(
+            loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
+            loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
+            _servicer(store, ledger, clock),
+        )
+        try:
+            async with (
+                background(follower.run(), "loyalty-orders"),
+                background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
+                serving(settings, exposed) as up,
+            ):
+                yield up
+        finally:
+            await ledger.close()
+
+
+def _servicer(store: Store, ledger: StoredLedger, clock: Clock) -> LoyaltyServicer:
+    return LoyaltyServicer(
+        ledger=ledger,
+        programs=StoredPrograms(store),
+        members=StoredMembers(store),
+        entries=StoredEntries(store),
+        rewards=StoredRewards(store),
+        orders=StoredOrderFeed(store),
+        clock=clock,
+    )
+
+
+async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
+    programs, members = StoredPrograms(store), StoredMembers(store)
+
+    async def tick() -> None:
+        await expire_due_points(programs, members, ledger, to_micros(clock()))
+
+    await every(settings.expiry_interval_seconds, tick)

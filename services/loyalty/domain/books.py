@@ -1,0 +1,111 @@
+"""Books: the part of one tenant's ledger that a group of operations reads, and what they enter in it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.errors import MemberNotFound, ProgramNotFound, RewardNotFound
+from services.loyalty.domain.member import Member
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.reward import Reward
+
+Key = tuple[str, str]
+"""The programme's id, and the member's or the reward's."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCounts:
+    """What became of a tenant's orders, each counted once for each programme."""
+
+    earned: int = 0
+    other_currency: int = 0
+    small: int = 0
+    duplicate: int = 0
+    invalid: int = 0
+
+    def plus(self, more: "OrderCounts") -> "OrderCounts":
+        """These and ``more`` added up."""
+        return OrderCounts(*(getattr(self, name) + getattr(more, name) for name in OrderCounts.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an operation must find in the books, besides the tenant's programmes."""
+
+    members: Iterable[Key] = ()
+    rewards: Iterable[Key] = ()
+    entry_ids: Iterable[str] = ()
+    order_counts: bool = False
+
+
+@dataclass(slots=True)
+class Books:
+    """What was loaded, overlaid by what the operations of a group have made of it so far.
+
+    Members, rewards and programmes are immutable: an operation that is refused has changed nothing.
+    """
+
+    programs: dict[str, Program] = field(default_factory=dict)
+    members: dict[Key, Member] = field(default_factory=dict)
+    rewards: dict[Key, Reward] = field(default_factory=dict)
+    entry_ids: set[str] = field(default_factory=set)
+    """Those of the needed entry ids that are entered already."""
+    order_counts: OrderCounts | None = None
+    """Loaded where an operation needs them."""
+    counted: bool = False
+    entered: list[Entry] = field(default_factory=list)
+    touched_programs: set[str] = field(default_factory=set)
+    touched_members: set[Key] = field(default_factory=set)
+    touched_rewards: set[Key] = field(default_factory=set)
+
+    def program(self, program_id: str) -> Program:
+        """The programme, or ``ProgramNotFound``."""
+        program = self.programs.get(program_id)
+        if program is None:
+            raise ProgramNotFound(f"there is no programme {program_id}", program_id=program_id)
+        return program
+
+    def reward(self, program_id: str, reward_id: str) -> Reward:
+        """The reward, or ``RewardNotFound``."""
+        reward = self.rewards.get((program_id, reward_id))
+        if reward is None:
+            raise RewardNotFound(f"there is no reward {reward_id} in programme {program_id}", reward_id=reward_id)
+        return reward
+
+    def member(self, program_id: str, member_id: str) -> Member:
+        """The member, or ``MemberNotFound``."""
+        member = self.members.get((program_id, member_id))
+        if member is None:
+            raise MemberNotFound(f"{member_id} has never earned in programme {program_id}", member_id=member_id)
+        return member
+
+    def member_or_new(self, program_id: str, member_id: str) -> Member:
+        """The member, enrolled now if need be."""
+        return self.members.get((program_id, member_id)) or Member(program_id, member_id)
+
+    def add_program(self, program: Program) -> None:
+        """Keep a new programme."""
+        self.programs[program.id] = program
+        self.touched_programs.add(program.id)
+
+    def put_reward(self, reward: Reward) -> None:
+        """Keep a new or changed reward."""
+        key = (reward.program_id, reward.id)
+        self.rewards[key] = reward
+        self.touched_rewards.add(key)
+
+    def count_orders(self, outcome: OrderCounts) -> None:
+        """Add to the tenant's counts."""
+        assert self.order_counts is not None
+        if outcome != OrderCounts():
+            self.order_counts = self.order_counts.plus(outcome)
+            self.counted = True
+
+    def enter(self, member: Member, entry: Entry) -> Entry:
+        """Keep an entry and what it made of its member."""
+        key = (member.program_id, member.id)
+        self.members[key] = member
+        self.touched_members.add(key)
+        self.entry_ids.add(entry.id)
+        self.entered.append(entry)
+        return entry

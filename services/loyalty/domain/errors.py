@@ -1,0 +1,60 @@
+"""Why loyalty refuses a request, in the order of precedence that the contract promises.
+
+REQUEST_ID_REUSED (services.common.errors) comes before all of these, FIELD_INVALID before that.
+"""
+
+from services.common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
+
+
+class TiersInvalid(InvalidArgument):
+    """Tiers do not ascend, or two share an id."""
+
+
+class EventTimeInvalid(InvalidArgument):
+    """A time that lies in the future, or before 1970."""
+
+
+class ProgramNotFound(NotFound):
+    """There is no such programme."""
+
+
+class ProgramExists(AlreadyExists):
+    """The id of the new programme is taken."""
+
+
+class RewardExists(AlreadyExists):
+    """The id of the new reward is taken in its programme."""
+
+
+class ProgramLimitReached(ResourceExhausted):
+    """The tenant has as many programmes as it may."""
+
+
+class RewardNotFound(NotFound):
+    """There is no such reward in the programme."""
+
+
+class MemberNotFound(NotFound):
+    """The customer has never earned in the programme."""
+
+
+class OutOfStock(FailedPrecondition):
+    """None of the reward are left."""
+
+
+class InsufficientPoints(FailedPrecondition):
+    """The member has fewer points available than the request needs. Metadata says both figures."""
+
+
+class BalanceLimitReached(FailedPrecondition):
+    """The member would own more points than a balance can hold."""
+
+
+class LedgerBusy(ResourceExhausted):
+    """The ledger's queue is full; retry with backoff."""

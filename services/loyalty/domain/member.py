@@ -1,0 +1,188 @@
+"""A member's part of the ledger: balance, lots and what qualifies for tiers; every change makes one entry."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from services.loyalty.domain.days import day_of, year_before
+from services.loyalty.domain.entry import ACCOUNTS, Account, Entry, EntryKind, Lot, expiry_entry_id
+from services.loyalty.domain.errors import BalanceLimitReached, InsufficientPoints
+from services.loyalty.domain.program import Program
+
+EARNED_MAX = 2**53 - 1
+"""The most that one member can ever earn: exact in every language and format that reads it."""
+
+Amounts = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member as the entries so far have made it. ``lots`` are sorted by expiry, each above zero."""
+
+    program_id: str
+    id: str
+    balance: int = 0
+    earned: int = 0
+    spent: int = 0
+    expired: int = 0
+    spend_minor: int = 0
+    entry_count: int = 0
+    enroll_time: int = 0
+    tier_id: str = ""
+    lots: tuple[Lot, ...] = ()
+    qualified: Amounts = ()
+    """What qualified by day, for programmes with a rolling year; days that no year can count again are dropped."""
+
+    def available(self, now: int) -> int:
+        """What can be spent: lots whose time has not passed."""
+        return sum(lot.points for lot in self.lots if lot.expire_time > now)
+
+    def qualifying(self, program: Program, now: int) -> int:
+        """What counts towards tiers."""
+        if program.qualification.rolling:
+            since = year_before(day_of(now))
+            return sum(amount for day, amount in self.qualified if day > since)
+        return self.spend_minor if program.qualification.by_spend else self.earned
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an entry says about why it was made."""
+
+    entry_id: str
+    kind: EntryKind
+    record_time: int
+    event_time: int
+    order_id: str = ""
+    order_amount_minor: int = 0
+    reward_id: str = ""
+    request_id: str = ""
+    reason: str = ""
+
+
+def earn(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, Entry]:
+    """Points from ISSUANCE to the member. ``BalanceLimitReached`` if the member would have earned too many."""
+    if max(member.earned + points, member.spend_minor + cause.order_amount_minor) > EARNED_MAX:
+        raise BalanceLimitReached(
+            f"member {member.id} would have earned more than {EARNED_MAX} points", limit=EARNED_MAX
+        )
+    lot = Lot(program.expire_time(cause.event_time), points)
+    earned = replace(
+        member,
+        balance=member.balance + points,
+        earned=member.earned + points,
+        spend_minor=member.spend_minor + cause.order_amount_minor,
+        enroll_time=member.enroll_time or cause.record_time,
+        lots=_added(member.lots, lot),
+        qualified=_qualified(member.qualified, program, points, cause),
+    )
+    return _entered(earned, program, points, (lot,), cause)
+
+
+def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, Entry]:
+    """Points from the member to SPENT, those that expire first. ``InsufficientPoints`` if too few can be spent."""
+    available = member.available(cause.record_time)
+    if points > available:
+        raise InsufficientPoints(
+            f"{points} points are needed and {available} are available", needed=points, available=available
+        )
+    due = sum(1 for lot in member.lots if lot.expire_time <= cause.record_time)
+    taken, left = _taken(member.lots[due:], points)
+    burned = replace(
+        member, balance=member.balance - points, spent=member.spent + points, lots=(*member.lots[:due], *left)
+    )
+    return _entered(burned, program, points, taken, cause)
+
+
+def expire(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, Entry] | None:
+    """All points whose time is not after ``as_of`` from the member to EXPIRED; ``None`` if there are none."""
+    due = tuple(lot for lot in member.lots if lot.expire_time <= as_of)
+    if not due:
+        return None
+    points = sum(lot.points for lot in due)
+    expired = replace(
+        member, balance=member.balance - points, expired=member.expired + points, lots=member.lots[len(due) :]
+    )
+    entry_id = expiry_entry_id(program.id, member.id, member.entry_count + 1)
+    return _entered(expired, program, points, due, Cause(entry_id, EntryKind.EXPIRY, now, now))
+
+
+def _entered(
+    member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause
+) -> tuple[Member, Entry]:
+    """The member with the entry counted and the tier of the moment, and the entry that says so."""
+    tier = program.tier_at(member.qualifying(program, cause.record_time))
+    tier_id = tier.id if tier else ""
+    entry = _entry(member, points, lots, cause, tier_id)
+    return replace(member, entry_count=entry.sequence, tier_id=tier_id), entry
+
+
+def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, tier_id: str) -> Entry:
+    debit, credit = ACCOUNTS[cause.kind]
+    assert points > 0
+    assert member.balance >= 0
+    return Entry(
+        id=cause.entry_id,
+        program_id=member.program_id,
+        member_id=member.id,
+        sequence=member.entry_count + 1,
+        kind=cause.kind,
+        debit=debit,
+        credit=credit,
+        points=points,
+        lots=lots,
+        balance=member.balance,
+        event_time=cause.event_time,
+        record_time=cause.record_time,
+        tier_id=tier_id,
+        previous_tier_id=member.tier_id,
+        order_id=cause.order_id,
+        order_amount_minor=cause.order_amount_minor,
+        reward_id=cause.reward_id,
+        request_id=cause.request_id,
+        reason=cause.reason,
+    )
+
+
+def _added(lots: tuple[Lot, ...], lot: Lot) -> tuple[Lot, ...]:
+    at = bisect_left(lots, (lot.expire_time,))
+    if at < len(lots) and lots[at].expire_time == lot.expire_time:
+        return (*lots[:at], Lot(lot.expire_time, lots[at].points + lot.points), *lots[at + 1 :])
+    return (*lots[:at], lot, *lots[at:])
+
+
+def _taken(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[Lot, ...]]:
+    """What is taken from the front of ``lots``, and what is left of them."""
+    taken: list[Lot] = []
+    for index, lot in enumerate(lots):
+        if lot.points > points:
+            part = (Lot(lot.expire_time, points),) if points else ()
+            return (*taken, *part), (Lot(lot.expire_time, lot.points - points), *lots[index + 1 :])
+        taken.append(lot)
+        points -= lot.points
+    return tuple(taken), ()
+
+
+def _qualified(days: Amounts, program: Program, points: int, cause: Cause) -> Amounts:
+    if not program.qualification.rolling:
+        return ()
+    amount = cause.order_amount_minor if program.qualification.by_spend else points
+    if not amount:
+        return days
+    return rolling_year([*days, (day_of(cause.event_time), amount)])
+
+
+def rolling_year(amounts: Iterable[tuple[int, int]]) -> Amounts:
+    """Amounts added up by day, without the days that lie a year or more before the newest."""
+    by_day: dict[int, int] = {}
+    for day, amount in amounts:
+        by_day[day] = by_day.get(day, 0) + amount
+    if not by_day:
+        return ()
+    since = year_before(max(by_day))
+    return tuple(sorted((day, amount) for day, amount in by_day.items() if day > since))
+
+
+def balance_effect(entry: Entry) -> int:
+    """By how much an entry changes its member's balance."""
+    return entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))

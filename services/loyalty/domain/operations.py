@@ -1,0 +1,202 @@
+"""What can be done to the ledger: each operation says what it needs and is applied to books, whole or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.days import HOUR_MICROS
+from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
+from services.loyalty.domain.errors import EventTimeInvalid, ProgramExists, ProgramLimitReached, RewardExists
+from services.loyalty.domain.member import Cause, burn, earn, expire
+from services.loyalty.domain.program import PROGRAMS_MAX, Program, Qualification, Tier, check_tiers
+from services.loyalty.domain.reward import Reward
+
+R_co = TypeVar("R_co", covariant=True)
+
+EVENT_AHEAD_MICROS_MAX = HOUR_MICROS
+"""How far a caller's clock may run ahead."""
+
+
+class Operation(Protocol[R_co]):
+    """A use case's effect on the books of one tenant."""
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        """What must be loaded before, in a tenant that has these programmes."""
+        ...
+
+    def apply(self, books: Books, now: int) -> R_co:
+        """Carry it out, or raise the first refusal by precedence and leave the books as they were."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What an expiry took, and whether more members are due."""
+
+    member_count: int
+    points: int
+    more_due: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateProgram:
+    """Opens a programme."""
+
+    program_id: str
+    name: str
+    currency: str
+    points_per_100_minor: int
+    validity_months: int
+    qualification: Qualification
+    tiers: tuple[Tier, ...]
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs()
+
+    def apply(self, books: Books, now: int) -> Program:
+        check_tiers(self.tiers)
+        if self.program_id in books.programs:
+            raise ProgramExists(f"there is a programme {self.program_id} already", program_id=self.program_id)
+        if len(books.programs) >= PROGRAMS_MAX:
+            raise ProgramLimitReached(f"a tenant may have {PROGRAMS_MAX} programmes", limit=PROGRAMS_MAX)
+        program = Program(
+            id=self.program_id,
+            name=self.name,
+            currency=self.currency,
+            points_per_100_minor=self.points_per_100_minor,
+            validity_months=self.validity_months,
+            qualification=self.qualification,
+            tiers=self.tiers,
+            create_time=now,
+        )
+        books.add_program(program)
+        return program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateReward:
+    """Puts a reward into a programme."""
+
+    program_id: str
+    reward_id: str
+    name: str
+    cost: int
+    stock: int | None
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(rewards=((self.program_id, self.reward_id),))
+
+    def apply(self, books: Books, now: int) -> Reward:
+        program = books.program(self.program_id)
+        if (program.id, self.reward_id) in books.rewards:
+            raise RewardExists(f"there is a reward {self.reward_id} already", reward_id=self.reward_id)
+        reward = Reward(program.id, self.reward_id, self.name, self.cost, self.stock, redeemed=0, create_time=now)
+        books.put_reward(reward)
+        return reward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarnPoints:
+    """Gives points to a member."""
+
+    program_id: str
+    member_id: str
+    points: int
+    event_time: int | None
+    reason: str
+    request_id: str
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(members=((self.program_id, self.member_id),))
+
+    def apply(self, books: Books, now: int) -> Entry:
+        event_time = now if self.event_time is None else self.event_time
+        if not 0 <= event_time <= now + EVENT_AHEAD_MICROS_MAX:
+            raise EventTimeInvalid("event_time must lie between 1970 and one hour from now", field="event_time")
+        program = books.program(self.program_id)
+        cause = Cause(
+            request_entry_id(self.request_id),
+            EntryKind.GRANT,
+            record_time=now,
+            event_time=event_time,
+            request_id=self.request_id,
+            reason=self.reason,
+        )
+        return books.enter(*earn(books.member_or_new(program.id, self.member_id), program, self.points, cause))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurnPoints:
+    """Spends points of a member."""
+
+    program_id: str
+    member_id: str
+    points: int
+    reason: str
+    request_id: str
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(members=((self.program_id, self.member_id),))
+
+    def apply(self, books: Books, now: int) -> Entry:
+        program = books.program(self.program_id)
+        member = books.member(program.id, self.member_id)
+        cause = Cause(
+            request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
+        )
+        return books.enter(*burn(member, program, self.points, cause))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedeemReward:
+    """Pays one reward with points and takes it from stock."""
+
+    program_id: str
+    member_id: str
+    reward_id: str
+    request_id: str
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(members=((self.program_id, self.member_id),), rewards=((self.program_id, self.reward_id),))
+
+    def apply(self, books: Books, now: int) -> Entry:
+        program = books.program(self.program_id)
+        reward = books.reward(program.id, self.reward_id)
+        member = books.member(program.id, self.member_id)
+        redeemed = reward.redeem()
+        cause = Cause(
+            request_entry_id(self.request_id),
+            EntryKind.REDEMPTION,
+            now,
+            now,
+            reward_id=reward.id,
+            request_id=self.request_id,
+        )
+        paid = burn(member, program, reward.cost, cause)
+        books.put_reward(redeemed)
+        return books.enter(*paid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpirePoints:
+    """Takes from these members what is past its time at a moment (``None``: now)."""
+
+    program_id: str
+    member_ids: Sequence[str]
+    as_of: int | None
+    more_due: bool
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(members=[(self.program_id, member_id) for member_id in self.member_ids])
+
+    def apply(self, books: Books, now: int) -> Expired:
+        as_of = now if self.as_of is None else self.as_of
+        if as_of > now:
+            raise EventTimeInvalid("as_of_time lies in the future: those points are valid", field="as_of_time")
+        program = books.program(self.program_id)
+        found = (books.members.get((program.id, member_id)) for member_id in self.member_ids)
+        expired = [taken for member in found if member and (taken := expire(member, program, as_of, now))]
+        for member, entry in expired:
+            books.enter(member, entry)
+        return Expired(len(expired), sum(entry.points for _, entry in expired), self.more_due)

@@ -1,0 +1,136 @@
+"""What the use cases of loyalty need from outside."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.member import Member
+from services.loyalty.domain.operations import Operation
+from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.reward import Reward
+
+T = TypeVar("T")
+
+UNASKED = ""
+"""The request id of what nobody asked for: it is neither remembered nor replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mutation as the caller named it: the same id with the same content is the same mutation."""
+
+    tenant: str
+    id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enterings:
+    """Entries in commit order, each with its tenant, and the cursor after them."""
+
+    entries: Sequence[tuple[str, Entry]]
+    cursor: str
+    caught_up: bool
+
+
+class Ledger(Protocol):
+    """The one way in which anything changes. Operations are applied one after the other, each whole or not at all."""
+
+    async def post(self, request: Request, operation: Operation[T]) -> T:
+        """Apply ``operation`` once and answer when it is on disk; a request that was carried out is answered as then.
+
+        Raises the operation's refusal, ``RequestIdReused``, ``LedgerBusy`` or ``Conflict``.
+        """
+        ...
+
+    async def earn_from_orders(self, orders: Mapping[str, EarnFromOrders], after: str, cursor: str) -> OrderCounts:
+        """Apply orders by tenant and move the order feed from ``after`` to ``cursor``, all in one commit.
+
+        ``Conflict`` if the feed does not stand at ``after``: someone else applied these orders.
+        """
+        ...
+
+
+class Programs(Protocol):
+    """The programmes."""
+
+    async def get(self, tenant: str, program_id: str) -> Program:
+        """The programme, or ``ProgramNotFound``."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Program], str]:
+        """A page by id, and the token of the next."""
+        ...
+
+    async def all(self, tenant: str) -> dict[str, Program]:
+        """All programmes of the tenant, by id."""
+        ...
+
+    def everywhere(self) -> AsyncIterator[tuple[str, str]]:
+        """The tenant and id of every programme of all tenants."""
+        ...
+
+
+class Rewards(Protocol):
+    """The rewards."""
+
+    async def page(self, tenant: str, program_id: str, limit: int, after: str) -> tuple[list[Reward], str]:
+        """A page of a programme's rewards by id, and the token of the next."""
+        ...
+
+    async def all(self, tenant: str) -> dict[tuple[str, str], Reward]:
+        """All rewards of the tenant, by programme and id."""
+        ...
+
+
+class Members(Protocol):
+    """The members."""
+
+    async def get_many(self, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
+        """Those who exist, by id."""
+        ...
+
+    async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:
+        """At most ``limit`` members who have points whose time is not after ``as_of``, most overdue first."""
+        ...
+
+    def everyone(self, tenant: str) -> AsyncIterator[Sequence[Member]]:
+        """All members of all programmes of the tenant, in pages."""
+        ...
+
+
+class Entries(Protocol):
+    """The entries."""
+
+    async def page(
+        self, tenant: str, program_id: str, member_id: str, limit: int, after: str
+    ) -> tuple[list[Entry], str]:
+        """A page of a member's entries, newest first, and the token of the next."""
+        ...
+
+    async def of_member(self, tenant: str, member: Member) -> list[Entry]:
+        """All entries that made the member what it is, oldest first."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many the tenant has."""
+        ...
+
+    def follow(self, after: str, tenant: str | None) -> AsyncIterator[Enterings]:
+        """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+
+class OrderFeed(Protocol):
+    """How far orders have been applied."""
+
+    async def cursor(self) -> str:
+        """The cursor that was committed last."""
+        ...
+
+    async def counts(self, tenant: str) -> OrderCounts:
+        """What became of the tenant's orders."""
+        ...
