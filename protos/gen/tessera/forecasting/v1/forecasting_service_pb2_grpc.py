@@ -115,9 +115,9 @@ class ForecastingServiceServicer:
     def FitForecasts(self, request, context):
         """Starts a job that fits a forecast for each series that `specs` name, and answers at once. A series that cannot be
         forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
-        are `fitted_count`, `skipped_count`, `version`, and pooled over the fitted series `mase` and
-        `seasonal_naive_mase`. The same `request_id` with the same content answers the same job; with other content it
-        is ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
+        same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

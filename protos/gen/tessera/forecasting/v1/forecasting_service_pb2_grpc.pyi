@@ -49,9 +49,9 @@ class ForecastingServiceStub:
     FitForecasts: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.FitForecastsRequest, _forecasting_service_pb2.FitForecastsResponse]
     """Starts a job that fits a forecast for each series that `specs` name, and answers at once. A series that cannot be
     forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
-    are `fitted_count`, `skipped_count`, `version`, and pooled over the fitted series `mase` and
-    `seasonal_naive_mase`. The same `request_id` with the same content answers the same job; with other content it
-    is ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
+    same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
@@ -92,9 +92,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FitForecasts: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.FitForecastsRequest, _forecasting_service_pb2.FitForecastsResponse]  # type: ignore[assignment]
     """Starts a job that fits a forecast for each series that `specs` name, and answers at once. A series that cannot be
     forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
-    are `fitted_count`, `skipped_count`, `version`, and pooled over the fitted series `mase` and
-    `seasonal_naive_mase`. The same `request_id` with the same content answers the same job; with other content it
-    is ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
+    same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
@@ -156,9 +156,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_forecasting_service_pb2.FitForecastsResponse, _abc.Awaitable[_forecasting_service_pb2.FitForecastsResponse]]:
         """Starts a job that fits a forecast for each series that `specs` name, and answers at once. A series that cannot be
         forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
-        are `fitted_count`, `skipped_count`, `version`, and pooled over the fitted series `mase` and
-        `seasonal_naive_mase`. The same `request_id` with the same content answers the same job; with other content it
-        is ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
+        same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
+        REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,119 @@
+"""Order lines in the analytical engine."""
+
+from collections.abc import Callable
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+
+from services.common.columnar import Columnar, Table, of_tenant
+from services.forecasting.domain.measures import Dimension, Measure
+from services.forecasting.domain.periods import Buckets
+from services.forecasting.domain.series import Extent, Selection, Sums
+from services.forecasting.ports import Status
+
+FOLLOWER = "forecasting.orders"
+ORDER_LINES = Table(
+    "order_lines",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("message_id", pa.string()),
+            ("time", pa.int64()),
+            ("order_id", pa.string()),
+            ("customer_id", pa.string()),
+            ("product_id", pa.string()),
+            ("category", pa.string()),
+            ("store_id", pa.string()),
+            ("quantity", pa.float64()),
+            ("amount_minor", pa.int64()),
+            ("currency", pa.string()),
+            # The first line of its order, and of its category in its order: orders are counted by adding these up.
+            ("opens_order", pa.int64()),
+            ("opens_category", pa.int64()),
+        ]
+    ),
+    key=("tenant", "message_id"),
+)
+
+
+class ColumnarLines:
+    """The port ``Lines`` over the analytical engine."""
+
+    def __init__(self, columnar: Columnar) -> None:
+        self._columnar = columnar
+
+    async def cursor(self) -> str:
+        """The cursor of the last batch that was appended."""
+        return await self._columnar.cursor(FOLLOWER)
+
+    async def append(self, rows: pa.Table, cursor: str) -> None:
+        """Append the lines of a batch and its cursor, together."""
+        await self._columnar.append({ORDER_LINES: rows} if len(rows) else {}, FOLLOWER, cursor)
+
+    async def status(self, tenant: str) -> Status:
+        cursor = await self.cursor()
+        lines = self._lines(tenant)
+        query = lines.aggregate(
+            orders=lines.opens_order.sum(),
+            lines=(lines.product_id != "").cast("int64").sum(),
+            last=lines.time.max(),
+        )
+        row = (await self._columnar.execute(query)).to_pylist()[0]
+        return Status(cursor, row["orders"] or 0, row["lines"] or 0, row["last"])
+
+    async def extent(self, tenant: str) -> Extent | None:
+        lines = self._lines(tenant)
+        query = lines.group_by("currency").aggregate(first=lines.time.min(), last=lines.time.max())
+        rows = (await self._columnar.execute(query)).to_pylist()
+        if not rows:
+            return None
+        currencies = tuple(sorted(row["currency"] for row in rows))
+        return Extent(min(row["first"] for row in rows), max(row["last"] for row in rows), currencies)
+
+    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        total = selection.dimension is Dimension.TOTAL
+        lines = self._lines(tenant)
+        lines = lines.filter(lines.time >= first, lines.time < end)
+        if selection.currency:
+            lines = lines.filter(lines.currency == selection.currency)
+        if selection.values and not total:
+            lines = lines.filter(lines.category.isin(selection.values))
+        figure = _FIGURES[selection.measure](lines, total)
+        keyed = lines.select(
+            category=ibis.literal("") if total else lines.category, bucket=_bucket(lines.time, buckets), figure=figure
+        )
+        query = keyed.group_by("category", "bucket").aggregate(figure=keyed.figure.sum())
+        found = await self._columnar.execute(query)
+        return Sums(
+            found["category"].to_pylist(),
+            found["bucket"].to_numpy().astype(np.int64),
+            found["figure"].to_numpy().astype(np.float64),
+        )
+
+    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
+        lines = self._lines(tenant)
+        lines = lines.filter(lines.product_id != "")
+        counted = lines.group_by("category").aggregate(lines=lines.count())
+        query = counted.order_by(counted.lines.desc(), counted.category).limit(limit)
+        return [(row["category"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
+
+    def _lines(self, tenant: str) -> ir.Table:
+        return of_tenant(self._columnar.table(ORDER_LINES), tenant)
+
+
+_FIGURES: dict[Measure, Callable[[ir.Table, bool], ir.Value]] = {
+    Measure.SALES: lambda lines, total: lines.amount_minor,
+    Measure.ORDERS: lambda lines, total: lines.opens_order if total else lines.opens_category,
+    Measure.UNITS: lambda lines, total: lines.quantity,
+}
+
+
+def _bucket(time: ir.Value, buckets: Buckets) -> ir.Value:
+    """The bucket's number, in whole numbers throughout: a division of doubles could round at a boundary."""
+    shift: ir.Value = ibis.literal(buckets.shifts[0][1], type="int64")
+    for begin, value in buckets.shifts[1:]:
+        shift = ibis.cases((time >= begin, ibis.literal(value, type="int64")), else_=shift)
+    local = time + shift
+    return ((local - local % buckets.unit) / buckets.unit).round().cast("int64")

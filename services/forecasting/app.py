@@ -1,0 +1,52 @@
+"""The composition root of forecasting: everything is wired here, and nowhere else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+from tessera.forecasting.v1 import forecasting_service_pb2, forecasting_service_pb2_grpc
+
+from services.common.app import Exposed, Serving, background, serving
+from services.common.channels import connect
+from services.common.clock import system_clock
+from services.common.columnar import open_columnar
+from services.common.jobs import Jobs
+from services.common.settings import ServiceSettings
+from services.common.store import open_store
+from services.forecasting.adapters.events import follow_orders
+from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.store import COLLECTIONS, StoredForecasts, StoredRequests
+from services.forecasting.handlers.fit_forecasts import Fitting
+from services.forecasting.servicer import ForecastingServicer
+
+
+class Settings(ServiceSettings):
+    """The environment of forecasting."""
+
+    model_config = SettingsConfigDict(env_prefix="FORECASTING_")
+    service: ClassVar[str] = "forecasting"
+    port: int = 50054
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Serving]:
+    """Serve until the block is left."""
+    async with (
+        open_store(settings, COLLECTIONS) as store,
+        open_columnar(settings, [ORDER_LINES]) as columnar,
+        connect(settings.profiles_addr, settings) as profiles,
+    ):
+        lines, jobs = ColumnarLines(columnar), Jobs(store, system_clock)
+        await jobs.recover()
+        fitting = Fitting(lines, StoredForecasts(store), StoredRequests(store), jobs, system_clock)
+        exposed = Exposed(
+            forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
+            forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
+            ForecastingServicer(fitting),
+        )
+        async with background(follow_orders(profiles, lines), "forecasting.orders"), serving(settings, exposed) as up:
+            try:
+                yield up
+            finally:
+                await jobs.close()

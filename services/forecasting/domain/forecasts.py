@@ -1,0 +1,107 @@
+"""Forecasts: points with intervals at any level, and what the past says of their errors."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.common.errors import FailedPrecondition
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.series import Selection
+
+LEVELS_DEFAULT = (80, 95)
+
+
+class NothingToForecast(FailedPrecondition):
+    """The series has no complete period with an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PanelKey:
+    """Names the series that are fitted together, and how far they are forecast."""
+
+    measure: Measure
+    dimension: Dimension
+    granularity: Granularity
+    horizon: int
+    currency: str = ""
+    time_zone: str = ""
+
+    def selection(self, values: tuple[str, ...] = ()) -> Selection:
+        """The order lines of the panel."""
+        return Selection(self.measure, self.dimension, self.granularity, values, self.currency, self.time_zone)
+
+    def key(self, value: str) -> "ForecastKey":
+        """The forecast of one series of the panel."""
+        return ForecastKey(self, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastKey:
+    """Names one forecast."""
+
+    panel: PanelKey
+    value: str = ""
+
+    @property
+    def id(self) -> str:
+        """The same for the same key, in every process."""
+        it = self.panel
+        parts = (it.measure, it.dimension, it.granularity, it.horizon, it.currency, it.time_zone, self.value)
+        return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Errors over all origins and steps of a backtest; ``None`` where a measure would divide by zero."""
+
+    wape: float | None
+    mase: float | None
+    smape: float
+    rmse: float
+    bias: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """How the method, and the seasonal naive one, did on the series' own past."""
+
+    origin_count: int
+    accuracy: Accuracy
+    seasonal_naive: Accuracy
+    coverage: tuple[float, ...]
+    """The share of figures inside the interval, by level from 1 to 99."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one series will be. Times are microseconds."""
+
+    key: ForecastKey
+    currency: str
+    starts: tuple[int, ...]
+    values: tuple[float, ...]
+    scale: tuple[float, ...]
+    quantiles: tuple[float, ...]
+    """By level from 1 to 99; an interval is the value plus and minus ``scale`` times the level's quantile."""
+    non_negative: bool
+    model: str
+    history_start: int
+    history_end: int
+    history_count: int
+    backtest: Backtest | None
+    warnings: tuple[str, ...]
+    fit_time: int = 0
+    version: int = 0
+
+    def interval(self, step: int, level: int) -> tuple[float, float]:
+        """The lower and the upper end at ``level`` per cent."""
+        half = self.scale[step] * self.quantiles[level - 1]
+        lower = self.values[step] - half
+        return max(lower, 0.0) if self.non_negative else lower, self.values[step] + half
+
+
+def describe(weights: Mapping[str, float]) -> str:
+    """The methods and their weights in per cent, the heaviest first; one method alone is its name."""
+    if len(weights) == 1:
+        return next(iter(weights))
+    return " + ".join(f"{name} {100 * weight:.0f}" for name, weight in weights.items())

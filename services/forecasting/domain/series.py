@@ -1,0 +1,84 @@
+"""Series: figures of consecutive periods, without gaps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.errors import InvalidArgument
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.periods import Periods
+
+
+class CurrencyRequired(InvalidArgument):
+    """Sales in several currencies cannot be added up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which order lines are added up, and how."""
+
+    measure: Measure
+    dimension: Dimension
+    granularity: Granularity
+    values: tuple[str, ...] = ()
+    """Only these categories; empty for all."""
+    currency: str = ""
+    time_zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What orders there are: when the first and the newest were, and in which currencies. Times are microseconds."""
+
+    first_time: int
+    last_time: int
+    currencies: tuple[str, ...]
+
+    def currency(self, selection: Selection) -> str:
+        """The currency of the selected lines, ``""`` if there are several; ``CurrencyRequired`` for sales then."""
+        if selection.currency or len(self.currencies) == 1:
+            return selection.currency or self.currencies[0]
+        if selection.measure is Measure.SALES:
+            known = ", ".join(self.currencies)
+            raise CurrencyRequired(f"sales are in {known}; choose one currency", field="currency")
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Figures by category and bucket, in no order; buckets without lines are not there."""
+
+    values: Sequence[str]
+    buckets: npt.NDArray[np.int64]
+    figures: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Series that share their periods: one row of ``figures`` for each of ``values``."""
+
+    periods: Periods
+    values: tuple[str, ...]
+    figures: npt.NDArray[np.float64]
+    currency: str
+    first_time: int
+    """When the tenant's first order was."""
+    complete_until: int
+    """Periods that end later than this instant are incomplete."""
+
+    def complete_count(self) -> int:
+        """How many periods are complete."""
+        return sum(end <= self.complete_until for end in self.periods.starts[1:])
+
+
+def fold(sums: Sums, periods: Periods, values: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Figures by value and period, zero where there is no bucket."""
+    figures = np.zeros((len(values), len(periods)))
+    rows = {value: row for row, value in enumerate(values)}
+    row = np.array([rows.get(value, -1) for value in sums.values], dtype=np.int64)
+    column = np.searchsorted(np.array(periods.keys, dtype=np.int64), sums.buckets, side="right") - 1
+    inside = (row >= 0) & (column >= 0)
+    np.add.at(figures, (row[inside], column[inside]), sums.figures[inside])
+    return figures

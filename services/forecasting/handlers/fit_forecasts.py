@@ -1,0 +1,76 @@
+"""Fit forecasts in the background, as a job."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.clock import Clock
+from services.common.errors import AlreadyExists
+from services.common.jobs import Job, JobNotFound, Jobs, Progress
+from services.forecasting.domain.forecasts import Forecast, PanelKey
+from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.ports import Forecasts, Lines, Requests
+
+KIND = "fit_forecasts"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What fitting needs from outside."""
+
+    lines: Lines
+    forecasts: Forecasts
+    requests: Requests
+    jobs: Jobs
+    clock: Clock
+
+
+async def fit_forecasts(
+    fitting: Fitting, tenant: str, request_id: str, fingerprint: str, specs: Sequence[tuple[PanelKey, tuple[str, ...]]]
+) -> Job:
+    """The job that fits ``specs``; a request that came before gets the job of then."""
+    answer = await fitting.requests.replayed(tenant, request_id, fingerprint)
+    if answer is None:
+        answer = {"job_id": f"job_{uuid.uuid4().hex}"}
+        try:
+            await fitting.requests.remember(tenant, request_id, fingerprint, answer)
+        except AlreadyExists:
+            answer = await fitting.requests.replayed(tenant, request_id, fingerprint) or answer
+    try:
+        return await fitting.jobs.get(tenant, answer["job_id"])
+    except JobNotFound:
+        return await fitting.jobs.start(tenant, KIND, _Work(fitting, tenant, specs), answer["job_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    fitting: Fitting
+    tenant: str
+    specs: Sequence[tuple[PanelKey, tuple[str, ...]]]
+
+    async def __call__(self, progress: Progress) -> dict[str, str]:
+        fitted: list[Forecast] = []
+        skipped = 0
+        it = self.fitting
+        for number, (panel, values) in enumerate(self.specs):
+            name = (
+                f"{panel.measure.name.lower()} by {panel.dimension.name.lower()} and {panel.granularity.name.lower()}"
+            )
+            await progress(number / len(self.specs), f"fitting {name}")
+            done, without = await fit_panel(it.lines, it.forecasts, it.clock, self.tenant, panel, values)
+            fitted += done
+            skipped += without
+        return _results(fitted, skipped)
+
+
+def _results(fitted: Sequence[Forecast], skipped: int) -> dict[str, str]:
+    results = {"fitted_count": str(len(fitted)), "skipped_count": str(skipped)}
+    pairs = [
+        (it.backtest.accuracy.mase, it.backtest.seasonal_naive.mase)
+        for it in fitted
+        if it.backtest and it.backtest.accuracy.mase is not None and it.backtest.seasonal_naive.mase is not None
+    ]
+    if pairs:
+        ours, naive = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
+        results |= {"mase": f"{ours:.4f}", "seasonal_naive_mase": f"{naive:.4f}"}
+    return results

@@ -1,0 +1,61 @@
+"""Read forecasts; what was never fitted is fitted now."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from services.common.clock import Clock
+from services.common.errors import Refusal
+from services.forecasting.domain.forecasts import Forecast, ForecastKey, NothingToForecast, PanelKey
+from services.forecasting.domain.measures import Dimension
+from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.ports import Forecasts, Lines
+
+WHOLE_PANEL_MAX = 500
+"""Up to so many categories all are fitted with the one that is asked for: they inform each other's methods and
+intervals, and the answer does not depend on which one was asked for first."""
+
+
+class GetForecasts:
+    """The use case, with the locks that keep two calls from fitting one panel at once."""
+
+    def __init__(self, lines: Lines, forecasts: Forecasts, clock: Clock) -> None:
+        self._lines, self._forecasts, self._clock = lines, forecasts, clock
+        self._fitting: WeakValueDictionary[tuple[str, PanelKey], asyncio.Lock] = WeakValueDictionary()
+
+    async def __call__(self, tenant: str, keys: Sequence[ForecastKey]) -> list[Forecast | Refusal]:
+        """For each key its forecast, or why there is none."""
+        found = await self._forecasts.get_many(tenant, keys)
+        missing: dict[PanelKey, list[ForecastKey]] = defaultdict(list)
+        for key in dict.fromkeys(keys):
+            if key not in found:
+                missing[key.panel].append(key)
+        refused: dict[PanelKey, Refusal] = {}
+        for panel, wanted in missing.items():
+            try:
+                found |= await self._fit(tenant, panel, wanted)
+            except Refusal as refusal:
+                refused[panel] = refusal
+        return [found.get(key) or refused.get(key.panel) or _nothing(key) for key in keys]
+
+    async def _fit(self, tenant: str, panel: PanelKey, wanted: list[ForecastKey]) -> dict[ForecastKey, Forecast]:
+        lock = self._fitting.setdefault((tenant, panel), asyncio.Lock())
+        async with lock:
+            found = await self._forecasts.get_many(tenant, wanted)
+            if len(found) == len(wanted):
+                return found
+            values = await self._values(tenant, panel, wanted)
+            fitted, _ = await fit_panel(self._lines, self._forecasts, self._clock, tenant, panel, values)
+            return {forecast.key: forecast for forecast in fitted}
+
+    async def _values(self, tenant: str, panel: PanelKey, wanted: list[ForecastKey]) -> list[str]:
+        if panel.dimension is Dimension.TOTAL:
+            return []
+        known = {value for value, _ in await self._lines.categories(tenant, WHOLE_PANEL_MAX + 1)}
+        return [] if len(known) <= WHOLE_PANEL_MAX else [key.value for key in wanted]
+
+
+def _nothing(key: ForecastKey) -> NothingToForecast:
+    name = key.value or "the total"
+    return NothingToForecast(f"{name} has no complete period with an order; wait for orders", value=key.value)

@@ -1,0 +1,43 @@
+"""Add up order lines by period, in total or by category."""
+
+from collections.abc import Sequence
+
+from services.forecasting.domain.measures import Dimension
+from services.forecasting.domain.periods import DAY, WindowInvalid, periods_between, zone_named
+from services.forecasting.domain.series import Panel, Selection, fold
+from services.forecasting.ports import Lines
+
+LATEST = 73_000 * DAY
+"""The end of the year 2169: later instants are mistakes."""
+
+
+async def get_series(
+    lines: Lines, tenant: str, selection: Selection, first: int | None = None, end: int | None = None
+) -> Panel | None:
+    """The series, all with the same periods; ``None`` without any order. Refusals as in the contract."""
+    zone = zone_named(selection.time_zone)
+    _check(first, end)
+    extent = await lines.extent(tenant)
+    if extent is None:
+        return None
+    currency = extent.currency(selection)
+    begin = extent.first_time if first is None else first
+    last = extent.last_time if end is None else end - 1
+    periods = periods_between(selection.granularity, zone, begin, last)
+    sums = await lines.sums(tenant, selection, periods.buckets, periods.starts[0], periods.end)
+    values = _values(selection, sums.values)
+    return Panel(periods, values, fold(sums, periods, values), currency, extent.first_time, extent.last_time)
+
+
+def _values(selection: Selection, found: Sequence[str]) -> tuple[str, ...]:
+    if selection.dimension is Dimension.TOTAL:
+        return ("",)
+    return tuple(sorted(set(selection.values) or set(found)))
+
+
+def _check(first: int | None, end: int | None) -> None:
+    for field, instant in (("start_time", first), ("end_time", end)):
+        if instant is not None and not 0 <= instant <= LATEST:
+            raise WindowInvalid("the time must lie between 1970 and 2169", field=field)
+    if first is not None and end is not None and end <= first:
+        raise WindowInvalid("the window ends before it starts", field="end_time")

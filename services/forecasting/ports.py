@@ -1,0 +1,68 @@
+"""What the use cases of forecasting need from outside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.forecasting.domain.forecasts import Forecast, ForecastKey
+from services.forecasting.domain.measures import Measure
+from services.forecasting.domain.periods import Buckets
+from services.forecasting.domain.series import Extent, Selection, Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far the orders were followed, and what one tenant has of them."""
+
+    applied_cursor: str
+    order_count: int
+    line_count: int
+    last_time: int | None
+
+
+class Lines(Protocol):
+    """The order lines of all tenants."""
+
+    async def status(self, tenant: str) -> Status:
+        """How far the orders were followed."""
+        ...
+
+    async def extent(self, tenant: str) -> Extent | None:
+        """When the tenant's orders were, and in which currencies; ``None`` without orders."""
+        ...
+
+    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        """Figures of the lines from ``first`` up to, not including, ``end``, by category and bucket."""
+        ...
+
+    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
+        """The categories with their numbers of lines, the most first."""
+        ...
+
+
+class Forecasts(Protocol):
+    """The stored forecasts of all tenants."""
+
+    async def get_many(self, tenant: str, keys: Sequence[ForecastKey]) -> dict[ForecastKey, Forecast]:
+        """Those that are stored."""
+        ...
+
+    async def put(self, tenant: str, forecasts: Sequence[Forecast]) -> None:
+        """Store these instead of what had their keys."""
+        ...
+
+    async def page(self, tenant: str, measure: Measure | None, limit: int, after: str) -> tuple[list[Forecast], str]:
+        """A page of stored forecasts and the token of the next."""
+        ...
+
+
+class Requests(Protocol):
+    """The mutations that were carried out before."""
+
+    async def replayed(self, tenant: str, request_id: str, fingerprint: str) -> dict[str, Any] | None:
+        """The first answer; ``RequestIdReused`` if the id came with other content."""
+        ...
+
+    async def remember(self, tenant: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> None:
+        """Keep the answer; ``AlreadyExists`` if another call kept one first."""
+        ...

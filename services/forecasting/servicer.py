@@ -1,0 +1,208 @@
+"""gRPC in, use case, gRPC out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceServicer
+
+from services.common.auth import principal
+from services.common.errors import InvalidArgument, Refusal
+from services.common.idempotency import fingerprint
+from services.common.jobs import to_proto
+from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.series import Panel, Selection
+from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
+from services.forecasting.handlers.get_forecasts import GetForecasts
+from services.forecasting.handlers.get_series import get_series
+
+Context = grpc.aio.ServicerContext[Any, Any]
+CATEGORIES_MAX = 1000
+FORECASTS_PAGE_SIZE_DEFAULT = 50
+JOBS_PAGE_SIZE_DEFAULT = 100
+
+
+class ForecastingServicer(ForecastingServiceServicer):
+    """Answers ``tessera.forecasting.v1.ForecastingService``."""
+
+    def __init__(self, fitting: Fitting) -> None:
+        self._fitting = fitting
+        self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        status = await self._fitting.lines.status(principal().tenant)
+        return pb.GetStatusResponse(
+            applied_cursor=status.applied_cursor,
+            order_count=status.order_count,
+            line_count=status.line_count,
+            last_order_time=_timestamp(status.last_time) if status.last_time is not None else None,
+        )
+
+    async def GetSeries(self, request: pb.GetSeriesRequest, context: Context) -> pb.GetSeriesResponse:
+        selection = Selection(
+            _enum(Measure, request.measure, "measure"),
+            _enum(Dimension, request.dimension, "dimension"),
+            _enum(Granularity, request.granularity, "granularity"),
+            tuple(request.values),
+            request.currency,
+            request.time_zone,
+        )
+        first = _micros(request.start_time) if request.HasField("start_time") else None
+        end = _micros(request.end_time) if request.HasField("end_time") else None
+        panel = await get_series(self._fitting.lines, principal().tenant, selection, first, end)
+        return _series(panel) if panel else pb.GetSeriesResponse()
+
+    async def ListCategories(self, request: pb.ListCategoriesRequest, context: Context) -> pb.ListCategoriesResponse:
+        found = await self._fitting.lines.categories(principal().tenant, CATEGORIES_MAX)
+        return pb.ListCategoriesResponse(
+            categories=[pb.Category(value=value, line_count=count) for value, count in found]
+        )
+
+    async def FitForecasts(self, request: pb.FitForecastsRequest, context: Context) -> pb.FitForecastsResponse:
+        specs = [(_panel(spec), tuple(spec.values)) for spec in request.specs]
+        tenant, content = principal().tenant, fingerprint(request)
+        job = await fit_forecasts(self._fitting, tenant, request.request_id, content, specs)
+        return pb.FitForecastsResponse(job=to_proto(job))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        return pb.GetJobResponse(job=to_proto(await self._fitting.jobs.get(principal().tenant, request.job_id)))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        size = request.page_size or JOBS_PAGE_SIZE_DEFAULT
+        jobs, token = await self._fitting.jobs.list(principal().tenant, size, request.page_token)
+        return pb.ListJobsResponse(jobs=map(to_proto, jobs), next_page_token=token)
+
+    async def GetForecast(self, request: pb.GetForecastRequest, context: Context) -> pb.GetForecastResponse:
+        [found] = await self._get_forecasts(principal().tenant, [_key(request.key)])
+        if isinstance(found, Refusal):
+            raise found
+        return pb.GetForecastResponse(forecast=_forecast(found, _levels(request.levels)))
+
+    async def BatchGetForecasts(
+        self, request: pb.BatchGetForecastsRequest, context: Context
+    ) -> pb.BatchGetForecastsResponse:
+        found = await self._get_forecasts(principal().tenant, [_key(key) for key in request.keys])
+        levels = _levels(request.levels)
+        answers = [
+            pb.ForecastAnswer(key=key, error=it.message)
+            if isinstance(it, Refusal)
+            else pb.ForecastAnswer(key=key, forecast=_forecast(it, levels))
+            for key, it in zip(request.keys, found, strict=True)
+        ]
+        return pb.BatchGetForecastsResponse(answers=answers)
+
+    async def ListForecasts(self, request: pb.ListForecastsRequest, context: Context) -> pb.ListForecastsResponse:
+        measure = _enum(Measure, request.measure, "measure") if request.measure else None
+        size = request.page_size or FORECASTS_PAGE_SIZE_DEFAULT
+        found, token = await self._fitting.forecasts.page(principal().tenant, measure, size, request.page_token)
+        return pb.ListForecastsResponse(
+            forecasts=[_forecast(it, LEVELS_DEFAULT) for it in found], next_page_token=token
+        )
+
+
+def _enum(kind: Any, number: int, field: str) -> Any:
+    try:
+        return kind(number)
+    except ValueError as error:
+        raise InvalidArgument(f"{field} has no value {number}", field=field) from error
+
+
+def _panel(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
+    return PanelKey(
+        _enum(Measure, spec.measure, "measure"),
+        _enum(Dimension, spec.dimension, "dimension"),
+        _enum(Granularity, spec.granularity, "granularity"),
+        spec.horizon,
+        spec.currency,
+        spec.time_zone,
+    )
+
+
+def _key(key: pb.ForecastKey) -> ForecastKey:
+    panel = _panel(key)
+    if panel.dimension is Dimension.TOTAL and key.value:
+        raise InvalidArgument("the total has no value; leave it empty", field="key.value")
+    return panel.key(key.value)
+
+
+def _levels(asked: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(asked))) or LEVELS_DEFAULT
+
+
+def _series(panel: Panel) -> pb.GetSeriesResponse:
+    starts = [_timestamp(start) for start in panel.periods.starts[:-1]]
+    complete = panel.complete_count()
+    return pb.GetSeriesResponse(
+        currency=panel.currency,
+        series=[
+            pb.Series(
+                value=value,
+                points=[
+                    pb.SeriesPoint(start_time=start, value=figure, incomplete=index >= complete)
+                    for index, (start, figure) in enumerate(zip(starts, figures, strict=True))
+                ],
+            )
+            for value, figures in zip(panel.values, panel.figures.tolist(), strict=True)
+        ],
+    )
+
+
+def _forecast(it: Forecast, levels: Sequence[int]) -> pb.Forecast:
+    return pb.Forecast(
+        key=_key_message(it.key),
+        currency=it.currency,
+        points=[
+            pb.ForecastPoint(start_time=_timestamp(start), value=value, intervals=_intervals(it, step, levels))
+            for step, (start, value) in enumerate(zip(it.starts, it.values, strict=True))
+        ],
+        model=it.model,
+        version=it.version,
+        fit_time=_timestamp(it.fit_time),
+        history_start_time=_timestamp(it.history_start),
+        history_end_time=_timestamp(it.history_end),
+        history_count=it.history_count,
+        backtest=_backtest(it, levels),
+        warnings=it.warnings,
+    )
+
+
+def _key_message(key: ForecastKey) -> pb.ForecastKey:
+    return pb.ForecastKey(
+        measure=pb.Measure.ValueType(key.panel.measure),
+        dimension=pb.Dimension.ValueType(key.panel.dimension),
+        value=key.value,
+        granularity=pb.Granularity.ValueType(key.panel.granularity),
+        horizon=key.panel.horizon,
+        currency=key.panel.currency,
+        time_zone=key.panel.time_zone,
+    )
+
+
+def _intervals(it: Forecast, step: int, levels: Sequence[int]) -> list[pb.Interval]:
+    ends = [(level, it.interval(step, level)) for level in levels]
+    return [pb.Interval(level=level, lower=lower, upper=upper) for level, (lower, upper) in ends]
+
+
+def _backtest(it: Forecast, levels: Sequence[int]) -> pb.Backtest | None:
+    if it.backtest is None:
+        return None
+    ours = _accuracy(it.backtest.accuracy)
+    ours.coverage.extend(pb.Coverage(level=level, share=it.backtest.coverage[level - 1]) for level in levels)
+    naive = _accuracy(it.backtest.seasonal_naive)
+    return pb.Backtest(origin_count=it.backtest.origin_count, accuracy=ours, seasonal_naive=naive)
+
+
+def _accuracy(it: Accuracy) -> pb.Accuracy:
+    return pb.Accuracy(wape=it.wape, mase=it.mase, smape=it.smape, rmse=it.rmse, bias=it.bias)
+
+
+def _timestamp(micros: int) -> Timestamp:
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def _micros(time: Timestamp) -> int:
+    return time.seconds * 1_000_000 + time.nanos // 1000
