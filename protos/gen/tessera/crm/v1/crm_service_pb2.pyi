@@ -387,7 +387,8 @@ class Message(_message.Message):
     """What became of it."""
     reason: _builtins.str
     """Why it failed or was skipped; for programs. FAILED: SMTP_REFUSED, SMTP_DEFERRED (refused for the moment, and so
-    at every retry). SKIPPED: CUSTOMER_NOT_FOUND, NO_ADDRESS, ADDRESS_INVALID, RENDER_FAILED, CAMPAIGN_CANCELLED.
+    at every retry). SKIPPED: CUSTOMER_NOT_FOUND, NO_ADDRESS, ADDRESS_INVALID, RENDER_FAILED, CAMPAIGN_CANCELLED,
+    CAMPAIGN_FAILED.
     """
     detail: _builtins.str
     """The same in words: those of the mail server, or what is wrong with the template. For a queued message, why the

@@ -157,7 +157,7 @@ class CrmServiceServicer:
     def UpdateTemplate(self, request, context):
         """Replaces a template's name and content and adds 1 to its revision. A campaign that was started goes on with the
         revision it was started with. NOT_FOUND, reason TEMPLATE_NOT_FOUND; INVALID_ARGUMENT as in CreateTemplate;
-        ABORTED, reason CONFLICT, if `revision` is given and is no longer the newest.
+        ABORTED, reason REVISION_OUTDATED, if `revision` is given and is no longer the newest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

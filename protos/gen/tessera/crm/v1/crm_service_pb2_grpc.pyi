@@ -49,7 +49,7 @@ class CrmServiceStub:
     UpdateTemplate: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.UpdateTemplateRequest, _crm_service_pb2.UpdateTemplateResponse]
     """Replaces a template's name and content and adds 1 to its revision. A campaign that was started goes on with the
     revision it was started with. NOT_FOUND, reason TEMPLATE_NOT_FOUND; INVALID_ARGUMENT as in CreateTemplate;
-    ABORTED, reason CONFLICT, if `revision` is given and is no longer the newest.
+    ABORTED, reason REVISION_OUTDATED, if `revision` is given and is no longer the newest.
     """
     PreviewTemplate: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.PreviewTemplateRequest, _crm_service_pb2.PreviewTemplateResponse]
     """Renders a template for one customer, exactly as a campaign would, and sends nothing. NOT_FOUND:
@@ -116,7 +116,7 @@ class CrmServiceAsyncStub(CrmServiceStub):
     UpdateTemplate: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.UpdateTemplateRequest, _crm_service_pb2.UpdateTemplateResponse]  # type: ignore[assignment]
     """Replaces a template's name and content and adds 1 to its revision. A campaign that was started goes on with the
     revision it was started with. NOT_FOUND, reason TEMPLATE_NOT_FOUND; INVALID_ARGUMENT as in CreateTemplate;
-    ABORTED, reason CONFLICT, if `revision` is given and is no longer the newest.
+    ABORTED, reason REVISION_OUTDATED, if `revision` is given and is no longer the newest.
     """
     PreviewTemplate: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.PreviewTemplateRequest, _crm_service_pb2.PreviewTemplateResponse]  # type: ignore[assignment]
     """Renders a template for one customer, exactly as a campaign would, and sends nothing. NOT_FOUND:
@@ -210,7 +210,7 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_crm_service_pb2.UpdateTemplateResponse, _abc.Awaitable[_crm_service_pb2.UpdateTemplateResponse]]:
         """Replaces a template's name and content and adds 1 to its revision. A campaign that was started goes on with the
         revision it was started with. NOT_FOUND, reason TEMPLATE_NOT_FOUND; INVALID_ARGUMENT as in CreateTemplate;
-        ABORTED, reason CONFLICT, if `revision` is given and is no longer the newest.
+        ABORTED, reason REVISION_OUTDATED, if `revision` is given and is no longer the newest.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""Campaigns: templates, sendings, and what became of every message."""

@@ -1,0 +1,68 @@
+"""The other services that crm asks: segmentation for the audience, profiles for what is known of it."""
+
+from collections.abc import Sequence
+
+import grpc
+import orjson
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
+
+from services.common.channels import on_behalf_of
+from services.common.errors import InvalidCursor, Unavailable
+from services.common.grpc_errors import error_info
+from services.crm.domain.customer import Customer
+from services.crm.ports import Page, SegmentNotFound
+
+
+class SegmentationAudience:
+    """The port ``Audience``."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = SegmentationServiceStub(channel)
+
+    async def members(self, tenant: str, segment_id: str, limit: int, token: str) -> Page[str]:
+        request = segmentation.ListMembersRequest(segment_id=segment_id, page_size=limit, page_token=token)
+        try:
+            answer = await self._stub.ListMembers(request, metadata=on_behalf_of(tenant))
+        except grpc.aio.AioRpcError as error:
+            info = error_info(error)
+            if info is not None and info.reason == "SEGMENT_NOT_FOUND":
+                raise SegmentNotFound(f"there is no segment {segment_id}", segment_id=segment_id) from error
+            if info is not None and info.reason == "INVALID_CURSOR":
+                raise InvalidCursor(error.details() or "segmentation does not know the page token") from error
+            raise _unavailable("segmentation", error) from error
+        return Page(tuple(member.customer_id for member in answer.members), answer.next_page_token)
+
+
+class ProfilesCustomers:
+    """The port ``Customers``."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = ProfilesServiceStub(channel)
+
+    async def get_many(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        request = profiles.BatchGetCustomersRequest(customer_ids=customer_ids)
+        try:
+            answer = await self._stub.BatchGetCustomers(request, metadata=on_behalf_of(tenant))
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable("profiles", error) from error
+        return {customer.customer_id: _customer(customer) for customer in answer.customers}
+
+
+def _unavailable(service: str, error: grpc.aio.AioRpcError) -> Unavailable:
+    return Unavailable(f"{service}: {error.code().name}: {error.details()}", service=service)
+
+
+def _customer(customer: profiles.Customer) -> Customer:
+    lifetime = customer.lifetime
+    ordered = lifetime.order_count > 0
+    return Customer(
+        customer_id=customer.customer_id,
+        traits={trait.name: orjson.loads(trait.value_json) for trait in customer.traits},
+        emails=tuple(identifier.value for identifier in customer.identifiers if identifier.type == "email"),
+        order_count=lifetime.order_count,
+        first_order_time=lifetime.first_order_time.ToJsonString() if ordered else "",
+        last_order_time=lifetime.last_order_time.ToJsonString() if ordered else "",
+    )

@@ -1,0 +1,1 @@
+"""What campaigns, templates, messages and mails are; pure Python."""

@@ -1,0 +1,1 @@
+"""The use cases of crm, one async function each."""
