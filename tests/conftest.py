@@ -1,17 +1,29 @@
 """What all tests share: a key, tokens, and settings for a service in a folder of its own."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from deploy.local import tokens
 from services.common.settings import ServiceSettings
 from tests.spark_connect import spark_url
 
 __all__ = ["spark_url"]
+
+# Speed is never judged in a test: machines are noisy. CI explores the same examples each time.
+hypothesis_settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+hypothesis_settings.load_profile("suite")
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -73,12 +73,12 @@ def fault(event: Incoming, now: int) -> tuple[str, str] | None:
 
     The order is part of the contract. JSON and orders are judged by whoever parses them, after this.
     """
-    if not event.message_id or len(event.message_id) > MESSAGE_ID_LENGTH_MAX:
-        return "MESSAGE_ID_MISSING", f"message_id is needed, at most {MESSAGE_ID_LENGTH_MAX} characters"
+    if not event.message_id or len(event.message_id) > MESSAGE_ID_LENGTH_MAX or "\0" in event.message_id:
+        return "MESSAGE_ID_MISSING", f"message_id is needed, at most {MESSAGE_ID_LENGTH_MAX} characters, no NUL"
     if not (event.user_id or event.anonymous_id):
         return "IDENTITY_MISSING", "user_id or anonymous_id is needed"
-    if len(event.user_id) > IDENTITY_LENGTH_MAX or len(event.anonymous_id) > IDENTITY_LENGTH_MAX:
-        return "IDENTITY_MISSING", f"user_id and anonymous_id are at most {IDENTITY_LENGTH_MAX} characters"
+    if not (_is_identity(event.user_id) and _is_identity(event.anonymous_id)):
+        return "IDENTITY_MISSING", f"user_id and anonymous_id are at most {IDENTITY_LENGTH_MAX} characters, no NUL"
     if event.type not in EventType._value2member_map_:
         return "EVENT_TYPE_INVALID", f"type {event.type} is not one of IDENTIFY, TRACK, PAGE, SCREEN"
     if (event.type == EventType.TRACK and not event.name) or len(event.name) > NAME_LENGTH_MAX:
@@ -88,3 +88,7 @@ def fault(event: Incoming, now: int) -> tuple[str, str] | None:
     if not 0 <= event.event_time <= now + FUTURE_MICROS_MAX:
         return "EVENT_TIME_INVALID", "event_time lies before 1970 or more than one hour ahead"
     return None
+
+
+def _is_identity(text: str) -> bool:
+    return len(text) <= IDENTITY_LENGTH_MAX and "\0" not in text
