@@ -69,7 +69,7 @@ class Client:
 
     def follow(self, after: str = "", *names: str) -> AsyncIterator[pb.FollowChangesResponse]:
         request = pb.FollowChangesRequest(after_cursor=after, event_names=names)
-        return self.stub.FollowChanges(request, metadata=self.metadata, timeout=20)
+        return aiter(self.stub.FollowChanges(request, metadata=self.metadata, timeout=20))
 
 
 @pytest.fixture
