@@ -90,7 +90,7 @@ def _outbound(policy: Mapping[str, Any]) -> set[int]:
 def test_what_is_not_configured_is_not_opened(rendered: Rendered) -> None:
     for component, policy in policies(rendered["default"]).items():
         if component != "default-deny":
-            assert _outbound(policy) == {53, *([587] if component == "crm" else [])}
+            assert _outbound(policy) == {53}
 
 
 def test_pods_reach_the_servers_that_they_use(production: list[Manifest]) -> None:

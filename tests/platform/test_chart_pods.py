@@ -109,7 +109,7 @@ def test_operators_values_reach_the_pods(production: list[Manifest]) -> None:
     recommendation = deployments["tessera-recommendation"]["spec"]["template"]["spec"]
     assert recommendation["nodeSelector"] == {"example.com/accelerator": "true"}
     assert recommendation["tolerations"][0]["key"] == "example.com/accelerator"
-    assert container(deployments["tessera-crm"])["envFrom"] == [{"secretRef": {"name": "smtp"}}]
+    assert container(deployments["tessera-crm"])["envFrom"] == [{"configMapRef": {"name": "crm-settings"}}]
     gateway = deployments["tessera-gateway"]["spec"]["template"]["spec"]
     assert gateway["priorityClassName"] == "customer-facing"
     assert "podAntiAffinity" in gateway["affinity"]

@@ -17,6 +17,8 @@ SERVICES = [name for name in TOPOLOGY if name != "gateway"]
 NOT_SETTINGS = {"POD_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OMP_NUM_THREADS"}
 """Read by Kubernetes, by the OpenTelemetry SDK and by numerical libraries."""
 
+SECRETS = {"STORE_URL": "mongodb://db.example.com/", "CRM_SMTP_URL": "smtps://user:password@mail.example.com:465"}
+
 
 def settings_class(component: str) -> Any:
     """The Settings of a component; reading them takes no arguments, which its signature does not tell."""
@@ -51,7 +53,7 @@ def test_a_pods_environment_is_read_as_meant(
     component: str, profile: str, rendered: dict[str, list[Manifest]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, variable in environment(rendered[profile], component).items():
-        monkeypatch.setenv(name, variable.get("value", "mongodb://from-a-secret"))
+        monkeypatch.setenv(name, variable.get("value", SECRETS.get(name, "")))
     settings = settings_class(component)()
     assert (settings.host, settings.port) == ("0.0.0.0", TOPOLOGY[component]["port"])
     assert settings.data_dir == Path("/var/lib/tessera")
@@ -63,6 +65,7 @@ def test_a_pods_environment_is_read_as_meant(
     if profile == "production":
         assert (settings.store_url is not None) == ("documents" in TOPOLOGY[component]["keeps"])
         assert (settings.analytics_url is not None) == ("tables" in TOPOLOGY[component]["keeps"])
+        assert (getattr(settings, "smtp_url", None) is not None) == ("mail" in TOPOLOGY[component]["sends"])
         assert settings.otlp_endpoint == "http://collector.observability:4317"
         assert settings.trace_ratio == 0.05
         assert settings.log_level == "WARNING"

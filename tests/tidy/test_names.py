@@ -2,10 +2,13 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
+from services.__main__ import NAMES
 from tests.tidy.sources import ROOT, SERVICES, modules, relative, tree, written
 
 WITHOUT_MEANING = {"util", "utils", "helper", "helpers", "misc", "base", "manager", "managers"}
@@ -17,6 +20,19 @@ COMMON_DOES_NOT_KNOW = {"customer", "segment", "campaign", "coupon", "loyalty", 
 def test_no_file_or_folder_is_called_what_could_be_anything() -> None:
     words = {relative(path): set(re.split(r"[/._-]", relative(path).lower())) for path in written()}
     assert {name for name, parts in words.items() if parts & WITHOUT_MEANING} == set()
+
+
+def test_the_same_services_are_named_everywhere() -> None:
+    chart = yaml.safe_load((ROOT / "deploy" / "k8s" / "chart" / "topology.yaml").read_text(encoding="utf-8"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    contracts = re.findall(
+        r"^    services\.([a-z]+)$", (ROOT / ".importlinter").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(chart["components"]) == {*SERVICES, "gateway"}
+    assert {*SERVICES, "gateway"} <= set(extras)
+    assert set(contracts) - {"common"} == set(SERVICES)
+    assert NAMES == SERVICES
+    assert {path.name for path in (ROOT / "protos" / "tessera").iterdir()} == {*SERVICES, "common"}
 
 
 def test_every_module_says_what_it_is_for() -> None:

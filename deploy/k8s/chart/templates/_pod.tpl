@@ -35,6 +35,13 @@ Parts of a pod. Each takes a dict: root, name, topology (the component's) and co
     resourceFieldRef:
       resource: requests.cpu
 {{- end }}
+{{- if and (has "mail" .topology.sends) $root.Values.mail.urlSecret.name }}
+- name: {{ $prefix }}_SMTP_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.mail.urlSecret.name }}
+      key: {{ $root.Values.mail.urlSecret.key }}
+{{- end }}
 - name: AUTH_ISSUER
   value: {{ $root.Values.auth.issuer | quote }}
 - name: AUTH_AUDIENCE
