@@ -8,9 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1 import job_pb2
-
 from services.common.clock import Clock, from_micros, to_micros
 from services.common.errors import NotFound, Refusal
 from services.common.store.port import Body, Collection, Index, Page, Put, Query, Store
@@ -124,20 +121,6 @@ class Jobs:
     async def _fail(self, tenant: str, job: Job, message: str) -> None:
         failed = replace(job, state=State.FAILED, message=message, end_time=self._clock())
         await self._store.commit([_put(tenant, failed)])
-
-
-def to_proto(job: Job) -> job_pb2.Job:
-    """The job as the contracts have it."""
-    answer = job_pb2.Job(
-        job_id=job.job_id, kind=job.kind, state=job_pb2.JobState.ValueType(job.state), progress=job.progress,
-        message=job.message, results=job.results,
-    )  # fmt: skip
-    answer.create_time.FromDatetime(job.create_time)
-    if job.end_time is not None:
-        ended = Timestamp()
-        ended.FromDatetime(job.end_time)
-        answer.end_time.CopyFrom(ended)
-    return answer
 
 
 def _put(tenant: str, job: Job) -> Put:

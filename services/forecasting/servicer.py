@@ -11,7 +11,7 @@ from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServi
 from services.common.auth import principal
 from services.common.errors import InvalidArgument, Refusal
 from services.common.idempotency import fingerprint
-from services.common.jobs import to_proto
+from services.common.job_messages import to_proto
 from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
