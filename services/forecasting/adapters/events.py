@@ -11,6 +11,7 @@ import pyarrow as pa
 from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesRequest, FollowChangesResponse
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
+from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import decimals
 from services.forecasting.adapters.lines import FOLLOWER, ORDER_LINES, ColumnarLines
@@ -70,6 +71,7 @@ def order_lines(changes: Sequence[Change]) -> pa.Table:
         except (msgspec.MsgspecError, OverflowError) as error:
             # Profiles checks orders before it records them. Should one get through, it must not stop all others.
             log.error("order event %s of tenant %s is left out: %s", event.message_id, change.tenant_id, error)
+            telemetry.counter("forecasting.orders.skipped").add(1)
             continue
         rows.add((change.tenant_id, event.message_id, micros, order.order_id, event.customer_id), order, amounts)
     return rows.table()

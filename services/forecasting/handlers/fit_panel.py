@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.forecasting.domain.caveats import caveats
 from services.forecasting.domain.forecasts import Accuracy, Backtest, Forecast, PanelKey, describe
@@ -40,12 +41,14 @@ async def fit_panel(
     histories = panel and _histories(panel, key.horizon)
     if not panel or not histories or not histories.series:
         return [], len(panel.values) if panel else max(len(values), 1)
-    fitted = await asyncio.to_thread(_fit, key, panel.currency, histories)
+    with telemetry.span("forecasting.fit", series=len(histories.series), horizon=key.horizon):
+        fitted = await asyncio.to_thread(_fit, key, panel.currency, histories)
     stored = await forecasts.get_many(tenant, [forecast.key for forecast in fitted])
     now = to_micros(clock())
     versions = {known.key: known.version for known in stored.values()}
     latest = [replace(it, fit_time=now, version=versions.get(it.key, 0) + 1) for it in fitted]
     await forecasts.put(tenant, latest)
+    telemetry.counter("forecasting.forecasts.fitted").add(len(latest), {"granularity": key.granularity.name.lower()})
     return latest, len(panel.values) - len(latest)
 
 
@@ -56,9 +59,10 @@ def _histories(panel: Panel, horizon: int) -> Histories | None:
     if last <= first:
         return None
     series = {}
-    for value, figures in zip(panel.values, panel.figures[:, first:last], strict=True):
+    for value, figures in zip(panel.values, panel.figures[:, :last], strict=True):
         if figures.any():
-            series[value] = figures[int(np.flatnonzero(figures)[0]) :]
+            begin = max(first, int(np.flatnonzero(figures)[0]))
+            series[value] = figures[min(begin, last - 1) :]
     past = Periods(
         granularity, periods.zone, periods.starts[first : last + 1], periods.keys[first:last], periods.buckets
     )

@@ -45,15 +45,23 @@ class GetForecasts:
             found = await self._forecasts.get_many(tenant, wanted)
             if len(found) == len(wanted):
                 return found
-            values = await self._values(tenant, panel, wanted)
+            values = await self._to_fit(tenant, panel, [key.value for key in wanted if key not in found])
+            if values is None:
+                return found
             fitted, _ = await fit_panel(self._lines, self._forecasts, self._clock, tenant, panel, values)
-            return {forecast.key: forecast for forecast in fitted}
+            return found | {forecast.key: forecast for forecast in fitted}
 
-    async def _values(self, tenant: str, panel: PanelKey, wanted: list[ForecastKey]) -> list[str]:
+    async def _to_fit(self, tenant: str, panel: PanelKey, wanted: list[str]) -> list[str] | None:
+        """Which series to fit, none of them meaning all; ``None`` if there is nothing to fit."""
         if panel.dimension is Dimension.TOTAL:
             return []
-        known = {value for value, _ in await self._lines.categories(tenant, WHOLE_PANEL_MAX + 1)}
-        return [] if len(known) <= WHOLE_PANEL_MAX else [key.value for key in wanted]
+        known = [value for value, _ in await self._lines.categories(tenant, WHOLE_PANEL_MAX + 1)]
+        if len(known) > WHOLE_PANEL_MAX:
+            return wanted
+        if not set(wanted) & set(known):
+            return None
+        stored = await self._forecasts.get_many(tenant, [panel.key(value) for value in known])
+        return [value for value in wanted if value in known] if stored else []
 
 
 def _nothing(key: ForecastKey) -> NothingToForecast:
