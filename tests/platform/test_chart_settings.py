@@ -78,6 +78,13 @@ def test_the_chart_listens_where_the_code_does_by_default(component: str) -> Non
     assert port == TOPOLOGY[component]["port"]
 
 
+def test_the_gateway_answers_where_it_is_probed(production: list[Manifest]) -> None:
+    main = container(of_kind(production, "Deployment")["tessera-gateway"])
+    nodes = ast.walk(ast.parse((ROOT / "gateway" / "app.py").read_text()))
+    words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert {main[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")} <= words
+
+
 @pytest.mark.parametrize("component", SERVICES)
 def test_addresses_of_services_lead_to_their_ports(component: str) -> None:
     default = ProcessSettings.model_fields[f"{component}_addr"].default

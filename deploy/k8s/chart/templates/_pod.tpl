@@ -92,7 +92,6 @@ httpGet:
 {{- else if .root.Values.tls.enabled }}
 exec:
   command: [python, /opt/tessera/probe.py, "127.0.0.1:{{ .topology.port }}", {{ include "tessera.host" . }}]
-timeoutSeconds: 5
 {{- else }}
 grpc:
   port: {{ .topology.port }}
@@ -105,14 +104,17 @@ grpc:
 {{- /* Two minutes to open stores and load indexes; after that the other two begin. */}}
 startupProbe:
   {{- $live | trim | nindent 2 }}
+  timeoutSeconds: 5
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
   {{- $live | trim | nindent 2 }}
+  timeoutSeconds: 5
   periodSeconds: 15
   failureThreshold: 4
 readinessProbe:
   {{- $ready | trim | nindent 2 }}
+  timeoutSeconds: 5
   periodSeconds: 5
   failureThreshold: 2
 {{- end }}
