@@ -11,6 +11,8 @@ _SEASONS_MIN = 2
 _SEASON_PENALTY = 0.1
 _CALENDAR_PENALTY = 2.0
 _TREND_PENALTY = 5.0
+# The trend's column in the design.
+_TREND = 1
 
 
 def regression(histories: Histories, period: int, horizon: int, calendar: FloatArray, ends: IntArray) -> FloatArray:
@@ -39,6 +41,8 @@ def _regress(histories: Histories, period: int, horizon: int, calendar: FloatArr
     scale = np.maximum(np.nanmean(np.abs(histories.values), axis=0), 1e-12)
     values = np.where(present > 0, histories.values / scale, 0.0)
     gram = np.einsum("tn,tp,tq->npq", present, past, past, optimize=True) + np.diag(penalties)
+    # The trend is counted in lengths of the longest history; the penalty is for the slope in its own lengths.
+    gram[:, _TREND, _TREND] += _TREND_PENALTY * (histories.sizes / histories.length) ** 2
     weights = np.linalg.solve(gram, (past.T @ values).T[:, :, None])[:, :, 0]
     errors = np.where(present > 0, values - past @ weights.T, np.nan)
     level = smooth(histories.replaced(errors), SIMPLE).forecast(horizon)
@@ -57,5 +61,5 @@ def _design(length: int, period: int, horizon: int, calendar: FloatArray) -> tup
     shared = min(len(calendar), length + horizon)
     known[-shared:] = calendar[-shared:]
     columns = [np.ones(len(time)), (time - length / 2) / length, *waves, *known.T]
-    penalties = [1e-6, _TREND_PENALTY, *[_SEASON_PENALTY] * len(waves), *[_CALENDAR_PENALTY] * calendar.shape[1]]
+    penalties = [1e-6, 0.0, *[_SEASON_PENALTY] * len(waves), *[_CALENDAR_PENALTY] * calendar.shape[1]]
     return np.stack(columns, axis=1), np.array(penalties)
