@@ -8,7 +8,6 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.loyalty.v1 import loyalty_service_pb2, loyalty_service_pb2_grpc
-from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
@@ -16,7 +15,7 @@ from services.common.clock import Clock, system_clock, to_micros
 from services.common.settings import ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.documents import COLLECTIONS
-from services.loyalty.adapters.events import OrderFollower
+from services.loyalty.adapters.events import OrderFollower, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.store import (
     StoredEntries,
@@ -48,9 +47,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.profiles_addr, settings) as profiles,
     ):
         ledger = StoredLedger(store, clock)
-        follower = OrderFollower(
-            ProfilesServiceStub(profiles), StoredOrderFeed(store), partial(earn_from_orders, ledger)
-        )
+        follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(earn_from_orders, ledger))
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,

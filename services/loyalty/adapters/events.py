@@ -1,10 +1,11 @@
 """Following profiles: each `Order Completed` becomes an order that earns."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import grpc
 import msgspec
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common import telemetry
 from services.common.feed import follow
@@ -14,13 +15,12 @@ from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.orders import EarnFromOrders, Order
 from services.loyalty.ports import OrderFeed
 
-if TYPE_CHECKING:  # the type exists for type checkers only
-    from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceAsyncStub
-
 ORDER_EVENT = "Order Completed"
 
 Apply = Callable[[Mapping[str, EarnFromOrders], str, str], Awaitable[OrderCounts]]
 """Applies orders by tenant and moves the feed from one cursor to the next."""
+Stream = Callable[[str], AsyncIterator[profiles.FollowChangesResponse]]
+"""Batches of orders after a cursor."""
 
 
 class _Line(msgspec.Struct):
@@ -43,8 +43,8 @@ _decode_lines = msgspec.json.Decoder(list[_Line]).decode
 class OrderFollower:
     """Reads profiles' feed for ever and hands over each batch with the cursors before and after it."""
 
-    def __init__(self, stub: "ProfilesServiceAsyncStub", feed: OrderFeed, apply: Apply) -> None:
-        self._stub, self._feed, self._apply = stub, feed, apply
+    def __init__(self, stream: Stream, feed: OrderFeed, apply: Apply) -> None:
+        self._stream, self._feed, self._apply = stream, feed, apply
         self._position = ""
 
     async def run(self) -> None:
@@ -63,10 +63,17 @@ class OrderFollower:
         self._position = await self._feed.cursor()
         return self._position
 
-    async def _stream(self, cursor: str) -> AsyncIterator[profiles.FollowChangesResponse]:
+
+def order_stream(channel: grpc.aio.Channel) -> Stream:
+    """The orders in profiles' feed, of all tenants."""
+    stub = ProfilesServiceStub(channel)
+
+    async def stream(cursor: str) -> AsyncIterator[profiles.FollowChangesResponse]:
         request = profiles.FollowChangesRequest(after_cursor=cursor, event_names=[ORDER_EVENT])
-        async for response in self._stub.FollowChanges(request):
+        async for response in stub.FollowChanges(request):
             yield response
+
+    return stream
 
 
 def read_orders(changes: Sequence[profiles.Change]) -> dict[str, EarnFromOrders]:

@@ -56,8 +56,8 @@ class _Queued:
 class StoredLedger:
     """The port ``Ledger`` over the document store."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, *, queue_max: int = QUEUE_MAX) -> None:
+        self._store, self._clock, self._queue_max = store, clock, queue_max
         self._queue: deque[_Queued] = deque()
         self._writer: asyncio.Task[None] | None = None
 
@@ -96,8 +96,8 @@ class StoredLedger:
             await asyncio.wait([self._writer])
 
     async def _enqueue(self, queued: _Queued) -> Any:
-        if len(self._queue) >= QUEUE_MAX:
-            raise LedgerBusy(f"{QUEUE_MAX} operations wait; retry with backoff", queue_max=QUEUE_MAX)
+        if len(self._queue) >= self._queue_max:
+            raise LedgerBusy(f"{self._queue_max} operations wait; retry with backoff", queue_max=self._queue_max)
         self._queue.append(queued)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="ledger-writer")

@@ -1,0 +1,93 @@
+"""Refusals come in the order that the contract lists: each request here deserves several and gets the first."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.common.errors import Refusal
+from services.loyalty.domain.member import EARNED_MAX
+from services.loyalty.domain.operations import ExpirePoints, Operation
+from services.loyalty.domain.program import PROGRAMS_MAX
+from tests.loyalty.conftest import House
+from tests.loyalty.making import DAY, NOW, TIERS, burning, earning, offering, opening, redeeming, request
+
+CONTRACT = Path(__file__).parents[2] / "protos/tessera/loyalty/v1/loyalty_service.proto"
+FUTURE = NOW + 2 * DAY
+
+
+def documented_order() -> list[str]:
+    """The numbered list in the contract's comment; reasons of one line never meet in one request."""
+    lines = re.findall(r"^// +(\d+)\. [A-Z_]+ +(.+)$", CONTRACT.read_text(), re.MULTILINE)
+    assert [int(number) for number, _ in lines] == list(range(1, len(lines) + 1))
+    return [reason for _, text in lines for reason in re.findall(r"[A-Z][A-Z_]{5,}", text)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request and every refusal that it deserves."""
+
+    operation: Operation[Any]
+    deserved: set[str]
+    reused: bool = False
+
+
+REUSED = "REQUEST_ID_REUSED"
+CASES = [
+    Case(redeeming("used", "ghost", "nobody", "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
+    Case(redeeming("new", "ghost", "nobody", "none"), {"PROGRAM_NOT_FOUND", "REWARD_NOT_FOUND", "MEMBER_NOT_FOUND"}),
+    Case(redeeming("new", "ghost", "nobody"), {"REWARD_NOT_FOUND", "MEMBER_NOT_FOUND"}),
+    Case(redeeming("new", "sold-out", "nobody"), {"MEMBER_NOT_FOUND", "OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
+    Case(redeeming("new", "sold-out", "ann"), {"OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
+    Case(redeeming("new", "car", "ann"), {"INSUFFICIENT_POINTS"}),
+    Case(
+        earning("used", EARNED_MAX, event_time=FUTURE, program_id="none"),
+        {REUSED, "EVENT_TIME_INVALID", "PROGRAM_NOT_FOUND"},
+        reused=True,
+    ),
+    Case(earning("new", 1, event_time=FUTURE, program_id="none"), {"EVENT_TIME_INVALID", "PROGRAM_NOT_FOUND"}),
+    Case(earning("new", EARNED_MAX, event_time=-1), {"EVENT_TIME_INVALID", "BALANCE_LIMIT_REACHED"}),
+    Case(earning("new", EARNED_MAX, program_id="none"), {"PROGRAM_NOT_FOUND"}),
+    Case(earning("new", EARNED_MAX), {"BALANCE_LIMIT_REACHED"}),
+    Case(burning("used", 99, "nobody"), {REUSED, "MEMBER_NOT_FOUND", "INSUFFICIENT_POINTS"}, reused=True),
+    Case(burning("new", 99, "nobody", program_id="none"), {"PROGRAM_NOT_FOUND", "MEMBER_NOT_FOUND"}),
+    Case(burning("new", 99, "nobody"), {"MEMBER_NOT_FOUND"}),
+    Case(burning("new", 99), {"INSUFFICIENT_POINTS"}),
+    Case(opening("club", tiers=TIERS[::-1]), {REUSED, "TIERS_INVALID", "PROGRAM_EXISTS"}, reused=True),
+    Case(opening("club", tiers=TIERS[::-1]), {"TIERS_INVALID", "PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
+    Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
+    Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
+    Case(offering("car", 5, program_id="none"), {"PROGRAM_NOT_FOUND"}),
+    Case(offering("car", 5), {"REWARD_EXISTS"}),
+    Case(
+        ExpirePoints(program_id="none", member_ids=["ann"], as_of=FUTURE, more_due=False),
+        {"EVENT_TIME_INVALID", "PROGRAM_NOT_FOUND"},
+    ),
+    Case(ExpirePoints(program_id="none", member_ids=["ann"], as_of=NOW, more_due=False), {"PROGRAM_NOT_FOUND"}),
+]
+
+
+async def _prepare(house: House) -> None:
+    await house.ledger.post(request("used"), earning("used", 10))
+    await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
+    await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
+    for number in range(1, PROGRAMS_MAX):
+        await house.ledger.post(request(f"open-{number}"), opening(f"club-{number}"))
+
+
+async def test_each_request_gets_the_first_refusal_that_it_deserves(house: House) -> None:
+    await _prepare(house)
+    order = documented_order()
+    for case in CASES:
+        with pytest.raises(Refusal) as refused:
+            await house.ledger.post(request("used" if case.reused else "new", "other content"), case.operation)
+        assert refused.value.reason == min(case.deserved, key=order.index), case
+    assert (await house.audit()).violations == []
+    assert (await house.member("ann")).entry_count == 1
+
+
+def test_every_documented_refusal_but_the_guards_own_is_tested_here() -> None:
+    tested = {min(case.deserved, key=documented_order().index) for case in CASES}
+    assert set(documented_order()) - tested == {"FIELD_INVALID"}
