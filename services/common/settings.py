@@ -1,12 +1,16 @@
 """Settings: the environment read once, cast, checked and frozen; a process with a wrong one does not start."""
 
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.errors import InvalidArgument
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""A TCP port; 0 takes a free one."""
 
 
 class SettingsInvalid(InvalidArgument):
@@ -60,8 +64,7 @@ class ServiceSettings(ProcessSettings):
     """What a gRPC server reads besides; names begin with the service's own (``LOYALTY_PORT``)."""
 
     host: str = "127.0.0.1"
-    port: int = Field(0, ge=0, le=65535)
-    """0 takes a free port."""
+    port: Port = 0
     concurrent_calls_max: int = Field(1000, ge=1)
     """Unary calls at work at once; past it a call is RESOURCE_EXHAUSTED."""
     call_seconds_max: float = Field(60.0, gt=0)

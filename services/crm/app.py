@@ -14,7 +14,7 @@ from tessera.crm.v1 import crm_service_pb2, crm_service_pb2_grpc
 from services.common.app import Exposed, Serving, background, serving
 from services.common.channels import connect
 from services.common.clock import system_clock
-from services.common.settings import ServiceSettings, SettingsInvalid
+from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import Store, open_store
 from services.crm.adapters.clients import ProfilesCustomers, SegmentationAudience
 from services.crm.adapters.liquid import LiquidRenderer
@@ -32,7 +32,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="CRM_")
     service: ClassVar[str] = "crm"
-    port: int = 50056
+    port: Port = 50056
 
     smtp_url: SecretStr | None = None
     """``smtp://host:port`` (STARTTLS where it is offered), ``smtps://host:port``; with ``user:password@`` STARTTLS is

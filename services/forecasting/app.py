@@ -12,7 +12,7 @@ from services.common.channels import connect
 from services.common.clock import system_clock
 from services.common.columnar import open_columnar
 from services.common.jobs import Jobs
-from services.common.settings import ServiceSettings
+from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.forecasting.adapters.events import follow_orders
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
@@ -26,7 +26,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="FORECASTING_")
     service: ClassVar[str] = "forecasting"
-    port: int = 50054
+    port: Port = 50054
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2, loyalty_service_pb2_grpc
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock, to_micros
-from services.common.settings import ServiceSettings
+from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.events import OrderFollower, order_stream
@@ -34,7 +34,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="LOYALTY_")
     service: ClassVar[str] = "loyalty"
-    port: int = 50055
+    port: Port = 50055
     expiry_interval_seconds: float = Field(60.0, gt=0)
     """How often points whose time has passed are taken."""
 

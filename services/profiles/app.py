@@ -9,7 +9,7 @@ from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, serving
 from services.common.clock import system_clock
-from services.common.settings import ServiceSettings
+from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.servicer import ProfilesServicer
@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="PROFILES_")
     service: ClassVar[str] = "profiles"
-    port: int = 50051
+    port: Port = 50051
 
 
 @asynccontextmanager
