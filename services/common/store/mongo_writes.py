@@ -10,40 +10,29 @@ import asyncio
 import contextlib
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorClientSession, AsyncIOMotorDatabase
 from pymongo import DeleteOne, UpdateOne
-from pymongo.errors import (
-    BulkWriteError,
-    ConnectionFailure,
-    DocumentTooLarge,
-    DuplicateKeyError,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from services.common.errors import AlreadyExists, Conflict, InvalidArgument, Refusal, ResourceExhausted, Unavailable
+from services.common.errors import Conflict
 from services.common.store.document_checks import check_address
 from services.common.store.mongo_documents import Stored, key, to_stored
+from services.common.store.mongo_errors import is_transient, translate
 from services.common.store.port import Delete, Insert, Put, Replace, Write
 
 FEED = "_feed"
 """The collection of one document: the feed's id, its newest number, the names of the published collections."""
 
 DURABLE = WriteConcern(w="majority", j=True, wtimeout=10_000)
-GROUP_MAX = 256
-"""How many published commits may wait before ``commit`` itself waits."""
-GROUP_WRITES_MAX = 2_000
-"""How many documents are merged into one transaction at most (a single commit may be larger)."""
 _ATTEMPTS_MAX = 200
 _BACKOFF_MS_MAX = 50
-_DUPLICATE_KEY, _WRITE_CONFLICT, _OUT_OF_DISK = 11000, 112, 14031
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +114,7 @@ class Transactions:
             try:
                 return await apply()
             except PyMongoError as error:
-                if not _is_transient(error):
+                if not is_transient(error):
                     raise translate(error) from error
             backoff_ms = min(_BACKOFF_MS_MAX, 2 ** min(attempt, 10))
             await asyncio.sleep(random.uniform(0, backoff_ms) / 1000)
@@ -218,98 +207,3 @@ def _request(prepared: Prepared, number: int | None) -> DeleteOne | UpdateOne:
 
 def _at(prepared: Prepared, version: int) -> Stored:
     return {"_id": prepared.key, "version": version}
-
-
-class PublishedCommits:
-    """Commits to published collections: those that wait while one is under way go together in the next."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
-        self._waiting: asyncio.Queue[tuple[list[Prepared], asyncio.Future[None]]] = asyncio.Queue(GROUP_MAX)
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
-
-    async def apply(self, writes: list[Prepared]) -> None:
-        """Apply ``writes`` as ``Transactions.apply`` does."""
-        if self._closed:
-            raise Unavailable("the store is closed")
-        self._task = self._task or asyncio.create_task(self._serve(), name="store-publisher")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._waiting.put((writes, done))
-        await done
-
-    async def close(self) -> None:
-        """Apply what was accepted and stop."""
-        self._closed = True
-        if self._task:
-            await self._waiting.join()
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _serve(self) -> None:
-        carried: tuple[list[Prepared], asyncio.Future[None]] | None = None
-        while True:
-            group = [carried or await self._waiting.get()]
-            carried = None
-            addresses = {write.address for write in group[0][0]}
-            while not self._waiting.empty() and carried is None and len(addresses) < GROUP_WRITES_MAX:
-                following = self._waiting.get_nowait()
-                touched = {write.address for write in following[0]}
-                if touched & addresses:
-                    carried = following
-                else:
-                    group.append(following)
-                    addresses |= touched
-            await self._settle(group)
-
-    async def _settle(self, group: list[tuple[list[Prepared], asyncio.Future[None]]]) -> None:
-        try:
-            await self._transactions.apply([write for writes, _ in group for write in writes])
-            failure: Exception | None = None
-        except Exception as error:
-            failure = error
-        if isinstance(failure, (Conflict, AlreadyExists, InvalidArgument)) and len(group) > 1:
-            for one in group:
-                await self._settle([one])
-            return
-        for _, done in group:
-            self._waiting.task_done()
-            if not done.done():
-                done.set_exception(failure) if failure else done.set_result(None)
-
-
-def translate(error: PyMongoError) -> Refusal:
-    """The refusal that a failure of the database means."""
-    if isinstance(error, DuplicateKeyError):
-        return _taken(error.details or {})
-    if isinstance(error, BulkWriteError):
-        failures = error.details.get("writeErrors", [])
-        duplicates = [failure for failure in failures if failure["code"] == _DUPLICATE_KEY]
-        if duplicates:
-            return _taken(duplicates[0])
-    if isinstance(error, DocumentTooLarge):
-        return InvalidArgument("the document is larger than the database takes (16 MB)")
-    if isinstance(error, ConnectionFailure):
-        return Unavailable("the document database does not answer; it is tried again with the next request")
-    if isinstance(error, OperationFailure) and error.code == _OUT_OF_DISK:
-        return ResourceExhausted("the document database has no disk space left; nothing was written")
-    return Unavailable(f"the document database failed: {error}")
-
-
-def _taken(details: Mapping[str, Any]) -> AlreadyExists:
-    fields = [name.rsplit(".", 1)[-1] for name in details.get("keyPattern", {}) if name not in ("tenant", "_id")]
-    if fields:
-        return AlreadyExists(f"another document has the same {' and '.join(fields)}", fields=",".join(fields))
-    document_id = str(details.get("keyValue", {}).get("_id", "")).partition("\0")[2]
-    return AlreadyExists(f"{document_id!r} exists", id=document_id)
-
-
-def _is_transient(error: PyMongoError) -> bool:
-    """Whether nothing was applied and trying again may succeed."""
-    if isinstance(error, BulkWriteError):
-        return any(failure["code"] == _WRITE_CONFLICT for failure in error.details.get("writeErrors", []))
-    lost_race = isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT
-    return lost_race or (
-        error.has_error_label("TransientTransactionError") and not isinstance(error, ConnectionFailure)
-    )

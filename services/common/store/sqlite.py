@@ -117,6 +117,7 @@ class SqliteStore:
                 await self._watch
         await self._writer.close()
         await self._readers.close()
+        self._wake()  # tails learn that the store is closed
 
     def _table(self, collection: Collection) -> Table:
         table = self._tables.get(collection.name)
@@ -143,7 +144,7 @@ class SqliteStore:
         try:
             seen = None
             while True:
-                version = await asyncio.to_thread(_one, connection, "PRAGMA data_version")
+                version = _one(connection, "PRAGMA data_version")  # looks at shared memory, not at the disk
                 if version != seen:
                     seen = version
                     self._wake()

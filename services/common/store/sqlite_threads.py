@@ -159,16 +159,12 @@ class Writer:
             work = Work()
             for commit in commits:
                 work.add(commit.work)
-        self._connection.execute("SAVEPOINT one")
         try:
             apply(self._connection, work, self._allocate)
         except Refusal as refusal:
-            self._connection.execute("ROLLBACK TO one")
-            self._connection.execute("RELEASE one")
             if len(commits) == 1:
                 return [refusal]
             return [failure for commit in commits for failure in self._apply([commit])]
-        self._connection.execute("RELEASE one")
         return [None] * len(commits)
 
     def _allocate(self, count: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from services.common.errors import AlreadyExists, Conflict
+from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.store.document_checks import check_address, index_values
 from services.common.store.port import Delete, Insert, Put, Write
 from services.common.store.sqlite_schema import Table
@@ -80,11 +80,22 @@ def _add(work: Work, write: Write, table: Table) -> None:
 
 
 def apply(connection: sqlite3.Connection, work: Work, allocate: Callable[[int], int]) -> None:
-    """Apply ``work`` inside the open transaction; ``Conflict`` or ``AlreadyExists`` leave it half done.
+    """Apply all of ``work`` inside the open transaction, or nothing and raise ``Conflict`` or ``AlreadyExists``.
 
-    ``allocate(n)`` gives the first of ``n`` new keys for published documents. Deletes come first, so that a commit
-    can move a unique value from one document to another.
+    ``allocate(n)`` gives the first of ``n`` new keys for published documents.
     """
+    connection.execute("SAVEPOINT work")
+    try:
+        _apply(connection, work, allocate)
+    except Refusal:
+        connection.execute("ROLLBACK TO work")
+        connection.execute("RELEASE work")
+        raise
+    connection.execute("RELEASE work")
+
+
+def _apply(connection: sqlite3.Connection, work: Work, allocate: Callable[[int], int]) -> None:
+    """Deletes come first, so that a commit can move a unique value from one document to another."""
     for table, rows in work.deletes.items():
         _delete(connection, table, rows, expected=False)
     for table, rows in work.expected_deletes.items():
@@ -138,7 +149,7 @@ def _replace(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> N
         except sqlite3.IntegrityError as error:
             raise _taken(connection, table, (), error) from error
         if count != len(chunk):
-            raise _stale(connection, table, [(row[1], row[2], row[0], 1) for row in chunk])
+            raise _stale(connection, table, [(row[1], row[2], row[0]) for row in chunk])
 
 
 def _delete(connection: sqlite3.Connection, table: Table, rows: list[Row], *, expected: bool) -> None:
@@ -152,7 +163,7 @@ def _delete(connection: sqlite3.Connection, table: Table, rows: list[Row], *, ex
         sql = f"{head}{','.join(['(?,?,?)'] * len(chunk))}{tail}"
         count = connection.execute(sql, list(chain.from_iterable(chunk))).rowcount
         if expected and count != len(chunk):
-            raise _stale(connection, table, [(*row, 0) for row in chunk])
+            raise _stale(connection, table, chunk)
 
 
 def _marks(count: int) -> str:
@@ -165,13 +176,13 @@ def _chunks(rows: list[Row], width: int) -> Iterable[list[Row]]:
 
 
 def _stale(connection: sqlite3.Connection, table: Table, expected: Iterable[Row]) -> Conflict:
-    """Name a document that was not as expected; ``grown`` is by how much the ones that were have moved on."""
-    for tenant, key, version, grown in expected:
+    """Name a document that is not as expected, after undoing what was done to those that were."""
+    connection.execute("ROLLBACK TO work")
+    for tenant, key, version in expected:
         found = connection.execute(
             f"SELECT version FROM {table.sql} WHERE tenant = ? AND id = ?", (tenant, key)
         ).fetchone()
-        as_expected = found == (version + grown,) if grown else found is None
-        if not as_expected:
+        if found != (version,):
             what = f"is at version {found[0]}" if found else "is gone"
             return Conflict(f"{table.name} {key!r} {what}, not at {version}", collection=table.name, id=key)
     return Conflict(f"a document of {table.name} has changed", collection=table.name)
