@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from services.common.errors import Refusal, RequestIdReused, Unavailable
-from services.common.store import Collection, Write
 from services.common.store.sqlite import SqliteStore
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.ledger import StoredLedger
@@ -17,6 +16,7 @@ from services.loyalty.adapters.store import StoredEntries
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import LedgerBusy
 from services.loyalty.domain.operations import Operation
+from tests.loyalty.breaking import BreakingStore
 from tests.loyalty.conftest import House, SetClock
 from tests.loyalty.making import TENANT, burning, earning, offering, opening, redeeming, request
 
@@ -153,28 +153,6 @@ async def test_a_caller_that_goes_away_disturbs_nobody(house: House) -> None:
     member = await house.member("ann")
     assert member.balance == member.entry_count >= 15
     assert (await house.audit()).violations == []
-
-
-class BreakingStore:
-    """A store whose commits fail when a test says so: before they reach the disk, or after."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self.failures: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def commit(self, writes: Sequence[Write]) -> None:
-        failure = self.failures.pop() if self.failures else ""
-        if failure == "before":
-            raise Unavailable("the disk is gone")
-        await self._store.commit(writes)
-        if failure == "after":
-            raise Unavailable("the answer was lost")
-
-    async def get_many(self, tenant: str, collection: Collection, ids: Sequence[str]) -> Any:
-        return await self._store.get_many(tenant, collection, ids)
 
 
 @pytest.mark.parametrize("failure", ["before", "after"])

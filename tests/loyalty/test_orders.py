@@ -18,9 +18,9 @@ from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import EntryKind
 from services.loyalty.domain.orders import EarnFromOrders
+from tests.loyalty.breaking import BreakingStore
 from tests.loyalty.conftest import House
 from tests.loyalty.making import NOW, TENANT, earning, opening, order, program, request
-from tests.loyalty.test_ledger import BreakingStore
 
 
 def _event(properties: Any, member_id: str = "ann", name: str = "Order Completed", time: int = NOW) -> profiles.Change:
