@@ -1,0 +1,1 @@
+"""How segmentation reaches its stores, its analytical engine and profiles."""

@@ -1,0 +1,200 @@
+"""Rules compiled to one Ibis expression, whatever it is for: rebuild, preview, as of a moment, touched customers.
+
+All figures that the rules need are computed in one aggregation over events and one over traits, each equal figure
+once; the rules are then conditions over the figures of a customer.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import and_, or_
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from services.common.rules import (
+    POSITIVE,
+    Aggregate,
+    AllOf,
+    AnyOf,
+    BucketCondition,
+    Comparison,
+    EventCondition,
+    Not,
+    Operator,
+    Rule,
+    SegmentCondition,
+    TimeWindow,
+)
+from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
+from services.segmentation.adapters.comparisons import holds, positively
+from services.segmentation.domain.timing import trait_names
+
+
+def _pick(name: str) -> Callable[..., ir.BooleanValue]:
+    """An aggregate that both engines have under this name but Ibis does not: a value by the order of another."""
+
+    def declared(value: Any, order: Any) -> Any:
+        """Never called: the engine's own."""
+
+    signature = (("boolean", "struct<time: int64, tie: string>"), "boolean")
+    picked: Callable[..., ir.BooleanValue] = ibis.udf.agg.builtin(declared, name=name, signature=signature)
+    return picked
+
+
+min_by = _pick("min_by")
+max_by = _pick("max_by")
+
+
+def evaluation(
+    events: ir.Table, traits: ir.Table, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
+) -> ir.Table:
+    """One row for each customer seen up to ``at``: ``customer_id``, and for each of ``rules`` whether it is true.
+
+    ``events`` and ``traits`` are one tenant's, or the part of them that is of the customers asked for. ``segments``
+    are the rules of the segments that the rules may name.
+    """
+    leaves = _Leaves(segments)
+    for rule in rules.values():
+        leaves.collect(rule)
+    seen = events.filter(events.time <= at)
+    figures = seen.group_by("customer_id").aggregate(
+        customer_hash=seen.customer_hash.max(),  # the same in all of them
+        **{name: _event_figure(seen, condition, at) for condition, name in leaves.events.items()},
+    )
+    if leaves.traits:
+        told = traits.filter(traits.time <= at)
+        known = told.group_by("customer_id").aggregate(
+            **{name: _trait_figure(told, key, at) for key, name in leaves.traits.items()}
+        )
+        figures = figures.left_join(known, "customer_id")
+    return figures.select("customer_id", **{name: leaves.condition(figures, rule) for name, rule in rules.items()})
+
+
+class _Leaves:
+    """The figures that rules need, each equal one once, with the names of their columns."""
+
+    def __init__(self, segments: Mapping[str, Rule]) -> None:
+        self._segments = segments
+        self.events: dict[EventCondition, str] = {}
+        self.traits: dict[tuple[str, Comparison], str] = {}
+
+    def collect(self, rule: Rule) -> None:
+        match rule:
+            case AllOf(parts) | AnyOf(parts):
+                for part in parts:
+                    self.collect(part)
+            case Not(part):
+                self.collect(part)
+            case SegmentCondition(segment_id):
+                self.collect(self._segments[segment_id])
+            case EventCondition():
+                self.events.setdefault(rule, f"e{len(self.events)}")
+            case Comparison():
+                for name in trait_names(rule.field):
+                    self.traits.setdefault((name, rule), f"t{len(self.traits)}")
+
+    def condition(self, figures: ir.Table, rule: Rule) -> ir.BooleanValue:
+        match rule:
+            case AllOf(parts):
+                return reduce(and_, [self.condition(figures, part) for part in parts])
+            case AnyOf(parts):
+                return reduce(or_, [self.condition(figures, part) for part in parts])
+            case Not(part):
+                return ~self.condition(figures, part)
+            case SegmentCondition(segment_id):
+                return self.condition(figures, self._segments[segment_id])
+            case EventCondition():
+                return _compared(figures[self.events[rule]], rule)
+            case Comparison():
+                columns = [figures[self.traits[name, rule]].fill_null(False) for name in trait_names(rule.field)]
+                known = reduce(or_, columns)
+                return ~known if rule.operator in POSITIVE else known
+            case BucketCondition(salt, start, end):
+                number = _bucket(salt, figures.customer_hash)
+                return (number >= start) & (number < end)
+            case _:
+                raise AssertionError(f"{rule} was refused when it was saved")
+
+
+def _event_figure(events: ir.Table, condition: EventCondition, at: int) -> ir.Value:
+    counted = reduce(
+        and_, [holds(events, comparison, at) for comparison in condition.where], _timely(events, condition, at)
+    )
+    if condition.aggregate is Aggregate.COUNT:
+        return events.count(where=counted)
+    if condition.aggregate in (Aggregate.FIRST, Aggregate.LAST):
+        compared = positively(events, Comparison(condition.property, condition.operator, condition.values), at)
+        order = ibis.struct({"time": events.time, "tie": events.message_id})
+        pick = min_by if condition.aggregate is Aggregate.FIRST else max_by
+        return pick(compared, order, where=counted & events.present.contains(condition.property))
+    if condition.aggregate is Aggregate.DISTINCT_COUNT:
+        return _distinct_count(events, condition.property, counted)
+    return _numeric_figure(events.numbers.get(condition.property), condition.aggregate, counted)
+
+
+def _timely(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
+    timely = events.name == condition.event
+    window: TimeWindow = condition.window
+    if window.within is not None:
+        timely &= events.time > at - window.within
+    if window.before is not None:
+        timely &= events.time <= at - window.before
+    if window.start is not None:
+        timely &= events.time >= window.start
+    if window.end is not None:
+        timely &= events.time < window.end
+    return timely
+
+
+def _numeric_figure(values: ir.ArrayValue, aggregate: Aggregate, counted: ir.BooleanValue) -> ir.Value:
+    if aggregate is Aggregate.MINIMUM:
+        return values.mins().min(where=counted)
+    if aggregate is Aggregate.MAXIMUM:
+        return values.maxs().max(where=counted)
+    # Decimal, because a sum of floats depends on the order in which an engine meets them.
+    total = values.sums().cast("decimal(38, 6)").sum(where=counted).cast("float64")
+    if aggregate is Aggregate.SUM:
+        return total.fill_null(0.0)
+    return total / values.length().sum(where=counted).nullif(0)
+
+
+def _distinct_count(events: ir.Table, property: str, counted: ir.BooleanValue) -> ir.Value:
+    columns = (events[name].get(property) for name in ("texts", "numbers", "flags"))
+    counts = [values.collect(where=counted).flatten().unique().length().fill_null(0) for values in columns]
+    return reduce(lambda one, other: one + other, counts).nullif(0)
+
+
+def _compared(figure: ir.Value, condition: EventCondition) -> ir.BooleanValue:
+    """False where the figure is missing, whatever the operator."""
+    if condition.aggregate in (Aggregate.FIRST, Aggregate.LAST):
+        return (~figure if condition.operator in POSITIVE else figure).fill_null(False)
+    values = [ibis.literal(value, "float64") for value in condition.values]
+    return _NUMERIC[condition.operator](figure, values).fill_null(False)
+
+
+_NUMERIC: dict[Operator, Callable[[ir.Value, list[ir.Value]], ir.BooleanValue]] = {
+    Operator.EQUALS: lambda figure, values: figure == values[0],
+    Operator.NOT_EQUALS: lambda figure, values: figure != values[0],
+    Operator.LESS_THAN: lambda figure, values: figure < values[0],
+    Operator.AT_MOST: lambda figure, values: figure <= values[0],
+    Operator.GREATER_THAN: lambda figure, values: figure > values[0],
+    Operator.AT_LEAST: lambda figure, values: figure >= values[0],
+    Operator.BETWEEN: lambda figure, values: (figure >= values[0]) & (figure <= values[1]),
+    Operator.ANY_OF: lambda figure, values: figure.isin(values),
+    Operator.NOT_ANY_OF: lambda figure, values: figure.notin(values),
+}
+
+
+def _trait_figure(traits: ir.Table, key: tuple[str, Comparison], at: int) -> ir.Value:
+    name, comparison = key
+    order = ibis.struct({"time": traits.time, "tie": traits.tie})
+    return max_by(positively(traits, comparison, at), order, where=traits.name == name)
+
+
+def _bucket(salt: str, id_hash: ir.IntegerValue) -> ir.IntegerValue:
+    """``services.common.rules.bucket``, from the hash of the id."""
+    state = id_hash
+    for byte in salt_bytes(salt):
+        state = ((state ^ byte) * FNV_PRIME) % FNV_MODULUS
+    return state % BUCKETS

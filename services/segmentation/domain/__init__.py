@@ -1,0 +1,1 @@
+"""What segments, memberships and RFM are; pure Python."""

@@ -1,0 +1,95 @@
+"""Segments: named rules over customers that may refer to each other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from services.common.errors import FailedPrecondition, NotFound
+from services.common.rules import (
+    ConsentCondition,
+    ListCondition,
+    PatternFault,
+    Rule,
+    RuleInvalid,
+    RuleUnsupported,
+    ScoreCondition,
+    SegmentCondition,
+    SequenceCondition,
+    nodes,
+    validate,
+)
+
+_UNSUPPORTED: dict[type, str] = {
+    SequenceCondition: "segments do not evaluate sequences of events yet; use event counts in windows",
+    ConsentCondition: "segments do not know consent yet; it is checked when a message is sent",
+    ScoreCondition: "segments do not know scores yet; use traits or event figures",
+    ListCondition: "segments do not know uploaded lists yet; use a trait that marks the customers",
+}
+
+
+class SegmentNotFound(NotFound):
+    """No segment of this tenant has the id. Metadata ``segment_id``."""
+
+    def __init__(self, segment_id: str) -> None:
+        super().__init__(f"there is no segment {segment_id}", segment_id=segment_id)
+
+
+class SegmentInUse(FailedPrecondition):
+    """Another segment's rule names the segment. Metadata ``used_by`` names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A named rule; times are microseconds."""
+
+    segment_id: str
+    name: str
+    description: str
+    rule: Rule
+    version: int
+    create_time: int
+    update_time: int
+
+
+def references(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The segments that ``rule`` names, each with the path of the node."""
+    for node in nodes(rule):
+        if isinstance(node.rule, SegmentCondition):
+            yield node.path, node.rule.segment_id
+
+
+def check(rule: Rule, segment_id: str, others: Mapping[str, Rule], pattern_fault: PatternFault) -> None:
+    """Refuse a rule that ``segment_id`` cannot have beside ``others`` (the tenant's segments by id).
+
+    In this order: ``RuleInvalid``, ``RuleUnsupported``, ``SegmentNotFound``, and ``RuleInvalid`` for a cycle.
+    """
+    validate(rule, pattern_fault)
+    for node in nodes(rule):
+        if type(node.rule) in _UNSUPPORTED:
+            raise RuleUnsupported(node.path, _UNSUPPORTED[type(node.rule)])
+    for path, named in references(rule):
+        if named != segment_id and named not in others:
+            raise SegmentNotFound(named)
+        if segment_id in reachable(named, others) | {named}:
+            raise RuleInvalid(path, f"segment {named} depends on this one: segments cannot form a cycle")
+
+
+def reachable(segment_id: str, rules: Mapping[str, Rule]) -> set[str]:
+    """The segments on which ``segment_id`` depends, however indirectly."""
+    found: set[str] = set()
+    waiting = [segment_id]
+    while waiting:
+        rule = rules.get(waiting.pop())
+        new = {named for _, named in references(rule)} - found if rule is not None else set()
+        found |= new
+        waiting.extend(new)
+    return found
+
+
+def dependants(segment_id: str, rules: Mapping[str, Rule]) -> set[str]:
+    """The segments that depend on ``segment_id``, however indirectly."""
+    return {other for other in rules if segment_id in reachable(other, rules)}
+
+
+def users(segment_id: str, rules: Mapping[str, Rule]) -> list[str]:
+    """The segments whose own rule names ``segment_id``."""
+    return sorted(other for other, rule in rules.items() if any(named == segment_id for _, named in references(rule)))
