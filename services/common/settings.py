@@ -8,7 +8,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.errors import InvalidArgument
 
-
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 takes a free one."""
 

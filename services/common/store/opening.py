@@ -8,6 +8,7 @@ from typing import Protocol
 from services.common.errors import FailedPrecondition
 from services.common.store.port import Collection, Store
 from services.common.store.sqlite import SqliteStore
+from services.common.store.traced import TracedStore
 
 
 class StoreSettings(Protocol):
@@ -34,7 +35,7 @@ async def open_store(settings: StoreSettings, collections: Sequence[Collection])
     """The service's store, closed on leaving. ``FailedPrecondition`` if no engine serves the URL."""
     store = await _open(settings, collections)
     try:
-        yield store
+        yield TracedStore(store, "mongodb" if settings.store_url else "sqlite")
     finally:
         await store.close()
 
