@@ -41,7 +41,8 @@ class TracedStore:
     async def commit(self, writes: Sequence[Write]) -> None:
         if not recording():
             return await self._store.commit(writes)
-        with span("store.commit", SpanKind.CLIENT, **{"db.system.name": self._system, "db.writes": len(writes)}):
+        with span("store.commit", SpanKind.CLIENT, **{"db.system.name": self._system}) as current:
+            current.set_attribute("db.operation.batch.size", len(writes))
             return await self._store.commit(writes)
 
     def changes(self, after: str = "", *, tenant: str | None = None, limit: int = 500) -> AsyncIterator[list[Change]]:
