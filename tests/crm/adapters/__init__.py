@@ -1,0 +1,1 @@
+"""Tests of how crm reaches its store, Liquid and the mail server."""

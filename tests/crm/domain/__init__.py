@@ -1,0 +1,1 @@
+"""Tests of what campaigns, templates, messages and mails are."""
