@@ -36,6 +36,10 @@ def connect(url: str) -> SparkSession:
     return session
 
 
+# The compiler reads this backend's options where a column is a float; naming the backend registers them.
+_BACKEND = ibis.pyspark
+
+
 class SparkColumnar:
     """Tables in the database ``tessera_<service>``; the names of the expressions are views over the batches."""
 
