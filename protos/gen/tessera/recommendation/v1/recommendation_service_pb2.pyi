@@ -69,8 +69,8 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     """It is like what was looked at, or like the item that was asked for (`source_item_ids`)."""
     REASON_KIND_BOUGHT_TOGETHER: _ReasonKind.ValueType  # 3
     """It lies in the same baskets as the item that was asked for."""
-    REASON_KIND_BOUGHT_REGULARLY: _ReasonKind.ValueType  # 4
-    """The customer buys it again and again."""
+    REASON_KIND_BOUGHT_BEFORE: _ReasonKind.ValueType  # 4
+    """The customer has bought it before, `purchase_count` times: what is bought regularly comes first."""
     REASON_KIND_POPULAR: _ReasonKind.ValueType  # 5
     """Many buy it."""
     REASON_KIND_NEW: _ReasonKind.ValueType  # 6
@@ -87,8 +87,8 @@ REASON_KIND_SIMILAR_TO_VIEWED: ReasonKind.ValueType  # 2
 """It is like what was looked at, or like the item that was asked for (`source_item_ids`)."""
 REASON_KIND_BOUGHT_TOGETHER: ReasonKind.ValueType  # 3
 """It lies in the same baskets as the item that was asked for."""
-REASON_KIND_BOUGHT_REGULARLY: ReasonKind.ValueType  # 4
-"""The customer buys it again and again."""
+REASON_KIND_BOUGHT_BEFORE: ReasonKind.ValueType  # 4
+"""The customer has bought it before, `purchase_count` times: what is bought regularly comes first."""
 REASON_KIND_POPULAR: ReasonKind.ValueType  # 5
 """Many buy it."""
 REASON_KIND_NEW: ReasonKind.ValueType  # 6
@@ -796,8 +796,8 @@ class Reason(_message.Message):
     score: _builtins.float
     """What it adds to the recommendation's score."""
     purchase_count: _builtins.int
-    """For BOUGHT_REGULARLY: in how many of their baskets the customer had it. For POPULAR: how many customers had it
-    in the weeks before the training.
+    """For BOUGHT_BEFORE: in how many of their baskets the customer had it. For POPULAR: how many customers had it in the
+    four weeks before the newest purchase.
     """
     @_builtins.property
     def source_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -871,12 +871,14 @@ class TrainModelRequest(_message.Message):
     request_id: _builtins.str
     """Chosen by the caller, once for each request: sending it again answers with the same job."""
     dimensions: _builtins.int
-    """How many numbers describe an item, 8 to 512; 0 means 64."""
+    """How many numbers describe an item, at most 512; 0 means 128."""
     min_basket_count: _builtins.int
     """In at least how many baskets two items must lie to count as bought together; 0 means 5."""
     @_builtins.property
     def half_life_duration(self) -> _duration_pb2.Duration:
-        """After how long a purchase counts half; unset means 120 days, at least one day."""
+        """After how long a purchase counts half; unset means 180 days. INVALID_ARGUMENT, reason HALF_LIFE_INVALID, for less
+        than one day or more than 100 years.
+        """
 
     def __init__(
         self,
@@ -1111,8 +1113,9 @@ class Model(_message.Message):
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
-        """What was measured on the newest purchases, which a first training did not see. The model itself was then trained
-        on everything. Empty where there were too few.
+        """What was measured on the purchases of the last four weeks, which a first training did not see; the model itself was
+        then trained on everything. How much of a list follows the customer's own frequencies was chosen on one half of
+        the customers, and the figures are of the other half. Empty where there were too few.
         """
 
     @_builtins.property

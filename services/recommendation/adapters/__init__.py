@@ -1,0 +1,1 @@
+"""What the ports are in practice: documents, columns, faiss, files, a training process, the feed of profiles."""

@@ -1,0 +1,183 @@
+"""The models of all tenants: trained in a process of their own, kept as folders, one of them live."""
+
+import asyncio
+import logging
+import shutil
+import sys
+import tempfile
+from collections import OrderedDict
+from dataclasses import asdict, fields
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pyarrow as pa
+
+from services.common import telemetry
+from services.common.clock import Clock
+from services.common.errors import FailedPrecondition
+from services.common.store import Collection, Index, Put, Query, Store
+from services.recommendation.adapters import snapshots
+from services.recommendation.adapters.interactions import ColumnarInteractions
+from services.recommendation.adapters.training_process import Order, Step
+from services.recommendation.domain.model import Training
+from services.recommendation.ports import Live, Parameters, Progress
+
+log = logging.getLogger(__name__)
+
+MODELS = Collection("models", (Index(("create_time",)),))
+LIVE = Collection("live_models")
+COLLECTIONS = (MODELS, LIVE)
+KEPT_MODELS = 3
+LOADED_TENANTS_MAX = 100
+POINTER_SECONDS = 5.0
+"""How long another replica may go on answering with the model before."""
+ERROR_LINES = 8
+STDOUT_LINE_MAX = 64 * 1024
+
+
+class TrainingFailed(FailedPrecondition):
+    """The training process ended without a model."""
+
+
+class StoredModels:
+    """The port ``Models``."""
+
+    def __init__(self, store: Store, interactions: ColumnarInteractions, folder: Path, clock: Clock) -> None:
+        self._store, self._interactions, self._folder, self._clock = store, interactions, folder, clock
+        self._loaded: OrderedDict[str, tuple[str, Live | None]] = OrderedDict()
+        self._loading: dict[str, asyncio.Lock] = {}
+        self._pointers: dict[str, tuple[float, str]] = {}
+
+    async def live(self, tenant: str) -> Live | None:
+        version = await self._live_version(tenant)
+        if not version:
+            return None
+        loaded = self._loaded.get(tenant)
+        if loaded is None or loaded[0] != version:
+            async with self._loading.setdefault(tenant, asyncio.Lock()):
+                loaded = self._loaded.get(tenant)
+                if loaded is None or loaded[0] != version:
+                    loaded = version, await self._load(tenant, version)
+                    self._loaded[tenant] = loaded
+        self._loaded.move_to_end(tenant)
+        while len(self._loaded) > LOADED_TENANTS_MAX:
+            self._loaded.popitem(last=False)
+        return loaded[1]
+
+    async def training_of_live(self, tenant: str) -> Training | None:
+        live = await self.live(tenant)
+        return live.model.training if live else None
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Training], str]:
+        query = Query(order_by="create_time", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, MODELS, query)
+        return [_training(document.body) for document in page.documents], page.next_cursor
+
+    async def train(self, tenant: str, parameters: Parameters, progress: Progress) -> Training:
+        scratch = Path(await asyncio.to_thread(self._scratch))
+        try:
+            version = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%S%f}"
+            await progress(0.01, "collecting the purchases")
+            await self._prepare(tenant, version, parameters, scratch)
+            await _run(scratch, progress)
+            await asyncio.to_thread(snapshots.publish, scratch / "model", self._path(tenant, version))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+        live = await asyncio.to_thread(snapshots.read, self._path(tenant, version))
+        training = live.model.training
+        await self._store.commit([Put(tenant, MODELS, version, asdict(training)), _pointer(tenant, version)])
+        self._loaded[tenant] = version, live
+        self._point(tenant, version)
+        await asyncio.to_thread(snapshots.keep_newest, self._path(tenant, version).parent, KEPT_MODELS)
+        telemetry.histogram("recommendation.training.duration").record(training.train_micros / 1_000_000)
+        return training
+
+    async def tenants(self) -> list[str]:
+        """Those with a live model, as many as can be loaded at once."""
+        page = await self._store.find("*", LIVE, Query(limit=LOADED_TENANTS_MAX))
+        return [document.id for document in page.documents]
+
+    async def parameters(self, tenant: str) -> Parameters:
+        """How the live model was trained, whether it can be read or not."""
+        document = await self._store.get(tenant, MODELS, await self._live_version(tenant))
+        if document is None:
+            return Parameters()
+        training = _training(document.body)
+        return Parameters(training.dimensions_asked, training.half_life_days, training.min_basket_count)
+
+    def clear_scratch(self) -> None:
+        """Remove what trainings of a process that died left behind."""
+        for left in self._folder.glob(".training-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    async def _load(self, tenant: str, version: str) -> Live | None:
+        try:
+            return await asyncio.to_thread(snapshots.read, self._path(tenant, version))
+        except snapshots.ModelUnreadable as error:
+            log.error("model %s of tenant %s: %s; popular items are answered", version, tenant, error.message)
+            return None
+
+    async def _live_version(self, tenant: str) -> str:
+        now = asyncio.get_running_loop().time()
+        known = self._pointers.get(tenant)
+        if known is None or known[0] < now:
+            document = await self._store.get("*", LIVE, tenant)
+            self._point(tenant, str(document.body["model_version"]) if document else "")
+        return self._pointers[tenant][1]
+
+    def _point(self, tenant: str, version: str) -> None:
+        self._pointers[tenant] = asyncio.get_running_loop().time() + POINTER_SECONDS, version
+
+    def _path(self, tenant: str, version: str) -> Path:
+        return self._folder / f"tenant-{quote(tenant, safe='')}" / version
+
+    def _scratch(self) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix=".training-", dir=self._folder)
+
+    async def _prepare(self, tenant: str, version: str, parameters: Parameters, scratch: Path) -> None:
+        table, position = await self._interactions.purchases(tenant)
+        if not table.num_rows:
+            raise TrainingFailed("nothing was bought in a positive quantity yet; there is nothing to learn from")
+        order = Order(version, parameters.dimensions, parameters.half_life_days, parameters.min_basket_count, position)
+        await asyncio.to_thread(_hand_over, table, order, scratch)
+
+
+def _hand_over(table: pa.Table, order: Order, scratch: Path) -> None:
+    (scratch / "order.json").write_bytes(msgspec.json.encode(order))
+    with pa.OSFile(str(scratch / "purchases.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+async def _run(scratch: Path, progress: Progress) -> None:
+    """Run the training process to its end; it is killed if the job is cancelled."""
+    with (scratch / "errors.txt").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.recommendation.adapters.training_process", str(scratch),
+            stdout=asyncio.subprocess.PIPE, stderr=errors, limit=STDOUT_LINE_MAX,
+        )  # fmt: skip
+        assert process.stdout
+        try:
+            async for line in process.stdout:
+                step = msgspec.json.decode(line, type=Step)
+                await progress(step.share, step.message)
+            status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if status:
+        said = (scratch / "errors.txt").read_text(errors="replace").strip().splitlines()[-ERROR_LINES:]
+        log.error("the training process ended with %d: %s", status, "\n".join(said))
+        raise TrainingFailed(f"the training process ended with {status}: {said[-1] if said else 'it said nothing'}")
+
+
+def _pointer(tenant: str, version: str) -> Put:
+    return Put("*", LIVE, tenant, {"model_version": version})
+
+
+def _training(body: dict[str, Any]) -> Training:
+    return Training(**{field.name: body[field.name] for field in fields(Training)})

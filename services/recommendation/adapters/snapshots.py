@@ -1,0 +1,98 @@
+"""Models on disk: one folder each, written whole, checked when it is read, mapped into memory instead of copied."""
+
+import os
+import shutil
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from services.common.errors import DataLoss
+from services.recommendation.adapters.index import FaissIndex, write_graph
+from services.recommendation.domain.model import Model, Training
+from services.recommendation.ports import Live
+
+ARRAYS = (
+    "context", "target", "likeness", "recent_buyers", "history_starts", "history_items", "history_weights",
+    "history_baskets", "pair_starts", "pair_items", "pair_baskets", "item_baskets",
+)  # fmt: skip
+INDEXED = ("target", "likeness")
+MANIFEST = "manifest.json"
+
+
+class ModelUnreadable(DataLoss):
+    """What is on disk of a model is not what was written."""
+
+
+def write(model: Model, folder: Path) -> None:
+    """Write a model into a new folder. It is whole once the manifest is there, which comes last."""
+    folder.mkdir(parents=True)
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(getattr(model, name)))
+    for name in INDEXED:
+        write_graph(getattr(model, name), folder / f"{name}.hnsw")
+    for name, content in (
+        ("items", list(model.item_ids)),
+        ("customers", list(model.customer_ids)),
+        ("training", asdict(model.training)),
+    ):
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(content))
+    sums = {path.name: _checksum(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(sums))
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
+def publish(written: Path, folder: Path) -> None:
+    """Move a folder that was written to where it is looked for, at once and whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(written, folder)
+    _sync(folder.parent)
+
+
+def read(folder: Path) -> Live:
+    """A model with its indexes; ``ModelUnreadable`` if a file is missing, damaged or of another version."""
+    try:
+        sums: dict[str, int] = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=dict[str, int])
+        for name, expected in sums.items():
+            if _checksum(folder / name) != expected:
+                raise ModelUnreadable(f"{folder / name} is damaged; train again")
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        model = Model(
+            training=msgspec.json.decode((folder / "training.json").read_bytes(), type=Training),
+            item_ids=msgspec.json.decode((folder / "items.json").read_bytes(), type=list[str]),
+            customer_ids=msgspec.json.decode((folder / "customers.json").read_bytes(), type=list[str]),
+            **arrays,
+        )
+        graphs = {name: path for name in INDEXED if (path := folder / f"{name}.hnsw").exists()}
+        return Live(
+            model, FaissIndex(model.target, graphs.get("target")), FaissIndex(model.likeness, graphs.get("likeness"))
+        )
+    except (OSError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
+        raise ModelUnreadable(f"{folder} cannot be read ({error}); train again") from error
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Remove all but the newest models of a tenant. What is mapped into memory stays readable until it is let go."""
+    for old in sorted(path for path in folder.iterdir() if path.is_dir())[:-count]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _checksum(path: Path) -> int:
+    sum_so_far = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sum_so_far = zlib.crc32(block, sum_so_far)
+    return sum_so_far
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

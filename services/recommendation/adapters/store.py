@@ -1,0 +1,125 @@
+"""The catalogue and the requests as documents, and the shelves that mirror the catalogue in memory."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from services.common.clock import Clock, to_micros
+from services.common.errors import AlreadyExists
+from services.common.idempotency import REQUESTS, remember, replayed
+from services.common.store import Collection, Delete, Document, Put, Query, Store, Write
+from services.recommendation.domain.item import Item, Money
+from services.recommendation.domain.shelf import Shelf
+from services.recommendation.ports import Answer, Request, StoredItem
+
+ITEMS = Collection("items")
+COLLECTIONS = (ITEMS, REQUESTS)
+LOADED_AT_ONCE = 1000
+SHELVES_MAX = 100
+
+
+class StoredRequests:
+    """The port ``Requests``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def replayed(self, request: Request) -> Answer | None:
+        return await replayed(self._store, request.tenant, request.id, request.fingerprint)
+
+    async def remember(self, request: Request, answer: Answer) -> Answer:
+        try:
+            await self._store.commit(remember(request.tenant, request.id, request.fingerprint, answer))
+        except AlreadyExists:
+            return await self.replayed(request) or answer
+        return answer
+
+
+class StoredCatalogue:
+    """The port ``Catalogue``. A tenant's writes go one after the other, so that its shelf sees them in the order in
+    which they were committed."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._shelves: OrderedDict[str, Shelf] = OrderedDict()
+        self._writing: dict[str, asyncio.Lock] = {}
+
+    async def shelf(self, tenant: str) -> Shelf:
+        shelf = self._shelves.get(tenant)
+        if shelf is None:
+            async with self._lock(tenant):
+                shelf = self._shelves.get(tenant) or await self._load(tenant)
+                self._shelves[tenant] = shelf
+        self._shelves.move_to_end(tenant)
+        while len(self._shelves) > SHELVES_MAX:
+            self._shelves.popitem(last=False)
+        return shelf
+
+    async def get_many(self, tenant: str, item_ids: Sequence[str]) -> dict[str, StoredItem]:
+        found = await self._store.get_many(tenant, ITEMS, item_ids)
+        return {item_id: _stored(document) for item_id, document in found.items()}
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[StoredItem], str]:
+        page = await self._store.find(tenant, ITEMS, Query(limit=limit, after=after))
+        return [_stored(document) for document in page.documents], page.next_cursor
+
+    async def count(self, tenant: str) -> int:
+        return await self._store.count(tenant, ITEMS)
+
+    async def put(self, request: Request, items: Sequence[Item], answer: Answer) -> None:
+        tenant, now = request.tenant, to_micros(self._clock())
+        writes: list[Write] = [Put(tenant, ITEMS, item.item_id, _body(item, now)) for item in items]
+        async with self._lock(tenant):
+            await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])
+            if (shelf := self._shelves.get(tenant)) is not None:
+                for item in items:
+                    shelf.put(item)
+
+    async def delete(self, request: Request, item_id: str) -> None:
+        tenant = request.tenant
+        async with self._lock(tenant):
+            remembered = remember(tenant, request.id, request.fingerprint, {})
+            await self._store.commit([Delete(tenant, ITEMS, item_id), *remembered])
+            if (shelf := self._shelves.get(tenant)) is not None:
+                shelf.remove(item_id)
+
+    def _lock(self, tenant: str) -> asyncio.Lock:
+        return self._writing.setdefault(tenant, asyncio.Lock())
+
+    async def _load(self, tenant: str) -> Shelf:
+        shelf, after = Shelf(), ""
+        while True:
+            page = await self._store.find(tenant, ITEMS, Query(limit=LOADED_AT_ONCE, after=after))
+            for document in page.documents:
+                shelf.put(_stored(document).item)
+            if not (after := page.next_cursor):
+                return shelf
+
+
+def _body(item: Item, update_time: int) -> dict[str, Any]:
+    return {
+        "title": item.title,
+        "categories": list(item.categories),
+        "brand": item.brand,
+        "price": [item.price.currency, item.price.amount_minor] if item.price else None,
+        "attributes": dict(item.attributes),
+        "out_of_stock": item.out_of_stock,
+        "hidden": item.hidden,
+        "updated": update_time,
+    }
+
+
+def _stored(document: Document) -> StoredItem:
+    body = document.body
+    item = Item(
+        item_id=document.id,
+        title=body["title"],
+        categories=tuple(body["categories"]),
+        brand=body["brand"],
+        price=Money(*body["price"]) if body["price"] else None,
+        attributes=body["attributes"],
+        out_of_stock=body["out_of_stock"],
+        hidden=body["hidden"],
+    )
+    return StoredItem(item, body["updated"])

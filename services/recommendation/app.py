@@ -1,0 +1,80 @@
+"""The composition root of recommendation: everything is wired here, and nowhere else."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+from tessera.recommendation.v1 import recommendation_service_pb2, recommendation_service_pb2_grpc
+
+from services.common import jobs as job_store
+from services.common.app import Exposed, Serving, background, serving
+from services.common.channels import connect
+from services.common.clock import Clock, system_clock
+from services.common.columnar import open_columnar
+from services.common.settings import Port, ServiceSettings
+from services.common.store import open_store
+from services.recommendation.adapters import models as model_store
+from services.recommendation.adapters import store as document_store
+from services.recommendation.adapters.events import follow_orders
+from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions
+from services.recommendation.adapters.jobs import StoredTrainingJobs
+from services.recommendation.adapters.models import StoredModels
+from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
+from services.recommendation.handlers.recommend import Sources
+from services.recommendation.handlers.training import train_again
+from services.recommendation.servicer import Keeping, RecommendationServicer
+
+log = logging.getLogger(__name__)
+
+COLLECTIONS = (*document_store.COLLECTIONS, *model_store.COLLECTIONS, *job_store.COLLECTIONS)
+
+
+class Settings(ServiceSettings):
+    """The environment of recommendation."""
+
+    model_config = SettingsConfigDict(env_prefix="RECOMMENDATION_")
+    service: ClassVar[str] = "recommendation"
+    port: Port = 50053
+
+
+@asynccontextmanager
+async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
+    """Serve until the block is left."""
+    async with (
+        open_store(settings, COLLECTIONS) as store,
+        open_columnar(settings, TABLES) as columnar,
+        connect(settings.profiles_addr, settings) as profiles,
+    ):
+        interactions = ColumnarInteractions(columnar)
+        models = StoredModels(store, interactions, settings.data_dir / "recommendation-models", clock)
+        models.clear_scratch()
+        sources = Sources(StoredCatalogue(store, clock), interactions, models)
+        jobs = job_store.Jobs(store, clock)
+        await jobs.recover()
+        training_jobs = StoredTrainingJobs(jobs)
+        exposed = Exposed(
+            recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
+            recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
+            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs)),
+        )
+        try:
+            async with (
+                background(follow_orders(profiles, interactions), "recommendation-orders"),
+                background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
+                serving(settings, exposed) as up,
+            ):
+                yield up
+        finally:
+            await jobs.close()
+
+
+async def _warm_up(sources: Sources, models: StoredModels, jobs: StoredTrainingJobs) -> None:
+    """Load every tenant's model and shelf, so that the first request finds them; a model that is damaged is trained
+    again, and popular items are answered until then."""
+    for tenant in await models.tenants():
+        await sources.catalogue.shelf(tenant)
+        if await models.live(tenant) is None:
+            job_id = await train_again(models, jobs, tenant, await models.parameters(tenant))
+            log.warning("the model of tenant %s is trained again by job %s", tenant, job_id)

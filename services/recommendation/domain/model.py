@@ -1,0 +1,105 @@
+"""A trained model as it answers: vectors, histories and pair counts of one tenant, all in arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Floats = NDArray[np.float32]
+Codes = NDArray[np.int32]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a model was made of and what was measured of it."""
+
+    model_version: str
+    algorithm: str
+    create_time: int
+    """When the training ended, in microseconds."""
+    train_micros: int
+    position: int
+    """The place in the recorded purchases up to which it learnt."""
+    newest_time: int
+    """The time of the newest purchase, in microseconds: the moment from which ages are counted."""
+    half_life_days: float
+    min_basket_count: int
+    frequency_share: float
+    """How much of a list follows the customer's own frequencies, from 0 to 1; chosen by measurement."""
+    dimensions_asked: int
+    dimensions: int
+    """As many as were asked for, or fewer where there are fewer customers or items."""
+    interaction_count: int
+    customer_count: int
+    basket_count: int
+    item_count: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """How often an item lies in the same baskets as another one."""
+
+    row: int
+    together: int
+    support: float
+    confidence: float
+    lift: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """Rows are items that were bought at least once, in no order that means anything.
+
+    ``context``, ``target`` and ``likeness`` are the vectors of ``learning.algorithm.Embedding``. The history of
+    customer ``c`` is ``history_items[history_starts[c]:history_starts[c + 1]]`` with what each item weighs and in how
+    many baskets it was; the partners of item ``i`` are laid out in the same way, strongest first.
+    """
+
+    training: Training
+    item_ids: Sequence[str]
+    customer_ids: Sequence[str]
+    context: Vectors
+    target: Vectors
+    likeness: Vectors
+    recent_buyers: Counts
+    history_starts: Counts
+    history_items: Codes
+    history_weights: Floats
+    history_baskets: Codes
+    pair_starts: Counts
+    pair_items: Codes
+    pair_baskets: Codes
+    item_baskets: Codes
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def customer_of(self) -> dict[str, int]:
+        """The code of each customer id."""
+        return {customer_id: code for code, customer_id in enumerate(self.customer_ids)}
+
+    @cached_property
+    def by_demand(self) -> NDArray[np.int64]:
+        """The rows by how many customers bought them lately, then by baskets ever, most first; then by item id."""
+        return np.lexsort((np.asarray(self.item_ids), -self.item_baskets, -self.recent_buyers))
+
+    def pairs(self, row: int) -> list[Pair]:
+        """What lies in the same baskets as item ``row``, strongest first; equal strength and count by item id."""
+        cells = slice(self.pair_starts[row], self.pair_starts[row + 1])
+        own, total = int(self.item_baskets[row]), self.training.basket_count
+        found = []
+        for other, together in zip(self.pair_items[cells].tolist(), self.pair_baskets[cells].tolist(), strict=True):
+            its = int(self.item_baskets[other])
+            confidence = together / own
+            strength = together / float(np.sqrt(own * its))
+            found.append(Pair(other, together, together / total, confidence, confidence / (its / total), strength))
+        return sorted(found, key=lambda pair: (-pair.strength, -pair.together, self.item_ids[pair.row]))

@@ -1,0 +1,67 @@
+"""Answers: items in order, each with its score and why it is there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from services.recommendation.domain.model import Pair
+
+
+class ReasonKind(IntEnum):
+    """The kinds of reason; the numbers are those of the contract."""
+
+    SIMILAR_TO_BOUGHT = 1
+    SIMILAR_TO_VIEWED = 2
+    BOUGHT_TOGETHER = 3
+    BOUGHT_BEFORE = 4
+    POPULAR = 5
+    NEW = 6
+
+
+class EmptyReason(IntEnum):
+    """Why a list is empty; the numbers are those of the contract."""
+
+    NOT_EMPTY = 0
+    CATALOGUE_EMPTY = 1
+    NOTHING_ALLOWED = 2
+    NOTHING_RELATED = 3
+    NO_MODEL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an item is in a list, and what that adds to its score."""
+
+    kind: ReasonKind
+    score: float
+    source_item_ids: tuple[str, ...] = ()
+    pair: Pair | None = None
+    purchase_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One item of a list; the weightiest reason first."""
+
+    item_id: str
+    reasons: tuple[Reason, ...]
+
+    @property
+    def score(self) -> float:
+        """The sum of the reasons' scores."""
+        return sum(reason.score for reason in self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendationList:
+    """Items for somebody or something, best first."""
+
+    items: tuple[Recommendation, ...]
+    model_version: str = ""
+    empty_reason: EmptyReason = EmptyReason.NOT_EMPTY
+    customer_id: str = ""
+
+
+def ordered(found: Iterable[Recommendation], count: int) -> list[Recommendation]:
+    """The best ``count``; equal scores by item id."""
+    return sorted(found, key=lambda item: (-item.score, item.item_id))[:count]

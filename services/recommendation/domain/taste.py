@@ -1,0 +1,59 @@
+"""From what is known of a person to scores: the one arithmetic that serving and measuring share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendation.domain.history import History
+from services.recommendation.domain.model import Floats, Vectors
+
+SESSION_SHARE = 0.7
+"""How much of the vector is the session's where there are purchases too: what somebody looks at now says more."""
+SESSION_FADING = 0.85
+"""What an item looked at counts against the one looked at after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """The items that make a person's vector, as rows, with what each contributes; those looked at are ``viewed``."""
+
+    rows: NDArray[np.int64]
+    shares: Floats
+    viewed: NDArray[np.bool_]
+
+    def vector(self, context: Vectors) -> Vectors:
+        """The weighted sum of context vectors; its inner products with target vectors are scores."""
+        return np.asarray(self.shares @ context[self.rows], dtype=np.float32)
+
+
+def taste_of(history: History, session_rows: Sequence[int]) -> Taste | None:
+    """What is known of somebody; ``None`` where nothing is."""
+    if not len(history.rows) and not session_rows:
+        return None
+    bought = np.log1p(history.weights)
+    looked = np.float32(SESSION_FADING) ** np.arange(len(session_rows) - 1, -1, -1, dtype=np.float32)
+    share = SESSION_SHARE if len(bought) and len(looked) else float(bool(len(looked)))
+    return Taste(
+        rows=np.concatenate([history.rows.astype(np.int64), np.asarray(session_rows, dtype=np.int64)]),
+        shares=np.concatenate([_to_sum(bought, 1 - share), _to_sum(looked, share)]),
+        viewed=np.arange(len(bought) + len(looked)) >= len(bought),
+    )
+
+
+def _to_sum(weights: Floats, total: float) -> Floats:
+    return np.asarray(weights * (total / max(float(weights.sum()), 1e-12)), dtype=np.float32)
+
+
+def blend(fits: Floats, frequencies: Floats, frequency_share: float) -> tuple[Floats, Floats]:
+    """What vectors and own frequencies add to the score of each candidate. Each is brought to 0…1 by its largest."""
+    vector_part = (1 - frequency_share) * _to_peak(np.maximum(fits, 0))
+    frequency_part = frequency_share * _to_peak(frequencies)
+    return vector_part.astype(np.float32), frequency_part.astype(np.float32)
+
+
+def _to_peak(values: Floats) -> Floats:
+    peak = values.max(axis=-1, keepdims=True, initial=0)
+    scaled: Floats = np.divide(values, peak, out=np.zeros_like(values), where=peak > 0)
+    return scaled

@@ -1,0 +1,151 @@
+"""Recommend items to people."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.recommendation.domain.history import Bought, history_of
+from services.recommendation.domain.item import ItemFilter
+from services.recommendation.domain.ranking import Person, filled, newest, personal, popular_in
+from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
+from services.recommendation.domain.shelf import Shelf
+from services.recommendation.domain.taste import taste_of
+from services.recommendation.ports import Catalogue, Interactions, Live, Mask, Models, Rows
+
+FOUND_MAX = 2048
+"""The longest list that the index is asked for; beyond it what is not news is masked for each person alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Somebody who wants a list: a known customer, a visitor with a session, or both; nobody in particular if empty."""
+
+    customer_id: str = ""
+    session_item_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the list should be like."""
+
+    count: int
+    filter: ItemFilter
+    exclude_bought: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The ports that recommending reads."""
+
+    catalogue: Catalogue
+    interactions: Interactions
+    models: Models
+
+
+async def recommend(sources: Sources, tenant: str, askers: Sequence[Asker], wish: Wish) -> list[RecommendationList]:
+    """A list for each asker. The chain: purchases and session, what is popular, what is new."""
+    shelf = await sources.catalogue.shelf(tenant)
+    allowed = shelf.mask(wish.filter)
+    if not allowed.any():
+        reason = EmptyReason.NOTHING_ALLOWED if shelf.item_count else EmptyReason.CATALOGUE_EMPTY
+        return [RecommendationList((), "", reason, asker.customer_id) for asker in askers]
+    live = await sources.models.live(tenant)
+    position = live.model.training.position if live else 0
+    customer_ids = list(dict.fromkeys(asker.customer_id for asker in askers if asker.customer_id))
+    since: dict[str, list[Bought]] = {}
+    if customer_ids and (live or wish.exclude_bought):
+        since = await sources.interactions.bought_since(tenant, position, customer_ids)
+    if live is None:
+        return await _without_model(sources, tenant, shelf, askers, wish, since)
+    return await _with_model(live, shelf, askers, wish, since)
+
+
+async def _with_model(
+    live: Live, shelf: Shelf, askers: Sequence[Asker], wish: Wish, since: dict[str, list[Bought]]
+) -> list[RecommendationList]:
+    model = live.model
+    people = [_person(live, asker, since.get(asker.customer_id, [])) for asker in askers]
+    found = await _search(live, people, wish, shelf)
+    # Read again after the search: what was deleted or sold out meanwhile is not answered.
+    mask = shelf.mask(wish.filter)
+    allowed = shelf.project(mask, model.training.model_version, model.item_ids)
+    answers = []
+    for person, asker, rows in zip(people, askers, found, strict=True):
+        rows = rows[rows >= 0]
+        items = personal(model, person, rows[allowed[rows]], allowed, wish.exclude_bought, wish.count)
+        if len(items) < wish.count:
+            without = {item.item_id for item in items} | set(asker.session_item_ids)
+            if wish.exclude_bought:
+                without |= {model.item_ids[row] for row in person.history.rows} | person.history.others
+            items = filled(items, popular_in(model, allowed, without, wish.count), wish.count)
+        answers.append(_answer(items, model.training.model_version, asker))
+    return answers
+
+
+def _person(live: Live, asker: Asker, since: Sequence[Bought]) -> Person:
+    model = live.model
+    session = dict.fromkeys(row for it in asker.session_item_ids if (row := model.row_of.get(it)) is not None)
+    history = history_of(model, asker.customer_id, since)
+    return Person(asker.customer_id, history, tuple(session), taste_of(history, tuple(session)))
+
+
+async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:
+    """For each person the best fits; enough of them that ``count`` are left besides what is not news to them."""
+    model = live.model
+    allowed = shelf.project(shelf.mask(wish.filter), model.training.model_version, model.item_ids)
+    found = [np.empty(0, np.int64) for _ in people]
+    together = [at for at, it in enumerate(people) if it.taste and it.kept_out + wish.count <= FOUND_MAX]
+    if together:
+        length = wish.count + max(people[at].kept_out for at in together)
+        rows = await _nearest(live, [people[at] for at in together], length, allowed)
+        for at, row in zip(together, rows, strict=True):
+            found[at] = row
+    for at, person in enumerate(people):
+        if person.taste and person.kept_out + wish.count > FOUND_MAX:
+            own = allowed.copy()
+            own[person.history.rows] = own[list(person.session_rows)] = False
+            found[at] = (await _nearest(live, [person], wish.count, own))[0]
+    return found
+
+
+async def _nearest(live: Live, people: Sequence[Person], length: int, allowed: Mask) -> Rows:
+    context = live.model.context
+    queries = np.stack([person.taste.vector(context) for person in people if person.taste])
+    return (await live.targets.search(queries, length, allowed))[0]
+
+
+async def _without_model(
+    sources: Sources,
+    tenant: str,
+    shelf: Shelf,
+    askers: Sequence[Asker],
+    wish: Wish,
+    since: dict[str, list[Bought]],
+) -> list[RecommendationList]:
+    popular = await sources.interactions.popular(tenant)
+    answers = []
+    for asker in askers:
+        without = set(asker.session_item_ids)
+        if wish.exclude_bought:
+            without |= {line.item_id for line in since.get(asker.customer_id, [])}
+        answers.append(_answer(popular_or_new(shelf, wish, popular, without), "", asker))
+    return answers
+
+
+def popular_or_new(
+    shelf: Shelf, wish: Wish, popular: Sequence[tuple[str, int]], without: AbstractSet[str]
+) -> list[Recommendation]:
+    """What sells, as far as it is allowed; where nothing was ever sold, what is new."""
+    mask = shelf.mask(wish.filter)
+    fitting = [it for it in popular if it[0] not in without and shelf.allows(mask, it[0])][: wish.count]
+    if popular:
+        return filled([], fitting, wish.count)
+    fresh = (item_id for item_id in shelf.newest(mask) if item_id not in without)
+    return newest(item_id for item_id, _ in zip(fresh, range(wish.count), strict=False))
+
+
+def _answer(items: Sequence[Recommendation], model_version: str, asker: Asker) -> RecommendationList:
+    reason = EmptyReason.NOT_EMPTY if items else EmptyReason.NOTHING_ALLOWED
+    return RecommendationList(tuple(items), model_version, reason, asker.customer_id)

@@ -1,0 +1,1 @@
+"""What is learnt from purchases: arrays in, arrays out. Only this package imports torch."""

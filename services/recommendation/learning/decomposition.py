@@ -1,0 +1,51 @@
+"""Truncated singular value decomposition of a sparse matrix by random projection, in torch, on a GPU if there is one.
+
+Halko, Martinsson and Tropp (2011): project onto a few random directions, sharpen them by power iterations, and
+decompose the small matrix that is left.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+OVERSAMPLING = 16
+POWER_ITERATIONS = 2
+
+
+def right_singular(matrix: sparse.csr_array, rank: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The ``rank`` leading right singular vectors, as columns, and their singular values, largest first.
+
+    Fewer than ``rank`` where the matrix is smaller than that. Signs are fixed, so equal input gives equal output.
+    """
+    rank = min(rank, *matrix.shape)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    forward, backward = _tensor(matrix, device), _tensor(matrix.T.tocsr(), device)
+    generator = torch.Generator().manual_seed(seed)
+    width = min(rank + OVERSAMPLING, *matrix.shape)
+    basis = _orthonormal(forward @ torch.randn(matrix.shape[1], width, generator=generator).to(device))
+    for _ in range(POWER_ITERATIONS):
+        basis = _orthonormal(forward @ _orthonormal(backward @ basis))
+    vectors, values, _ = torch.linalg.svd(backward @ basis, full_matrices=False)
+    vectors = vectors[:, :rank]
+    peaks = vectors.abs().argmax(dim=0)
+    vectors = vectors * torch.sign(vectors[peaks, torch.arange(rank, device=device)])
+    return vectors.cpu().numpy(), values[:rank].cpu().numpy()
+
+
+def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
+    basis: torch.Tensor = torch.linalg.qr(columns).Q
+    return basis
+
+
+def _tensor(matrix: sparse.csr_array, device: torch.device) -> torch.Tensor:
+    parts = (
+        torch.from_numpy(matrix.indptr.astype(np.int64)),
+        torch.from_numpy(matrix.indices.astype(np.int64)),
+        torch.from_numpy(matrix.data.astype(np.float32)),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch calls its CSR layout a beta at every first use
+        return torch.sparse_csr_tensor(*parts, size=matrix.shape).to(device)

@@ -1,0 +1,73 @@
+"""Spectral embeddings: the low frequencies of the graph of customers and items.
+
+A truncated singular value decomposition of the degree-normalised purchase matrix keeps what many purchases agree on
+and drops the noise (a graph filter: Shen et al., CIKM 2021). Two things are added for retail: purchases fade with
+time, and what is offered is scaled to how much it sells now instead of how much it ever sold.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from services.recommendation.learning.algorithm import Embedding, Vectors
+from services.recommendation.learning.decomposition import right_singular
+from services.recommendation.learning.purchases import Purchases
+
+RECENT_DAYS = 28.0
+OLD_SALES_SHARE = 0.1
+"""What a faded purchase adds to the recent ones of an item, so that items without recent sales stay in the race."""
+DEGREE_MIN = 0.1
+"""Below this an item's weight is taken as this: one old purchase must not blow a vector up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectral:
+    """The first algorithm. Two choices made by measurement: 128 dimensions instead of 64 double the share of likeness
+    neighbours that are of the same product type, and the baskets' matrix beside the customers' gained nothing."""
+
+    dimensions: int = 128
+    half_life_days: float = 180.0
+
+    @property
+    def name(self) -> str:
+        return "spectral"
+
+    def fit(self, purchases: Purchases, seed: int) -> Embedding:
+        habits = purchases.by_customer(purchases.weights(self.half_life_days))
+        habits.data = damp(habits.data)
+        degrees = np.asarray(habits.sum(axis=0), dtype=np.float32)
+        vectors, _ = right_singular(normalised(habits), self.dimensions, seed)
+        degrees = np.maximum(degrees, DEGREE_MIN)
+        demand = purchases.within(RECENT_DAYS).buyers() + OLD_SALES_SHARE * degrees
+        return Embedding(
+            context=_scaled(vectors, 1 / np.sqrt(degrees)),
+            target=_scaled(vectors, demand / np.sqrt(degrees)),
+            likeness=unit(vectors),
+        )
+
+
+def damp(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The tenth purchase of an item says less than the first."""
+    return np.log1p(weights)
+
+
+def normalised(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Each cell divided by the square roots of the sums of its row and its column."""
+    rows = np.asarray(matrix.sum(axis=1), dtype=np.float32)
+    columns = np.asarray(matrix.sum(axis=0), dtype=np.float32)
+    scaled = matrix.copy()
+    scaled.data /= np.repeat(np.sqrt(rows), np.diff(matrix.indptr)) * np.sqrt(columns[matrix.indices])
+    return scaled
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The rows at length 1; rows of no length stay so."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-12)
+    return scaled
+
+
+def _scaled(vectors: Vectors, factors: NDArray[np.floating]) -> Vectors:
+    return np.asarray(vectors * factors[:, None], dtype=np.float32)

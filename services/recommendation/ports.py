@@ -1,0 +1,161 @@
+"""What the use cases of recommendation need from outside."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendation.domain.history import Bought
+from services.recommendation.domain.item import Item
+from services.recommendation.domain.model import Model, Training, Vectors
+from services.recommendation.domain.shelf import Shelf
+
+Mask = NDArray[np.bool_]
+Progress = Callable[[float, str], Awaitable[None]]
+Rows = NDArray[np.int64]
+
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mutation as the caller named it: the same id with the same content is the same mutation."""
+
+    tenant: str
+    id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item with when it was last changed, in microseconds."""
+
+    item: Item
+    update_time: int
+
+
+class Catalogue(Protocol):
+    """The items of all tenants, and each tenant's shelf, which knows of a change as soon as it is committed."""
+
+    async def shelf(self, tenant: str) -> Shelf:
+        """The catalogue in memory. It goes on changing: what is read between two awaits belongs together."""
+        ...
+
+    async def get_many(self, tenant: str, item_ids: Sequence[str]) -> dict[str, StoredItem]:
+        """Those items that exist, by id."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[StoredItem], str]:
+        """A page of items by id, and the token of the next."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many items there are."""
+        ...
+
+    async def put(self, request: Request, items: Sequence[Item], answer: Answer) -> None:
+        """Commit items together with the answer that a replay of the request gets."""
+        ...
+
+    async def delete(self, request: Request, item_id: str) -> None:
+        """Delete an item, and remember the request in the same commit."""
+        ...
+
+
+class Requests(Protocol):
+    """The mutations that were carried out."""
+
+    async def replayed(self, request: Request) -> Answer | None:
+        """The answer that the request got before; ``RequestIdReused`` if another request had this id."""
+        ...
+
+    async def remember(self, request: Request, answer: Answer) -> Answer:
+        """Keep the answer of a request, unless an equal one was faster: the answer that counts."""
+        ...
+
+
+class Interactions(Protocol):
+    """What was bought, of all tenants, as far as the feed of profiles has been applied."""
+
+    async def cursor(self) -> str:
+        """The feed's cursor up to which everything is recorded."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many lines are recorded."""
+        ...
+
+    async def bought_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> dict[str, list[Bought]]:
+        """The lines of some customers that were recorded after a position."""
+        ...
+
+    async def popular(self, tenant: str) -> Sequence[tuple[str, int]]:
+        """The items that most customers bought in the four weeks before the newest purchase, with how many did; the
+        most first, equal ones by id. Kept for some seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How to train."""
+
+    dimensions: int = 128
+    half_life_days: float = 180.0
+    min_basket_count: int = 5
+
+
+class VectorIndex(Protocol):
+    """Finds the vectors with the largest inner products. Searches run beside the event loop."""
+
+    async def search(self, queries: Vectors, count: int, allowed: Mask) -> tuple[Rows, Vectors]:
+        """For each query the rows of at most ``count`` allowed vectors, best first, and their inner products. Where
+        fewer are allowed the rest of a line is -1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A model with its two indexes: of target vectors, and of likeness vectors."""
+
+    model: Model
+    targets: VectorIndex
+    likenesses: VectorIndex
+
+
+class Models(Protocol):
+    """The models of all tenants: trained beside the server, kept on disk, one of them live."""
+
+    async def live(self, tenant: str) -> Live | None:
+        """The model that answers, loaded; ``None`` before the first training, or if what is on disk cannot be read."""
+        ...
+
+    async def training_of_live(self, tenant: str) -> Training | None:
+        """What is known of the model that answers, without loading it."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Training], str]:
+        """A page of trainings, newest first, and the token of the next."""
+        ...
+
+    async def train(self, tenant: str, parameters: Parameters, progress: Progress) -> Training:
+        """Train on everything recorded, keep the model and make it live, at once and whole. ``TrainingFailed``."""
+        ...
+
+
+class TrainingJobs(Protocol):
+    """Runs trainings in the background, one at a time for a tenant, and keeps their state."""
+
+    async def unfinished(self, tenant: str) -> str:
+        """The id of the newest job if it waits or is at work; empty otherwise."""
+        ...
+
+    async def known(self, tenant: str, job_id: str) -> bool:
+        """Whether a job of this id was ever accepted."""
+        ...
+
+    async def start(self, tenant: str, job_id: str, work: Callable[[Progress], Awaitable[dict[str, str]]]) -> str:
+        """Accept a job: its id, which is chosen where none is given."""
+        ...
