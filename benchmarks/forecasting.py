@@ -1,0 +1,246 @@
+"""Forecast errors and speed on real series, beside the methods that everyone compares with, in one run.
+
+``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line. The series lie beside the
+checkout (``../shared/data``); without them only the speed on simulated series is measured.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesResponse, RecordedEvent
+
+from services.common.columnar import open_columnar
+from services.forecasting.adapters.events import order_lines
+from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.app import Settings
+from services.forecasting.domain.measures import Granularity
+from services.forecasting.domain.seasons import calendar_features
+from services.forecasting.learning.accuracy import seasonal_change, symmetric_errors
+from services.forecasting.learning.baselines import seasonal_naive
+from services.forecasting.learning.histories import FloatArray, side_by_side
+from services.forecasting.learning.panel import SeriesForecast, forecast_panel
+from services.forecasting.learning.seasonality import find_season
+from services.forecasting.learning.theta import theta
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+PERIODS = {"YEARLY": 1, "QUARTERLY": 4, "MONTHLY": 12, "OTHER": 1}
+PUBLISHED_THETA, PUBLISHED_NAIVE2 = 13.07, 15.46
+WEEKS_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of ours beside a peer's."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    unit: str
+    goal: str
+
+
+def result(name: str, ours: float, peer: float, peer_name: str, unit: str, goal: str) -> Result:
+    """A result with its ratio, rounded for reading."""
+    return Result(name, round(ours, 4), round(peer, 4), peer_name, round(ours / peer, 4), unit, goal)
+
+
+def m3() -> Iterator[Result]:
+    """All 3,003 series of the M3 competition: sMAPE over all forecasts, and the coverage of the intervals."""
+    meta = pd.read_parquet(DATA / "m3" / "meta.parquet")
+    rows = pd.read_parquet(DATA / "m3" / "series.parquet").astype({"id": str})
+    past = {name: group.to_numpy() for name, group in rows[~rows["is_test"]].groupby("id")["y"]}
+    future = {name: group.to_numpy() for name, group in rows[rows["is_test"]].groupby("id")["y"]}
+    collected: dict[str, list[FloatArray]] = {name: [] for name in ("ours", "theta", "naive2", "held80", "held95")}
+    began = time.process_time()
+    for category, group in meta.groupby("period"):
+        names = group["id"].tolist()
+        _m3_category(
+            [past[name] for name in names],
+            np.stack([future[name] for name in names]),
+            PERIODS[str(category)],
+            collected,
+        )
+    seconds = time.process_time() - began
+    ours, own_theta, naive2, held80, held95 = (float(np.concatenate(cells).mean()) for cells in collected.values())
+    yield result("m3 sMAPE", ours, PUBLISHED_THETA, "Theta, published", "%", "<= 13.3")
+    yield result("m3 sMAPE", ours, own_theta, "Theta, this run", "%", "<= 1.0 times")
+    yield result("m3 sMAPE", ours, PUBLISHED_NAIVE2, "Naive2, published", "%", "<= 0.9 times")
+    yield result("m3 sMAPE", ours, naive2, "Naive2, this run", "%", "<= 0.9 times")
+    yield result("m3 coverage of 80 % intervals", 100 * held80, 80.0, "nominal", "%", "75 to 85")
+    yield result("m3 coverage of 95 % intervals", 100 * held95, 95.0, "nominal", "%", "92 to 97")
+    yield result("m3 series forecast with backtest", len(meta) / seconds, 20.0, "one core, budget", "series/s", ">= 20")
+
+
+def _m3_category(
+    past: list[FloatArray], future: FloatArray, period: int, collected: dict[str, list[FloatArray]]
+) -> None:
+    horizon = future.shape[1]
+    found = forecast_panel(past, period, horizon)
+    histories, places = side_by_side(past)
+    season = find_season(histories, period)
+    adjusted = season.adjust(histories)
+    last = np.repeat(adjusted.values[-1][:, None], horizon, axis=1)
+    collected["ours"].append(symmetric_errors(np.stack([it.points for it in found]), future).ravel())
+    collected["theta"].append(symmetric_errors(season.restore(theta(adjusted, horizon))[places], future).ravel())
+    collected["naive2"].append(symmetric_errors(season.restore(last)[places], future).ravel())
+    for level in (80, 95):
+        collected[f"held{level}"].append(_held(found, future, level).ravel())
+
+
+def _held(found: list[SeriesForecast], actual: FloatArray, level: int) -> FloatArray:
+    inside = [
+        np.abs(came - it.points) <= it.scale * it.quantiles[level - 1] for it, came in zip(found, actual, strict=True)
+    ]
+    return np.array(inside, dtype=np.float64)
+
+
+def retailer() -> Iterator[Result]:
+    """Sales of the Complete Journey in total and by department, the last eight weeks held out."""
+    daily = _daily_sales()
+    # The first week holds only a Sunday.
+    weekly = daily.resample("W-MON", label="left", closed="left").sum().iloc[1:]
+    yield from _held_out("weekly", weekly, Granularity.WEEK, 1, WEEKS_AHEAD)
+    yield from _held_out("daily", daily, Granularity.DAY, 7, 7 * WEEKS_AHEAD)
+
+
+def _daily_sales() -> pd.DataFrame:
+    folder = DATA / "complete_journey"
+    lines = pd.read_parquet(
+        folder / "transactions.parquet", columns=["product_id", "sales_value", "transaction_timestamp"]
+    )
+    lines = lines.merge(
+        pd.read_parquet(folder / "products.parquet", columns=["product_id", "department"]), on="product_id", how="left"
+    )
+    lines["department"] = lines["department"].astype(object).where(lines["department"].notna(), "")
+    day = lines["transaction_timestamp"].dt.floor("D")
+    daily = lines.pivot_table(index=day, columns="department", values="sales_value", aggfunc="sum", fill_value=0.0)
+    daily = daily.reindex(pd.date_range("2017-01-01", "2017-12-31"), fill_value=0.0)
+    return daily.assign(TOTAL=daily.sum(axis=1))
+
+
+def _held_out(name: str, sales: pd.DataFrame, granularity: Granularity, period: int, horizon: int) -> Iterator[Result]:
+    train, test = sales.iloc[:-horizon], sales.iloc[-horizon:]
+    names = [column for column in sales if train[column].any() and (train[column] > 0).sum() > 1]
+    series = [_from_first_sale(train[column].to_numpy(dtype=np.float64)) for column in names]
+    actual = test[names].to_numpy(dtype=np.float64).T
+    calendar = calendar_features(granularity, [stamp.to_pydatetime() for stamp in sales.index])
+    began = time.process_time()
+    found = forecast_panel(series, period, horizon, calendar)
+    seconds = time.process_time() - began
+    histories, places = side_by_side(series)
+    naive = seasonal_naive(histories, period, horizon)[places]
+    scale = np.array([seasonal_change(one, period) for one in series])[:, None]
+    ours = np.abs(np.stack([it.points for it in found]) - actual)
+    theirs = np.abs(naive - actual)
+    peer = "seasonal naive"
+    yield result(
+        f"{name} sales, MASE over departments",
+        (ours / scale).mean(),
+        (theirs / scale).mean(),
+        peer,
+        "MASE",
+        "<= 0.9 times",
+    )
+    yield result(
+        f"{name} sales, WAPE", ours.sum() / actual.sum(), theirs.sum() / actual.sum(), peer, "share", "<= 0.9 times"
+    )
+    for level in (80, 95):
+        held = 100 * float(_held(found, actual, level).mean())
+        yield result(
+            f"{name} sales, coverage of {level} % intervals", held, float(level), "nominal", "%", f"{level} +- 6"
+        )
+    yield result(f"{name} sales, time to fit {len(series)} series", seconds, 5.0, "one core, budget", "s", "<= 5")
+
+
+def _from_first_sale(figures: FloatArray) -> FloatArray:
+    return figures[int(np.flatnonzero(figures)[0]) :]
+
+
+def simulated() -> Iterator[Result]:
+    """The speed on series like a retailer's, which needs no data: a year of days, eight weeks ahead."""
+    random = np.random.default_rng(1)
+    week = 1 + 0.4 * np.sin(2 * np.pi * np.arange(365) / 7)
+    series = list(random.gamma(20.0, 50.0, (100, 365)) * week)
+    began = time.process_time()
+    forecast_panel(series, 7, 56)
+    seconds = time.process_time() - began
+    yield result(
+        "simulated daily series, fit with backtest", 100 / seconds, 10.0, "one core, budget", "series/s", ">= 10"
+    )
+
+
+def following() -> Iterator[Result]:
+    """How fast orders of 9 lines go from the feed's messages into the table, in batches of 1,000."""
+    products = [
+        {"product_id": str(rank), "price": 2.5, "quantity": 1, "total": 2.5, "category": f"C{rank % 4}"}
+        for rank in range(9)
+    ]
+    changes = [
+        Change(
+            tenant_id="acme",
+            event_recorded=RecordedEvent(
+                message_id=f"m{number}",
+                name="Order Completed",
+                customer_id=f"c{number % 900}",
+                event_time=Timestamp(seconds=1_700_000_000 + 60 * number),
+                properties_json=json.dumps({"order_id": f"o{number}", "currency": "USD", "products": products}),
+            ),
+        )
+        for number in range(20_000)
+    ]
+    batches = [
+        FollowChangesResponse(changes=changes[at : at + 1000], cursor=str(at + 1))
+        for at in range(0, len(changes), 1000)
+    ]
+    wire = [batch.SerializeToString() for batch in batches]
+    began = time.process_time()
+    asyncio.run(_follow(wire))
+    rate = len(changes) / (time.process_time() - began)
+    yield result("orders followed", rate, 5000.0, "one core, budget", "orders/s", ">= 5000")
+
+
+async def _follow(wire: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_columnar(Settings(TESSERA_DATA_DIR=folder), [ORDER_LINES]) as columnar:
+            lines = ColumnarLines(columnar)
+            for message in wire:
+                batch = FollowChangesResponse.FromString(message)
+                await lines.append(order_lines(batch.changes), batch.cursor)
+
+
+def results() -> Iterator[Result]:
+    """Everything that can be measured here."""
+    yield from following()
+    yield from simulated()
+    if (DATA / "complete_journey").exists():
+        yield from retailer()
+    if (DATA / "m3").exists():
+        yield from m3()
+
+
+def main() -> None:
+    """Print the results as they come."""
+    as_json = "--json" in sys.argv
+    if not as_json:
+        print(f"{'what':48} {'ours':>10} {'peer':>10} {'ratio':>7}  {'unit':9} {'goal':13} peer's name")
+    for it in results():
+        if as_json:
+            print(json.dumps(asdict(it)), flush=True)
+        else:
+            figures = f"{it.name:48} {it.ours:10.4g} {it.peer:10.4g} {it.ratio:7.3f}"
+            print(f"{figures}  {it.unit:9} {it.goal:13} {it.peer_name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

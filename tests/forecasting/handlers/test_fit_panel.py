@@ -1,0 +1,134 @@
+"""What a forecast's history is, and what is stored of it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.common.store import Store, open_store
+from services.forecasting.adapters.store import COLLECTIONS, StoredForecasts
+from services.forecasting.app import Settings
+from services.forecasting.domain.caveats import caveats
+from services.forecasting.domain.forecasts import Forecast, PanelKey, describe
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.periods import DAY, Buckets
+from services.forecasting.domain.series import Extent, Selection, Sums
+from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.ports import Status
+from tests.forecasting.conftest import instant
+
+NOW = instant("2026-11-20")
+DAILY = PanelKey(Measure.SALES, Dimension.CATEGORY, Granularity.DAY, 7)
+
+
+def clock() -> datetime:
+    return NOW
+
+
+class GivenLines:
+    """The port ``Lines`` over figures that a test gives: category, time, amount."""
+
+    def __init__(self, rows: Sequence[tuple[str, datetime, float]], currencies: tuple[str, ...] = ("USD",)) -> None:
+        self._rows = [(value, int(time.timestamp() * 1e6), amount) for value, time, amount in rows]
+        self._currencies = currencies
+
+    async def status(self, tenant: str) -> Status:
+        return Status("", len(self._rows), len(self._rows), None)
+
+    async def extent(self, tenant: str) -> Extent | None:
+        times = [time for _, time, _ in self._rows]
+        return Extent(min(times), max(times), self._currencies) if times else None
+
+    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        total = selection.dimension is Dimension.TOTAL
+        inside = [row for row in self._rows if first <= row[1] < end]
+        return Sums(
+            ["" if total else value for value, _, _ in inside],
+            np.array([buckets.of(time) for _, time, _ in inside], dtype=np.int64),
+            np.array([amount for _, _, amount in inside]),
+        )
+
+    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
+        values = [value for value, _, _ in self._rows]
+        return [(value, values.count(value)) for value in dict.fromkeys(values)][:limit]
+
+
+@pytest.fixture
+async def store(configure: Callable[..., Any]) -> AsyncIterator[Store]:
+    async with open_store(configure(Settings), COLLECTIONS) as opened:
+        yield opened
+
+
+def daily(value: str, begin: str, amounts: Sequence[float]) -> list[tuple[str, datetime, float]]:
+    return [(value, instant(begin) + timedelta(days=day, hours=12), amount) for day, amount in enumerate(amounts)]
+
+
+async def fit(store: Store, rows: Sequence[tuple[str, datetime, float]], key: PanelKey = DAILY) -> dict[str, Forecast]:
+    fitted, _ = await fit_panel(GivenLines(rows), StoredForecasts(store), clock, "acme", key)
+    return {forecast.key.value: forecast for forecast in fitted}
+
+
+async def test_the_open_day_is_no_history_but_the_first_day_that_is_forecast(store: Store) -> None:
+    found = await fit(store, daily("FOOD", "2026-03-02", [100.0] * 30 + [1.0]))
+    assert found["FOOD"].history_count == 30
+    assert found["FOOD"].values == pytest.approx([100.0] * 7)
+    assert found["FOOD"].starts[0] == found["FOOD"].history_end
+
+
+async def test_a_series_begins_with_its_own_first_order(store: Store) -> None:
+    rows = daily("FOOD", "2026-03-02", [100.0] * 40) + daily("NEW", "2026-04-01", [5.0] * 10)
+    found = await fit(store, rows)
+    assert found["FOOD"].history_count == 39
+    assert found["NEW"].history_count == 9
+    assert found["NEW"].history_start == found["FOOD"].history_start + 30 * DAY
+
+
+async def test_a_first_week_that_orders_enter_in_its_midst_is_left_out(store: Store) -> None:
+    weekly = PanelKey(Measure.SALES, Dimension.TOTAL, Granularity.WEEK, 4)
+    found = await fit(store, daily("FOOD", "2026-03-04", [10.0] * 90), weekly)
+    assert found[""].history_start == int(instant("2026-03-09").timestamp() * 1e6)
+    assert found[""].values == pytest.approx([70.0] * 4)
+    assert "a yearly season is not in the forecast" in found[""].warnings[-1]
+
+
+async def test_each_fit_is_the_next_version_and_is_read_back_as_it_was(store: Store) -> None:
+    rows = daily("FOOD", "2026-03-02", [float(day % 7) for day in range(60)])
+    first = await fit(store, rows)
+    second = await fit(store, rows)
+    assert (first["FOOD"].version, second["FOOD"].version) == (1, 2)
+    stored = await StoredForecasts(store).get_many("acme", [second["FOOD"].key])
+    assert stored == {second["FOOD"].key: second["FOOD"]}
+    assert await StoredForecasts(store).get_many("other", [second["FOOD"].key]) == {}
+
+
+async def test_series_without_a_complete_period_are_counted_and_left_out(store: Store) -> None:
+    rows = daily("FOOD", "2026-03-02", [1.0] * 10) + daily("LATE", "2026-03-11", [1.0])
+    fitted, skipped = await fit_panel(GivenLines(rows), StoredForecasts(store), clock, "acme", DAILY)
+    assert ([it.key.value for it in fitted], skipped) == (["FOOD"], 1)
+    assert await fit_panel(GivenLines([]), StoredForecasts(store), clock, "acme", DAILY) == ([], 1)
+    wanted = ["A", "B"]
+    assert await fit_panel(GivenLines([]), StoredForecasts(store), clock, "acme", DAILY, wanted) == ([], 2)
+
+
+async def test_a_series_that_went_quiet_is_forecast_as_zero_with_a_caveat(store: Store) -> None:
+    hourly = PanelKey(Measure.SALES, Dimension.CATEGORY, Granularity.HOUR, 5)
+    rows = daily("FOOD", "2025-11-01", [10.0] * 120) + daily("GONE", "2025-11-01", [3.0])
+    found = await fit(store, rows, hourly)
+    assert not any(found["GONE"].values)
+    assert "periods are zero" in found["GONE"].warnings[0]
+
+
+def test_caveats_name_what_is_weak_about_a_history() -> None:
+    assert caveats(np.arange(1.0, 500), Granularity.DAY, 7, 12) == ()
+    assert "Only one" in caveats(np.ones(1), Granularity.DAY, 1, 0)[0]
+    assert "too few for a backtest" in caveats(np.ones(5), Granularity.DAY, 1, 0)[0]
+    assert "only 2 origins" in caveats(np.ones(9), Granularity.DAY, 1, 2)[0]
+    assert "negative" in caveats(np.array([-1.0] * 30), Granularity.DAY, 1, 9)[0]
+    assert "longer than the history" in caveats(np.ones(20), Granularity.DAY, 30, 9)[0]
+
+
+def test_a_model_is_described_by_its_methods_and_weights() -> None:
+    assert describe({"theta": 1.0}) == "theta"
+    assert describe({"theta": 0.62, "drift": 0.38}) == "theta 62 + drift 38"
