@@ -1,0 +1,1 @@
+"""The GraphQL gateway: one HTTP door to the six services."""

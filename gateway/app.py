@@ -1,0 +1,148 @@
+"""The composition root of the gateway: everything is wired here, and nowhere else."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import ClassVar
+
+import uvicorn
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from gateway.auth import TENANT_HEADER
+from gateway.backends import Backends, connected
+from gateway.endpoint import GraphQLEndpoint
+from gateway.execution import Execution
+from gateway.limits import Limits
+from gateway.schema.build import schema, sdl, service_of
+from services.common import telemetry
+from services.common.app import PortTaken, Serving
+from services.common.auth import verifier
+from services.common.settings import ServiceSettings
+
+log = logging.getLogger(__name__)
+
+
+class Settings(ServiceSettings):
+    """The environment of the gateway."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+    service: ClassVar[str] = "gateway"
+    port: int = Field(8080, ge=0, le=65535)
+    development: bool = False
+    """True: a page to try requests on at ``/``, and introspection without a token."""
+    cors_origins: str = ""
+    """Origins of web pages that may call, with commas between them; ``*``: all; empty: none."""
+    body_bytes_max: int = Field(4 * 1024 * 1024, ge=1024)
+    depth_max: int = Field(12, ge=1)
+    aliases_max: int = Field(30, ge=0)
+    root_fields_max: int = Field(20, ge=1)
+    tokens_max: int = Field(5_000, ge=1)
+    cost_max: int = Field(50_000, ge=1)
+
+    @property
+    def limits(self) -> Limits:
+        """What one request may ask for."""
+        return Limits(
+            tokens_max=self.tokens_max,
+            depth_max=self.depth_max,
+            aliases_max=self.aliases_max,
+            root_fields_max=self.root_fields_max,
+            cost_max=self.cost_max,
+        )
+
+
+@asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Serving]:
+    """Serve until the block is left; then no new requests, those in flight finish, and everything is released."""
+    with _listening(settings) as listener:
+        async with connected(settings) as backends:
+            server = _Server(_config(settings, application(settings, backends)))
+            running = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+            await _started(server, running)
+            port = listener.getsockname()[1]
+            log.info("gateway serves on http://%s:%d/graphql", settings.host, port)
+            try:
+                yield Serving(settings.host, port)
+            finally:
+                server.should_exit = True
+                await running
+                telemetry.flush()
+
+
+def application(settings: Settings, backends: Backends) -> Starlette:
+    """The HTTP application over ``backends``."""
+    built = schema()
+    execution = Execution(built._schema, settings.limits, service_of(built), settings.call_seconds_max)
+    endpoint = GraphQLEndpoint(
+        execution,
+        verifier(settings),
+        backends,
+        body_bytes_max=settings.body_bytes_max,
+        development=settings.development,
+        sdl=sdl(built),
+    )
+    routes = [
+        Route("/graphql", endpoint.graphql, methods=["POST"]),
+        Route("/schema.graphql", endpoint.schema, methods=["GET"]),
+        Route("/healthz", endpoint.alive, methods=["GET"]),
+        Route("/readyz", endpoint.ready, methods=["GET"]),
+    ]
+    if settings.development:
+        routes.append(Route("/", endpoint.console, methods=["GET"]))
+    return Starlette(routes=routes, middleware=_cors(settings.cors_origins))
+
+
+def _cors(origins: str) -> list[Middleware]:
+    allowed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    headers = ["authorization", "content-type", "traceparent", TENANT_HEADER]
+    cors = Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["POST", "GET"], allow_headers=headers)
+    return [cors] if allowed else []
+
+
+def _config(settings: Settings, app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=settings.concurrent_calls_max,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds_max)),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: who runs the process decides when it stops."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _started(server: _Server, running: asyncio.Task[None]) -> None:
+    while not server.started:
+        if running.done():
+            await running
+            raise RuntimeError("the HTTP server stopped before it served")
+        await asyncio.sleep(0.005)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server((settings.host, settings.port), backlog=2048)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise PortTaken(f"{address} cannot be listened on ({error.strerror}); set GATEWAY_PORT") from error
+    with listener:
+        yield listener

@@ -1,0 +1,1 @@
+"""The GraphQL schema: types from the contracts, and by hand the root fields, the edges and the loaders."""

@@ -1,0 +1,203 @@
+"""Series of sales and their forecasts in the schema."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import strawberry
+from tessera.common.v1 import job_pb2
+from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+
+from gateway.context import Info
+from gateway.schema.absence import none_if_not_found
+from gateway.schema.access import by_rpc
+from gateway.schema.connections import After, First, Page, page
+from gateway.schema.registry import from_proto, input_from_proto, mutation, query
+from gateway.schema.scalars import DateTime
+
+Measure = Annotated[pb.Measure.ValueType, pb.Measure]
+Dimension = Annotated[pb.Dimension.ValueType, pb.Dimension]
+Granularity = Annotated[pb.Granularity.ValueType, pb.Granularity]
+Zone = Annotated[
+    str | None, strawberry.argument(description="IANA name of the zone whose days and weeks are meant; null: UTC.")
+]
+Currency = Annotated[
+    str | None, strawberry.argument(description="ISO 4217; null: all orders, which for sales must be of one currency.")
+]
+
+
+@from_proto(pb.SeriesPoint, "start_time", "value", "incomplete")
+class SeriesPoint: ...
+
+
+@from_proto(pb.Series, "value", "points")
+class Series: ...
+
+
+@from_proto(pb.GetSeriesResponse, "series", "currency")
+class SeriesSet: ...
+
+
+@from_proto(pb.Category, "value", "line_count")
+class SalesCategory: ...
+
+
+@from_proto(pb.ForecastKey, "measure", "dimension", "value", "granularity", "horizon", "currency", "time_zone")
+class ForecastKey: ...
+
+
+@from_proto(
+    pb.Forecast,
+    "key",
+    "currency",
+    "points",
+    "model",
+    "version",
+    "fit_time",
+    "history_start_time",
+    "history_end_time",
+    "history_count",
+    "backtest",
+    "warnings",
+)
+class Forecast: ...
+
+
+@from_proto(pb.ForecastPoint, "start_time", "value", "intervals")
+class ForecastPoint: ...
+
+
+@from_proto(pb.Interval, "level", "lower", "upper")
+class Interval: ...
+
+
+@from_proto(pb.Backtest, "origin_count", "accuracy", "seasonal_naive")
+class Backtest: ...
+
+
+@from_proto(pb.Accuracy, "wape", "mase", "smape", "rmse", "bias", "coverage")
+class Accuracy: ...
+
+
+@from_proto(pb.Coverage, "level", "share")
+class Coverage: ...
+
+
+@from_proto(pb.GetStatusResponse, "order_count", "line_count", "last_order_time")
+class ForecastingStatus: ...
+
+
+@input_from_proto(pb.ForecastSpec, "measure", "dimension", "values", "granularity", "horizon", "currency", "time_zone")
+class ForecastSpecInput: ...
+
+
+@input_from_proto(pb.FitForecastsRequest, "request_id", "specs")
+class FitForecastsInput: ...
+
+
+@from_proto(pb.FitForecastsResponse, "job")
+class FitForecastsPayload: ...
+
+
+@query(by_rpc("forecasting.GetSeries"))
+async def series(
+    info: Info,
+    measure: Measure,
+    granularity: Granularity,
+    dimension: Dimension = pb.DIMENSION_TOTAL,
+    values: Annotated[list[str] | None, strawberry.argument(description="Only these categories; null: all.")] = None,
+    start_time: DateTime | None = None,
+    end_time: DateTime | None = None,
+    time_zone: Zone = None,
+    currency: Currency = None,
+) -> pb.GetSeriesResponse:
+    request = pb.GetSeriesRequest(
+        measure=measure,
+        dimension=dimension,
+        values=values,
+        granularity=granularity,
+        start_time=start_time,
+        end_time=end_time,
+        time_zone=time_zone or "",
+        currency=currency or "",
+    )
+    return await info.context.backends.forecasting.GetSeries(request, metadata=info.context.metadata)
+
+
+@query(by_rpc("forecasting.GetForecast"))
+async def forecast(
+    info: Info,
+    measure: Measure,
+    granularity: Granularity,
+    horizon: Annotated[int, strawberry.argument(description="How many periods ahead, from 1 to 366.")],
+    dimension: Dimension = pb.DIMENSION_TOTAL,
+    value: Annotated[str | None, strawberry.argument(description="The category; null for the total.")] = None,
+    time_zone: Zone = None,
+    currency: Currency = None,
+    levels: Annotated[
+        list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
+    ] = None,
+) -> pb.Forecast:
+    key = pb.ForecastKey(
+        measure=measure,
+        dimension=dimension,
+        value=value or "",
+        granularity=granularity,
+        horizon=horizon,
+        currency=currency or "",
+        time_zone=time_zone or "",
+    )
+    request = pb.GetForecastRequest(key=key, levels=levels)
+    answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)
+    return answer.forecast
+
+
+@query(by_rpc("forecasting.ListForecasts"))
+async def forecasts(
+    info: Info, first: First = 20, after: After = None, measure: Measure | None = None
+) -> Page[pb.Forecast]:
+    """The forecasts that were fitted, without fitting any."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Forecast], str]:
+        request = pb.ListForecastsRequest(measure=measure or pb.MEASURE_UNSPECIFIED, page_size=size, page_token=token)
+        answer = await info.context.backends.forecasting.ListForecasts(request, metadata=info.context.metadata)
+        return answer.forecasts, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("forecasting.ListCategories"))
+async def sales_categories(info: Info) -> list[pb.Category]:
+    request = pb.ListCategoriesRequest()
+    answer = await info.context.backends.forecasting.ListCategories(request, metadata=info.context.metadata)
+    return list(answer.categories)
+
+
+@query(by_rpc("forecasting.GetJob"))
+async def forecasting_job(info: Info, id: strawberry.ID) -> job_pb2.Job | None:
+    """One job of the forecasting service; null if there is none."""
+    request = pb.GetJobRequest(job_id=id)
+    answer = await none_if_not_found(info.context.backends.forecasting.GetJob(request, metadata=info.context.metadata))
+    return answer.job if answer else None
+
+
+@query(by_rpc("forecasting.ListJobs"))
+async def forecasting_jobs(info: Info, first: First = 20, after: After = None) -> Page[job_pb2.Job]:
+    """The jobs of the forecasting service, newest first."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[job_pb2.Job], str]:
+        request = pb.ListJobsRequest(page_size=size, page_token=token)
+        answer = await info.context.backends.forecasting.ListJobs(request, metadata=info.context.metadata)
+        return answer.jobs, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("forecasting.GetStatus"))
+async def forecasting_status(info: Info) -> pb.GetStatusResponse:
+    request = pb.GetStatusRequest()
+    return await info.context.backends.forecasting.GetStatus(request, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("forecasting.FitForecasts"))
+async def fit_forecasts(info: Info, input: pb.FitForecastsRequest) -> pb.FitForecastsResponse:
+    return await info.context.backends.forecasting.FitForecasts(input, metadata=info.context.metadata)

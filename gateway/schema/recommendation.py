@@ -1,0 +1,256 @@
+"""Products and what to offer of them in the schema."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import strawberry
+from strawberry import Parent
+from tessera.common.v1 import job_pb2
+from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
+from tessera.recommendation.v1 import recommendation_service_pb2 as pb
+
+from gateway.context import Context, Info
+from gateway.schema import loaders
+from gateway.schema.absence import none_if_not_found
+from gateway.schema.access import by_rpc
+from gateway.schema.connections import After, First, Page, limited, page
+from gateway.schema.global_ids import own_id as any_own_id
+from gateway.schema.node import as_node, own_id
+from gateway.schema.profiles import Customer
+from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
+
+Filter = Annotated[pb.ItemFilter | None, strawberry.argument(description="Which products may be answered.")]
+ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing that the customer has ever bought.")]
+
+
+@from_proto(
+    pb.Item,
+    "item_id",
+    "title",
+    "categories",
+    "brand",
+    "price",
+    "attributes",
+    "out_of_stock",
+    "hidden",
+    "update_time",
+)
+class Product: ...
+
+
+@input_from_proto(pb.Item, "item_id", "title", "categories", "brand", "price", "attributes", "out_of_stock", "hidden")
+class ProductInput: ...
+
+
+@input_from_proto(pb.ItemFilter, "categories", "brands", "item_ids", "excluded_item_ids", "include_out_of_stock")
+class ProductFilterInput: ...
+
+
+@from_proto(pb.RecommendationList, "items", "model_version", "empty_reason")
+class RecommendationList: ...
+
+
+@from_proto(pb.Recommendation, "item_id", "score", "reasons")
+class Recommendation: ...
+
+
+@from_proto(pb.Reason, "kind", "source_item_ids", "score", "association", "purchase_count")
+class Reason: ...
+
+
+@from_proto(pb.Association, "basket_count", "support", "confidence", "lift")
+class Association: ...
+
+
+@from_proto(
+    pb.Model,
+    "model_version",
+    "algorithm",
+    "create_time",
+    "interaction_count",
+    "customer_count",
+    "basket_count",
+    "item_count",
+    "dimensions",
+    "metrics",
+    "train_duration",
+    "live",
+)
+class RecommendationModel: ...
+
+
+@from_proto(pb.Metric, "name", "value")
+class ModelMetric: ...
+
+
+@from_proto(pb.GetStatusResponse, "interaction_count", "item_count", "live_model")
+class RecommendationStatus: ...
+
+
+@input_from_proto(pb.UpsertItemsRequest, "request_id", "items")
+class UpsertProductsInput: ...
+
+
+@from_proto(pb.UpsertItemsResponse, "created_count", "updated_count", "unchanged_count")
+class UpsertProductsPayload: ...
+
+
+@input_from_proto(pb.DeleteItemRequest, "request_id", "item_id")
+class DeleteProductInput: ...
+
+
+@input_from_proto(pb.TrainModelRequest, "request_id", "dimensions", "half_life_duration", "min_basket_count")
+class TrainModelInput: ...
+
+
+@from_proto(pb.TrainModelResponse, "job")
+class TrainModelPayload: ...
+
+
+@as_node(Product, pb.Item, "item_id", access=by_rpc("recommendation.BatchGetItems"))
+async def _product(context: Context, item_id: str) -> pb.Item | None:
+    return await loaders.item(context, item_id)
+
+
+@query(by_rpc("recommendation.BatchGetItems"))
+async def product(info: Info, id: strawberry.ID) -> pb.Item | None:
+    """One product; null if there is none."""
+    return await loaders.item(info.context, own_id(Product, id))
+
+
+@query(by_rpc("recommendation.ListItems"))
+async def products(info: Info, first: First = 20, after: After = None) -> Page[pb.Item]:
+    """All products, by id."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Item], str]:
+        request = pb.ListItemsRequest(page_size=size, page_token=token)
+        answer = await info.context.backends.recommendation.ListItems(request, metadata=info.context.metadata)
+        return answer.items, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("recommendation.FindSimilarItems"))
+async def similar_products(
+    info: Info, id: strawberry.ID, first: First = 10, filter: Filter = None
+) -> pb.RecommendationList | None:
+    """Products that the same people buy: likely alternatives. Null if the product does not exist."""
+    request = pb.FindSimilarItemsRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
+    call = info.context.backends.recommendation.FindSimilarItems(request, metadata=info.context.metadata)
+    answer = await none_if_not_found(call)
+    return answer.recommendations if answer else None
+
+
+@query(by_rpc("recommendation.FindBoughtTogether"))
+async def bought_together(
+    info: Info, id: strawberry.ID, first: First = 10, filter: Filter = None
+) -> pb.RecommendationList | None:
+    """Products that lie in the same baskets, with the exact counts. Null if the product does not exist."""
+    request = pb.FindBoughtTogetherRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
+    call = info.context.backends.recommendation.FindBoughtTogether(request, metadata=info.context.metadata)
+    answer = await none_if_not_found(call)
+    return answer.recommendations if answer else None
+
+
+@query(by_rpc("recommendation.Recommend"))
+async def recommendations(
+    info: Info,
+    customer_id: strawberry.ID | None = None,
+    session_item_ids: Annotated[
+        list[strawberry.ID] | None, strawberry.argument(description="Looked at in this session, oldest first.")
+    ] = None,
+    first: First = 10,
+    filter: Filter = None,
+    exclude_bought: ExcludeBought = False,
+) -> pb.RecommendationList:
+    request = pb.RecommendRequest(
+        customer_id=own_id(Customer, customer_id or ""),
+        session_item_ids=[any_own_id(each) for each in session_item_ids or ()],
+        count=limited(first),
+        filter=filter,
+        exclude_bought=exclude_bought,
+    )
+    answer = await info.context.backends.recommendation.Recommend(request, metadata=info.context.metadata)
+    return answer.recommendations
+
+
+@query(by_rpc("recommendation.ListModels"))
+async def recommendation_models(info: Info, first: First = 20, after: After = None) -> Page[pb.Model]:
+    """Models with what was measured of them, newest first."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Model], str]:
+        request = pb.ListModelsRequest(page_size=size, page_token=token)
+        answer = await info.context.backends.recommendation.ListModels(request, metadata=info.context.metadata)
+        return answer.models, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("recommendation.GetJob"))
+async def recommendation_job(info: Info, id: strawberry.ID) -> job_pb2.Job | None:
+    """One job of the recommendation service; null if there is none."""
+    request = pb.GetJobRequest(job_id=id)
+    answer = await none_if_not_found(
+        info.context.backends.recommendation.GetJob(request, metadata=info.context.metadata)
+    )
+    return answer.job if answer else None
+
+
+@query(by_rpc("recommendation.ListJobs"))
+async def recommendation_jobs(info: Info, first: First = 20, after: After = None) -> Page[job_pb2.Job]:
+    """The jobs of the recommendation service, newest first."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[job_pb2.Job], str]:
+        request = pb.ListJobsRequest(page_size=size, page_token=token)
+        answer = await info.context.backends.recommendation.ListJobs(request, metadata=info.context.metadata)
+        return answer.jobs, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("recommendation.GetStatus"))
+async def recommendation_status(info: Info) -> pb.GetStatusResponse:
+    request = pb.GetStatusRequest()
+    return await info.context.backends.recommendation.GetStatus(request, metadata=info.context.metadata)
+
+
+@edge(Customer, by_rpc("recommendation.BatchRecommend"), name="recommendations")
+async def recommendations_of_customer(
+    customer: Parent[profiles_pb.Customer],
+    info: Info,
+    first: First = 10,
+    filter: Filter = None,
+    exclude_bought: ExcludeBought = False,
+) -> pb.RecommendationList | None:
+    """What to offer the customer next, best first, each with its reasons."""
+    like = pb.BatchRecommendRequest(count=limited(first), filter=filter, exclude_bought=exclude_bought)
+    return await loaders.recommendations(info.context, customer.customer_id, like)
+
+
+@edge(Recommendation, by_rpc("recommendation.BatchGetItems"))
+async def item(recommendation: Parent[pb.Recommendation], info: Info) -> pb.Item | None:
+    """The product; null if it was deleted meanwhile."""
+    return await loaders.item(info.context, recommendation.item_id)
+
+
+@edge(Reason, by_rpc("recommendation.BatchGetItems"))
+async def source_items(reason: Parent[pb.Reason], info: Info) -> list[pb.Item]:
+    """The products that gave the reason, those that still exist."""
+    return await loaders.all_of(loaders.item(info.context, each) for each in reason.source_item_ids)
+
+
+@mutation(by_rpc("recommendation.UpsertItems"))
+async def upsert_products(info: Info, input: pb.UpsertItemsRequest) -> pb.UpsertItemsResponse:
+    return await info.context.backends.recommendation.UpsertItems(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("recommendation.DeleteItem"))
+async def delete_product(info: Info, input: pb.DeleteItemRequest) -> strawberry.ID:
+    """Deletes a product, which is gone from every list at once, and answers its own id."""
+    await info.context.backends.recommendation.DeleteItem(input, metadata=info.context.metadata)
+    return strawberry.ID(input.item_id)
+
+
+@mutation(by_rpc("recommendation.TrainModel"))
+async def train_model(info: Info, input: pb.TrainModelRequest) -> pb.TrainModelResponse:
+    return await info.context.backends.recommendation.TrainModel(input, metadata=info.context.metadata)

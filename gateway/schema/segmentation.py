@@ -1,0 +1,216 @@
+"""Segments, their members and the RFM of customers in the schema."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import strawberry
+from strawberry import Parent
+from tessera.common.v1 import rule_pb2
+from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
+from tessera.segmentation.v1 import segmentation_service_pb2 as pb
+
+from gateway.context import Context, Info
+from gateway.schema import loaders
+from gateway.schema.access import by_rpc
+from gateway.schema.connections import After, First, Page, limited, page
+from gateway.schema.forms import input_form
+from gateway.schema.node import as_node, own_id
+from gateway.schema.profiles import Customer
+from gateway.schema.registry import computed, edge, from_proto, input_from_proto, mutation, query
+from gateway.schema.scalars import JSON, DateTime
+
+Currency = Annotated[
+    str | None, strawberry.argument(description="Only orders in this currency; null: the one with the most orders.")
+]
+AsOf = Annotated[DateTime | None, strawberry.argument(description="The moment of evaluation; null: now.")]
+
+
+@from_proto(
+    pb.Segment,
+    "segment_id",
+    "name",
+    "description",
+    "version",
+    "create_time",
+    "update_time",
+    "member_count",
+    "refresh_time",
+)
+class Segment: ...
+
+
+@from_proto(pb.Member, "customer_id", "enter_time")
+class SegmentMember: ...
+
+
+@from_proto(pb.NodeCount, "path", "count")
+class RuleNodeCount: ...
+
+
+@from_proto(pb.PreviewSegmentResponse, "size", "customer_count", "nodes")
+class SegmentPreview: ...
+
+
+@from_proto(
+    pb.Rfm,
+    "recency_days",
+    "frequency",
+    "monetary",
+    "recency_score",
+    "frequency_score",
+    "monetary_score",
+    "cell",
+    "group",
+    "as_of_time",
+)
+class Rfm: ...
+
+
+@from_proto(pb.RfmGroupSummary, "group", "customer_count", "value")
+class RfmGroupSummary: ...
+
+
+@from_proto(pb.GetRfmSummaryResponse, "groups", "customer_count", "value", "as_of_time")
+class RfmSummary: ...
+
+
+@from_proto(pb.GetStatusResponse, "event_count", "memberships_current")
+class SegmentationStatus: ...
+
+
+@input_from_proto(pb.CreateSegmentRequest, "request_id", "name", "description", "rule")
+class CreateSegmentInput: ...
+
+
+@from_proto(pb.CreateSegmentResponse, "segment")
+class CreateSegmentPayload: ...
+
+
+@input_from_proto(pb.UpdateSegmentRequest, "request_id", "segment_id", "name", "description", "rule", "version")
+class UpdateSegmentInput: ...
+
+
+@from_proto(pb.UpdateSegmentResponse, "segment")
+class UpdateSegmentPayload: ...
+
+
+@input_from_proto(pb.DeleteSegmentRequest, "request_id", "segment_id")
+class DeleteSegmentInput: ...
+
+
+@input_from_proto(pb.RefreshSegmentRequest, "request_id", "segment_id")
+class RefreshSegmentInput: ...
+
+
+@from_proto(pb.RefreshSegmentResponse, "segment")
+class RefreshSegmentPayload: ...
+
+
+@as_node(Segment, pb.Segment, "segment_id", access=by_rpc("segmentation.GetSegment"))
+async def _segment(context: Context, segment_id: str) -> pb.Segment | None:
+    return await loaders.segment(context, segment_id)
+
+
+@computed(Segment, JSON)
+def rule(segment: pb.Segment) -> dict[str, Any]:
+    """Who is in it, in the form of `RuleInput`: whole, however deep, and ready to be sent back."""
+    return input_form(segment.rule)
+
+
+@query(by_rpc("segmentation.GetSegment"))
+async def segment(info: Info, id: strawberry.ID) -> pb.Segment | None:
+    """One segment; null if there is none."""
+    return await loaders.segment(info.context, own_id(Segment, id))
+
+
+@query(by_rpc("segmentation.ListSegments"))
+async def segments(info: Info, first: First = 20, after: After = None) -> Page[pb.Segment]:
+    """All segments, by id."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Segment], str]:
+        request = pb.ListSegmentsRequest(page_size=size, page_token=token)
+        answer = await info.context.backends.segmentation.ListSegments(request, metadata=info.context.metadata)
+        return answer.segments, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@query(by_rpc("segmentation.PreviewSegment"))
+async def preview_segment(
+    info: Info, rule: rule_pb2.Rule, first: First = 20, as_of_time: AsOf = None
+) -> pb.PreviewSegmentResponse:
+    """Who would be in a segment with this rule, without storing anything; `customers` shows the `first` of them."""
+    request = pb.PreviewSegmentRequest(rule=rule, sample_size=limited(first), as_of_time=as_of_time)
+    return await info.context.backends.segmentation.PreviewSegment(request, metadata=info.context.metadata)
+
+
+@query(by_rpc("segmentation.GetRfmSummary"))
+async def rfm_summary(info: Info, currency: Currency = None, as_of_time: AsOf = None) -> pb.GetRfmSummaryResponse:
+    request = pb.GetRfmSummaryRequest(currency=currency or "", as_of_time=as_of_time)
+    return await info.context.backends.segmentation.GetRfmSummary(request, metadata=info.context.metadata)
+
+
+@query(by_rpc("segmentation.GetStatus"))
+async def segmentation_status(info: Info) -> pb.GetStatusResponse:
+    request = pb.GetStatusRequest()
+    return await info.context.backends.segmentation.GetStatus(request, metadata=info.context.metadata)
+
+
+@edge(Segment, by_rpc("segmentation.ListMembers"))
+async def members(segment: Parent[pb.Segment], info: Info, first: First = 20, after: After = None) -> Page[pb.Member]:
+    """Who is in it, by customer id."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Member], str]:
+        request = pb.ListMembersRequest(segment_id=segment.segment_id, page_size=size, page_token=token)
+        answer = await info.context.backends.segmentation.ListMembers(request, metadata=info.context.metadata)
+        return answer.members, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@edge(SegmentMember, by_rpc("profiles.BatchGetCustomers"), name="customer")
+async def customer_of_member(member: Parent[pb.Member], info: Info) -> profiles_pb.Customer | None:
+    """The customer."""
+    return await loaders.customer(info.context, member.customer_id)
+
+
+@edge(SegmentPreview, by_rpc("profiles.BatchGetCustomers"), name="customers")
+async def customers_of_preview(preview: Parent[pb.PreviewSegmentResponse], info: Info) -> list[profiles_pb.Customer]:
+    """The first customers who fulfil the rule, by id."""
+    return await loaders.all_of(loaders.customer(info.context, each) for each in preview.customer_ids)
+
+
+@edge(Customer, by_rpc("segmentation.BatchGetMemberships"), name="segments")
+async def segments_of_customer(customer: Parent[profiles_pb.Customer], info: Info) -> list[pb.Segment]:
+    """The segments that the customer is in, by id."""
+    found = await loaders.memberships(info.context, customer.customer_id)
+    ids = found.segment_ids if found else ()
+    return await loaders.all_of(loaders.segment(info.context, each) for each in ids)
+
+
+@edge(Customer, by_rpc("segmentation.BatchGetRfm"))
+async def rfm(customer: Parent[profiles_pb.Customer], info: Info, currency: Currency = None) -> pb.Rfm | None:
+    """How recently, how often and for how much the customer buys; null without orders."""
+    return await loaders.rfm(info.context, customer.customer_id, currency or "")
+
+
+@mutation(by_rpc("segmentation.CreateSegment"))
+async def create_segment(info: Info, input: pb.CreateSegmentRequest) -> pb.CreateSegmentResponse:
+    return await info.context.backends.segmentation.CreateSegment(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("segmentation.UpdateSegment"))
+async def update_segment(info: Info, input: pb.UpdateSegmentRequest) -> pb.UpdateSegmentResponse:
+    return await info.context.backends.segmentation.UpdateSegment(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("segmentation.DeleteSegment"))
+async def delete_segment(info: Info, input: pb.DeleteSegmentRequest) -> strawberry.ID:
+    """Deletes a segment, which no other segment may name, and answers its own id. Its members leave it first."""
+    await info.context.backends.segmentation.DeleteSegment(input, metadata=info.context.metadata)
+    return strawberry.ID(input.segment_id)
+
+
+@mutation(by_rpc("segmentation.RefreshSegment"))
+async def refresh_segment(info: Info, input: pb.RefreshSegmentRequest) -> pb.RefreshSegmentResponse:
+    return await info.context.backends.segmentation.RefreshSegment(input, metadata=info.context.metadata)
