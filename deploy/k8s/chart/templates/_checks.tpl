@@ -10,8 +10,12 @@ What the schema cannot say: relations between values. Each refusal is one senten
 {{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}
 {{- fail (printf "components.%s.autoscaling: minReplicas is more than maxReplicas" .name) }}
 {{- end }}
-{{- $files := include "tessera.ownFiles" . }}
-{{- if and $files (or $scaling.enabled (gt (int $component.replicas) 1)) }}
-{{- fail (printf "components.%s keeps %s files in its own pod, and each replica would have files of its own: name servers (store.urlSecret for MongoDB, analytics.url for Spark), or set replicas to 1 and autoscaling.enabled to false" .name $files) }}
+{{- if or $scaling.enabled (gt (int $component.replicas) 1) }}
+{{- if .topology.alone }}
+{{- fail (printf "components.%s runs alone, since two at once would do its background work twice: set replicas to 1 and autoscaling.enabled to false" .name) }}
+{{- end }}
+{{- with include "tessera.ownFiles" . }}
+{{- fail (printf "components.%s keeps %s files in its own pod, and each replica would have files of its own: name a MongoDB (store.urlSecret), or set replicas to 1 and autoscaling.enabled to false" $.name .) }}
+{{- end }}
 {{- end }}
 {{- end }}
