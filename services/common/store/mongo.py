@@ -25,8 +25,7 @@ from services.common.store.mongo_writes import DURABLE, FEED, Transactions, prep
 from services.common.store.port import Change, Collection, Document, Page, Query, Scalar, Write
 from services.common.store.query_plan import Scan, cursor_after, first_scan, plan
 
-_SERVER_SELECTION_TIMEOUT_MS = 5_000
-_POOL_CONNECTIONS_MAX = 50
+_CLIENT_DEFAULTS = {"serverSelectionTimeoutMS": 5_000, "maxPoolSize": 50, "appname": "tessera"}
 _WATCH_AWAIT_MS = 1_000
 _WATCH_RETRY_S = 1.0
 _WINDOW_MAX = 100_000
@@ -57,9 +56,7 @@ class MongoStore:
         ``Unavailable`` if no server answers, ``FailedPrecondition`` if it cannot serve (the sentence says why).
         """
         try:
-            client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(
-                url, serverSelectionTimeoutMS=_SERVER_SELECTION_TIMEOUT_MS, maxPoolSize=_POOL_CONNECTIONS_MAX
-            )
+            client: AsyncIOMotorClient[Any] = AsyncIOMotorClient(url, **_defaults(url))
         except (InvalidURI, ConfigurationError, ValueError) as error:
             raise FailedPrecondition(f"STORE_URL is not a MongoDB address: {error}") from error
         store = cls(client, database, collections)
@@ -209,6 +206,11 @@ class MongoStore:
                             self._wake()
             await asyncio.sleep(_WATCH_RETRY_S)
             self._wake()
+
+
+def _defaults(url: str) -> dict[str, Any]:
+    """The driver lets arguments win over the URL; here what the operator wrote into the URL wins."""
+    return {name: value for name, value in _CLIENT_DEFAULTS.items() if f"{name.lower()}=" not in url.lower()}
 
 
 def _filter(scan: Scan, tenant: str) -> dict[str, Any]:
