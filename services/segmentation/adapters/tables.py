@@ -1,5 +1,6 @@
 """The analytical tables of segmentation, and their rows made from profiles' events."""
 
+import logging
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,13 +8,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from services.common import telemetry
 from services.common.columnar import Table
 from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
 from services.segmentation.domain.properties import Flat, flatten
 
+log = logging.getLogger(__name__)
+
 ORDER_COMPLETED = "Order Completed"
-IDENTIFY = "Identify"
+IDENTIFY, TRACK = 1, 2  # the types of the contract
 MAPS: dict[str, pa.DataType] = {
     "texts": pa.string(),
     "numbers": pa.float64(),
@@ -70,6 +74,7 @@ class Observed:
     tenant: str
     customer_id: str
     message_id: str
+    type: int
     name: str
     time: int
     content: Mapping[str, Any]
@@ -77,7 +82,7 @@ class Observed:
 
 def rows(observed: Sequence[Observed]) -> dict[Table, pa.Table]:
     """What a batch adds to each table."""
-    identified = [event for event in observed if event.name == IDENTIFY]
+    identified = [event for event in observed if event.type == IDENTIFY]
     batch = {EVENTS: _events(observed)}
     if identified:
         batch[TRAITS] = _traits(identified)
@@ -87,8 +92,8 @@ def rows(observed: Sequence[Observed]) -> dict[Table, pa.Table]:
 def _events(observed: Sequence[Observed]) -> pa.Table:
     flats, currencies, totals = [], [], []
     for event in observed:
-        flat = Flat() if event.name == IDENTIFY else flatten(event.content)
-        currency, total = _order(event, flat) if event.name == ORDER_COMPLETED else (None, None)
+        flat = Flat() if event.type == IDENTIFY else flatten(event.content)
+        currency, total = _order(event, flat) if _is_order(event) else (None, None)
         flats.append(flat)
         currencies.append(currency)
         totals.append(total)
@@ -107,10 +112,26 @@ def _hash(customer_id: str) -> int:
     return fnv1a(customer_id.encode())
 
 
-def _order(event: Observed, flat: Flat) -> tuple[str, int]:
-    """Currency and amount. Profiles accepts an order only with a currency, and with a total or priced lines; a total
-    that was left out is filled in, so that rules can compare it."""
-    currency = str(event.content.get("currency", ""))
+def _is_order(event: Observed) -> bool:
+    return event.type == TRACK and event.name == ORDER_COMPLETED
+
+
+def _order(event: Observed, flat: Flat) -> tuple[str, int] | tuple[None, None]:
+    """Currency and amount; a total that was left out is filled in, so that rules can compare it.
+
+    Profiles accepts an order only with a currency, and with a total or priced lines. One that is unreadable all the
+    same is an event without an amount: it must not stop the feed.
+    """
+    try:
+        return _amount(event, flat)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        log.warning("order %s of tenant %s cannot be read and counts as an event only", event.message_id, event.tenant)
+        telemetry.counter("segmentation.orders.unreadable").add(1)
+        return None, None
+
+
+def _amount(event: Observed, flat: Flat) -> tuple[str, int]:
+    currency = str(event.content["currency"])
     stated = event.content.get("total")
     if stated is not None:
         return currency, to_minor(stated, currency)

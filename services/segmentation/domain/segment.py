@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from services.common.errors import FailedPrecondition, NotFound
+from services.common.errors import Conflict, FailedPrecondition, NotFound
 from services.common.rules import (
     ConsentCondition,
     ListCondition,
@@ -35,6 +35,10 @@ class SegmentNotFound(NotFound):
 
 class SegmentInUse(FailedPrecondition):
     """Another segment's rule names the segment. Metadata ``used_by`` names one."""
+
+
+class SegmentChanged(Conflict):
+    """The segment is not at the version that was to be replaced. Metadata ``version`` is the one it is at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -568,7 +568,7 @@ class NodeCount(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Where the node is, for example `all_of.rules[1]`; empty for the whole rule."""
+    """Where the node is, for example `all_of.rules[1].event`."""
     count: _builtins.int
     """How many."""
     def __init__(

@@ -141,7 +141,7 @@ class SegmentationServiceServicer:
 
     def UpdateSegment(self, request, context):
         """Replaces a segment's name, description and rule; its members follow. Errors as for CreateSegment, and NOT_FOUND,
-        reason SEGMENT_NOT_FOUND; ABORTED, reason CONFLICT, if `version` is given and is not the segment's.
+        reason SEGMENT_NOT_FOUND; ABORTED, reason SEGMENT_CHANGED, if `version` is given and is not the segment's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

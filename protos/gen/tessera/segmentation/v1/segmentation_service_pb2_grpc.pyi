@@ -48,7 +48,7 @@ class SegmentationServiceStub:
     """Lists segments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     UpdateSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.UpdateSegmentRequest, _segmentation_service_pb2.UpdateSegmentResponse]
     """Replaces a segment's name, description and rule; its members follow. Errors as for CreateSegment, and NOT_FOUND,
-    reason SEGMENT_NOT_FOUND; ABORTED, reason CONFLICT, if `version` is given and is not the segment's.
+    reason SEGMENT_NOT_FOUND; ABORTED, reason SEGMENT_CHANGED, if `version` is given and is not the segment's.
     """
     DeleteSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.DeleteSegmentRequest, _segmentation_service_pb2.DeleteSegmentResponse]
     """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
@@ -102,7 +102,7 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """Lists segments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     UpdateSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.UpdateSegmentRequest, _segmentation_service_pb2.UpdateSegmentResponse]  # type: ignore[assignment]
     """Replaces a segment's name, description and rule; its members follow. Errors as for CreateSegment, and NOT_FOUND,
-    reason SEGMENT_NOT_FOUND; ABORTED, reason CONFLICT, if `version` is given and is not the segment's.
+    reason SEGMENT_NOT_FOUND; ABORTED, reason SEGMENT_CHANGED, if `version` is given and is not the segment's.
     """
     DeleteSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.DeleteSegmentRequest, _segmentation_service_pb2.DeleteSegmentResponse]  # type: ignore[assignment]
     """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
@@ -177,7 +177,7 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.UpdateSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.UpdateSegmentResponse]]:
         """Replaces a segment's name, description and rule; its members follow. Errors as for CreateSegment, and NOT_FOUND,
-        reason SEGMENT_NOT_FOUND; ABORTED, reason CONFLICT, if `version` is given and is not the segment's.
+        reason SEGMENT_NOT_FOUND; ABORTED, reason SEGMENT_CHANGED, if `version` is given and is not the segment's.
         """
 
     @_abc_1.abstractmethod

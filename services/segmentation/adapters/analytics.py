@@ -1,0 +1,145 @@
+"""The port ``Analytics`` over the analytical engine, and the appending of what is followed."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from services.common.clock import Clock, to_micros
+from services.common.columnar import Columnar, of_tenant
+from services.common.rules import Rule
+from services.segmentation.adapters import rfm_query
+from services.segmentation.adapters.expressions import evaluation
+from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
+from services.segmentation.domain.rfm import Rfm, RfmTable
+from services.segmentation.domain.timing import Timing
+from services.segmentation.ports import Sizes, Status
+
+FOLLOWER = "profiles"
+RFM_AGE_MICROS_MAX = 60_000_000
+RFM_TABLES_MAX = 32
+_TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An RFM table up to now, and how many batches had been applied when it was made."""
+
+    table: RfmTable
+    batches: int
+
+
+class ColumnarAnalytics:
+    """Every question is one query. ``append`` is for the follower of profiles, which is the only writer."""
+
+    def __init__(self, columnar: Columnar, clock: Clock) -> None:
+        self._columnar, self._clock = columnar, clock
+        self._batches = 0
+        self._rfm: dict[tuple[str, str], _Kept] = {}
+
+    async def applied_cursor(self) -> str:
+        """The cursor up to which profiles' feed is applied."""
+        return await self._columnar.cursor(FOLLOWER)
+
+    async def append(self, observed: Sequence[Observed], cursor: str) -> None:
+        """Apply a batch; the same batch again changes nothing."""
+        await self._columnar.append(rows(observed) if observed else {}, FOLLOWER, cursor)
+        self._batches += bool(observed)
+
+    async def matching(
+        self,
+        tenant: str,
+        rules: Mapping[str, Rule],
+        segments: Mapping[str, Rule],
+        at: int,
+        customer_ids: Collection[str] | None = None,
+    ) -> dict[str, set[str]]:
+        events, traits = self._history(tenant)
+        given = None
+        if customer_ids is not None:
+            events, traits = (table.semi_join(_TOUCHED, "customer_id") for table in (events, traits))
+            given = {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
+        numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
+        query = evaluation(events, traits, numbered, segments, at)
+        some = query.filter(reduce(or_, [query[name] for name in numbered]))
+        answer = await self._columnar.execute(some, given)
+        return {
+            key: set(answer.filter(answer[name])["customer_id"].to_pylist())
+            for key, name in zip(rules, numbered, strict=True)
+        }
+
+    async def sizes(
+        self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
+    ) -> Sizes:
+        events, traits = self._history(tenant)
+        numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
+        query = evaluation(events, traits, numbered, segments, at)
+        counts = query.aggregate(customer_count=query.count(), **{name: query[name].sum() for name in numbered})
+        (counted,) = (await self._columnar.execute(counts)).to_pylist()
+        shown: list[str] = []
+        if sample:
+            first = query.filter(query.r0).select("customer_id").order_by("customer_id").limit(sample)
+            shown = (await self._columnar.execute(first))["customer_id"].to_pylist()
+        sizes = {key: counted[name] or 0 for key, name in zip(rules, numbered, strict=True)}
+        return Sizes(counted["customer_count"], sizes, shown)
+
+    async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
+        events, traits = self._history(tenant)
+        crossed = reduce(
+            or_, [(events.time > since - age) & (events.time <= until - age) for age in sorted(timing.ages)]
+        )
+        if timing.events:
+            crossed |= events.name.isin(sorted(timing.events))
+        query = events.filter(crossed).select("customer_id").distinct()
+        if timing.traits:
+            told = traits.filter(traits.name.isin(sorted(timing.traits)))
+            query = query.union(told.select("customer_id"), distinct=True)
+        answer: list[str] = (await self._columnar.execute(query))["customer_id"].to_pylist()
+        return answer
+
+    async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:
+        if at is not None:
+            return await self._rfm_table(tenant, currency, at)
+        now, batches = to_micros(self._clock()), self._batches
+        kept = self._rfm.get((tenant, currency))
+        if kept and kept.batches == batches and now - kept.table.as_of < RFM_AGE_MICROS_MAX:
+            return kept.table
+        table = await self._rfm_table(tenant, currency, now)
+        self._rfm[tenant, currency] = _Kept(table, batches)
+        while len(self._rfm) > RFM_TABLES_MAX:
+            del self._rfm[next(iter(self._rfm))]
+        return table
+
+    async def _rfm_table(self, tenant: str, currency: str, at: int) -> RfmTable:
+        orders = rfm_query.orders_until(self._history(tenant)[0], at)
+        if not currency:
+            found = (await self._columnar.execute(rfm_query.currencies(orders)))["currency"].to_pylist()
+            if not found:
+                return RfmTable("", at, {})
+            currency = found[0]
+        answer = await self._columnar.execute(rfm_query.rfm(orders, currency, at))
+        return RfmTable(currency, at, {row["customer_id"]: Rfm(**row) for row in answer.to_pylist()})
+
+    async def status(self, tenant: str) -> Status:
+        cursor = await self.applied_cursor()
+        events = self._history(tenant)[0]
+        counted = await self._columnar.execute(events.aggregate(count=events.count()))
+        return Status(cursor, counted["count"][0].as_py())
+
+    def pattern_fault(self, pattern: str) -> str | None:
+        # DuckDB's expressions are RE2; Spark's are a superset of those that both accept.
+        with duckdb.connect() as connection:
+            try:
+                connection.execute("SELECT regexp_matches('', ?)", [pattern]).fetchall()
+            except duckdb.Error as error:
+                return str(error).splitlines()[0]
+        return None
+
+    def _history(self, tenant: str) -> tuple[ir.Table, ir.Table]:
+        events, traits = self._columnar.table(EVENTS), self._columnar.table(TRAITS)
+        return of_tenant(events, tenant), of_tenant(traits, tenant)

@@ -1,0 +1,106 @@
+"""Segment definitions as documents."""
+
+from typing import Any
+
+from tessera.common.v1 import rule_pb2
+
+from services.common.idempotency import REQUESTS, remember, replayed
+from services.common.rules import wire
+from services.common.store import Collection, Delete, Insert, Put, Query, Replace, Store, Write
+from services.common.store.port import Body
+from services.segmentation.adapters import memberships
+from services.segmentation.domain.segment import Segment
+from services.segmentation.ports import Catalogue, Request
+
+SEGMENTS = Collection("segments")
+CATALOGUES = Collection("catalogues")
+TENANTS = Collection("tenants")
+COLLECTIONS = (SEGMENTS, CATALOGUES, TENANTS, REQUESTS, *memberships.COLLECTIONS)
+_CATALOGUE = "catalogue"
+_PAGE = 500
+
+
+class StoredSegments:
+    """The port ``Segments`` over the document store.
+
+    A change of any definition also replaces the tenant's catalogue document: checks that look at several segments
+    (no cycle, not in use) hold when the change is committed.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def answered(self, tenant: str, request: Request) -> Segment | None:
+        answer = await replayed(self._store, tenant, request.request_id, request.fingerprint)
+        return None if answer is None else _segment(answer["segment_id"], answer)
+
+    async def get(self, tenant: str, segment_id: str) -> Segment | None:
+        document = await self._store.get(tenant, SEGMENTS, segment_id)
+        return _segment(document.id, document.body) if document else None
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Segment], str]:
+        page = await self._store.find(tenant, SEGMENTS, Query(limit=limit, after=after))
+        return [_segment(document.id, document.body) for document in page.documents], page.next_cursor
+
+    async def catalogue(self, tenant: str) -> Catalogue:
+        guard = await self._store.get(tenant, CATALOGUES, _CATALOGUE)
+        segments: dict[str, Segment] = {}
+        after = ""
+        while True:
+            page, after = await self.page(tenant, _PAGE, after)
+            segments.update((segment.segment_id, segment) for segment in page)
+            if not after:
+                return Catalogue(segments, guard.version if guard else 0)
+
+    async def tenants(self) -> list[str]:
+        found: list[str] = []
+        after = ""
+        while True:
+            page = await self._store.find("*", TENANTS, Query(limit=_PAGE, after=after))
+            found.extend(document.id for document in page.documents)
+            after = page.next_cursor
+            if not after:
+                return found
+
+    async def save(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
+        body = _body(segment)
+        write: Write = Put(tenant, SEGMENTS, segment.segment_id, body)
+        await self._commit(tenant, write, segment, catalogue, request)
+
+    async def delete(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
+        await self._commit(tenant, Delete(tenant, SEGMENTS, segment.segment_id), segment, catalogue, request)
+
+    async def _commit(
+        self, tenant: str, write: Write, segment: Segment, catalogue: Catalogue, request: Request
+    ) -> None:
+        guard: Write = (
+            Replace(tenant, CATALOGUES, _CATALOGUE, {}, catalogue.version)
+            if catalogue.version
+            else Insert(tenant, CATALOGUES, _CATALOGUE, {})
+        )
+        answer = {"segment_id": segment.segment_id, **_body(segment)}
+        replay = remember(tenant, request.request_id, request.fingerprint, answer)
+        await self._store.commit([write, guard, Put("*", TENANTS, tenant, {}), *replay])
+
+
+def _body(segment: Segment) -> Body:
+    return {
+        "name": segment.name,
+        "description": segment.description,
+        "rule": wire.write(segment.rule).SerializeToString(),
+        "version": segment.version,
+        "created": segment.create_time,
+        "updated": segment.update_time,
+    }
+
+
+def _segment(segment_id: str, body: dict[str, Any]) -> Segment:
+    return Segment(
+        segment_id=segment_id,
+        name=body["name"],
+        description=body["description"],
+        rule=wire.read(rule_pb2.Rule.FromString(body["rule"])),
+        version=body["version"],
+        create_time=body["created"],
+        update_time=body["updated"],
+    )

@@ -1,0 +1,169 @@
+"""Keep memberships what the rules say: for all customers, for those touched by events, and as time passes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Set
+from contextlib import asynccontextmanager
+
+from services.common import telemetry
+from services.common.clock import Clock, to_micros
+from services.common.errors import AlreadyExists, Conflict
+from services.common.rules import Rule
+from services.segmentation.domain.membership import transitions
+from services.segmentation.domain.timing import timing
+from services.segmentation.ports import Analytics, Memberships, Segments
+
+log = logging.getLogger(__name__)
+
+CUSTOMERS_A_COMMIT = 250
+MEMBERS_A_READ = 1000
+ATTEMPTS_MAX = 5
+RETRY_SECONDS = 1.0
+GATHER_SECONDS = 2.0
+
+
+class Evaluation:
+    """One evaluation at a time, whatever asks for it: so the transitions of a customer are in order."""
+
+    def __init__(self, segments: Segments, memberships: Memberships, analytics: Analytics, clock: Clock) -> None:
+        self._segments, self._memberships, self._analytics, self._clock = segments, memberships, analytics, clock
+        self._turn = asyncio.Lock()
+        self._touched: dict[str, set[str]] = {}
+        self._renewed: dict[str, set[str]] = {}
+        self._at_work: set[str] = set()
+        self._woken = asyncio.Event()
+        self._since: int | None = None
+
+    def touch(self, tenant: str, customer_ids: Iterable[str]) -> None:
+        """Evaluate these customers soon."""
+        self._touched.setdefault(tenant, set()).update(customer_ids)
+        self._woken.set()
+
+    def renew(self, tenant: str, segment_ids: Iterable[str]) -> None:
+        """Evaluate these segments for all customers soon."""
+        self._renewed.setdefault(tenant, set()).update(segment_ids)
+        self._woken.set()
+
+    def current(self, tenant: str) -> bool:
+        """Whether memberships take into account everything that was touched or renewed, and the start."""
+        return self._since is not None and not any(
+            tenant in waiting for waiting in (self._touched, self._renewed, self._at_work)
+        )
+
+    async def refresh(self, tenant: str, segment_ids: Collection[str] | None = None) -> None:
+        """Evaluate segments (all, if none are given) for all customers."""
+        async with self._turn:
+            catalogue = await self._segments.catalogue(tenant)
+            wanted = catalogue.segments if segment_ids is None else catalogue.segments.keys() & set(segment_ids)
+            rules = {segment_id: catalogue.segments[segment_id].rule for segment_id in wanted}
+            if not rules:
+                return
+            async with self._measured("refresh"):
+                at = to_micros(self._clock())
+                matched = await self._analytics.matching(tenant, rules, catalogue.rules, at)
+                moved: set[str] = set()
+                for segment_id, fulfilling in matched.items():
+                    moved |= fulfilling ^ await self._members(tenant, segment_id)
+                await self._record(tenant, moved, matched, at)
+                await self._memberships.refreshed(tenant, rules.keys(), at)
+
+    @asynccontextmanager
+    async def emptied(self, tenant: str, segment_id: str) -> AsyncIterator[None]:
+        """With every member having left the segment, and nothing evaluated until the block is left."""
+        async with self._turn:
+            members = await self._members(tenant, segment_id)
+            await self._record(tenant, members, {segment_id: set()}, to_micros(self._clock()))
+            yield
+
+    async def tick(self) -> None:
+        """Touch those for whom time has changed something since the last tick; at first, evaluate everything."""
+        now = to_micros(self._clock())
+        since = self._since
+        for tenant in await self._segments.tenants():
+            if since is None:
+                await self.refresh(tenant)
+            elif rules := (await self._segments.catalogue(tenant)).rules:
+                self.touch(tenant, await self._analytics.aged(tenant, timing(rules.values()), since, now))
+        self._since = now
+
+    async def run(self, caught_up: Callable[[], bool]) -> None:
+        """Evaluate what was renewed and who was touched, for ever. While the feed has more to come customers are
+        gathered for a while: one evaluation of many costs little more than one of few."""
+        while True:
+            await self._woken.wait()
+            if not self._renewed and not caught_up():
+                await asyncio.sleep(GATHER_SECONDS)
+            self._woken.clear()
+            renewed, self._renewed = self._renewed, {}
+            touched, self._touched = self._touched, {}
+            self._at_work = renewed.keys() | touched.keys()
+            try:
+                await self._work(renewed, self.refresh)
+                await self._work(touched, self._evaluate)
+            except Exception:
+                log.exception("memberships could not be evaluated; again in %.0f s", RETRY_SECONDS)
+                for tenant, segment_ids in renewed.items():
+                    self.renew(tenant, segment_ids)
+                for tenant, customer_ids in touched.items():
+                    self.touch(tenant, customer_ids)
+                await asyncio.sleep(RETRY_SECONDS)
+            finally:
+                self._at_work = set()
+
+    async def _work(self, waiting: dict[str, set[str]], work: Callable[[str, set[str]], Awaitable[None]]) -> None:
+        while waiting:
+            tenant = next(iter(waiting))
+            await work(tenant, waiting[tenant])
+            del waiting[tenant]
+
+    async def _evaluate(self, tenant: str, customer_ids: Set[str]) -> None:
+        async with self._turn:
+            rules: Mapping[str, Rule] = (await self._segments.catalogue(tenant)).rules
+            if not rules:
+                return
+            async with self._measured("touched"):
+                at = to_micros(self._clock())
+                matched = await self._analytics.matching(tenant, rules, rules, at, customer_ids)
+                await self._record(tenant, customer_ids, matched, at)
+
+    async def _members(self, tenant: str, segment_id: str) -> set[str]:
+        members: set[str] = set()
+        after = ""
+        while True:
+            page, after = await self._memberships.members(tenant, segment_id, MEMBERS_A_READ, after)
+            members.update(customer_id for customer_id, _ in page)
+            if not after:
+                return members
+
+    async def _record(self, tenant: str, customer_ids: Iterable[str], matched: Mapping[str, Set[str]], at: int) -> None:
+        ordered = sorted(customer_ids)
+        for start in range(0, len(ordered), CUSTOMERS_A_COMMIT):
+            part = ordered[start : start + CUSTOMERS_A_COMMIT]
+            for attempt in range(ATTEMPTS_MAX):
+                try:
+                    await self._record_part(tenant, part, matched, at)
+                    break
+                except (Conflict, AlreadyExists):  # another replica was faster: its standings are read again
+                    if attempt == ATTEMPTS_MAX - 1:
+                        raise
+
+    async def _record_part(self, tenant: str, part: list[str], matched: Mapping[str, Set[str]], at: int) -> None:
+        standings = await self._memberships.standings(tenant, part)
+        changes = {}
+        for customer_id in part:
+            fulfilled = {segment_id for segment_id, fulfilling in matched.items() if customer_id in fulfilling}
+            if made := transitions(standings[customer_id], matched, fulfilled):
+                changes[customer_id] = made
+        if changes:
+            await self._memberships.record(tenant, changes, standings, at)
+            telemetry.counter("segmentation.memberships.changed").add(sum(map(len, changes.values())))
+
+    @asynccontextmanager
+    async def _measured(self, kind: str) -> AsyncIterator[None]:
+        began = time.perf_counter()
+        with telemetry.span("segmentation.evaluation"):
+            yield
+        telemetry.histogram("segmentation.evaluation.duration").record(
+            (time.perf_counter() - began) * 1000, {"kind": kind}
+        )

@@ -1,0 +1,179 @@
+"""What the use cases of segmentation need from outside. Times are microseconds."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.common.rules import Rule
+from services.segmentation.domain.membership import Standing, Transition
+from services.segmentation.domain.rfm import RfmTable
+from services.segmentation.domain.segment import Segment
+from services.segmentation.domain.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """By which a mutation that is sent again is recognised."""
+
+    request_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All segments of a tenant, by id, and the version of the whole: two changes at once cannot pass by each other."""
+
+    segments: Mapping[str, Segment]
+    version: int
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The rules, by segment id."""
+        return {segment_id: segment.rule for segment_id, segment in self.segments.items()}
+
+
+class Segments(Protocol):
+    """The segment definitions of all tenants."""
+
+    async def answered(self, tenant: str, request: Request) -> Segment | None:
+        """The first answer to ``request``; ``RequestIdReused`` if another request had its id."""
+        ...
+
+    async def get(self, tenant: str, segment_id: str) -> Segment | None:
+        """The segment, or ``None``."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Segment], str]:
+        """A page of segments by id, and the token of the next."""
+        ...
+
+    async def catalogue(self, tenant: str) -> Catalogue:
+        """All segments of a tenant."""
+        ...
+
+    async def tenants(self) -> list[str]:
+        """The tenants that have or had segments."""
+        ...
+
+    async def save(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
+        """Store a new segment, or its next version. ``Conflict`` or ``AlreadyExists`` if ``catalogue`` is not the
+        newest any more: read again and retry."""
+        ...
+
+    async def delete(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
+        """Remove a segment; errors as for ``save``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many members a segment has, and when it was evaluated for all customers last (0: never)."""
+
+    member_count: int
+    refresh_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChange:
+    """One entry of the feed."""
+
+    tenant: str
+    segment_id: str
+    customer_id: str
+    entered: bool
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanges:
+    """Entries in commit order, and the cursor after them."""
+
+    changes: Sequence[MembershipChange]
+    cursor: str
+    caught_up: bool
+
+
+class Memberships(Protocol):
+    """Who is in which segment, for all tenants, and the feed of transitions."""
+
+    async def standings(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Standing]:
+        """Of each customer asked for."""
+        ...
+
+    async def members(self, tenant: str, segment_id: str, limit: int, after: str) -> tuple[list[tuple[str, int]], str]:
+        """A page of members by customer id, each with the time of entering, and the token of the next."""
+        ...
+
+    async def census(self, tenant: str, segment_id: str) -> Census:
+        """The segment's figures."""
+        ...
+
+    async def record(
+        self, tenant: str, changes: Mapping[str, Sequence[Transition]], standings: Mapping[str, Standing], time: int
+    ) -> None:
+        """Commit the transitions of customers and their feed entries at once. ``Conflict`` or ``AlreadyExists`` if a
+        standing is not the newest any more: read again and retry."""
+        ...
+
+    async def refreshed(self, tenant: str, segment_ids: Collection[str], time: int) -> None:
+        """Remember that the segments were evaluated for all customers."""
+        ...
+
+    def changes(self, after: str, tenant: str | None) -> AsyncIterator[MembershipChanges]:
+        """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far profiles' feed is applied."""
+
+    applied_cursor: str
+    event_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many customers there are, how many fulfil each rule, and the first of those who fulfil the first rule."""
+
+    customer_count: int
+    counts: Mapping[str, int]
+    sample: Sequence[str]
+
+
+class Analytics(Protocol):
+    """The history of all customers, and what can be computed from it."""
+
+    async def matching(
+        self,
+        tenant: str,
+        rules: Mapping[str, Rule],
+        segments: Mapping[str, Rule],
+        at: int,
+        customer_ids: Collection[str] | None = None,
+    ) -> dict[str, set[str]]:
+        """For each rule the customers that fulfil it at ``at``, of all or of those given; ``segments`` are the rules
+        that the rules may name."""
+        ...
+
+    async def sizes(
+        self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
+    ) -> Sizes:
+        """As ``matching``, counted."""
+        ...
+
+    async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
+        """The customers for whom the time that passed between two moments may have changed something."""
+        ...
+
+    async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:
+        """RFM up to ``at``, or up to now; ``""``: in the currency with the most orders."""
+        ...
+
+    async def status(self, tenant: str) -> Status:
+        """How far profiles' feed is applied, and how many events of the tenant there are."""
+        ...
+
+    def pattern_fault(self, pattern: str) -> str | None:
+        """What is wrong with an RE2 pattern, or ``None``."""
+        ...

@@ -1,0 +1,243 @@
+"""gRPC in, use case, gRPC out."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import money_pb2
+from tessera.segmentation.v1 import segmentation_service_pb2 as pb
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceServicer
+
+from services.common.auth import ALL_TENANTS, principal
+from services.common.clock import Clock
+from services.common.idempotency import fingerprint
+from services.common.rules import wire
+from services.segmentation.domain.rfm import Rfm, RfmTable, summarise
+from services.segmentation.domain.segment import Segment
+from services.segmentation.handlers.create_segment import create_segment
+from services.segmentation.handlers.delete_segment import delete_segment
+from services.segmentation.handlers.evaluation import Evaluation
+from services.segmentation.handlers.get_rfm import get_rfm
+from services.segmentation.handlers.get_segment import get_segment
+from services.segmentation.handlers.preview_segment import preview_segment
+from services.segmentation.handlers.refresh_segment import refresh_segment
+from services.segmentation.handlers.update_segment import update_segment
+from services.segmentation.ports import Analytics, MembershipChange, Memberships, Request, Segments
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE_DEFAULT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationServicer(SegmentationServiceServicer):
+    """Answers ``tessera.segmentation.v1.SegmentationService``."""
+
+    segments: Segments
+    memberships: Memberships
+    analytics: Analytics
+    evaluation: Evaluation
+    clock: Clock
+    settled: Callable[[], bool]
+    """Whether the evaluation has heard of everything that was applied."""
+
+    async def CreateSegment(self, request: pb.CreateSegmentRequest, context: Context) -> pb.CreateSegmentResponse:
+        segment = await create_segment(
+            self.segments,
+            self.evaluation,
+            self.analytics,
+            self.clock,
+            _new_id,
+            principal().tenant,
+            _request(request, request.request_id),
+            request.name,
+            request.description,
+            wire.read(request.rule),
+        )
+        return pb.CreateSegmentResponse(segment=await self._segment(segment))
+
+    async def GetSegment(self, request: pb.GetSegmentRequest, context: Context) -> pb.GetSegmentResponse:
+        segment = await get_segment(self.segments, principal().tenant, request.segment_id)
+        return pb.GetSegmentResponse(segment=await self._segment(segment))
+
+    async def ListSegments(self, request: pb.ListSegmentsRequest, context: Context) -> pb.ListSegmentsResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        segments, token = await self.segments.page(principal().tenant, size, request.page_token)
+        return pb.ListSegmentsResponse(
+            segments=[await self._segment(segment) for segment in segments], next_page_token=token
+        )
+
+    async def UpdateSegment(self, request: pb.UpdateSegmentRequest, context: Context) -> pb.UpdateSegmentResponse:
+        segment = await update_segment(
+            self.segments,
+            self.evaluation,
+            self.analytics,
+            self.clock,
+            principal().tenant,
+            _request(request, request.request_id),
+            request.segment_id,
+            request.name,
+            request.description,
+            wire.read(request.rule),
+            request.version,
+        )
+        return pb.UpdateSegmentResponse(segment=await self._segment(segment))
+
+    async def DeleteSegment(self, request: pb.DeleteSegmentRequest, context: Context) -> pb.DeleteSegmentResponse:
+        named = _request(request, request.request_id)
+        await delete_segment(self.segments, self.evaluation, principal().tenant, named, request.segment_id)
+        return pb.DeleteSegmentResponse()
+
+    async def RefreshSegment(self, request: pb.RefreshSegmentRequest, context: Context) -> pb.RefreshSegmentResponse:
+        segment = await refresh_segment(self.segments, self.evaluation, principal().tenant, request.segment_id)
+        return pb.RefreshSegmentResponse(segment=await self._segment(segment))
+
+    async def PreviewSegment(self, request: pb.PreviewSegmentRequest, context: Context) -> pb.PreviewSegmentResponse:
+        preview = await preview_segment(
+            self.segments,
+            self.analytics,
+            self.clock,
+            principal().tenant,
+            wire.read(request.rule),
+            request.sample_size,
+            _moment(request),
+        )
+        return pb.PreviewSegmentResponse(
+            size=preview.size,
+            customer_count=preview.customer_count,
+            customer_ids=preview.sample,
+            nodes=[pb.NodeCount(path=path, count=count) for path, count in preview.nodes],
+        )
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
+        tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
+        await get_segment(self.segments, tenant, request.segment_id)
+        members, token = await self.memberships.members(tenant, request.segment_id, size, request.page_token)
+        return pb.ListMembersResponse(
+            members=[pb.Member(customer_id=who, enter_time=_timestamp(since)) for who, since in members],
+            next_page_token=token,
+        )
+
+    async def BatchGetMemberships(
+        self, request: pb.BatchGetMembershipsRequest, context: Context
+    ) -> pb.BatchGetMembershipsResponse:
+        wanted = list(dict.fromkeys(request.customer_ids))
+        found = await self.memberships.standings(principal().tenant, wanted)
+        return pb.BatchGetMembershipsResponse(
+            memberships=[
+                pb.Memberships(customer_id=who, segment_ids=sorted(found[who].segments)) for who in request.customer_ids
+            ]
+        )
+
+    async def FollowMemberships(
+        self, request: pb.FollowMembershipsRequest, context: Context
+    ) -> AsyncIterator[pb.FollowMembershipsResponse]:
+        tenant = principal().tenant
+        wanted = frozenset(request.segment_ids)
+        async for batch in self.memberships.changes(request.after_cursor, None if tenant == ALL_TENANTS else tenant):
+            changes = [_change(change) for change in batch.changes if not wanted or change.segment_id in wanted]
+            yield pb.FollowMembershipsResponse(changes=changes, cursor=batch.cursor, caught_up=batch.caught_up)
+
+    async def GetRfm(self, request: pb.GetRfmRequest, context: Context) -> pb.GetRfmResponse:
+        table, rfm = await get_rfm(
+            self.analytics, principal().tenant, request.customer_id, request.currency, _moment(request)
+        )
+        return pb.GetRfmResponse(rfm=_rfm(table, rfm))
+
+    async def BatchGetRfm(self, request: pb.BatchGetRfmRequest, context: Context) -> pb.BatchGetRfmResponse:
+        table = await self.analytics.rfm(principal().tenant, request.currency, _moment(request))
+        found = [table.customers[who] for who in request.customer_ids if who in table.customers]
+        return pb.BatchGetRfmResponse(rfms=[_rfm(table, rfm) for rfm in found])
+
+    async def GetRfmSummary(self, request: pb.GetRfmSummaryRequest, context: Context) -> pb.GetRfmSummaryResponse:
+        table = await self.analytics.rfm(principal().tenant, request.currency, _moment(request))
+        groups = summarise(table)
+        return pb.GetRfmSummaryResponse(
+            groups=[
+                pb.RfmGroupSummary(
+                    group=pb.RfmGroup.ValueType(it.group),
+                    customer_count=it.customer_count,
+                    value=_money(table, it.value_minor),
+                )
+                for it in groups
+            ],
+            customer_count=len(table.customers),
+            value=_money(table, sum(it.value_minor for it in groups)),
+            as_of_time=_timestamp(table.as_of),
+        )
+
+    async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
+        tenant = principal().tenant
+        status = await self.analytics.status(tenant)
+        return pb.GetStatusResponse(
+            applied_cursor=status.applied_cursor,
+            event_count=status.event_count,
+            memberships_current=self.settled() and self.evaluation.current(tenant),
+        )
+
+    async def _segment(self, segment: Segment) -> pb.Segment:
+        census = await self.memberships.census(principal().tenant, segment.segment_id)
+        return pb.Segment(
+            segment_id=segment.segment_id,
+            name=segment.name,
+            description=segment.description,
+            rule=wire.write(segment.rule),
+            version=segment.version,
+            create_time=_timestamp(segment.create_time),
+            update_time=_timestamp(segment.update_time),
+            member_count=census.member_count,
+            refresh_time=_timestamp(census.refresh_time) if census.refresh_time else None,
+        )
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _request(request: Message, request_id: str) -> Request:
+    return Request(request_id, fingerprint(request))
+
+
+def _moment(
+    request: pb.PreviewSegmentRequest | pb.GetRfmRequest | pb.BatchGetRfmRequest | pb.GetRfmSummaryRequest,
+) -> int | None:
+    if not request.HasField("as_of_time"):
+        return None
+    return request.as_of_time.seconds * 1_000_000 + request.as_of_time.nanos // 1000
+
+
+def _timestamp(micros: int) -> Timestamp:
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def _change(change: MembershipChange) -> pb.MembershipChange:
+    return pb.MembershipChange(
+        tenant_id=change.tenant,
+        segment_id=change.segment_id,
+        customer_id=change.customer_id,
+        transition=pb.TRANSITION_ENTERED if change.entered else pb.TRANSITION_LEFT,
+        change_time=_timestamp(change.time),
+    )
+
+
+def _money(table: RfmTable, minor: int) -> money_pb2.Money:
+    return money_pb2.Money(currency=table.currency, amount_minor=minor)
+
+
+def _rfm(table: RfmTable, rfm: Rfm) -> pb.Rfm:
+    return pb.Rfm(
+        customer_id=rfm.customer_id,
+        recency_days=rfm.recency_days,
+        frequency=rfm.frequency,
+        monetary=_money(table, rfm.monetary_minor),
+        recency_score=rfm.recency_score,
+        frequency_score=rfm.frequency_score,
+        monetary_score=rfm.monetary_score,
+        cell=rfm.cell,
+        group=pb.RfmGroup.ValueType(rfm.group),
+        as_of_time=_timestamp(table.as_of),
+    )
