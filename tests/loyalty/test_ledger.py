@@ -78,6 +78,21 @@ async def test_two_writers_on_one_file_share_a_hot_member_and_a_reward(house: Ho
     await other_store.close()
 
 
+async def test_two_writers_never_oversell_to_different_members(house: House, store_file: Path) -> None:
+    other_store = await SqliteStore.open(store_file, COLLECTIONS)
+    other = StoredLedger(other_store, house.clock)
+    await house.ledger.post(request("mug"), offering("mug", 5, stock=25))
+    await _together([house.ledger], [(f"s{n}", earning(f"s{n}", 5, f"p{n}")) for n in range(60)])
+    outcomes: Counter[str] = Counter()
+    for n in range(0, 60, 2):  # a pair at a time: each writer's commit is small, so they meet at the reward alone
+        pair = [(f"r{m}", redeeming(f"r{m}", "mug", f"p{m}")) for m in (n, n + 1)]
+        outcomes += await _together([house.ledger, other], pair)
+    assert outcomes == {"applied": 25, "OUT_OF_STOCK": 35}
+    assert (await house.audit()).violations == []
+    await other.close()
+    await other_store.close()
+
+
 async def test_the_same_request_is_applied_once_however_often_and_wherever_it_comes(
     house: House, store_file: Path
 ) -> None:

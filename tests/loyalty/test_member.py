@@ -71,7 +71,7 @@ def test_burning_more_than_the_balance_is_refused_and_changes_nothing() -> None:
 def test_points_expire_at_the_midnight_after_their_last_day_and_not_before() -> None:
     member = _saved((10, instant(2025, 3, 15, 18)))
     midnight = instant(2026, 3, 16)
-    assert member.available(midnight - 1) == 10
+    assert (member.available(midnight - 1), member.available(midnight)) == (10, 0)
     assert expire(member, CLUB, midnight - 1, midnight) is None
     taken = expire(member, CLUB, midnight, midnight)
     assert taken is not None
