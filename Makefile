@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-dev
 LOCAL := $(VENV)/.installed-local
+BENCHMARKS := $(filter-out harness peers,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench protos schema format lock install clean
@@ -30,7 +31,7 @@ check: $(DEV) ## Format, lint, types, import contracts, contracts, generated cod
 	@echo 'check: everything is in order'
 
 bench: $(DEV) ## Run the benchmarks (JSON=1: one object a line)
-	@for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) $(if $(JSON),--json); done
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name $(if $(JSON),--json) || exit 1; done
 
 protos: $(DEV) ## Generate code from the contracts
 	@$(BIN)/python protos/generate.py
