@@ -10,9 +10,6 @@ import pytest
 from services.common.store import Collection, Index, Store
 from services.common.store.mongo import MongoStore
 from services.common.store.sqlite import SqliteStore
-from tests.mongodb import mongodb_url
-
-__all__ = ["mongodb_url"]
 
 ACCOUNTS = Collection(
     "accounts",

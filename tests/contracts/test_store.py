@@ -206,10 +206,13 @@ async def test_only_scalars_are_indexed(store: Store) -> None:
 
 async def test_what_is_no_body_fails_alone(store: Store) -> None:
     results = await asyncio.gather(
-        *(store.commit([Insert("acme", MESSAGES, f"m{n}", {"n": n if n % 2 else object()})]) for n in range(6)),
+        *(
+            store.commit([Insert("acme", MESSAGES, f"m{n}", {"n": n if n % 2 else (object(), 2**70, 1j)[n // 2]})])
+            for n in range(6)
+        ),
         return_exceptions=True,
     )
-    assert [isinstance(result, (ValueError, TypeError)) for result in results] == [True, False] * 3
+    assert [isinstance(result, ValueError) for result in results] == [True, False] * 3
     assert await store.count("acme", MESSAGES) == 3
 
 

@@ -134,6 +134,12 @@ async def test_a_cursor_beyond_the_end_is_refused(store: Store) -> None:
         await anext(store.changes(f"{feed_id}-{int(position, 16) + 1:x}"))
 
 
+async def test_following_a_store_that_publishes_nothing_is_a_bug(engine: Engine) -> None:
+    store = await engine.open([ACCOUNTS])
+    with pytest.raises(ValueError, match="published"):
+        await anext(store.changes())
+
+
 async def test_a_tail_ends_when_the_store_is_closed(engine: Engine) -> None:
     store = await engine.open()
     waiting = asyncio.create_task(take(store.changes(), 1))

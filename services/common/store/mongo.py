@@ -127,6 +127,8 @@ class MongoStore:
         self, after: str = "", *, tenant: str | None = None, limit: int = 500
     ) -> AsyncIterator[list[Change]]:
         """See ``Store.changes``."""
+        if not self._published:
+            raise ValueError("the store was opened without a published collection")
         position = feed_cursor.decode(self._feed_id, after, await self._newest())
         self._watch = self._watch or asyncio.create_task(self._watch_feed(), name="store-watch")
         while True:

@@ -21,7 +21,9 @@ Scalar = str | int | float | bool | None
 class Index:
     """An index over top-level body fields, in order. A missing field is indexed as null.
 
-    ``unique`` holds within one tenant; documents in which any of the fields is null are exempt.
+    An indexed field holds scalars (``ValueError`` otherwise), of one kind in all documents: engines order a text
+    against a number differently. ``unique`` holds within one tenant; documents in which any of the fields is null are
+    exempt.
     """
 
     fields: tuple[str, ...]
@@ -105,8 +107,9 @@ class Range:
 class Query:
     """Equality on ``where``, then one optional range, ordered by ``order_by`` (default: by id).
 
-    Some declared index must begin with the fields of ``where``, followed by ``order_by`` (which, where there is
-    a range, is its field). Ties are broken by id, so pages never overlap. ``after`` is a page's ``next_cursor``.
+    Some declared index must begin with the fields of ``where``, in any order, followed by ``order_by`` (a range orders
+    by its field). Null comes before every value, and a range with an end leaves it out. Ties are broken by id, in the
+    same direction, so pages never overlap. ``after`` is a page's ``next_cursor``.
     """
 
     where: Mapping[str, Scalar] = field(default_factory=dict)
@@ -127,7 +130,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the feed: a document that was inserted into a published collection."""
+    """One entry of the feed: a document that was inserted into a published collection, as it is now."""
 
     cursor: str
     tenant: str
@@ -160,7 +163,9 @@ class Store(Protocol):
         """Apply all of ``writes`` or none, durably: when this returns they survive a crash.
 
         Raises ``Conflict`` (a version was not as expected; read again and retry) or ``AlreadyExists``. At most
-        one write a document in one commit. Documents of several tenants may be written in one commit.
+        one write a document in one commit. Documents of several tenants may be written in one commit. Deletes are
+        done first, then replaces, puts and inserts, each kind in the order given. Waits while too many commits are
+        under way. ``Unavailable`` leaves open whether it was applied: versions and ids make a retry safe.
         """
         ...
 
@@ -168,8 +173,9 @@ class Store(Protocol):
         """The feed after the cursor (``""``: from the beginning), in commit order, then live, without end.
 
         Yields batches of at most ``limit``, never empty; entries of a commit may be split over batches. ``tenant``
-        keeps one tenant's entries. ``InvalidCursor`` if ``after`` was never a cursor of this feed. A cursor older
-        than what the engine's log keeps re-reads the documents: entries can come again, none is skipped.
+        keeps one tenant's entries. ``InvalidCursor`` if ``after`` was never a cursor of this feed. A cursor does not
+        age: the feed is read from the documents, so behind any cursor no entry is missing and none comes twice.
+        Ends with ``Unavailable`` when the store is closed.
         """
         ...
 

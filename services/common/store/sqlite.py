@@ -88,6 +88,8 @@ class SqliteStore:
         self, after: str = "", *, tenant: str | None = None, limit: int = 500
     ) -> AsyncIterator[list[Change]]:
         """See ``Store.changes``."""
+        if not self._published:
+            raise ValueError("the store was opened without a published collection")
         position = await self._position(after)
         self._watch = self._watch or asyncio.create_task(self._watch_other_processes(), name="store-watch")
         while True:

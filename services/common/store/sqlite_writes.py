@@ -70,7 +70,11 @@ def _add(work: Work, write: Write, table: Table) -> None:
         kind = work.deletes if write.version is None else work.expected_deletes
         kind.setdefault(table, []).append((write.tenant, write.id, write.version))
         return
-    row = (write.tenant, write.id, _encode(write.body), *index_values(table.fields, write.body))
+    try:
+        body = _encode(write.body)
+    except (TypeError, OverflowError, msgspec.MsgspecError) as error:
+        raise ValueError(f"the body of {table.name} {write.id!r} cannot be stored: {error}") from error
+    row = (write.tenant, write.id, body, *index_values(table.fields, write.body))
     if isinstance(write, Insert):
         work.inserts.setdefault(table, []).append(row)
     elif isinstance(write, Put):
