@@ -33,6 +33,7 @@ class MailServer:
         self.busy_max = 0
         self.arrived = asyncio.Condition()
         self._server: asyncio.Server | None = None
+        self._open: list[SMTP] = []
 
     @property
     def url(self) -> str:
@@ -85,10 +86,17 @@ class MailServer:
 
         def connected() -> SMTP:
             self.connections += 1
-            return SMTP(self, **options)
+            self._open.append(SMTP(self, **options))
+            return self._open[-1]
 
         self._server = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    def hang_up(self) -> None:
+        """Close every connection without a word."""
+        for connection in self._open:
+            if connection.transport is not None:
+                connection.transport.close()
 
     async def close(self) -> None:
         assert self._server is not None

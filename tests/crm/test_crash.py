@@ -48,7 +48,7 @@ async def _process(environment: dict[str, str], keyring: Keyring) -> AsyncIterat
 async def test_a_killed_process_leaves_nobody_out_and_repeats_at_most_what_was_in_flight(
     tmp_path: Path, keyring: Keyring, mails: MailServer, neighbours: Neighbours
 ) -> None:
-    neighbours.add("s1", 800)
+    neighbours.add("s1", 600)
     environment = {
         "TESSERA_DATA_DIR": str(tmp_path / "data"),
         "AUTH_PUBLIC_KEY_FILE": str(keyring.public_key),
@@ -63,20 +63,20 @@ async def test_a_killed_process_leaves_nobody_out_and_repeats_at_most_what_was_i
     async with _process(environment, keyring) as (client, pid):
         campaign_id = await client.campaign()
         await client.start(campaign_id)
-        await mails.wait_for(250)
+        await mails.wait_for(200)
         os.kill(pid, signal.SIGKILL)
     before = len(mails.contents)
-    assert 250 <= before < 800
+    assert 200 <= before < 600
     async with _process(environment, keyring) as (client, _):
         ended = await client.ended(campaign_id)
         messages = await client.messages(campaign_id)
-        events = await _events(client, 1600)
+        events = await _events(client, 1200)
     assert ended.state == pb.CAMPAIGN_STATE_COMPLETED
-    assert ended.counts.sent_count == 800
+    assert ended.counts.sent_count == 600
     assert {message.state for message in messages} == {pb.MESSAGE_STATE_SENT}
-    assert set(mails.deliveries) == {f"c{number:05d}@example.com" for number in range(800)}
-    assert mails.deliveries.total() - 800 <= CONNECTIONS
-    assert len({(event.message_id, event.state) for event in events}) == len(events) == 1600
+    assert set(mails.deliveries) == {f"c{number:05d}@example.com" for number in range(600)}
+    assert mails.deliveries.total() - 600 <= CONNECTIONS
+    assert len({(event.message_id, event.state) for event in events}) == len(events) == 1200
     twice = {address for address, count in mails.deliveries.items() if count > 1}
     repeated = [mail for mail in mails.accepted() if mail["To"] in twice]
     assert len({str(mail["Message-ID"]) for mail in repeated}) == len(twice)

@@ -92,9 +92,6 @@ class SmtpMailer:
             connection = self._idle.pop() if self._idle else _Connection(self._connect)
             try:
                 yield connection
-            except BaseException:
-                connection.drop()  # who knows in what middle it was left
-                raise
             finally:
                 if connection.mails >= self._limits.mails_per_connection:
                     await connection.close()
@@ -138,6 +135,15 @@ class _Connection:
         self.mails = 0
 
     async def send(self, mail: Mail) -> None:
+        try:
+            await self._transact(mail)
+        except (MailRefused, MailDeferred, MailServerUnavailable):
+            raise
+        except BaseException:
+            self.drop()  # who knows in what middle it was left
+            raise
+
+    async def _transact(self, mail: Mail) -> None:
         client = await self._begun(mail)
         try:
             await client.rcpt(mail.recipient, encoding="ascii")
