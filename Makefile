@@ -24,7 +24,7 @@ check: $(DEV) ## Format, lint, types, import contracts, contracts, generated cod
 	@$(BIN)/ruff format --check --quiet . || { echo 'format: run `make format`'; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache | tail -n 4
+	@$(BIN)/lint-imports --no-cache --no-logo > /dev/null || { $(BIN)/lint-imports --no-cache --no-logo; exit 1; }
 	@$(BIN)/buf lint
 	@$(BIN)/python protos/generate.py --check
 	@$(BIN)/python -m gateway.schema --check
