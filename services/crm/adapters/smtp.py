@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from services.common import telemetry
 from services.crm.domain.mail import Mail
 from services.crm.domain.token_bucket import TokenBucket
 from services.crm.ports import Lane, MailDeferred, MailRefused, MailServerUnavailable
@@ -135,6 +137,7 @@ class _Connection:
         self.mails = 0
 
     async def send(self, mail: Mail) -> None:
+        began = time.perf_counter()
         try:
             await self._transact(mail)
         except (MailRefused, MailDeferred, MailServerUnavailable):
@@ -142,6 +145,8 @@ class _Connection:
         except BaseException:
             self.drop()  # who knows in what middle it was left
             raise
+        finally:
+            telemetry.histogram("crm.mails.duration").record((time.perf_counter() - began) * 1000)
 
     async def _transact(self, mail: Mail) -> None:
         client = await self._begun(mail)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from services.common import telemetry
 from services.common.clock import to_micros
 from services.common.idempotency import REQUESTS, remember, replayed
 from services.common.store.port import (
@@ -220,6 +221,7 @@ class StoredMessages:
                 event_id = documents.event_id(message)
                 writes.append(Insert(tenant, MESSAGE_EVENTS, event_id, documents.event_body(message)))
         await self._store.commit(writes)
+        _count(changes)
         return Versioned(campaign, read.version + 1)
 
     async def events(self, after: str, tenant: str | None) -> AsyncIterator[Events]:
@@ -241,6 +243,15 @@ class StoredMessages:
     async def _page(self, tenant: str, query: Query) -> Page[Message]:
         page = await self._store.find(tenant, MESSAGES, query)
         return Page(tuple(documents.message(document).value for document in page.documents), page.next_cursor)
+
+
+def _count(changes: Sequence[Change]) -> None:
+    for before, message in changes:
+        if before is not None and before.value.state is message.state:
+            telemetry.counter("crm.messages.deferred").add(1)
+        else:
+            entered = {"state": message.state.name.lower(), "reason": message.reason}
+            telemetry.counter("crm.messages.entered").add(1, entered)
 
 
 def _template(document: Document) -> Template:

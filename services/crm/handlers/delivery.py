@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from services.common import telemetry
 from services.common.clock import Clock
 from services.common.errors import Conflict, InvalidCursor, Refusal, Unavailable
 from services.crm.domain.campaign import Campaign, CampaignState
@@ -212,6 +213,7 @@ class Delivery:
         return self._book.campaign.state is CampaignState.RUNNING
 
     async def _tell(self, problem: str) -> None:
+        telemetry.counter("crm.campaigns.put_off").add(1)
         log.warning("campaign %s is put off: %s", self._run.campaign_id, problem)
         if not self._lost:
             await self._book.record(edit=_if(CampaignState.RUNNING, lambda it: replace(it, problem=problem)))
