@@ -145,4 +145,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         address = f"{settings.host}:{settings.port}"
         raise PortTaken(f"{address} cannot be listened on ({error.strerror}); set GATEWAY_PORT") from error
     with listener:
+        # Connections inherit it. The event loop sets it only on sockets that name their protocol, and without it each
+        # answer waits 40 ms for the client's delayed acknowledgement of its head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener

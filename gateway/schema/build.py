@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import strawberry
-from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
+from graphql import GraphQLField, GraphQLInputObjectType, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -73,6 +73,8 @@ def _root(name: str, description: str, fields: list[StrawberryField]) -> type:
 def _finish(schema: GraphQLSchema) -> None:
     """Put the plain attribute access, and the guard, where graphql-core calls: nothing stands in between."""
     for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLInputObjectType):
+            kind.is_one_of = kind.extensions[_BACKREF].is_one_of  # so that documents are validated, and tools see it
         if not isinstance(kind, GraphQLObjectType) or kind.name.startswith("__"):
             continue
         kind.is_type_of = None  # interfaces say by themselves which type an object is
