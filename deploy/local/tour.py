@@ -73,7 +73,9 @@ FORECAST = """query Forecast {
 }"""
 
 REDEMPTION = """mutation Redeem($input: RedeemRewardInput!) {
-  redeemReward(input: $input) { redemptionId balancePoints entry { kind points debit credit lots { points expireTime } } }
+  redeemReward(input: $input) {
+    redemptionId balancePoints entry { kind points debit credit lots { points expireTime } }
+  }
 }"""
 
 CAMPAIGN = """query Campaign($id: ID!) {
