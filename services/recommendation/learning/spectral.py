@@ -38,13 +38,13 @@ class Spectral:
         habits = purchases.by_customer(purchases.weights(self.half_life_days))
         habits.data = damp(habits.data)
         degrees = np.asarray(habits.sum(axis=0), dtype=np.float32)
-        vectors, _ = right_singular(normalised(habits), self.dimensions, seed)
+        vectors, values = right_singular(normalised(habits), self.dimensions, seed)
         degrees = np.maximum(degrees, DEGREE_MIN)
         demand = purchases.within(RECENT_DAYS).buyers() + OLD_SALES_SHARE * degrees
         return Embedding(
             context=_scaled(vectors, 1 / np.sqrt(degrees)),
             target=_scaled(vectors, demand / np.sqrt(degrees)),
-            likeness=unit(vectors),
+            likeness=unit(vectors * values),
         )
 
 
