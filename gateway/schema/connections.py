@@ -16,6 +16,7 @@ from services.common.errors import InvalidArgument, InvalidCursor
 T = TypeVar("T")
 
 PAGE_SIZE_MAX = 100
+SKIPPED_MAX = 900  # services answer at most 1,000 items at once
 
 First = Annotated[int, strawberry.argument(description=f"How many, from 1 to {PAGE_SIZE_MAX}.")]
 After = Annotated[
@@ -26,6 +27,10 @@ Fetch = Callable[[int, str], Awaitable[tuple[Sequence[T], str]]]
 
 class PageSizeExceeded(InvalidArgument):
     """More was asked for than one page holds. Metadata ``maximum``."""
+
+
+class PageSizeInvalid(InvalidArgument):
+    """A page of none, or of fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def limited(first: int) -> int:
     if first > PAGE_SIZE_MAX:
         raise PageSizeExceeded(f"first is {first}; at most {PAGE_SIZE_MAX} are answered at once", maximum=PAGE_SIZE_MAX)
     if first < 1:
-        raise InvalidArgument(f"first is {first}; ask for one at least", field="first")
+        raise PageSizeInvalid(f"first is {first}; ask for one at least")
     return first
 
 
@@ -83,7 +88,7 @@ def _encode(token: str, skipped: int) -> str:
 def _decode(cursor: str) -> tuple[str, int]:
     try:
         skipped, _, token = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(":")
-        if 0 <= int(skipped) <= PAGE_SIZE_MAX:
+        if 0 <= int(skipped) <= SKIPPED_MAX:
             return token, int(skipped)
     except (binascii.Error, ValueError):
         pass

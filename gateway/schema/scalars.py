@@ -11,6 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from services.common.errors import Refusal
+
 SafeInt = NewType("SafeInt", int)
 DateTime = NewType("DateTime", Timestamp)
 Duration = NewType("Duration", DurationMessage)
@@ -25,10 +27,14 @@ _DURATION = re.compile(
 )
 
 
+class IntegerUnsafe(Refusal):
+    """A whole number that a JSON number would round."""
+
+
 def _write_safe_int(value: Any) -> int:
     number = int(value)
     if abs(number) > SAFE_INTEGER_MAX:
-        raise GraphQLError(f"{number} is beyond what a JSON number holds exactly")
+        raise IntegerUnsafe(f"{number} is beyond what a JSON number holds exactly")
     return number
 
 
@@ -37,8 +43,8 @@ def _read_safe_int(value: Any) -> int:
         raise GraphQLError("a SafeInt is a whole number, or its digits as a string")
     try:
         return _write_safe_int(value)
-    except ValueError:
-        raise GraphQLError(f"{value!r} is not a whole number") from None
+    except (ValueError, IntegerUnsafe):
+        raise GraphQLError(f"{value!r} is not a whole number that JSON holds exactly") from None
 
 
 def write_time(value: Timestamp) -> str:

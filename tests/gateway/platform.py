@@ -1,6 +1,7 @@
 """Six real gRPC servers that speak the real contracts and answer what a test says, and the real gateway over them."""
 
-from collections.abc import AsyncIterator, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from tests.conftest import Keyring
 
 SERVICES = ("profiles", "segmentation", "recommendation", "forecasting", "loyalty", "crm")
 Configure = Callable[..., Any]
-Reply = Callable[[Any], Message]
+Reply = Callable[[Any], Message | Awaitable[Message]]
 
 
 class Backend:
@@ -42,7 +43,7 @@ class Backend:
         """What an rpc was asked."""
         return [request for name, request in self.calls if name == rpc]
 
-    def answer(self, rpc: str, empty: type[Message], request: Message) -> Message:
+    def answer(self, rpc: str, empty: type[Message], request: Message) -> Message | Awaitable[Message]:
         self.calls.append((rpc, request))
         self.tenants.append(principal().tenant)
         reply = self.replies.get(rpc, lambda _: empty())
@@ -82,6 +83,11 @@ class Client:
         assert isinstance(error, dict)
         return error
 
+    async def http_errors(self, query: str) -> list[Any]:
+        """The errors of a response, whatever its status."""
+        errors: list[Any] = (await self.post(query)).json()["errors"]
+        return errors
+
 
 @asynccontextmanager
 async def standing_in(name: str, backend: Backend, configure: Configure) -> AsyncIterator[Serving]:
@@ -104,7 +110,8 @@ async def standing_in(name: str, backend: Backend, configure: Configure) -> Asyn
 
 def _method(rpc: str, empty: type[Message], backend: Backend) -> Callable[..., Any]:
     async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-        return backend.answer(rpc, empty, request)
+        answered = backend.answer(rpc, empty, request)
+        return await answered if inspect.isawaitable(answered) else answered
 
     return answer
 

@@ -39,7 +39,7 @@ def _literal(kind: Any) -> str:
     if isinstance(kind, GraphQLList):
         return f"[{_literal(kind.of_type)}]"
     if isinstance(kind, GraphQLEnumType):
-        return next(iter(kind.values))
+        return str(next(iter(kind.values)))
     if isinstance(kind, GraphQLInputObjectType):
         needed = {name: field for name, field in kind.fields.items() if isinstance(field.type, GraphQLNonNull)}
         given = needed or ({"segment": kind.fields["segment"]} if kind.is_one_of else {})
@@ -149,7 +149,9 @@ async def test_a_node_needs_the_scope_of_its_own_type(client: Client, backend: B
 
 
 async def test_an_edge_is_refused_without_its_scope_and_the_rest_is_answered(client: Client, backend: Backend) -> None:
-    backend.on("profiles.GetCustomer", lambda _: profiles.GetCustomerResponse(customer={"customer_id": "c1"}))
+    backend.on(
+        "profiles.GetCustomer", lambda _: profiles.GetCustomerResponse(customer=profiles.Customer(customer_id="c1"))
+    )
     query = '{ customer(userId: "1") { customerId loyalty { balancePoints } } }'
     answer = await client.ask(query, scopes=["profiles:read"])
     assert answer["data"] == {"customer": {"customerId": "c1", "loyalty": None}}

@@ -33,19 +33,23 @@ def _answer_for_everyone(backend: Backend) -> None:
         "segmentation.ListSegments",
         lambda _: segmentation.ListSegmentsResponse(segments=[segmentation.Segment(segment_id="s1", name="Lapsed")]),
     )
-    backend.on("loyalty.ListPrograms", lambda _: loyalty.ListProgramsResponse(programs=[{"program_id": "club"}]))
+    backend.on(
+        "loyalty.ListPrograms", lambda _: loyalty.ListProgramsResponse(programs=[loyalty.Program(program_id="club")])
+    )
     backend.on("loyalty.BatchGetMembers", _members)
     backend.on("recommendation.BatchRecommend", _recommended)
     backend.on("recommendation.BatchGetItems", _items)
 
 
 def _customers(request: Any) -> profiles.ListCustomersResponse:
-    return profiles.ListCustomersResponse(customers=[{"customer_id": f"c{n:03}"} for n in range(request.page_size)])
+    return profiles.ListCustomersResponse(
+        customers=[profiles.Customer(customer_id=f"c{n:03}") for n in range(request.page_size)]
+    )
 
 
 def _memberships(request: Any) -> segmentation.BatchGetMembershipsResponse:
     return segmentation.BatchGetMembershipsResponse(
-        memberships=[{"customer_id": each, "segment_ids": ["s1"]} for each in request.customer_ids]
+        memberships=[segmentation.Memberships(customer_id=each, segment_ids=["s1"]) for each in request.customer_ids]
     )
 
 
@@ -112,7 +116,7 @@ async def test_the_same_customer_asked_for_twice_is_fetched_once(client: Client,
     backend.on(
         "profiles.BatchGetCustomers",
         lambda request: profiles.BatchGetCustomersResponse(
-            customers=[{"customer_id": each} for each in request.customer_ids]
+            customers=[profiles.Customer(customer_id=each) for each in request.customer_ids]
         ),
     )
     data = await client.data('{ a: customer(id: "c1") { customerId } b: customer(id: "c1") { customerId } }')
