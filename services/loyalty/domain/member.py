@@ -72,6 +72,7 @@ def earn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
         balance=member.balance + points,
         earned=member.earned + points,
         spend_minor=member.spend_minor + cause.order_amount_minor,
+        entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
         lots=_added(member.lots, lot),
         qualified=_qualified(member.qualified, program, points, cause),
@@ -89,7 +90,11 @@ def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
     due = sum(1 for lot in member.lots if lot.expire_time <= cause.record_time)
     taken, left = _taken(member.lots[due:], points)
     burned = replace(
-        member, balance=member.balance - points, spent=member.spent + points, lots=(*member.lots[:due], *left)
+        member,
+        balance=member.balance - points,
+        spent=member.spent + points,
+        entry_count=member.entry_count + 1,
+        lots=(*member.lots[:due], *left),
     )
     return _entered(burned, program, points, taken, cause)
 
@@ -101,20 +106,24 @@ def expire(member: Member, program: Program, as_of: int, now: int) -> tuple[Memb
         return None
     points = sum(lot.points for lot in due)
     expired = replace(
-        member, balance=member.balance - points, expired=member.expired + points, lots=member.lots[len(due) :]
+        member,
+        balance=member.balance - points,
+        expired=member.expired + points,
+        entry_count=member.entry_count + 1,
+        lots=member.lots[len(due) :],
     )
-    entry_id = expiry_entry_id(program.id, member.id, member.entry_count + 1)
+    entry_id = expiry_entry_id(program.id, member.id, expired.entry_count)
     return _entered(expired, program, points, due, Cause(entry_id, EntryKind.EXPIRY, now, now))
 
 
 def _entered(
     member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause
 ) -> tuple[Member, Entry]:
-    """The member with the entry counted and the tier of the moment, and the entry that says so."""
+    """The member in the tier of the moment, and the entry that says so."""
     tier = program.tier_at(member.qualifying(program, cause.record_time))
     tier_id = tier.id if tier else ""
     entry = _entry(member, points, lots, cause, tier_id)
-    return replace(member, entry_count=entry.sequence, tier_id=tier_id), entry
+    return member if tier_id == member.tier_id else replace(member, tier_id=tier_id), entry
 
 
 def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, tier_id: str) -> Entry:
@@ -125,7 +134,7 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, tie
         id=cause.entry_id,
         program_id=member.program_id,
         member_id=member.id,
-        sequence=member.entry_count + 1,
+        sequence=member.entry_count,
         kind=cause.kind,
         debit=debit,
         credit=credit,
