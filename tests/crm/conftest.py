@@ -132,7 +132,7 @@ def crm(configure: Callable[..., Any], keyring: Keyring, mails: MailServer, neig
                 "profiles_addr": neighbours.address,
                 "segmentation_addr": neighbours.address,
                 "smtp_hello_name": "crm.test",
-                "lease_seconds": 1.0,
+                "lease_seconds": 30.0,
                 **values,
             },
         )

@@ -133,11 +133,12 @@ async def test_after_six_attempts_a_message_fails(crm: Crm, mails: MailServer, n
 
 async def test_nothing_is_sent_before_its_time(crm: Crm, mails: MailServer, neighbours: Neighbours) -> None:
     neighbours.add("s1", 2)
-    not_before = datetime.now(UTC) + timedelta(seconds=0.6)
-    time_sent = Timestamp()
-    time_sent.FromDatetime(not_before)
     async with crm() as client:
-        campaign_id = await client.campaign(not_before_time=time_sent)
+        template_id = await client.template()
+        not_before = datetime.now(UTC) + timedelta(seconds=1.5)
+        earliest = Timestamp()
+        earliest.FromDatetime(not_before)
+        campaign_id = await client.campaign(template_id, not_before_time=earliest)
         started = await client.start(campaign_id)
         assert started.state == pb.CAMPAIGN_STATE_SCHEDULED
         ended = await client.ended(campaign_id)

@@ -9,7 +9,7 @@ and those are sent again.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -232,18 +232,18 @@ class Delivery:
     async def _keep(self, leaving: asyncio.Event) -> None:
         seconds = self._policy.lease.total_seconds() / 3
         while not self._lost:
-            try:
-                await asyncio.wait_for(leaving.wait(), seconds)
-            except TimeoutError:
-                try:
-                    self._run = await self._means.runs.hold(self._run, self._means.clock() + self._policy.lease)
-                except Conflict:
-                    log.warning("campaign %s was taken over by another process", self._run.campaign_id)
-                    self._lost = True
-                except Refusal as error:
-                    log.warning("campaign %s could not be held on to: %s", self._run.campaign_id, error.message)
-            else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await leaving.wait()
+            if leaving.is_set():
                 return
+            try:
+                self._run = await self._means.runs.hold(self._run, self._means.clock() + self._policy.lease)
+            except Conflict:
+                log.warning("campaign %s was taken over by another process", self._run.campaign_id)
+                self._lost = True
+            except Refusal as error:
+                log.warning("campaign %s could not be held on to: %s", self._run.campaign_id, error.message)
 
     async def _leave(self, due_time: datetime, failures: int) -> None:
         """Give the run back, or end it, by what the campaign's state asks for now."""

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from datetime import timedelta
 
-from services.common.errors import Conflict, Refusal
+from services.common.errors import Conflict
 from services.crm.handlers.delivery import Delivery, Means, Policy
 from services.crm.ports import Run
 
@@ -37,11 +37,13 @@ class Dispatcher:
                 try:
                     await self._take_due()
                     pause = await self._pause_seconds()
-                except Refusal:
+                except Exception:
                     log.exception("no work could be looked up; it is tried again")
                     pause = POLL_SECONDS_MAX
+                # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes with what it waits for.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
         finally:
             await self._drain()
 
