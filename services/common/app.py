@@ -80,6 +80,8 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.max_concurrent_streams", 10_000),
+        # New calls go to a new connection; those on the old one, feeds too, end when they end: its grace has no limit.
+        ("grpc.max_connection_age_ms", round(settings.connection_seconds_max * 1000)),
     ]
 
 

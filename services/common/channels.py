@@ -19,6 +19,8 @@ Metadata = Sequence[tuple[str, str]]
 # Only calls that the server did not carry out are tried again; the budget stops retries when most calls fail.
 _SERVICE_CONFIG = json.dumps(
     {
+        # A headless service names every pod: each of them gets its share of the calls.
+        "loadBalancingConfig": [{"round_robin": {}}],
         "methodConfig": [
             {
                 "name": [{}],
@@ -47,6 +49,8 @@ def connect(address: str, settings: ProcessSettings) -> grpc.aio.Channel:
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+        # Shorter than the retries together, so that they meet a server that was only restarted.
+        ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]
     if settings.tls_ca_file is None:

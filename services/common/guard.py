@@ -14,13 +14,23 @@ from tessera.common.v1 import options_pb2
 from services.common import auth, telemetry
 from services.common.auth import ALL_TENANTS, TenantMissing, Verifier
 from services.common.errors import Refusal, ResourceExhausted
-from services.common.grpc_errors import DeadlineExceeded, abort
+from services.common.grpc_errors import DeadlineExceeded, abort, status_code
 from services.common.settings import ServiceSettings
 from services.common.validation import validate
 
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# The statuses by which a server says that it, and not the caller, is at fault.
+_FAULTS = frozenset(
+    {
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
 
 
 class TooManyCalls(ResourceExhausted):
@@ -63,25 +73,30 @@ class Guard:
     def _unary(self, method: MethodDescriptor, access: options_pb2.Access, behaviour: Any) -> Any:
         name = f"{method.containing_service.full_name}/{method.name}"
         duration = telemetry.histogram("rpc.server.duration")
-        attributes = {"rpc.method": name}
+        succeeded = {"rpc.method": name, "rpc.grpc.status_code": "OK"}
 
         async def guarded(request: Any, context: Context) -> Any:
-            began = time.perf_counter()
+            began, outcome = time.perf_counter(), succeeded
             self._calls += 1
-            try:
-                metadata = _metadata(context)
-                with telemetry.server_span(name, metadata.get("traceparent")):
+            metadata = _metadata(context)
+            with telemetry.server_span(name, metadata.get("traceparent")):
+                try:
                     if self._calls > self._calls_max:
                         raise TooManyCalls(f"{self._calls_max} calls are at work; retry with backoff")
                     await self._admit(metadata, access)
                     validate(request)
                     async with asyncio.timeout(self._seconds_max):
                         return await behaviour(request, context)
-            except Exception as error:
-                return await self._refuse(context, name, error)
-            finally:
-                self._calls -= 1
-                duration.record((time.perf_counter() - began) * 1000, attributes)
+                except Exception as error:
+                    refusal = self._refusal(name, error)
+                    outcome = {**succeeded, "rpc.grpc.status_code": status_code(refusal).name}
+                    return await self._refuse(context, name, refusal)
+                except asyncio.CancelledError:  # the caller went away, or its deadline passed
+                    outcome = {**succeeded, "rpc.grpc.status_code": "CANCELLED"}
+                    raise
+                finally:
+                    self._calls -= 1
+                    duration.record((time.perf_counter() - began) * 1000, outcome)
 
         return guarded
 
@@ -95,7 +110,7 @@ class Guard:
                 async for response in behaviour(request, context):
                     yield response
             except Exception as error:
-                await self._refuse(context, name, error)
+                await self._refuse(context, name, self._refusal(name, error))
 
         return guarded
 
@@ -107,8 +122,9 @@ class Guard:
             raise TenantMissing("a platform token must name a tenant: metadata `tessera-tenant`")
         auth.enter(caller)
 
-    async def _refuse(self, context: Context, name: str, error: Exception) -> None:
-        refusal = self._refusal(name, error)
+    async def _refuse(self, context: Context, name: str, refusal: Refusal) -> None:
+        log.debug("%s is refused, %s: %s", name, refusal.reason, refusal.message)
+        telemetry.failed(refusal.reason, fault=status_code(refusal) in _FAULTS)
         telemetry.counter("rpc.server.refused").add(1, {"rpc.method": name, "reason": refusal.reason})
         await abort(context, refusal, self._service)
 

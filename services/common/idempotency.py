@@ -11,9 +11,13 @@ REQUESTS = Collection("requests")
 
 
 def fingerprint(request: Message | bytes) -> str:
-    """A digest of the request's content: two requests are the same if theirs are equal."""
-    content = request if isinstance(request, bytes) else request.SerializeToString(deterministic=True)
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    """A digest of the request's kind and content: two requests are the same if theirs are equal."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(request, Message):
+        digest.update(request.DESCRIPTOR.full_name.encode())
+        request = request.SerializeToString(deterministic=True)
+    digest.update(request)
+    return digest.hexdigest()
 
 
 async def replayed(store: Store, tenant: str, request_id: str, fingerprint: str) -> Body | None:

@@ -69,6 +69,8 @@ class ServiceSettings(ProcessSettings):
     call_seconds_max: float = Field(60.0, gt=0)
     """The longest a unary call may take; its own deadline may be shorter."""
     message_bytes_max: int = Field(16 * 1024 * 1024, ge=1024)
+    connection_seconds_max: float = Field(600.0, gt=0)
+    """How long a client keeps one connection; then it looks for the servers again, and so meets new pods."""
     drain_seconds_max: float = Field(10.0, ge=0)
     """How long calls in flight may take to finish once the process is asked to stop."""
 

@@ -5,6 +5,7 @@ and costs one string: no span object is made anywhere on its way.
 """
 
 import logging
+import re
 import secrets
 import sys
 import tomllib
@@ -23,13 +24,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from services.common.settings import ProcessSettings
 
 _TABLE = Path(__file__).resolve().parent.parent / "metrics.toml"
 _traceparent: ContextVar[str] = ContextVar("traceparent", default="")
 _UNSAMPLED_SUFFIX = "-00"
+_TRACEPARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 @dataclass(slots=True)
@@ -101,17 +103,33 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int 
 
 @contextmanager
 def server_span(name: str, traceparent: str | None) -> Iterator[Span]:
-    """The span of an incoming request: continues the caller's trace, or begins one for the sampled share."""
+    """The span of an incoming request: continues the caller's trace, or begins one for the sampled share.
+
+    A ``traceparent`` that is none is as good as absent, as the W3C recommends.
+    """
     parent = _parse(traceparent) if traceparent else None
     sampled = parent.trace_flags.sampled if parent else _sampling.ratio > 0 and random() < _sampling.ratio
     if not sampled:
-        _traceparent.set(traceparent or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}{_UNSAMPLED_SUFFIX}")
+        carried = traceparent if parent else None
+        _traceparent.set(carried or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}{_UNSAMPLED_SUFFIX}")
         yield trace.INVALID_SPAN
         return
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent else None
     tracer = trace.get_tracer("tessera")
-    with tracer.start_as_current_span(name, context=context, kind=SpanKind.SERVER) as current:
+    # A refusal ends a call by an exception, and is not an error of this side: `failed` says which are.
+    with tracer.start_as_current_span(
+        name, context=context, kind=SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+    ) as current:
         yield current
+
+
+def failed(reason: str, *, fault: bool) -> None:
+    """Say on the current span why the request is refused; ``fault``: this side is to blame, not the caller."""
+    current = trace.get_current_span()
+    if current.is_recording():
+        current.set_attribute("error.type", reason)
+        if fault:
+            current.set_status(StatusCode.ERROR)
 
 
 def traceparent() -> str:
@@ -124,14 +142,12 @@ def traceparent() -> str:
 
 
 def _parse(traceparent: str) -> SpanContext | None:
-    parts = traceparent.split("-")
-    if len(parts) != 4:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None:
         return None
-    try:
-        trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
-    except ValueError:
-        return None
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    trace_id, span_id, flags = (int(part, 16) for part in match.groups())
+    parent = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return parent if parent.is_valid else None
 
 
 # --- metrics -------------------------------------------------------------------------------------------------------

@@ -50,3 +50,9 @@ def test_equal_requests_have_equal_fingerprints() -> None:
     one, same = (loyalty.BurnPointsRequest(member_id="m", points=5) for _ in range(2))
     assert fingerprint(one) == fingerprint(same)
     assert fingerprint(one) != fingerprint(loyalty.BurnPointsRequest(member_id="m", points=6))
+
+
+def test_requests_of_two_kinds_differ_even_with_the_same_bytes() -> None:
+    assert fingerprint(loyalty.GetProgramRequest(program_id="p")) != fingerprint(
+        loyalty.GetMemberRequest(program_id="p")
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.common.errors import AlreadyExists, Conflict, Unavailable
+from services.common.errors import AlreadyExists, Conflict, InvalidArgument, Unavailable
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
 from tests.contracts.conftest import ACCOUNTS, EVENTS, MESSAGES, Engine
 
@@ -71,7 +71,7 @@ async def test_tenants_do_not_see_each_other(store: Store) -> None:
 
 @pytest.mark.parametrize("address", [("", "a1"), ("acme", ""), ("ac\0me", "a1"), ("acme", "a\0b")])
 async def test_an_address_that_no_engine_can_key_is_refused(store: Store, address: tuple[str, str]) -> None:
-    with pytest.raises(ValueError, match="NUL"):
+    with pytest.raises(InvalidArgument, match="NUL"):
         await store.commit([Insert(address[0], ACCOUNTS, address[1], {})])
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.common.columnar.port import Columnar, Table
+from services.common.columnar.traced import TracedColumnar
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings
 
@@ -18,7 +19,7 @@ async def open_columnar(settings: ServiceSettings, tables: Sequence[Table]) -> A
     """
     columnar = await asyncio.to_thread(_open, settings, tables)
     try:
-        yield columnar
+        yield TracedColumnar(columnar, "spark" if settings.analytics_url else "duckdb")
     finally:
         await columnar.close()
 

@@ -85,6 +85,11 @@ class StepField:
 Value: TypeAlias = str | float | bool | Instant | Span | StepField
 
 
+def _floats(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Numbers as floats, as on the wire: an ``int`` is one too to whoever writes a rule."""
+    return tuple(float(value) if type(value) is int else value for value in values)
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """``field operator values``."""
@@ -92,6 +97,9 @@ class Comparison:
     field: str
     operator: Operator
     values: tuple[Value, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _floats(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,9 @@ class EventCondition:
     property: str = ""
     where: tuple[Comparison, ...] = ()
     window: TimeWindow = ALL_TIME
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _floats(self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +172,9 @@ class ScoreCondition:
     score: str
     operator: Operator
     values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _floats(self.values))
 
 
 @dataclass(frozen=True, slots=True)

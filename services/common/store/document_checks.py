@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable
 
+from services.common.errors import InvalidArgument
 from services.common.store.port import Body, Scalar
 
 
+class IdInvalid(InvalidArgument):
+    """An id that no engine can key by. It came from a caller: ids of our own are never like that."""
+
+
 def check_address(tenant: str, document_id: str) -> None:
-    """``ValueError`` unless both are texts that every engine can key by."""
+    """``IdInvalid`` unless both are texts that every engine can key by."""
     if not tenant or not document_id or "\0" in tenant or "\0" in document_id:
-        raise ValueError(f"a tenant and an id must not be empty or contain NUL: {tenant!r}, {document_id!r}")
+        raise IdInvalid(f"an id must not be empty or contain NUL: {document_id!r}")
 
 
 def index_values(fields: Iterable[str], body: Body) -> tuple[Scalar, ...]:
