@@ -15,7 +15,7 @@ from services.common.columnar import open_columnar
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.events import Follower
+from services.segmentation.adapters.events import Follower, profiles_stream
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.tables import TABLES
@@ -44,7 +44,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         analytics = ColumnarAnalytics(columnar, clock)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
         evaluation = Evaluation(segments, memberships, analytics, clock)
-        follower = Follower(profiles, analytics, evaluation.touch)
+        follower = Follower(profiles_stream(profiles), analytics, evaluation.touch)
         servicer = SegmentationServicer(
             segments, memberships, analytics, evaluation, clock, settled=lambda: follower.settled
         )

@@ -205,6 +205,6 @@ async def test_only_customers_for_whom_time_changed_something_have_aged(analytic
     assert await analytics.aged("aged", week, NOW - 1, NOW) == ["ç3"]
     assert await analytics.aged("aged", week, NOW, NOW + 1) == []
     assert await analytics.aged("aged", week, NOW, NOW + DAY) == ["c2"], "its order was still to come"
-    assert await analytics.aged("aged", timing([Comparison("renewal", Operator.WITHIN_NEXT, (Span(1),))]), NOW, NOW) == [
-        "c2"
-    ]
+    assert await analytics.aged(
+        "aged", timing([Comparison("renewal", Operator.WITHIN_NEXT, (Span(1),))]), NOW, NOW
+    ) == ["c2"]

@@ -13,14 +13,27 @@ from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
 from services.segmentation.adapters.tables import Observed
 
 Touch = Callable[[str, set[str]], None]
+"""Hears which customers of a tenant were touched."""
+Stream = Callable[[str], AsyncIterator[pb.FollowChangesResponse]]
+"""Batches of profiles' feed after a cursor."""
+
+
+def profiles_stream(channel: grpc.aio.Channel) -> Stream:
+    """The feed of all tenants."""
+    stub = ProfilesServiceStub(channel)
+
+    async def stream(cursor: str) -> AsyncIterator[pb.FollowChangesResponse]:
+        async for batch in stub.FollowChanges(pb.FollowChangesRequest(after_cursor=cursor)):
+            yield batch
+
+    return stream
 
 
 class Follower:
     """Applies profiles' feed. ``touch`` hears of the customers of each batch once its rows are stored."""
 
-    def __init__(self, channel: grpc.aio.Channel, analytics: ColumnarAnalytics, touch: Touch) -> None:
-        self._profiles = ProfilesServiceStub(channel)
-        self._analytics, self._touch = analytics, touch
+    def __init__(self, stream: Stream, analytics: ColumnarAnalytics, touch: Touch) -> None:
+        self._stream, self._analytics, self._touch = stream, analytics, touch
         self._applying = False
         self._caught_up = False
 
@@ -38,10 +51,6 @@ class Follower:
         """Follow for ever."""
         load: Callable[[], Awaitable[str]] = self._analytics.applied_cursor
         await follow(f"segmentation.{FOLLOWER}", load, self._stream, self.apply)
-
-    async def _stream(self, cursor: str) -> AsyncIterator[pb.FollowChangesResponse]:
-        async for batch in self._profiles.FollowChanges(pb.FollowChangesRequest(after_cursor=cursor)):
-            yield batch
 
     async def apply(self, batch: pb.FollowChangesResponse) -> None:
         """Store a batch with its cursor, then tell whom it touched."""

@@ -88,28 +88,34 @@ class Evaluation:
         self._since = now
 
     async def run(self, caught_up: Callable[[], bool]) -> None:
-        """Evaluate what was renewed and who was touched, for ever. While the feed has more to come customers are
-        gathered for a while: one evaluation of many costs little more than one of few."""
+        """Work for ever. While the feed has more to come customers are gathered for a while: one evaluation of many
+        costs little more than one of few."""
         while True:
             await self._woken.wait()
             if not self._renewed and not caught_up():
                 await asyncio.sleep(GATHER_SECONDS)
-            self._woken.clear()
-            renewed, self._renewed = self._renewed, {}
-            touched, self._touched = self._touched, {}
-            self._at_work = renewed.keys() | touched.keys()
-            try:
-                await self._work(renewed, self.refresh)
-                await self._work(touched, self._evaluate)
-            except Exception:
-                log.exception("memberships could not be evaluated; again in %.0f s", RETRY_SECONDS)
-                for tenant, segment_ids in renewed.items():
-                    self.renew(tenant, segment_ids)
-                for tenant, customer_ids in touched.items():
-                    self.touch(tenant, customer_ids)
+            if not await self.work():
                 await asyncio.sleep(RETRY_SECONDS)
-            finally:
-                self._at_work = set()
+
+    async def work(self) -> bool:
+        """Evaluate what was renewed and who was touched; false if some of it failed and waits for the next time."""
+        self._woken.clear()
+        renewed, self._renewed = self._renewed, {}
+        touched, self._touched = self._touched, {}
+        self._at_work = renewed.keys() | touched.keys()
+        try:
+            await self._work(renewed, self.refresh)
+            await self._work(touched, self._evaluate)
+            return True
+        except Exception:
+            log.exception("memberships could not be evaluated and will be again")
+            for tenant, segment_ids in renewed.items():
+                self.renew(tenant, segment_ids)
+            for tenant, customer_ids in touched.items():
+                self.touch(tenant, customer_ids)
+            return False
+        finally:
+            self._at_work = set()
 
     async def _work(self, waiting: dict[str, set[str]], work: Callable[[str, set[str]], Awaitable[None]]) -> None:
         while waiting:

@@ -1,0 +1,118 @@
+"""A segmentation with real engines and a clock that tests set; events are fed as profiles' feed would."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+import pytest
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+
+from services.common.clock import from_micros
+from services.common.columnar import open_columnar
+from services.common.store import Store, open_store
+from services.segmentation.adapters.analytics import ColumnarAnalytics
+from services.segmentation.adapters.events import Follower
+from services.segmentation.adapters.memberships import StoredMemberships
+from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
+from services.segmentation.adapters.tables import TABLES
+from services.segmentation.app import Settings
+from services.segmentation.handlers.evaluation import Evaluation
+from services.segmentation.ports import MembershipChange
+from tests.segmentation.histories import NOW
+
+TENANT = "acme"
+
+
+@dataclass
+class SetClock:
+    """A clock that stands where it is set."""
+
+    micros: int = NOW
+
+    def __call__(self) -> datetime:
+        return from_micros(self.micros)
+
+
+def recorded(
+    customer_id: str,
+    time: int,
+    content: object,
+    message_id: str,
+    *,
+    name: str = "Order Completed",
+    tenant: str = TENANT,
+    type: profiles.EventType.ValueType = profiles.EVENT_TYPE_TRACK,
+) -> profiles.Change:
+    """One entry of profiles' feed."""
+    change = profiles.Change(tenant_id=tenant)
+    event = change.event_recorded
+    event.customer_id, event.name, event.message_id, event.type = customer_id, name, message_id, type
+    event.properties_json = orjson.dumps(content).decode()
+    event.event_time.seconds, event.event_time.nanos = time // 1_000_000, time % 1_000_000 * 1000
+    return change
+
+
+def _fed_by_hand(cursor: str) -> AsyncIterator[profiles.FollowChangesResponse]:
+    raise NotImplementedError
+
+
+@dataclass
+class House:
+    """The parts of a running service without its background tasks, so that tests decide when they work."""
+
+    store: Store
+    analytics: ColumnarAnalytics
+    clock: SetClock
+    segments: StoredSegments = field(init=False)
+    memberships: StoredMemberships = field(init=False)
+    evaluation: Evaluation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.segments, self.memberships = StoredSegments(self.store), StoredMemberships(self.store)
+        self.evaluation = Evaluation(self.segments, self.memberships, self.analytics, self.clock)
+        self._follower = Follower(_fed_by_hand, self.analytics, self.evaluation.touch)
+        self._numbers = itertools.count(1)
+
+    async def feed(self, *changes: profiles.Change, cursor: str = "") -> None:
+        """Apply a batch of profiles' feed."""
+        cursor = cursor or f"cursor {next(self._numbers)}"
+        await self._follower.apply(profiles.FollowChangesResponse(changes=changes, cursor=cursor, caught_up=True))
+
+    async def order(self, customer_id: str, time: int, total: float, message_id: str = "") -> None:
+        """Feed one order."""
+        properties = {"order_id": "o", "currency": "USD", "total": total, "products": []}
+        await self.feed(recorded(customer_id, time, properties, message_id or f"message {next(self._numbers)}"))
+
+    async def identify(self, customer_id: str, time: int, **traits: object) -> None:
+        """Feed traits."""
+        message_id = f"message {next(self._numbers)}"
+        kind = profiles.EVENT_TYPE_IDENTIFY
+        await self.feed(recorded(customer_id, time, traits, message_id, name="Identify", type=kind))
+
+    async def members(self, segment_id: str) -> list[str]:
+        return [who for who, _ in (await self.memberships.members(TENANT, segment_id, 1000, ""))[0]]
+
+    async def changes(self) -> list[MembershipChange]:
+        """Everything in the feed."""
+        found: list[MembershipChange] = []
+        end = await self.store.end_of_feed()
+        if end:
+            async for batch in self.memberships.changes("", None):
+                found.extend(batch.changes)
+                if batch.cursor == end:
+                    break
+        return found
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIterator[House]:
+    settings = configure(Settings)
+    async with open_store(settings, COLLECTIONS) as store, open_columnar(settings, TABLES) as columnar:
+        yield House(store, ColumnarAnalytics(columnar, clock), clock)
