@@ -24,7 +24,7 @@ from gateway.schema.build import schema, sdl, service_of
 from services.common import telemetry
 from services.common.app import PortTaken, Serving
 from services.common.auth import verifier
-from services.common.settings import ServiceSettings
+from services.common.settings import Port, ServiceSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Settings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
     service: ClassVar[str] = "gateway"
-    port: int = Field(8080, ge=0, le=65535)
+    port: Port = 8080
     development: bool = False
     """True: a page to try requests on at ``/``, and introspection without a token."""
     cors_origins: str = ""

@@ -128,7 +128,9 @@ define(
     [
         ReadField("hasNextPage", lambda: bool, lambda page: bool(page.next_token), "Whether more items follow."),
         ReadField("hasPreviousPage", lambda: bool, lambda page: not page.is_first, "Whether items come before."),
-        ReadField("startCursor", lambda: str | None, lambda page: page.cursor(0) if page.items else None, None),
+        ReadField(
+            "startCursor", lambda: str | None, lambda page: page.cursor(0) if page.items else None, "Of the first item."
+        ),
         ReadField(
             "endCursor",
             lambda: str | None,

@@ -149,7 +149,7 @@ def _entry_type(value_type: Any, is_input: bool) -> type:
     entry = type(f"{noun}Entry{'Input' if is_input else ''}", (), {})
     fields = [
         ReadField("key", lambda: str, lambda pair: pair.key, "Unique in its map."),
-        ReadField("value", lambda: value_type, lambda pair: pair.value, None),
+        ReadField("value", lambda: value_type, lambda pair: pair.value, "What the key stands for."),
     ]
     return define(entry, fields, "One entry of a map.", is_input=is_input)
 
