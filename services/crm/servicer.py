@@ -190,9 +190,7 @@ def _new_id() -> str:
 
 
 def _request(message: Protobuf, request_id: str) -> Request:
-    """With the name of the request in its digest: starting and pausing a campaign take the same fields."""
-    content = message.DESCRIPTOR.full_name.encode() + message.SerializeToString(deterministic=True)
-    return Request(request_id, fingerprint(content))
+    return Request(request_id, fingerprint(message))
 
 
 def _channel(number: int) -> Channel:
