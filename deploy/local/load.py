@@ -266,7 +266,7 @@ async def _run_campaign(shop: Shop, segment_id: str, progress: Progress) -> str:
             name="We miss you",
             content=crm.Content(
                 subject="Your shop misses you",
-                html="<p>Hello{% if household_comp %} to your household of {{ household_size }}{% endif %},</p>"
+                html="<p>Hello{% if customer.household_comp %} to your household of {{ customer.household_size }}{% endif %},</p>"
                 "<p>come back this week and take 5 dollars off.</p>",
                 text="Hello,\ncome back this week and take 5 dollars off.\n",
             ),
