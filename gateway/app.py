@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -143,7 +144,8 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         listener = socket.create_server((settings.host, settings.port), backlog=2048)
     except OSError as error:
         address = f"{settings.host}:{settings.port}"
-        raise PortTaken(f"{address} cannot be listened on ({error.strerror}); set GATEWAY_PORT") from error
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise PortTaken(f"{address} cannot be listened on ({why}); set GATEWAY_PORT") from error
     with listener:
         # Connections inherit it. The event loop sets it only on sockets that name their protocol, and without it each
         # answer waits 40 ms for the client's delayed acknowledgement of its head.

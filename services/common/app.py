@@ -1,7 +1,9 @@
 """The server that all six services are: health, reflection, authentication, limits, deadlines, errors, drain."""
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -87,21 +89,27 @@ def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
 
 def _bind(server: grpc.aio.Server, settings: ServiceSettings) -> int:
     address = f"{settings.host}:{settings.port}"
+    _check_free(settings)
     try:
         if settings.tls_cert_file is None:
             return server.add_insecure_port(address)
         return server.add_secure_port(address, _credentials(settings))
     except RuntimeError as error:
-        variable = f"{settings.service.upper()}_PORT"
-        raise PortTaken(f"{address} cannot be listened on ({_why(settings)}); set {variable}") from error
+        raise _port_taken(settings, "gRPC refused it") from error
 
 
-def _why(settings: ServiceSettings) -> str:
+def _check_free(settings: ServiceSettings) -> None:
+    """``PortTaken`` before gRPC finds out, which would say so in lines of its own as well."""
     try:
-        with socket.create_server((settings.host, settings.port)):
-            return "gRPC refused it"
+        socket.create_server((settings.host, settings.port)).close()
     except OSError as error:
-        return error.strerror or str(error)
+        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+            raise _port_taken(settings, os.strerror(error.errno)) from error
+
+
+def _port_taken(settings: ServiceSettings, why: str) -> PortTaken:
+    address, variable = f"{settings.host}:{settings.port}", f"{settings.service.upper()}_PORT"
+    return PortTaken(f"{address} cannot be listened on ({why}); set {variable}")
 
 
 def _credentials(settings: ServiceSettings) -> grpc.ServerCredentials:
