@@ -1,0 +1,72 @@
+"""What a segment's rule may be beside the others."""
+
+import pytest
+
+from services.common.rules import (
+    AllOf,
+    BucketCondition,
+    Comparison,
+    ConsentCondition,
+    ListCondition,
+    Not,
+    Operator,
+    Rule,
+    RuleInvalid,
+    RuleUnsupported,
+    ScoreCondition,
+    SegmentCondition,
+    SequenceCondition,
+    SequenceStep,
+)
+from services.segmentation.domain.segment import SegmentNotFound, check, dependants, reachable, users
+
+ANY = BucketCondition("", 0, 10_000)
+CHAIN: dict[str, Rule] = {"a": Not(SegmentCondition("b")), "b": AllOf((ANY, SegmentCondition("c"))), "c": ANY}
+
+
+def checked(rule: Rule, segment_id: str = "new") -> None:
+    check(rule, segment_id, CHAIN, lambda pattern: None)
+
+
+def test_segments_may_name_each_other() -> None:
+    checked(AllOf((SegmentCondition("a"), SegmentCondition("c"))))
+    checked(SegmentCondition("c"), "b")
+
+
+@pytest.mark.parametrize(("segment_id", "named"), [("c", "a"), ("c", "b"), ("b", "a"), ("a", "a")])
+def test_a_cycle_is_refused_with_the_path_that_closes_it(segment_id: str, named: str) -> None:
+    with pytest.raises(RuleInvalid, match="cannot form a cycle") as cycle:
+        checked(AllOf((ANY, Not(SegmentCondition(named)))), segment_id)
+    assert cycle.value.metadata["path"] == "all_of.rules[1].not.segment"
+
+
+def test_a_segment_that_does_not_exist_cannot_be_named() -> None:
+    with pytest.raises(SegmentNotFound, match="no segment other"):
+        checked(SegmentCondition("other"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        (SequenceCondition((SequenceStep("a"), SequenceStep("b"))), "sequence"),
+        (ConsentCondition("marketing", "", True), "consent"),
+        (ScoreCondition("rfm.recency", Operator.AT_LEAST, (3.0,)), "score"),
+        (ListCondition("vips"), "list"),
+    ],
+)
+def test_what_segments_do_not_evaluate_is_refused_with_its_path(rule: Rule, path: str) -> None:
+    with pytest.raises(RuleUnsupported, match="segments do not") as refused:
+        checked(AllOf((ANY, rule)))
+    assert refused.value.metadata["path"] == f"all_of.rules[1].{path}"
+    assert refused.value.reason == "RULE_UNSUPPORTED"
+
+
+def test_an_invalid_rule_is_told_before_an_unsupported_one() -> None:
+    with pytest.raises(RuleInvalid):
+        checked(AllOf((ListCondition("vips"), Comparison("", Operator.EXISTS))))
+
+
+def test_dependencies_are_followed_however_indirect() -> None:
+    assert reachable("a", CHAIN) == {"b", "c"}
+    assert dependants("c", CHAIN) == {"a", "b"}
+    assert users("c", CHAIN) == ["b"]

@@ -1,0 +1,312 @@
+"""Segmentation over real gRPC, following a real profiles."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.segmentation.v1 import segmentation_service_pb2 as pb
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
+
+from services.common.clock import system_clock, to_micros
+from services.common.grpc_errors import error_info
+from services.common.rules import (
+    Aggregate,
+    AllOf,
+    Comparison,
+    EventCondition,
+    ListCondition,
+    Not,
+    Operator,
+    Rule,
+    SegmentCondition,
+    TimeWindow,
+    wire,
+)
+from services.profiles.app import Settings as ProfilesSettings
+from services.profiles.app import serve as serve_profiles
+from services.segmentation.app import Settings, serve
+from tests.conftest import Keyring
+from tests.segmentation.histories import DAY
+
+if TYPE_CHECKING:
+    from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceAsyncStub
+    from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceAsyncStub
+
+BUYERS = EventCondition("Order Completed", Aggregate.COUNT, Operator.AT_LEAST, (1,), window=TimeWindow(within=28 * DAY))
+SPENT = EventCondition(
+    "Order Completed", Aggregate.SUM, Operator.AT_LEAST, (100,), "total", window=TimeWindow(within=28 * DAY)
+)
+ROMANS = Comparison("city", Operator.EQUALS, ("Rome",))
+
+
+@dataclass
+class Platform:
+    """Both services and what a caller needs."""
+
+    source: "ProfilesServiceAsyncStub"
+    segmentation: "SegmentationServiceAsyncStub"
+    keyring: Keyring
+    metadata: tuple[tuple[str, str], ...]
+    sent: int = 0
+
+    async def send(self, *events: profiles.Event) -> None:
+        """Record events and wait until memberships take them into account."""
+        for event in events:
+            self.sent += 1
+            event.message_id = f"m{self.sent}"
+        answer = await self.source.IngestEvents(profiles.IngestEventsRequest(events=events), metadata=self.metadata)
+        assert answer.recorded_count == len(events), answer.rejections
+        await self.caught_up()
+
+    async def caught_up(self) -> pb.GetStatusResponse:
+        statistics = await self.source.GetStatistics(profiles.GetStatisticsRequest(), metadata=self.metadata)
+        while True:
+            status = await self.segmentation.GetStatus(pb.GetStatusRequest(), metadata=self.metadata)
+            if status.applied_cursor == statistics.end_cursor and status.memberships_current:
+                return status
+            await asyncio.sleep(0.01)
+
+    async def create(self, name: str, rule: Rule, **more: Any) -> pb.Segment:
+        request = pb.CreateSegmentRequest(name=name, rule=wire.write(rule), **more)
+        return (await self.segmentation.CreateSegment(request, metadata=self.metadata)).segment
+
+    async def refresh(self, segment_id: str) -> pb.Segment:
+        request = pb.RefreshSegmentRequest(segment_id=segment_id)
+        return (await self.segmentation.RefreshSegment(request, metadata=self.metadata)).segment
+
+    async def customer_id(self, user_id: str) -> str:
+        identifier = profiles.Identifier(type="user_id", value=user_id)
+        request = profiles.GetCustomerRequest(identifier=identifier)
+        return (await self.source.GetCustomer(request, metadata=self.metadata)).customer.customer_id
+
+    async def transitions(self, count: int, **request: Any) -> list[tuple[str, str, int]]:
+        found: list[tuple[str, str, int]] = []
+        call = self.segmentation.FollowMemberships(pb.FollowMembershipsRequest(**request), metadata=self.metadata)
+        async for batch in call:
+            found += [(it.customer_id, it.segment_id, it.transition) for it in batch.changes]
+            if len(found) >= count:
+                break
+        call.cancel()
+        return found
+
+
+def at(days_ago: float) -> Timestamp:
+    micros = to_micros(system_clock()) - int(days_ago * DAY)
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def ordered(user_id: str, days_ago: float, total: float) -> profiles.Event:
+    order = {"order_id": "o", "currency": "USD", "total": total, "products": [{"product_id": "p", "price": total}]}
+    return profiles.Event(
+        type=profiles.EVENT_TYPE_TRACK,
+        name="Order Completed",
+        user_id=user_id,
+        event_time=at(days_ago),
+        properties_json=json.dumps(order),
+    )
+
+
+def identified(user_id: str, **traits: object) -> profiles.Event:
+    return profiles.Event(
+        type=profiles.EVENT_TYPE_IDENTIFY, user_id=user_id, event_time=at(1), traits_json=json.dumps(traits)
+    )
+
+
+@pytest.fixture
+async def platform(configure: Callable[..., Any], keyring: Keyring) -> AsyncIterator[Platform]:
+    async with serve_profiles(configure(ProfilesSettings)) as source:
+        settings = configure(Settings, profiles_addr=source.address, clock_seconds=0.1)
+        async with (
+            serve(settings) as up,
+            grpc.aio.insecure_channel(source.address) as to_profiles,
+            grpc.aio.insecure_channel(up.address) as to_segmentation,
+        ):
+            yield Platform(
+                ProfilesServiceStub(to_profiles),
+                SegmentationServiceStub(to_segmentation),
+                keyring,
+                keyring.header(),
+            )
+
+
+async def test_events_of_profiles_become_members_and_transitions(platform: Platform) -> None:
+    spent = await platform.create("spent", SPENT, description="spent at least 100")
+    assert (spent.version, spent.member_count, spent.HasField("refresh_time")) == (1, 0, False)
+    lapsed = await platform.create("not spending", Not(SegmentCondition(spent.segment_id)))
+    await platform.send(ordered("ann", 3, 60), ordered("bob", 3, 100), ordered("eve", 30, 500))
+    await platform.send(ordered("ann", 1, 40))
+    ann, bob, eve = [await platform.customer_id(name) for name in ("ann", "bob", "eve")]
+
+    page = await platform.segmentation.ListMembers(
+        pb.ListMembersRequest(segment_id=spent.segment_id), metadata=platform.metadata
+    )
+    assert [it.customer_id for it in page.members] == sorted([ann, bob])
+    answer = await platform.segmentation.BatchGetMemberships(
+        pb.BatchGetMembershipsRequest(customer_ids=[eve, "nobody", ann]), metadata=platform.metadata
+    )
+    assert [(it.customer_id, list(it.segment_ids)) for it in answer.memberships] == [
+        (eve, [lapsed.segment_id]),
+        ("nobody", []),
+        (ann, [spent.segment_id]),
+    ]
+    transitions = await platform.transitions(5)
+    assert len(transitions) == 5
+    assert [it for it in transitions if it[0] == ann] == [
+        (ann, lapsed.segment_id, pb.TRANSITION_ENTERED),
+        *sorted(
+            [(ann, lapsed.segment_id, pb.TRANSITION_LEFT), (ann, spent.segment_id, pb.TRANSITION_ENTERED)],
+            key=lambda it: it[1],
+        ),
+    ]
+    only = await platform.transitions(2, segment_ids=[spent.segment_id])
+    assert {(who, what) for who, _, what in only} == {(ann, pb.TRANSITION_ENTERED), (bob, pb.TRANSITION_ENTERED)}
+
+
+async def test_a_refreshed_segment_tells_its_size(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3, 60), ordered("bob", 3, 100))
+    segment = await platform.create("buyers", BUYERS)
+    refreshed = await platform.refresh(segment.segment_id)
+    assert (refreshed.member_count, refreshed.HasField("refresh_time")) == (2, True)
+    got = await platform.segmentation.GetSegment(
+        pb.GetSegmentRequest(segment_id=segment.segment_id), metadata=platform.metadata
+    )
+    assert (got.segment.member_count, wire.read(got.segment.rule)) == (2, BUYERS)
+
+
+async def test_a_preview_shows_sizes_a_sample_and_the_past(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3, 60), ordered("bob", 20, 100), identified("ann", city="Rome"))
+    rule = wire.write(AllOf((BUYERS, ROMANS)))
+    request = pb.PreviewSegmentRequest(rule=rule, sample_size=10)
+    preview = await platform.segmentation.PreviewSegment(request, metadata=platform.metadata)
+    assert (preview.size, preview.customer_count) == (1, 2)
+    assert list(preview.customer_ids) == [await platform.customer_id("ann")]
+    assert [(it.path, it.count) for it in preview.nodes] == [
+        ("all_of", 1),
+        ("all_of.rules[0].event", 2),
+        ("all_of.rules[1].field", 1),
+    ]
+    earlier = pb.PreviewSegmentRequest(rule=wire.write(BUYERS), as_of_time=at(10))
+    then = await platform.segmentation.PreviewSegment(earlier, metadata=platform.metadata)
+    assert (then.size, then.customer_count) == (1, 1)
+
+
+async def test_rfm_of_one_of_many_and_in_groups(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3.5, 60), ordered("ann", 9, 40.5), ordered("bob", 20.5, 100))
+    ann, bob = [await platform.customer_id(name) for name in ("ann", "bob")]
+    rfm = (await platform.segmentation.GetRfm(pb.GetRfmRequest(customer_id=ann), metadata=platform.metadata)).rfm
+    assert (rfm.recency_days, rfm.frequency, rfm.monetary.amount_minor, rfm.monetary.currency) == (3, 2, 10_050, "USD")
+    assert (rfm.cell, rfm.group) == ("333", pb.RFM_GROUP_NEEDS_ATTENTION)
+    batch = await platform.segmentation.BatchGetRfm(
+        pb.BatchGetRfmRequest(customer_ids=[bob, "nobody", ann], as_of_time=at(10)), metadata=platform.metadata
+    )
+    assert [(it.customer_id, it.recency_days, it.cell) for it in batch.rfms] == [(bob, 10, "111")]
+    summary = await platform.segmentation.GetRfmSummary(pb.GetRfmSummaryRequest(), metadata=platform.metadata)
+    assert (len(summary.groups), summary.customer_count, summary.value.amount_minor) == (10, 2, 20_050)
+    assert {it.group: it.value.amount_minor for it in summary.groups if it.customer_count} == {
+        pb.RFM_GROUP_NEEDS_ATTENTION: 10_050,
+        pb.RFM_GROUP_HIBERNATING: 10_000,
+    }
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    info = error_info(error.value)
+    assert info is not None
+    return error.value.code(), info.reason, dict(info.metadata)
+
+
+async def test_refusals_say_what_is_wrong_and_where(platform: Platform) -> None:
+    stub, metadata = platform.segmentation, platform.metadata
+    segment = await platform.create("buyers", BUYERS)
+    user = await platform.create("others", Not(SegmentCondition(segment.segment_id)))
+    invalid, unsupported = AllOf((BUYERS, Comparison("a", Operator.MATCHES, ("(?=x)",)))), Not(ListCondition("vips"))
+
+    code, reason, where = await refused(platform.create("x", invalid))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_INVALID")
+    assert where["path"] == "all_of.rules[1].field.values[0]"
+    code, reason, where = await refused(platform.create("x", unsupported))
+    assert (code, reason, where["path"]) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_UNSUPPORTED", "not.list")
+    update = pb.UpdateSegmentRequest(
+        segment_id=segment.segment_id, name="x", rule=wire.write(SegmentCondition(user.segment_id))
+    )
+    assert (await refused(stub.UpdateSegment(update, metadata=metadata)))[1] == "RULE_INVALID"
+    delete = pb.DeleteSegmentRequest(segment_id=segment.segment_id)
+    code, reason, where = await refused(stub.DeleteSegment(delete, metadata=metadata))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SEGMENT_IN_USE")
+    assert where == {"used_by": user.segment_id}
+    for call in (
+        stub.GetSegment(pb.GetSegmentRequest(segment_id="no"), metadata=metadata),
+        stub.ListMembers(pb.ListMembersRequest(segment_id="no"), metadata=metadata),
+        stub.RefreshSegment(pb.RefreshSegmentRequest(segment_id="no"), metadata=metadata),
+        platform.create("x", SegmentCondition("no")),
+    ):
+        assert (await refused(call))[:2] == (grpc.StatusCode.NOT_FOUND, "SEGMENT_NOT_FOUND")
+    code, reason, _ = await refused(stub.GetRfm(pb.GetRfmRequest(customer_id="no"), metadata=metadata))
+    assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "RFM_NOT_FOUND")
+
+
+async def test_a_request_that_is_sent_again_is_answered_as_before(platform: Platform) -> None:
+    first = await platform.create("buyers", BUYERS, request_id="r1")
+    assert (await platform.create("buyers", BUYERS, request_id="r1")).segment_id == first.segment_id
+    code, reason, _ = await refused(platform.create("others", BUYERS, request_id="r1"))
+    assert (code, reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    delete = pb.DeleteSegmentRequest(segment_id=first.segment_id, request_id="r2")
+    for _ in range(2):
+        await platform.segmentation.DeleteSegment(delete, metadata=platform.metadata)
+    listed = await platform.segmentation.ListSegments(pb.ListSegmentsRequest(), metadata=platform.metadata)
+    assert list(listed.segments) == []
+
+
+async def test_segments_are_listed_in_pages_and_updated_in_place(platform: Platform) -> None:
+    created = sorted([(await platform.create(f"s{number}", BUYERS)).segment_id for number in range(3)])
+    stub, metadata = platform.segmentation, platform.metadata
+    first = await stub.ListSegments(pb.ListSegmentsRequest(page_size=2), metadata=metadata)
+    second = await stub.ListSegments(pb.ListSegmentsRequest(page_token=first.next_page_token), metadata=metadata)
+    assert [it.segment_id for it in (*first.segments, *second.segments)] == created
+    update = pb.UpdateSegmentRequest(segment_id=created[0], name="new", rule=wire.write(ROMANS), version=1)
+    updated = (await stub.UpdateSegment(update, metadata=metadata)).segment
+    assert (updated.name, updated.version, wire.read(updated.rule)) == ("new", 2, ROMANS)
+    code, reason, where = await refused(stub.UpdateSegment(update, metadata=metadata))
+    assert (code, reason, where) == (grpc.StatusCode.ABORTED, "SEGMENT_CHANGED", {"version": "2"})
+
+
+async def test_another_tenant_sees_nothing_and_a_platform_token_follows_all(platform: Platform) -> None:
+    segment = await platform.create("buyers", BUYERS)
+    await platform.send(ordered("ann", 3, 60))
+    stub, other = platform.segmentation, platform.keyring.header("other")
+    get = pb.GetSegmentRequest(segment_id=segment.segment_id)
+    assert (await refused(stub.GetSegment(get, metadata=other)))[1] == "SEGMENT_NOT_FOUND"
+    assert (await stub.GetStatus(pb.GetStatusRequest(), metadata=other)).event_count == 0
+    assert (await stub.GetRfmSummary(pb.GetRfmSummaryRequest(), metadata=other)).customer_count == 0
+    call = stub.FollowMemberships(pb.FollowMembershipsRequest(), metadata=platform.keyring.header("*"))
+    async for batch in call:
+        assert [it.tenant_id for it in batch.changes] == ["acme"]
+        assert batch.caught_up
+        break
+    call.cancel()
+
+
+async def test_everything_is_there_after_a_restart(configure: Callable[..., Any], keyring: Keyring) -> None:
+    async with serve_profiles(configure(ProfilesSettings)) as source:
+        settings = configure(Settings, profiles_addr=source.address)
+        async with grpc.aio.insecure_channel(source.address) as to_profiles:
+            stub = ProfilesServiceStub(to_profiles)
+            for attempt in range(2):
+                async with serve(settings) as up, grpc.aio.insecure_channel(up.address) as channel:
+                    platform = Platform(stub, SegmentationServiceStub(channel), keyring, keyring.header(), attempt)
+                    if attempt == 0:
+                        await platform.create("buyers", BUYERS)
+                    await platform.send(ordered(f"customer {attempt}", 3, 60))
+                    listed = await platform.segmentation.ListSegments(
+                        pb.ListSegmentsRequest(), metadata=platform.metadata
+                    )
+                    assert [it.member_count for it in listed.segments] == [attempt + 1]
+                    assert len(await platform.transitions(attempt + 1)) == attempt + 1
