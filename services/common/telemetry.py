@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import random
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 from opentelemetry import metrics, trace
@@ -210,7 +210,12 @@ class _JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def _configure_logging(settings: ProcessSettings) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def log_handler(settings: ProcessSettings, stream: TextIO) -> logging.Handler:
+    """Writes one JSON object a line, with the trace of the request in progress."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonLines(settings.service))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    return handler
+
+
+def _configure_logging(settings: ProcessSettings) -> None:
+    logging.basicConfig(level=settings.log_level, handlers=[log_handler(settings, sys.stderr)], force=True)

@@ -1,9 +1,12 @@
-"""The chart, rendered once for each set of values."""
+"""The chart, rendered once for each set of values; and the telemetry of this process."""
 
 import pytest
 
+from tests.listening import _spans, metric_reader, spans
 from tests.platform import manifests
 from tests.platform.manifests import Manifest
+
+__all__ = ["_spans", "metric_reader", "spans"]
 
 
 @pytest.fixture(scope="session")
