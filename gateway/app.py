@@ -86,6 +86,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         verifier(settings),
         backends,
         body_bytes_max=settings.body_bytes_max,
+        requests_max=settings.concurrent_calls_max,
         development=settings.development,
         sdl=sdl(built),
     )
@@ -117,7 +118,6 @@ def _config(settings: Settings, app: Starlette) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         date_header=False,
-        limit_concurrency=settings.concurrent_calls_max,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds_max)),
     )
 

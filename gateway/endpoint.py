@@ -27,6 +27,10 @@ class BodyTooLarge(ResourceExhausted):
     """The body of the request has too many bytes. Metadata ``maximum``."""
 
 
+class TooManyRequests(ResourceExhausted):
+    """The gateway has as many requests at work as it allows; retry with backoff."""
+
+
 class MediaTypeUnsupported(RequestInvalid):
     """The body of the request is not JSON."""
 
@@ -44,6 +48,7 @@ _STATUS: tuple[tuple[type[Refusal], int], ...] = (
     (Unauthenticated, 401),
     (PermissionDenied, 403),
     (BodyTooLarge, 413),
+    (TooManyRequests, 503),
     (MediaTypeUnsupported, 415),
 )
 _decoder = msgspec.json.Decoder(_Asked)
@@ -59,6 +64,7 @@ class GraphQLEndpoint:
         backends: Backends,
         *,
         body_bytes_max: int,
+        requests_max: int,
         development: bool,
         sdl: str,
     ) -> None:
@@ -66,6 +72,8 @@ class GraphQLEndpoint:
         self._verifier = verifier
         self._backends = backends
         self._body_bytes_max = body_bytes_max
+        self._requests_max = requests_max
+        self._requests = 0
         self._development = development
         self._sdl = sdl
         self._duration = telemetry.histogram("gateway.operation.duration")
@@ -73,11 +81,16 @@ class GraphQLEndpoint:
     async def graphql(self, request: Request) -> Response:
         """``POST /graphql``."""
         began = time.perf_counter()
+        self._requests += 1
         with telemetry.server_span("graphql", request.headers.get("traceparent")) as span:
             try:
+                if self._requests > self._requests_max:
+                    raise TooManyRequests(f"{self._requests_max} requests are at work; retry with backoff")
                 answer, kind = await self._answer(request, span)
             except Refusal as refusal:
                 return _refused(request, refusal)
+            finally:
+                self._requests -= 1
             self._duration.record((time.perf_counter() - began) * 1000, {"graphql.operation.type": kind})
             return _written(request, answer)
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from types import CoroutineType
+from typing import Any, TypeGuard, cast
 
 from graphql import (
     DocumentNode,
@@ -27,6 +28,7 @@ from services.common.grpc_errors import DeadlineExceeded
 
 CACHED_DOCUMENTS_MAX = 500
 VALIDATION_ERRORS_MAX = 20
+_AWAITABLE = (CoroutineType, asyncio.Future)
 
 Answer = dict[str, Any]
 
@@ -107,6 +109,7 @@ class Execution:
             context_value=context,
             variable_values=variables,
             operation_name=name or None,
+            is_awaitable=_is_awaitable,
         )
         if isinstance(running, ExecutionResult):
             return running
@@ -139,6 +142,11 @@ class Execution:
         if faults:
             return Prepared(errors=tuple(_invalid(fault) for fault in faults))
         return Prepared(document, costs(self._schema, document))
+
+
+def _is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
+    """Asked of every value: one check for what resolvers give, in place of the library's three for anything."""
+    return isinstance(value, _AWAITABLE)
 
 
 def _invalid(fault: GraphQLError) -> dict[str, Any]:

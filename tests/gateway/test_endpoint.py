@@ -143,6 +143,31 @@ async def test_alive_always_and_ready_while_some_service_is_reachable(
         assert (await client.http.get("/readyz")).json() == {"status": "ready", "unreachable": []}
 
 
+async def test_past_the_limit_of_requests_at_work_the_next_one_is_a_503(
+    configure: Configure, keyring: Keyring, backend: Backend
+) -> None:
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Any) -> profiles.GetStatisticsResponse:
+        asked.set()
+        await released.wait()
+        return profiles.GetStatisticsResponse()
+
+    backend.on("profiles.GetStatistics", slow)
+    async with (
+        standing_in("profiles", backend, configure) as up,
+        gateway_over(configure, keyring, {"profiles": up.address}, concurrent_calls_max=1) as client,
+    ):
+        running = asyncio.create_task(client.data(QUERY))
+        await asked.wait()
+        refused = await client.post(QUERY)
+        assert refused.status_code == 503
+        assert refused.json()["errors"][0]["extensions"]["code"] == "TOO_MANY_REQUESTS"
+        released.set()
+        await running
+        assert (await client.post(QUERY)).status_code == 200
+
+
 async def test_a_stop_lets_a_request_in_flight_finish_and_takes_no_new_one(
     configure: Configure, keyring: Keyring, backend: Backend
 ) -> None:
