@@ -5,6 +5,7 @@ B at ``products.category``: a list on the way means each of its elements. A list
 but has elements, which ``CONTAINS`` looks for.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,16 +19,20 @@ DEPTH_MAX = 32
 """Values deeper than this are not seen."""
 
 
+def _lists() -> dict[str, list[Any]]:
+    return defaultdict(list)
+
+
 @dataclass(slots=True)
 class Flat:
     """What an object holds, by path."""
 
-    texts: dict[str, list[str]] = field(default_factory=dict)
-    numbers: dict[str, list[float]] = field(default_factory=dict)
-    flags: dict[str, list[bool]] = field(default_factory=dict)
-    instants: dict[str, list[int]] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=_lists)
+    numbers: dict[str, list[float]] = field(default_factory=_lists)
+    flags: dict[str, list[bool]] = field(default_factory=_lists)
+    instants: dict[str, list[int]] = field(default_factory=_lists)
     """The texts that are ISO 8601 dates or times, in microseconds; without a zone they are UTC."""
-    elements: dict[str, list[str]] = field(default_factory=dict)
+    elements: dict[str, list[str]] = field(default_factory=_lists)
     """The elements of lists, as ``element`` writes them."""
     present: dict[str, None] = field(default_factory=dict)
     """Every path at which something other than null is; in order, each once."""
@@ -55,29 +60,21 @@ def _add(flat: Flat, path: str, value: Any, depth: int) -> None:
     if value is None or depth > DEPTH_MAX:
         return
     if kind is str:
-        _append(flat.texts, path, value)
+        flat.texts[path].append(value)
         if len(value) >= 10 and value[4] == "-" and value[7] == "-":
             _add_instant(flat, path, value)
     elif kind is bool:
-        _append(flat.flags, path, value)
+        flat.flags[path].append(value)
     elif kind is list:
         _add_elements(flat, path, value, depth)
     elif kind is dict:
         for name, part in value.items():
             _add(flat, f"{path}.{name}", part, depth + 1)
     elif -NUMBER_MAX <= value <= NUMBER_MAX:
-        _append(flat.numbers, path, float(value))
+        flat.numbers[path].append(float(value))
     else:
         return
     flat.present[path] = None
-
-
-def _append(values: dict[str, list[Any]], path: str, value: Any) -> None:
-    known = values.get(path)
-    if known is None:
-        values[path] = [value]
-    else:
-        known.append(value)
 
 
 def _add_instant(flat: Flat, path: str, text: str) -> None:
@@ -85,7 +82,7 @@ def _add_instant(flat: Flat, path: str, text: str) -> None:
         time = datetime.fromisoformat(text)
     except ValueError:
         return
-    _append(flat.instants, path, to_micros(time if time.tzinfo else time.replace(tzinfo=UTC)))
+    flat.instants[path].append(to_micros(time if time.tzinfo else time.replace(tzinfo=UTC)))
 
 
 def _add_elements(flat: Flat, path: str, values: list[Any], depth: int) -> None:
@@ -99,4 +96,4 @@ def _add_elements(flat: Flat, path: str, values: list[Any], depth: int) -> None:
         elif kind is list:
             _add_elements(flat, path, value, depth + 1)
         elif kind is str or kind is bool or (value is not None and -NUMBER_MAX <= value <= NUMBER_MAX):
-            _append(flat.elements, path, element(value))
+            flat.elements[path].append(element(value))
