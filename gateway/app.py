@@ -97,7 +97,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         Route("/readyz", endpoint.ready, methods=["GET"]),
     ]
     if settings.development:
-        routes.append(Route("/", endpoint.console, methods=["GET"]))
+        routes += [Route(path, endpoint.console, methods=["GET"]) for path in ("/", "/graphql")]
     return Starlette(routes=routes, middleware=_cors(settings.cors_origins))
 
 

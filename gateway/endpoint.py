@@ -103,7 +103,7 @@ class GraphQLEndpoint:
         return PlainTextResponse(self._sdl)
 
     async def console(self, request: Request) -> Response:
-        """``GET /``, in development: a page to try requests on; it loads nothing from elsewhere."""
+        """``GET /`` and ``/graphql``, in development: a page to try requests on; it loads nothing from elsewhere."""
         policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
         return FileResponse(CONSOLE, headers={"content-security-policy": policy})
 

@@ -100,6 +100,7 @@ async def test_in_development_the_schema_and_the_console_need_none_and_everythin
 async def test_the_console_loads_nothing_from_elsewhere(configure: Configure, keyring: Keyring) -> None:
     async with gateway_over(configure, keyring, {}, development=True) as client:
         page = await client.http.get("/")
+        assert (await client.http.get("/graphql")).text == page.text
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "://" not in page.text
