@@ -1,5 +1,7 @@
 """Trainings, models and what survives a restart, over gRPC with a real training process."""
 
+import shutil
+import sys
 from pathlib import Path
 
 import grpc
@@ -135,3 +137,14 @@ async def test_an_unknown_job_is_not_found(empty: Client) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await empty.ended("nothing")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_training_process_that_breaks_fails_the_job_and_leaves_the_live_model(
+    trained: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = (await trained.recommend("c1")).model_version
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    job = await trained.train()
+    assert (job.state, "ended with 1" in job.message) == (job_pb2.JOB_STATE_FAILED, True)
+    assert (await trained.recommend("c1")).model_version == version
+    assert not (await trained.status()).training

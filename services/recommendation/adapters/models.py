@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import OrderedDict
@@ -35,7 +36,7 @@ LOADED_TENANTS_MAX = 100
 POINTER_SECONDS = 5.0
 """How long another replica may go on answering with the model before."""
 ERROR_LINES = 8
-STDOUT_LINE_MAX = 64 * 1024
+ERRORS = "errors.txt"
 
 
 class TrainingFailed(FailedPrecondition):
@@ -152,25 +153,39 @@ def _hand_over(table: pa.Table, order: Order, scratch: Path) -> None:
         writer.write_table(table)
 
 
+def _spawn(scratch: Path) -> "subprocess.Popen[bytes]":
+    """``subprocess`` and not the loop's own: uvloop forks, and gRPC's fork handlers complain; this does not."""
+    command = [sys.executable, "-m", "services.recommendation.adapters.training_process", str(scratch)]
+    with (scratch / ERRORS).open("wb") as errors:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+
+
 async def _run(scratch: Path, progress: Progress) -> None:
     """Run the training process to its end; it is killed if the job is cancelled."""
-    with (scratch / "errors.txt").open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.recommendation.adapters.training_process", str(scratch),
-            stdout=asyncio.subprocess.PIPE, stderr=errors, limit=STDOUT_LINE_MAX,
-        )  # fmt: skip
+    process = _spawn(scratch)  # at once, about a millisecond: a cancellation in between would leave it running
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> int:
         assert process.stdout
-        try:
-            async for line in process.stdout:
-                step = msgspec.json.decode(line, type=Step)
-                await progress(step.share, step.message)
-            status = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        with process.stdout:
+            for line in process.stdout:
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, b"")
+        return process.wait()
+
+    reading = asyncio.create_task(asyncio.to_thread(read))
+    try:
+        while line := await lines.get():
+            step = msgspec.json.decode(line, type=Step)
+            await progress(step.share, step.message)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        status = await reading
     if status:
-        said = (scratch / "errors.txt").read_text(errors="replace").strip().splitlines()[-ERROR_LINES:]
+        said = (scratch / ERRORS).read_text(errors="replace").strip().splitlines()[-ERROR_LINES:]
         log.error("the training process ended with %d: %s", status, "\n".join(said))
         raise TrainingFailed(f"the training process ended with {status}: {said[-1] if said else 'it said nothing'}")
 

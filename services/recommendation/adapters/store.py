@@ -69,6 +69,8 @@ class StoredCatalogue:
 
     async def put(self, request: Request, items: Sequence[Item], answer: Answer) -> None:
         tenant, now = request.tenant, to_micros(self._clock())
+        # Loaded now if it never was: while the catalogue is small, and not in the first request that recommends.
+        await self.shelf(tenant)
         writes: list[Write] = [Put(tenant, ITEMS, item.item_id, _body(item, now)) for item in items]
         async with self._lock(tenant):
             await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])

@@ -57,13 +57,16 @@ def personal(
     best = np.argsort(-total, kind="stable")[:count]
     best = best[total[best] > 0]
     counts = _looked_up(history, history.baskets.astype(np.float32), candidates)
-    made = (
-        _explained(
-            model, taste, int(candidates[at]), float(vector_part[at]), float(frequency_part[at]), int(counts[at])
-        )
-        for at in best
+    given = (model.context[taste.rows] * taste.shares[:, None]) @ model.target[candidates[best]].T
+    parts = zip(
+        candidates[best].tolist(),
+        vector_part[best].tolist(),
+        frequency_part[best].tolist(),
+        counts[best].astype(np.int64).tolist(),
+        given.T,
+        strict=True,
     )
-    return ordered(made, count)
+    return ordered((_explained(model, taste, *part) for part in parts), count)
 
 
 def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
@@ -78,12 +81,17 @@ def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
 
 
 def _explained(
-    model: Model, taste: Taste, row: int, vector_part: float, frequency_part: float, basket_count: int
+    model: Model,
+    taste: Taste,
+    row: int,
+    vector_part: float,
+    frequency_part: float,
+    basket_count: int,
+    given: Floats,
 ) -> Recommendation:
     """An item with its score divided among the reasons. The vector's part is a sum over the items that make the
-    vector, so what was bought and what was looked at each have an exact share of it."""
-    given = taste.shares * (model.context[taste.rows] @ model.target[row])
-    given[taste.rows == row] = 0
+    vector (``given`` by each), so what was bought and what was looked at each have an exact share of it."""
+    given = np.where(taste.rows == row, 0, given).astype(np.float32)
     reasons = []
     bought, viewed = (max(float(given[where].sum()), 0.0) for where in (~taste.viewed, taste.viewed))
     for kind, part, where in (

@@ -14,8 +14,8 @@ from services.recommendation.learning.purchases import Purchases
 
 HOLDOUT_DAYS = 28.0
 CUSTOMERS_MIN = 20
-CUSTOMERS_MAX = 2500
-"""More are not measured: the figures' error is then near 2 % of them, and it keeps the training short."""
+CUSTOMERS_MAX = 1000
+"""More are not measured: the figures' error is then some percent of them, and it keeps the training short."""
 CUSTOMERS_AT_ONCE = 64
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.85, 0.9, 0.95)
 SHARE_UNMEASURED = 0.75
