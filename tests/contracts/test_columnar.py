@@ -14,6 +14,7 @@ import pytest
 
 from services.common.columnar import Columnar, Keep, Table, of_tenant, open_columnar
 from services.common.columnar.duckdb import DuckDBColumnar, FileInUse
+from services.common.columnar.patterns import pattern_fault
 from services.common.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from services.common.settings import ServiceSettings
 
@@ -189,6 +190,53 @@ sys.stdin.read()
         with pytest.raises(FileInUse, match="in use by another process"):
             DuckDBColumnar(tmp_path / "held.duckdb", TABLES)
         other.stdin.close()
+
+
+APPENDING = """
+import asyncio, sys
+from pathlib import Path
+import pyarrow as pa
+from services.common.columnar.duckdb import DuckDBColumnar
+from tests.contracts.test_columnar import NOTES, TABLES, lines
+
+async def append() -> None:
+    columnar = DuckDBColumnar(Path(sys.argv[1]), TABLES)
+    for number in range(1, 100_000):
+        note = pa.table({"tenant": ["acme"], "text": [str(number)]})
+        await columnar.append({**lines(("acme", f"o{number}", number)), NOTES: note}, "feed", str(number))
+        print(number, flush=True)
+
+asyncio.run(append())
+"""
+
+
+async def test_after_kill_9_the_rows_are_those_up_to_the_cursor(embedded: Settings) -> None:
+    path = embedded.data_dir / "columnar.duckdb"
+    appending = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", APPENDING, str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert appending.stdout is not None
+    acknowledged = 0
+    while acknowledged < 20:
+        acknowledged = int(await appending.stdout.readline())
+    appending.kill()
+    acknowledged = max([acknowledged, *map(int, (await appending.stdout.read()).split(b"\n")[:-1])])
+    await appending.wait()
+    async with open_columnar(embedded, TABLES) as columnar:
+        cursor = int(await columnar.cursor("feed"))
+        assert cursor in (acknowledged, acknowledged + 1)
+        assert [row["amount"] for row in sorted(await rows_of(columnar, LINES), key=_amount)] == [*range(1, cursor + 1)]
+        assert len(await rows_of(columnar, NOTES)) == cursor
+
+
+def _amount(row: dict[str, Any]) -> int:
+    amount: int = row["amount"]
+    return amount
+
+
+def test_what_re2_does_not_have_is_a_fault() -> None:
+    assert pattern_fault("^a.*b$") is None
+    assert "invalid perl operator" in (pattern_fault("(?=x)") or "")
 
 
 async def test_a_corrupt_file_is_data_loss_in_one_sentence(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.clock import Clock, to_micros
 from services.common.columnar import Columnar, of_tenant
+from services.common.columnar.patterns import pattern_fault
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.expressions import evaluation
@@ -132,13 +132,7 @@ class ColumnarAnalytics:
         return Status(cursor, counted["count"][0].as_py())
 
     def pattern_fault(self, pattern: str) -> str | None:
-        # DuckDB's expressions are RE2; Spark's are a superset of those that both accept.
-        with duckdb.connect() as connection:
-            try:
-                connection.execute("SELECT regexp_matches('', ?)", [pattern]).fetchall()
-            except duckdb.Error as error:
-                return str(error).splitlines()[0]
-        return None
+        return pattern_fault(pattern)
 
     def _history(self, tenant: str) -> tuple[ir.Table, ir.Table]:
         events, traits = self._columnar.table(EVENTS), self._columnar.table(TRAITS)
