@@ -1,0 +1,332 @@
+"""How every rpc keeps tenants apart: what ``acme`` has, and what another tenant is answered that asks for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
+
+from tests.retailer import Retailer, bought, in_segment
+
+ACME, RIVAL, STRANGER, NEWCOMER = "acme", "rival", "stranger", "newcomer"
+Request = Callable[[Retailer], Message]
+MISSING = grpc.StatusCode.NOT_FOUND
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that names acme's object is refused to rival, as if the object did not exist.
+
+    Rival has objects of its own; a request that works on all that one has is sent by ``who`` has none.
+    """
+
+    request: Request
+    reason: str
+    code: grpc.StatusCode = MISSING
+    who: str = RIVAL
+
+
+@dataclass(frozen=True)
+class Without:
+    """The answer holds something of acme for acme, and nothing of acme for rival.
+
+    ``shows`` tells whether something of acme is there, where the names of its objects do not.
+    """
+
+    request: Request
+    shows: Callable[[Any], object] | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure over all that a tenant has: not zero for acme, zero for a tenant that has nothing."""
+
+    request: Request
+    figure: Callable[[Any], float]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A stream: rival's begins with what is rival's and holds nothing else."""
+
+    request: Message
+    changes: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A request that makes an object of one's own, even with the names and the ``request_id`` that acme chose.
+
+    ``look`` is what acme sees of its own: the same before and after.
+    """
+
+    request: Request
+    look: tuple[str, Request]
+
+
+Rule = Refused | Without | Figure | Feed | Beside
+
+PROFILES: dict[str, Rule] = {
+    "IngestEvents": Beside(
+        lambda acme: profiles.IngestEventsRequest(
+            events=[
+                profiles.Event(
+                    message_id="m0", type=profiles.EVENT_TYPE_TRACK, name="Product Viewed", user_id=acme.own("ann")
+                )
+            ]
+        ),
+        ("GetCustomer", lambda acme: profiles.GetCustomerRequest(customer_id=acme.customer_id)),
+    ),
+    "GetCustomer": Refused(
+        lambda acme: profiles.GetCustomerRequest(customer_id=acme.customer_id), "CUSTOMER_NOT_FOUND"
+    ),
+    "BatchGetCustomers": Without(
+        lambda acme: profiles.BatchGetCustomersRequest(customer_ids=[acme.customer_id]), lambda found: found.customers
+    ),
+    "ListCustomers": Without(lambda acme: profiles.ListCustomersRequest()),
+    "ListEvents": Without(
+        lambda acme: profiles.ListEventsRequest(customer_id=acme.customer_id), lambda found: found.events
+    ),
+    "GetStatistics": Figure(
+        lambda acme: profiles.GetStatisticsRequest(), lambda found: found.customer_count + found.event_count
+    ),
+    "FollowChanges": Feed(profiles.FollowChangesRequest(), lambda batch: batch.changes),
+}
+
+SEGMENTATION: dict[str, Rule] = {
+    "CreateSegment": Refused(
+        lambda acme: segmentation.CreateSegmentRequest(name="Theirs", rule=in_segment(acme.segment_id)),
+        "SEGMENT_NOT_FOUND",
+    ),
+    "GetSegment": Refused(lambda acme: segmentation.GetSegmentRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"),
+    "ListSegments": Without(lambda acme: segmentation.ListSegmentsRequest()),
+    "UpdateSegment": Refused(
+        lambda acme: segmentation.UpdateSegmentRequest(segment_id=acme.segment_id, name="Mine", rule=bought()),
+        "SEGMENT_NOT_FOUND",
+    ),
+    "DeleteSegment": Refused(
+        lambda acme: segmentation.DeleteSegmentRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "RefreshSegment": Refused(
+        lambda acme: segmentation.RefreshSegmentRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "PreviewSegment": Figure(
+        lambda acme: segmentation.PreviewSegmentRequest(rule=bought()), lambda found: found.size + found.customer_count
+    ),
+    "ListMembers": Refused(
+        lambda acme: segmentation.ListMembersRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "BatchGetMemberships": Without(
+        lambda acme: segmentation.BatchGetMembershipsRequest(customer_ids=[acme.customer_id]),
+        lambda found: any(each.segment_ids for each in found.memberships),
+    ),
+    "FollowMemberships": Feed(segmentation.FollowMembershipsRequest(), lambda batch: batch.changes),
+    "GetRfm": Refused(lambda acme: segmentation.GetRfmRequest(customer_id=acme.customer_id), "RFM_NOT_FOUND"),
+    "BatchGetRfm": Without(
+        lambda acme: segmentation.BatchGetRfmRequest(customer_ids=[acme.customer_id]), lambda found: found.rfms
+    ),
+    "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
+    "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
+}
+
+RECOMMENDATION: dict[str, Rule] = {
+    "UpsertItems": Beside(
+        lambda acme: recommendation.UpsertItemsRequest(
+            request_id="items", items=[recommendation.Item(item_id=acme.own("milk"), title="Theirs")]
+        ),
+        ("GetItem", lambda acme: recommendation.GetItemRequest(item_id=acme.own("milk"))),
+    ),
+    "GetItem": Refused(lambda acme: recommendation.GetItemRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),
+    "BatchGetItems": Without(
+        lambda acme: recommendation.BatchGetItemsRequest(item_ids=[acme.own("milk")]), lambda found: found.items
+    ),
+    "ListItems": Without(lambda acme: recommendation.ListItemsRequest()),
+    "DeleteItem": Refused(
+        lambda acme: recommendation.DeleteItemRequest(request_id="gone", item_id=acme.own("milk")), "ITEM_NOT_FOUND"
+    ),
+    "Recommend": Without(
+        lambda acme: recommendation.RecommendRequest(customer_id=acme.customer_id, session_item_ids=[acme.own("milk")]),
+        lambda found: any(each.item_id.startswith(ACME) for each in found.recommendations.items),
+    ),
+    "BatchRecommend": Without(
+        lambda acme: recommendation.BatchRecommendRequest(customer_ids=[acme.customer_id]),
+        lambda found: any(each.item_id.startswith(ACME) for each in found.recommendations[0].items),
+    ),
+    "FindSimilarItems": Refused(
+        lambda acme: recommendation.FindSimilarItemsRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"
+    ),
+    "FindBoughtTogether": Refused(
+        lambda acme: recommendation.FindBoughtTogetherRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"
+    ),
+    "TrainModel": Refused(
+        lambda acme: recommendation.TrainModelRequest(request_id=acme.own("train")),
+        "NO_INTERACTIONS",
+        grpc.StatusCode.FAILED_PRECONDITION,
+        STRANGER,
+    ),
+    "GetJob": Refused(lambda acme: recommendation.GetJobRequest(job_id=acme.training_job_id), "JOB_NOT_FOUND"),
+    "ListJobs": Without(lambda acme: recommendation.ListJobsRequest()),
+    "ListModels": Without(lambda acme: recommendation.ListModelsRequest()),
+    "GetStatus": Figure(
+        lambda acme: recommendation.GetStatusRequest(), lambda found: found.interaction_count + found.item_count
+    ),
+}
+
+FORECASTING: dict[str, Rule] = {
+    "GetStatus": Figure(
+        lambda acme: forecasting.GetStatusRequest(), lambda found: found.order_count + found.line_count
+    ),
+    "GetSeries": Without(
+        lambda acme: forecasting.GetSeriesRequest(
+            measure=forecasting.MEASURE_SALES,
+            dimension=forecasting.DIMENSION_CATEGORY,
+            values=[acme.own("food")],
+            granularity=forecasting.GRANULARITY_DAY,
+        ),
+        lambda found: any(point.value for series in found.series for point in series.points),
+    ),
+    "ListCategories": Without(lambda acme: forecasting.ListCategoriesRequest()),
+    "FitForecasts": Beside(
+        lambda acme: forecasting.FitForecastsRequest(request_id=acme.own("fit"), specs=[acme.spec(), acme.spec()]),
+        ("ListForecasts", lambda acme: forecasting.ListForecastsRequest()),
+    ),
+    "GetJob": Refused(lambda acme: forecasting.GetJobRequest(job_id=acme.fitting_job_id), "JOB_NOT_FOUND"),
+    "ListJobs": Without(lambda acme: forecasting.ListJobsRequest()),
+    "GetForecast": Refused(
+        lambda acme: forecasting.GetForecastRequest(key=acme.forecast_key()),
+        "NOTHING_TO_FORECAST",
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ),
+    "BatchGetForecasts": Without(
+        lambda acme: forecasting.BatchGetForecastsRequest(keys=[acme.forecast_key()]),
+        lambda found: any(each.HasField("forecast") for each in found.answers),
+    ),
+    "ListForecasts": Without(lambda acme: forecasting.ListForecastsRequest()),
+}
+
+IN_ACMES_CLUB = "PROGRAM_NOT_FOUND"
+LOYALTY: dict[str, Rule] = {
+    "CreateProgram": Beside(
+        lambda acme: loyalty.CreateProgramRequest(
+            program_id=acme.own("club"), name="Theirs", currency="EUR", points_per_100_minor=9, request_id="p"
+        ),
+        ("GetProgram", lambda acme: loyalty.GetProgramRequest(program_id=acme.own("club"))),
+    ),
+    "GetProgram": Refused(lambda acme: loyalty.GetProgramRequest(program_id=acme.own("club")), IN_ACMES_CLUB),
+    "ListPrograms": Without(lambda acme: loyalty.ListProgramsRequest()),
+    "EarnPoints": Refused(
+        lambda acme: loyalty.EarnPointsRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, points=1, request_id="e"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "BurnPoints": Refused(
+        lambda acme: loyalty.BurnPointsRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, points=1, request_id="b"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "GetMember": Refused(
+        lambda acme: loyalty.GetMemberRequest(program_id=acme.own("club"), member_id=acme.customer_id), IN_ACMES_CLUB
+    ),
+    "BatchGetMembers": Refused(
+        lambda acme: loyalty.BatchGetMembersRequest(program_id=acme.own("club"), member_ids=[acme.customer_id]),
+        IN_ACMES_CLUB,
+    ),
+    "ListEntries": Without(
+        lambda acme: loyalty.ListEntriesRequest(program_id=acme.own("club"), member_id=acme.customer_id),
+        lambda found: found.entries,
+    ),
+    "CreateReward": Refused(
+        lambda acme: loyalty.CreateRewardRequest(
+            program_id=acme.own("club"), reward_id="cap", name="Cap", cost_points=1, request_id="c"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListRewards": Without(
+        lambda acme: loyalty.ListRewardsRequest(program_id=acme.own("club")), lambda found: found.rewards
+    ),
+    "RedeemReward": Refused(
+        lambda acme: loyalty.RedeemRewardRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, reward_id=acme.own("mug"), request_id="d"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ExpirePoints": Refused(
+        lambda acme: loyalty.ExpirePointsRequest(program_id=acme.own("club"), request_id="x"), IN_ACMES_CLUB
+    ),
+    "CheckLedger": Figure(lambda acme: loyalty.CheckLedgerRequest(), lambda found: found.entry_count),
+    "GetStatus": Figure(
+        lambda acme: loyalty.GetStatusRequest(), lambda found: found.entry_count + found.earned_order_count
+    ),
+    "FollowEntries": Feed(loyalty.FollowEntriesRequest(), lambda batch: batch.entries),
+}
+
+CRM: dict[str, Rule] = {
+    "CreateTemplate": Beside(
+        lambda acme: crm.CreateTemplateRequest(
+            name=acme.own("letter"), content=crm.Content(subject="Theirs", text="Hello")
+        ),
+        ("ListTemplates", lambda acme: crm.ListTemplatesRequest()),
+    ),
+    "GetTemplate": Refused(lambda acme: crm.GetTemplateRequest(template_id=acme.template_id), "TEMPLATE_NOT_FOUND"),
+    "BatchGetTemplates": Without(
+        lambda acme: crm.BatchGetTemplatesRequest(template_ids=[acme.template_id]), lambda found: found.templates
+    ),
+    "ListTemplates": Without(lambda acme: crm.ListTemplatesRequest()),
+    "UpdateTemplate": Refused(
+        lambda acme: crm.UpdateTemplateRequest(
+            template_id=acme.template_id, name="Mine", content=crm.Content(subject="Mine")
+        ),
+        "TEMPLATE_NOT_FOUND",
+    ),
+    "PreviewTemplate": Refused(
+        lambda acme: crm.PreviewTemplateRequest(template_id=acme.template_id, customer_id=acme.customer_id),
+        "TEMPLATE_NOT_FOUND",
+    ),
+    "CreateCampaign": Refused(
+        lambda acme: crm.CreateCampaignRequest(
+            name="Theirs",
+            channel=crm.CHANNEL_EMAIL,
+            segment_id=acme.segment_id,
+            template_id=acme.template_id,
+            sender=crm.Sender(address="shop@example.com"),
+        ),
+        "TEMPLATE_NOT_FOUND",
+    ),
+    "GetCampaign": Refused(lambda acme: crm.GetCampaignRequest(campaign_id=acme.campaign_id), "CAMPAIGN_NOT_FOUND"),
+    "BatchGetCampaigns": Without(
+        lambda acme: crm.BatchGetCampaignsRequest(campaign_ids=[acme.campaign_id]), lambda found: found.campaigns
+    ),
+    "ListCampaigns": Without(lambda acme: crm.ListCampaignsRequest()),
+    "StartCampaign": Refused(lambda acme: crm.StartCampaignRequest(campaign_id=acme.campaign_id), "CAMPAIGN_NOT_FOUND"),
+    "PauseCampaign": Refused(lambda acme: crm.PauseCampaignRequest(campaign_id=acme.campaign_id), "CAMPAIGN_NOT_FOUND"),
+    "CancelCampaign": Refused(
+        lambda acme: crm.CancelCampaignRequest(campaign_id=acme.campaign_id), "CAMPAIGN_NOT_FOUND"
+    ),
+    "ListMessages": Without(
+        lambda acme: crm.ListMessagesRequest(campaign_id=acme.campaign_id), lambda found: found.messages
+    ),
+    "BatchGetCustomerMessages": Without(
+        lambda acme: crm.BatchGetCustomerMessagesRequest(customer_ids=[acme.customer_id]),
+        lambda found: any(each.messages for each in found.customers),
+    ),
+    "FollowMessages": Feed(crm.FollowMessagesRequest(), lambda batch: batch.events),
+}
+
+TABLES = {
+    "profiles": PROFILES,
+    "segmentation": SEGMENTATION,
+    "recommendation": RECOMMENDATION,
+    "forecasting": FORECASTING,
+    "loyalty": LOYALTY,
+    "crm": CRM,
+}
+RULES = {f"{service}.{rpc}": rule for service, table in TABLES.items() for rpc, rule in table.items()}

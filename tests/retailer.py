@@ -1,0 +1,191 @@
+"""A tenant with an object of every kind in every service, made through the public rpcs."""
+
+import importlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import job_pb2, rule_pb2
+from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
+
+from services.__main__ import NAMES
+from tests.conftest import Keyring
+from tests.whole_platform import until
+
+DAYS = 30
+"""How many days before today have an order."""
+DAY_SECONDS = 24 * 60 * 60
+FOLLOWERS = ("segmentation", "recommendation", "forecasting", "loyalty")
+
+
+class Retailer:
+    """One tenant. What it names itself begins with its own name; what the services name is in the attributes."""
+
+    def __init__(self, tenant: str, channels: Mapping[str, grpc.aio.Channel], keyring: Keyring) -> None:
+        self.tenant, self.metadata = tenant, keyring.header(tenant)
+        self.stubs: dict[str, Any] = {
+            name: getattr(
+                importlib.import_module(f"tessera.{name}.v1.{name}_service_pb2_grpc"), f"{name.capitalize()}ServiceStub"
+            )(channels[name])
+            for name in NAMES
+        }
+        self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
+        self.training_job_id = self.fitting_job_id = self.model_version = ""
+
+    def own(self, noun: str) -> str:
+        """The name that this tenant gives to something."""
+        return f"{self.tenant}-{noun}"
+
+    async def call(self, service: str, rpc: str, request: Any) -> Any:
+        """The answer to this tenant."""
+        return await getattr(self.stubs[service], rpc)(request, metadata=self.metadata, timeout=30)
+
+    async def open(self) -> None:
+        """Make everything."""
+        await self._offer()
+        await self._sell()
+        await self._learn()
+        await self._write()
+
+    @property
+    def names(self) -> set[str]:
+        """What tells that an answer holds something of this tenant."""
+        given = {self.customer_id, self.segment_id, self.template_id, self.campaign_id}
+        return {self.tenant, *given, self.training_job_id, self.fitting_job_id, self.model_version} - {""}
+
+    async def _offer(self) -> None:
+        """A catalogue and a programme, which orders meet."""
+        items = [recommendation.Item(item_id=self.own(noun), title=self.own(noun)) for noun in ("milk", "bread")]
+        upsert = recommendation.UpsertItemsRequest(request_id="items", items=items)
+        await self.call("recommendation", "UpsertItems", upsert)
+        program = loyalty.CreateProgramRequest(
+            program_id=self.own("club"), name=self.own("club"), currency="USD", points_per_100_minor=1, request_id="p"
+        )
+        await self.call("loyalty", "CreateProgram", program)
+        reward = loyalty.CreateRewardRequest(
+            program_id=self.own("club"), reward_id=self.own("mug"), name="Mug", cost_points=1, request_id="w"
+        )
+        await self.call("loyalty", "CreateReward", reward)
+
+    async def _sell(self) -> None:
+        """An order a day to one customer, which every follower has applied when this returns."""
+        today = int(time.time()) // DAY_SECONDS * DAY_SECONDS
+        orders = [self._order(f"o{day}", today - day * DAY_SECONDS) for day in range(DAYS, 0, -1)]
+        traits = json.dumps({"email": f"{self.own('ann')}@example.com"})
+        known = profiles.Event(
+            message_id="m0", type=profiles.EVENT_TYPE_IDENTIFY, user_id=self.own("ann"), traits_json=traits
+        )
+        await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[known, *orders]))
+        person = profiles.Identifier(type="user_id", value=self.own("ann"))
+        found = await self.call("profiles", "GetCustomer", profiles.GetCustomerRequest(identifier=person))
+        self.customer_id = found.customer.customer_id
+
+    def _order(self, order_id: str, seconds: int) -> profiles.Event:
+        lines = [
+            {"product_id": self.own(noun), "price": 5, "quantity": 2, "category": self.own("food")}
+            for noun in ("milk", "bread")
+        ]
+        return profiles.Event(
+            message_id=order_id,
+            type=profiles.EVENT_TYPE_TRACK,
+            name="Order Completed",
+            user_id=self.own("ann"),
+            event_time=Timestamp(seconds=seconds),
+            properties_json=json.dumps({"order_id": order_id, "currency": "USD", "products": lines}),
+        )
+
+    async def _learn(self) -> None:
+        """A segment with its member, a model, a forecast."""
+        await until(self._applied)
+        create = segmentation.CreateSegmentRequest(name=self.own("buyers"), rule=bought())
+        self.segment_id = (await self.call("segmentation", "CreateSegment", create)).segment.segment_id
+        refresh = segmentation.RefreshSegmentRequest(segment_id=self.segment_id)
+        assert (await self.call("segmentation", "RefreshSegment", refresh)).segment.member_count == 1
+        train = recommendation.TrainModelRequest(request_id=self.own("train"), dimensions=8)
+        self.training_job_id = (await self.call("recommendation", "TrainModel", train)).job.job_id
+        fit = forecasting.FitForecastsRequest(request_id=self.own("fit"), specs=[self.spec()])
+        self.fitting_job_id = (await self.call("forecasting", "FitForecasts", fit)).job.job_id
+        await until(lambda: self._succeeded("recommendation", recommendation, self.training_job_id))
+        await until(lambda: self._succeeded("forecasting", forecasting, self.fitting_job_id))
+        models = await self.call("recommendation", "ListModels", recommendation.ListModelsRequest())
+        self.model_version = models.models[0].model_version
+
+    def spec(self) -> forecasting.ForecastSpec:
+        """Daily sales of this tenant's one category."""
+        return forecasting.ForecastSpec(
+            measure=forecasting.MEASURE_SALES,
+            dimension=forecasting.DIMENSION_CATEGORY,
+            values=[self.own("food")],
+            granularity=forecasting.GRANULARITY_DAY,
+            horizon=7,
+        )
+
+    def forecast_key(self) -> forecasting.ForecastKey:
+        """The one series that is forecast."""
+        spec = self.spec()
+        return forecasting.ForecastKey(
+            measure=spec.measure,
+            dimension=spec.dimension,
+            value=spec.values[0],
+            granularity=spec.granularity,
+            horizon=spec.horizon,
+        )
+
+    async def _write(self) -> None:
+        """A campaign whose one message waits for a mail server that does not answer."""
+        content = crm.Content(subject=self.own("news"), text="Hello")
+        template = crm.CreateTemplateRequest(name=self.own("letter"), content=content)
+        self.template_id = (await self.call("crm", "CreateTemplate", template)).template.template_id
+        campaign = crm.CreateCampaignRequest(
+            name=self.own("campaign"),
+            channel=crm.CHANNEL_EMAIL,
+            segment_id=self.segment_id,
+            template_id=self.template_id,
+            sender=crm.Sender(address="shop@example.com"),
+        )
+        self.campaign_id = (await self.call("crm", "CreateCampaign", campaign)).campaign.campaign_id
+        await self.call("crm", "StartCampaign", crm.StartCampaignRequest(campaign_id=self.campaign_id))
+        await until(self._has_a_message)
+
+    async def _applied(self) -> bool:
+        end = (await self.call("profiles", "GetStatistics", profiles.GetStatisticsRequest())).end_cursor
+        contracts = (segmentation, recommendation, forecasting, loyalty)
+        reached = [
+            (await self.call(name, "GetStatus", contract.GetStatusRequest())).applied_cursor
+            for name, contract in zip(FOLLOWERS, contracts, strict=True)
+        ]
+        return set(reached) == {end}
+
+    async def _succeeded(self, service: str, contract: Any, job_id: str) -> bool:
+        job = (await self.call(service, "GetJob", contract.GetJobRequest(job_id=job_id))).job
+        assert job.state != job_pb2.JOB_STATE_FAILED, job
+        return bool(job.state == job_pb2.JOB_STATE_SUCCEEDED)
+
+    async def _has_a_message(self) -> bool:
+        request = crm.ListMessagesRequest(campaign_id=self.campaign_id)
+        return len((await self.call("crm", "ListMessages", request)).messages) == 1
+
+
+def bought() -> rule_pb2.Rule:
+    """Who has an order."""
+    return rule_pb2.Rule(
+        event=rule_pb2.EventCondition(
+            event="Order Completed",
+            aggregate=rule_pb2.AGGREGATE_COUNT,
+            operator=rule_pb2.OPERATOR_AT_LEAST,
+            values=[rule_pb2.Value(number_value=1)],
+        )
+    )
+
+
+def in_segment(segment_id: str) -> rule_pb2.Rule:
+    """Who is in a segment."""
+    return rule_pb2.Rule(segment=rule_pb2.SegmentCondition(segment_id=segment_id))
