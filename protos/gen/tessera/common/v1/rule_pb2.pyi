@@ -683,7 +683,9 @@ Global___ScoreCondition: _TypeAlias = ScoreCondition  # noqa: Y015
 
 @_typing.final
 class BucketCondition(_message.Message):
-    """A stable part of all subjects: FNV-1a of salt and id, modulo 10,000, lies in [from, to)."""
+    """A stable part of all subjects: the 32-bit FNV-1a of the id followed by the four bytes (big-endian) of the salt's own
+    FNV-1a, modulo 10,000, lies in [from, to).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -5,6 +5,7 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -19,6 +20,69 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PendingRelease:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PendingReleaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PendingRelease.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PENDING_RELEASE_UNSPECIFIED: _PendingRelease.ValueType  # 0
+    """Never answered; in a request it means IMMEDIATE."""
+    PENDING_RELEASE_IMMEDIATE: _PendingRelease.ValueType  # 1
+    """Nothing: they are spendable when they are earned."""
+    PENDING_RELEASE_AFTER_DURATION: _PendingRelease.ValueType  # 2
+    """For a time to pass. If it has passed already when they are entered, they are entered as spendable."""
+    PENDING_RELEASE_ON_ACTION: _PendingRelease.ValueType  # 3
+    """For PostPending."""
+
+class PendingRelease(_PendingRelease, metaclass=_PendingReleaseEnumTypeWrapper):
+    """What pending points wait for."""
+
+PENDING_RELEASE_UNSPECIFIED: PendingRelease.ValueType  # 0
+"""Never answered; in a request it means IMMEDIATE."""
+PENDING_RELEASE_IMMEDIATE: PendingRelease.ValueType  # 1
+"""Nothing: they are spendable when they are earned."""
+PENDING_RELEASE_AFTER_DURATION: PendingRelease.ValueType  # 2
+"""For a time to pass. If it has passed already when they are entered, they are entered as spendable."""
+PENDING_RELEASE_ON_ACTION: PendingRelease.ValueType  # 3
+"""For PostPending."""
+Global___PendingRelease: _TypeAlias = PendingRelease  # noqa: Y015
+
+class _RefundPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefundPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUND_POLICY_UNSPECIFIED: _RefundPolicy.ValueType  # 0
+    """Never answered; in a request it means WITHIN_BALANCE."""
+    REFUND_POLICY_ONLY_PENDING: _RefundPolicy.ValueType  # 1
+    """The order's points while they are pending, nothing afterwards."""
+    REFUND_POLICY_WITHIN_BALANCE: _RefundPolicy.ValueType  # 2
+    """The order's pending points, else what the member can spend, so that no balance is below zero."""
+    REFUND_POLICY_ALLOW_NEGATIVE: _RefundPolicy.ValueType  # 3
+    """The order's pending points, else all of it: the balance may be below zero. What the member earns next pays that
+    debt first, before anything of it can be spent.
+    """
+
+class RefundPolicy(_RefundPolicy, metaclass=_RefundPolicyEnumTypeWrapper):
+    """What a refund takes back. What it comes to and cannot take is the entry's `uncollected_points`, and is never taken
+    later. Points that are spendable are taken from the lot that the order's points came into first, then from those
+    that expire first; points whose time has passed are not taken: they expire.
+    """
+
+REFUND_POLICY_UNSPECIFIED: RefundPolicy.ValueType  # 0
+"""Never answered; in a request it means WITHIN_BALANCE."""
+REFUND_POLICY_ONLY_PENDING: RefundPolicy.ValueType  # 1
+"""The order's points while they are pending, nothing afterwards."""
+REFUND_POLICY_WITHIN_BALANCE: RefundPolicy.ValueType  # 2
+"""The order's pending points, else what the member can spend, so that no balance is below zero."""
+REFUND_POLICY_ALLOW_NEGATIVE: RefundPolicy.ValueType  # 3
+"""The order's pending points, else all of it: the balance may be below zero. What the member earns next pays that
+debt first, before anything of it can be spent.
+"""
+Global___RefundPolicy: _TypeAlias = RefundPolicy  # noqa: Y015
 
 class _Qualification:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -38,7 +102,10 @@ class _QualificationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Qualifi
     """The same totals, of orders made in the days that ROLLING_YEAR_POINTS counts."""
 
 class Qualification(_Qualification, metaclass=_QualificationEnumTypeWrapper):
-    """What counts towards a tier. Nothing that is spent or expires is taken off again."""
+    """What counts towards a tier. Nothing that is spent or expires is taken off again. Points count once they are spendable,
+    on the day on which they were earned; what a refund takes back of them is taken off that day. An order's total
+    counts as soon as the order is entered, pending or not, on its day; what is refunded of it is taken off that day.
+    """
 
 QUALIFICATION_UNSPECIFIED: Qualification.ValueType  # 0
 """Never answered; in a request it means LIFETIME_POINTS."""
@@ -61,15 +128,21 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     ENTRY_KIND_UNSPECIFIED: _EntryKind.ValueType  # 0
     """Never answered."""
     ENTRY_KIND_ORDER: _EntryKind.ValueType  # 1
-    """An order earned them: ISSUANCE to MEMBER."""
+    """An order earned them: ISSUANCE to MEMBER or PENDING."""
     ENTRY_KIND_GRANT: _EntryKind.ValueType  # 2
-    """EarnPoints: ISSUANCE to MEMBER."""
+    """EarnPoints: ISSUANCE to MEMBER or PENDING."""
     ENTRY_KIND_BURN: _EntryKind.ValueType  # 3
     """BurnPoints: MEMBER to SPENT."""
     ENTRY_KIND_REDEMPTION: _EntryKind.ValueType  # 4
     """RedeemReward: MEMBER to SPENT."""
     ENTRY_KIND_EXPIRY: _EntryKind.ValueType  # 5
-    """Their time had passed: MEMBER to EXPIRED."""
+    """Their time had passed: MEMBER or PENDING to EXPIRED."""
+    ENTRY_KIND_POST: _EntryKind.ValueType  # 6
+    """Their time had come, or PostPending: PENDING to MEMBER."""
+    ENTRY_KIND_VOID: _EntryKind.ValueType  # 7
+    """VoidPending: PENDING to ISSUANCE."""
+    ENTRY_KIND_REFUND: _EntryKind.ValueType  # 8
+    """RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -77,15 +150,21 @@ class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
 ENTRY_KIND_UNSPECIFIED: EntryKind.ValueType  # 0
 """Never answered."""
 ENTRY_KIND_ORDER: EntryKind.ValueType  # 1
-"""An order earned them: ISSUANCE to MEMBER."""
+"""An order earned them: ISSUANCE to MEMBER or PENDING."""
 ENTRY_KIND_GRANT: EntryKind.ValueType  # 2
-"""EarnPoints: ISSUANCE to MEMBER."""
+"""EarnPoints: ISSUANCE to MEMBER or PENDING."""
 ENTRY_KIND_BURN: EntryKind.ValueType  # 3
 """BurnPoints: MEMBER to SPENT."""
 ENTRY_KIND_REDEMPTION: EntryKind.ValueType  # 4
 """RedeemReward: MEMBER to SPENT."""
 ENTRY_KIND_EXPIRY: EntryKind.ValueType  # 5
-"""Their time had passed: MEMBER to EXPIRED."""
+"""Their time had passed: MEMBER or PENDING to EXPIRED."""
+ENTRY_KIND_POST: EntryKind.ValueType  # 6
+"""Their time had come, or PostPending: PENDING to MEMBER."""
+ENTRY_KIND_VOID: EntryKind.ValueType  # 7
+"""VoidPending: PENDING to ISSUANCE."""
+ENTRY_KIND_REFUND: EntryKind.ValueType  # 8
+"""RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -97,13 +176,15 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     ACCOUNT_KIND_UNSPECIFIED: _AccountKind.ValueType  # 0
     """Never answered."""
     ACCOUNT_KIND_ISSUANCE: _AccountKind.ValueType  # 1
-    """Where points come from: its balance is minus what was ever issued."""
+    """Where points come from: its balance is minus what was ever issued and not taken back."""
     ACCOUNT_KIND_MEMBER: _AccountKind.ValueType  # 2
     """One for each member: what the member has."""
     ACCOUNT_KIND_SPENT: _AccountKind.ValueType  # 3
     """What members spent."""
     ACCOUNT_KIND_EXPIRED: _AccountKind.ValueType  # 4
     """What members let expire."""
+    ACCOUNT_KIND_PENDING: _AccountKind.ValueType  # 5
+    """One for each member: what waits to become spendable."""
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
     """The accounts of a programme. An account's balance is what it received less what it gave; all of them sum to zero."""
@@ -111,13 +192,15 @@ class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
 ACCOUNT_KIND_UNSPECIFIED: AccountKind.ValueType  # 0
 """Never answered."""
 ACCOUNT_KIND_ISSUANCE: AccountKind.ValueType  # 1
-"""Where points come from: its balance is minus what was ever issued."""
+"""Where points come from: its balance is minus what was ever issued and not taken back."""
 ACCOUNT_KIND_MEMBER: AccountKind.ValueType  # 2
 """One for each member: what the member has."""
 ACCOUNT_KIND_SPENT: AccountKind.ValueType  # 3
 """What members spent."""
 ACCOUNT_KIND_EXPIRED: AccountKind.ValueType  # 4
 """What members let expire."""
+ACCOUNT_KIND_PENDING: AccountKind.ValueType  # 5
+"""One for each member: what waits to become spendable."""
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 @_typing.final
@@ -134,6 +217,8 @@ class Program(_message.Message):
     QUALIFICATION_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    REFUND_POLICY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Chosen by whoever created it."""
     name: _builtins.str
@@ -148,6 +233,8 @@ class Program(_message.Message):
     """
     qualification: Global___Qualification.ValueType
     """What counts towards tiers."""
+    refund_policy: Global___RefundPolicy.ValueType
+    """What a refund takes back."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold."""
@@ -155,6 +242,10 @@ class Program(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the programme was created."""
+
+    @_builtins.property
+    def pending(self) -> Global___PendingRule:
+        """When what orders earn becomes spendable."""
 
     def __init__(
         self,
@@ -167,14 +258,47 @@ class Program(_message.Message):
         qualification: Global___Qualification.ValueType = ...,
         tiers: _abc.Iterable[Global___Tier] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        pending: Global___PendingRule | None = ...,
+        refund_policy: Global___RefundPolicy.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Program: _TypeAlias = Program  # noqa: Y015
+
+@_typing.final
+class PendingRule(_message.Message):
+    """When points become spendable. Their validity begins then, not before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    release: Global___PendingRelease.ValueType
+    """What they wait for."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """AFTER_DURATION: how long they wait, counted from when they were earned: the return window. ON_ACTION: how long they
+        wait at most before they expire unposted; unset: for ever. IMMEDIATE: must be unset. From one second to ten years
+        of 366 days, in whole seconds.
+        """
+
+    def __init__(
+        self,
+        *,
+        release: Global___PendingRelease.ValueType = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingRule: _TypeAlias = PendingRule  # noqa: Y015
 
 @_typing.final
 class Tier(_message.Message):
@@ -227,22 +351,27 @@ class Member(_message.Message):
     EXPIRING_LOTS_FIELD_NUMBER: _builtins.int
     ENTRY_COUNT_FIELD_NUMBER: _builtins.int
     ENROLL_TIME_FIELD_NUMBER: _builtins.int
+    PENDING_POINTS_FIELD_NUMBER: _builtins.int
+    REFUNDED_POINTS_FIELD_NUMBER: _builtins.int
+    PENDING_LOTS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     member_id: _builtins.str
     """The customer's id in profiles."""
     balance_points: _builtins.int
-    """The sum of the member's entries, always."""
+    """The sum of the member's entries on MEMBER, always. Below zero if refunds took more than there was, where the
+    programme allows it.
+    """
     available_points: _builtins.int
-    """What can be spent now: the balance without points whose time has passed and whose expiry is entered within the
-    next minute.
+    """What can be spent now: the balance without points whose time has passed, and with pending points whose time has
+    come, both of which are entered within the next minute; never below zero.
     """
     earned_points: _builtins.int
-    """Ever earned."""
+    """Ever earned and spendable; pending points are not among them."""
     spent_points: _builtins.int
     """Ever spent."""
     expired_points: _builtins.int
-    """Ever expired."""
+    """Ever expired, of points that were spendable."""
     qualifying_amount: _builtins.int
     """What counts towards tiers now, as the programme's qualification says."""
     next_tier_amount: _builtins.int
@@ -251,6 +380,12 @@ class Member(_message.Message):
     """How many points expire within the next 30 days."""
     entry_count: _builtins.int
     """How many entries the member has."""
+    pending_points: _builtins.int
+    """The sum of the member's entries on PENDING, always: what waits, and is no part of the balance."""
+    refunded_points: _builtins.int
+    """Ever taken back by refunds, of points that were spendable: the balance is what was earned less what was spent,
+    expired and refunded.
+    """
     @_builtins.property
     def tier(self) -> Global___Tier:
         """The tier that the member is in now; unset below the first."""
@@ -266,6 +401,10 @@ class Member(_message.Message):
     @_builtins.property
     def enroll_time(self) -> _timestamp_pb2.Timestamp:
         """When the member's first points were entered."""
+
+    @_builtins.property
+    def pending_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingLot]:
+        """What waits, by when the clock acts on it, soonest first."""
 
     def __init__(
         self,
@@ -285,14 +424,59 @@ class Member(_message.Message):
         expiring_lots: _abc.Iterable[Global___Lot] | None = ...,
         entry_count: _builtins.int = ...,
         enroll_time: _timestamp_pb2.Timestamp | None = ...,
+        pending_points: _builtins.int = ...,
+        refunded_points: _builtins.int = ...,
+        pending_lots: _abc.Iterable[Global___PendingLot] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "spent_points", b"spent_points", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
+
+@_typing.final
+class PendingLot(_message.Message):
+    """Points of one member that became pending by one entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    POST_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    """The entry that made them pending."""
+    order_id: _builtins.str
+    """The order that earned them; empty for points of EarnPoints."""
+    points: _builtins.int
+    """How many are still pending."""
+    @_builtins.property
+    def post_time(self) -> _timestamp_pb2.Timestamp:
+        """When the clock posts them; unset where they wait for an action."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When they expire unposted; unset: never."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        points: _builtins.int = ...,
+        post_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "post_time", b"post_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "expire_time", b"expire_time", "order_id", b"order_id", "points", b"points", "post_time", b"post_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingLot: _TypeAlias = PendingLot  # noqa: Y015
 
 @_typing.final
 class Lot(_message.Message):
@@ -348,6 +532,11 @@ class Entry(_message.Message):
     TIER_ID_FIELD_NUMBER: _builtins.int
     PREVIOUS_TIER_ID_FIELD_NUMBER: _builtins.int
     TIER_CHANGED_FIELD_NUMBER: _builtins.int
+    PENDING_POINTS_FIELD_NUMBER: _builtins.int
+    SOURCE_ENTRY_ID_FIELD_NUMBER: _builtins.int
+    DEBT_POINTS_FIELD_NUMBER: _builtins.int
+    UNCOLLECTED_POINTS_FIELD_NUMBER: _builtins.int
+    REFUND_NUMBER_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -363,32 +552,48 @@ class Entry(_message.Message):
     credit: Global___AccountKind.ValueType
     """The account that received."""
     points: _builtins.int
-    """How many moved; above zero."""
+    """How many moved; above zero, except for a REFUND that takes nothing."""
     balance_points: _builtins.int
     """The member's balance after it."""
     order_id: _builtins.str
-    """The order that earned, for ORDER."""
+    """The order that earned, for ORDER; whose points they are, for REFUND, POST, VOID and EXPIRY of pending points."""
     order_amount_minor: _builtins.int
-    """The order's total in minor units, for ORDER."""
+    """In minor units: the order's total, for ORDER; what was refunded of it, for REFUND."""
     reward_id: _builtins.str
     """The reward, for REDEMPTION."""
     request_id: _builtins.str
-    """The mutation that caused it; empty for ORDER and EXPIRY."""
+    """The mutation that caused it; empty for what the clock or an event caused."""
     reason: _builtins.str
-    """As the caller gave it, for GRANT and BURN."""
+    """As the caller gave it, for GRANT, BURN, VOID and REFUND."""
     tier_id: _builtins.str
     """The member's tier after it; empty below the first."""
     previous_tier_id: _builtins.str
     """The tier before it, where `tier_changed`; empty below the first."""
     tier_changed: _builtins.bool
     """True if the member's tier is another than after the entry before."""
+    pending_points: _builtins.int
+    """What the member has pending after it."""
+    source_entry_id: _builtins.str
+    """The entry that made the points pending, for POST, VOID and EXPIRY of pending points."""
+    debt_points: _builtins.int
+    """How many of `points` paid what the member owed (where MEMBER received), or are owed now (where it gave)."""
+    uncollected_points: _builtins.int
+    """What a REFUND came to and could not take back, for good: the policy does not allow it, the balance was too low, or
+    the points were voided or had expired before they were spendable.
+    """
+    refund_number: _builtins.int
+    """Counts the refunds of one order from 1, for REFUND."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
-        """Which lots of the member they came into or out of; together as many as `points`."""
+        """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
+        PENDING was concerned.
+        """
 
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened: the order's time for an order, else when it was entered."""
+        """When it happened: the order's time for an order, the refund's for a refund, for points that the clock posted when
+        their time had come, else when it was entered.
+        """
 
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
@@ -417,10 +622,15 @@ class Entry(_message.Message):
         tier_id: _builtins.str = ...,
         previous_tier_id: _builtins.str = ...,
         tier_changed: _builtins.bool = ...,
+        pending_points: _builtins.int = ...,
+        source_entry_id: _builtins.str = ...,
+        debt_points: _builtins.int = ...,
+        uncollected_points: _builtins.int = ...,
+        refund_number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "entry_id", b"entry_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "tier_changed", b"tier_changed", "tier_id", b"tier_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "source_entry_id", b"source_entry_id", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -499,6 +709,8 @@ class CreateProgramRequest(_message.Message):
     QUALIFICATION_FIELD_NUMBER: _builtins.int
     TIERS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    REFUND_POLICY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63."""
     name: _builtins.str
@@ -513,9 +725,15 @@ class CreateProgramRequest(_message.Message):
     """As in Program; unspecified means LIFETIME_POINTS."""
     request_id: _builtins.str
     """For idempotency; printable ASCII without spaces."""
+    refund_policy: Global___RefundPolicy.ValueType
+    """As in Program; unspecified means WITHIN_BALANCE."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold; may be none."""
+
+    @_builtins.property
+    def pending(self) -> Global___PendingRule:
+        """When what orders earn becomes spendable; unset means immediately."""
 
     def __init__(
         self,
@@ -528,10 +746,12 @@ class CreateProgramRequest(_message.Message):
         qualification: Global___Qualification.ValueType = ...,
         tiers: _abc.Iterable[Global___Tier] | None = ...,
         request_id: _builtins.str = ...,
+        pending: Global___PendingRule | None = ...,
+        refund_policy: Global___RefundPolicy.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "request_id", b"request_id", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -673,6 +893,7 @@ class EarnPointsRequest(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """In which programme."""
     member_id: _builtins.str
@@ -683,6 +904,8 @@ class EarnPointsRequest(_message.Message):
     """For the statement."""
     request_id: _builtins.str
     """For idempotency; printable ASCII without spaces."""
+    pending: _builtins.bool
+    """True: they wait as the programme makes what orders earn wait. False: they are spendable at once."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When they were earned, from which their validity and their tier count. Unset: now. Later than one hour from now,
@@ -698,10 +921,11 @@ class EarnPointsRequest(_message.Message):
         event_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        pending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "member_id", b"member_id", "points", b"points", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "member_id", b"member_id", "pending", b"pending", "points", b"points", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -792,6 +1016,198 @@ class BurnPointsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BurnPointsResponse: _TypeAlias = BurnPointsResponse  # noqa: Y015
+
+@_typing.final
+class PostPendingRequest(_message.Message):
+    """Asks to make pending points spendable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """In which programme."""
+    order_id: _builtins.str
+    """Those that this order earned."""
+    entry_id: _builtins.str
+    """Those that this entry made pending."""
+    request_id: _builtins.str
+    """For idempotency; printable ASCII without spaces."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        entry_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order_id", b"order_id", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order_id", b"order_id", "program_id", b"program_id", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["order_id", "entry_id"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___PostPendingRequest: _TypeAlias = PostPendingRequest  # noqa: Y015
+
+@_typing.final
+class PostPendingResponse(_message.Message):
+    """What was entered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """The entry, with the balance after it."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostPendingResponse: _TypeAlias = PostPendingResponse  # noqa: Y015
+
+@_typing.final
+class VoidPendingRequest(_message.Message):
+    """Asks to take pending points back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """In which programme."""
+    order_id: _builtins.str
+    """Those that this order earned."""
+    entry_id: _builtins.str
+    """Those that this entry made pending."""
+    reason: _builtins.str
+    """For the statement."""
+    request_id: _builtins.str
+    """For idempotency; printable ASCII without spaces."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        entry_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order_id", b"order_id", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "order_id", b"order_id", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["order_id", "entry_id"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___VoidPendingRequest: _TypeAlias = VoidPendingRequest  # noqa: Y015
+
+@_typing.final
+class VoidPendingResponse(_message.Message):
+    """What was entered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """The entry, with what is still pending after it."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoidPendingResponse: _TypeAlias = VoidPendingResponse  # noqa: Y015
+
+@_typing.final
+class RefundOrderRequest(_message.Message):
+    """Asks to refund an order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAM_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    program_id: _builtins.str
+    """In which programme."""
+    order_id: _builtins.str
+    """Which order."""
+    amount_minor: _builtins.int
+    """How much of its total, in minor units. Unset: all that is left of it."""
+    reason: _builtins.str
+    """For the statement."""
+    request_id: _builtins.str
+    """For idempotency; printable ASCII without spaces."""
+    def __init__(
+        self,
+        *,
+        program_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        amount_minor: _builtins.int | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor", "amount_minor", b"amount_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor", "amount_minor", b"amount_minor", "order_id", b"order_id", "program_id", b"program_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__amount_minor: _TypeAlias = _typing.Literal["amount_minor"]  # noqa: Y015
+    _WhichOneofArgType__amount_minor: _TypeAlias = _typing.Literal["_amount_minor", b"_amount_minor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__amount_minor) -> _WhichOneofReturnType__amount_minor | None: ...
+
+Global___RefundOrderRequest: _TypeAlias = RefundOrderRequest  # noqa: Y015
+
+@_typing.final
+class RefundOrderResponse(_message.Message):
+    """What was refunded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    LEFT_AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    left_amount_minor: _builtins.int
+    """What is left of the order after it, in minor units."""
+    @_builtins.property
+    def entry(self) -> Global___Entry:
+        """The entry: what was taken back, what could not be, and the balance after it."""
+
+    def __init__(
+        self,
+        *,
+        entry: Global___Entry | None = ...,
+        left_amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "left_amount_minor", b"left_amount_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundOrderResponse: _TypeAlias = RefundOrderResponse  # noqa: Y015
 
 @_typing.final
 class GetMemberRequest(_message.Message):
@@ -1164,7 +1580,7 @@ class ExpirePointsRequest(_message.Message):
     """For idempotency; printable ASCII without spaces."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """Points expire whose time is not after this moment. Unset: now. In the future: EVENT_TIME_INVALID."""
+        """Points expire, and pending ones are posted, whose time is not after this moment. Unset: now. In the future: EVENT_TIME_INVALID."""
 
     def __init__(
         self,
@@ -1190,22 +1606,26 @@ class ExpirePointsResponse(_message.Message):
     MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     EXPIRED_POINTS_FIELD_NUMBER: _builtins.int
     MORE_DUE_FIELD_NUMBER: _builtins.int
+    POSTED_POINTS_FIELD_NUMBER: _builtins.int
     member_count: _builtins.int
-    """Of how many members."""
+    """Of how many members points expired."""
     expired_points: _builtins.int
-    """How many points."""
+    """How many points expired, pending ones among them."""
     more_due: _builtins.bool
     """True if more members are due: call again with another request id."""
+    posted_points: _builtins.int
+    """How many pending points were posted."""
     def __init__(
         self,
         *,
         member_count: _builtins.int = ...,
         expired_points: _builtins.int = ...,
         more_due: _builtins.bool = ...,
+        posted_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "member_count", b"member_count", "more_due", b"more_due"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "member_count", b"member_count", "more_due", b"more_due", "posted_points", b"posted_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1283,7 +1703,8 @@ class Violation(_message.Message):
     invariant: _builtins.str
     """Which invariant, UPPER_SNAKE: BALANCE_DIFFERS, EARNED_DIFFERS, SPENT_DIFFERS, EXPIRED_DIFFERS, LOTS_DIFFER,
     LOT_NEGATIVE, SEQUENCE_BROKEN, ACCOUNTS_INVALID, ENTRY_LOTS_DIFFER, ENTRY_ID_INVALID, RUNNING_BALANCE_DIFFERS,
-    SPEND_DIFFERS, QUALIFYING_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED.
+    SPEND_DIFFERS, QUALIFYING_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED, PENDING_DIFFERS, REFUNDED_DIFFERS,
+    DEBT_INVALID, SOURCE_INVALID, REFUND_DIFFERS.
     """
     message: _builtins.str
     """What was found and what was expected."""
@@ -1314,6 +1735,7 @@ class ProgramBalances(_message.Message):
     MEMBER_POINTS_FIELD_NUMBER: _builtins.int
     SPENT_POINTS_FIELD_NUMBER: _builtins.int
     EXPIRED_POINTS_FIELD_NUMBER: _builtins.int
+    PENDING_POINTS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     issuance_points: _builtins.int
@@ -1324,6 +1746,8 @@ class ProgramBalances(_message.Message):
     """Of SPENT."""
     expired_points: _builtins.int
     """Of EXPIRED."""
+    pending_points: _builtins.int
+    """Of all members' PENDING accounts: what the programme may come to owe."""
     def __init__(
         self,
         *,
@@ -1332,10 +1756,11 @@ class ProgramBalances(_message.Message):
         member_points: _builtins.int = ...,
         spent_points: _builtins.int = ...,
         expired_points: _builtins.int = ...,
+        pending_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "issuance_points", b"issuance_points", "member_points", b"member_points", "program_id", b"program_id", "spent_points", b"spent_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "issuance_points", b"issuance_points", "member_points", b"member_points", "pending_points", b"pending_points", "program_id", b"program_id", "spent_points", b"spent_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1371,6 +1796,10 @@ class GetStatusResponse(_message.Message):
     SMALL_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     DUPLICATE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     INVALID_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    REFUND_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_REFUND_COUNT_FIELD_NUMBER: _builtins.int
+    EMPTY_REFUND_COUNT_FIELD_NUMBER: _builtins.int
+    INVALID_REFUND_COUNT_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """How far profiles' feed has been applied, for all tenants: equal to profiles' `GetStatistics.end_cursor` once
     everything has been.
@@ -1387,6 +1816,14 @@ class GetStatusResponse(_message.Message):
     """How many orders had earned before."""
     invalid_order_count: _builtins.int
     """How many orders could not be read, or were beyond what a balance can hold."""
+    refund_count: _builtins.int
+    """How many refunds that profiles recorded were applied, counted once for each programme."""
+    waiting_refund_count: _builtins.int
+    """How many refunds wait for an order that has not been seen, or that earned nothing."""
+    empty_refund_count: _builtins.int
+    """How many refunds came when nothing was left of their order, or asked for no money."""
+    invalid_refund_count: _builtins.int
+    """How many refunds could not be read."""
     def __init__(
         self,
         *,
@@ -1397,10 +1834,14 @@ class GetStatusResponse(_message.Message):
         small_order_count: _builtins.int = ...,
         duplicate_order_count: _builtins.int = ...,
         invalid_order_count: _builtins.int = ...,
+        refund_count: _builtins.int = ...,
+        waiting_refund_count: _builtins.int = ...,
+        empty_refund_count: _builtins.int = ...,
+        invalid_refund_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "duplicate_order_count", b"duplicate_order_count", "earned_order_count", b"earned_order_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "other_currency_order_count", b"other_currency_order_count", "small_order_count", b"small_order_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "duplicate_order_count", b"duplicate_order_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

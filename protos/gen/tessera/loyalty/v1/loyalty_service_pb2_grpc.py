@@ -31,7 +31,15 @@ class LoyaltyServiceStub:
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -41,14 +49,15 @@ class LoyaltyServiceStub:
     1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-    4. NOT_FOUND           PROGRAM_NOT_FOUND
-    5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    7. NOT_FOUND           REWARD_NOT_FOUND
-    8. NOT_FOUND           MEMBER_NOT_FOUND
-    9. FAILED_PRECONDITION OUT_OF_STOCK
-    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+    5. NOT_FOUND           PROGRAM_NOT_FOUND
+    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+    9. NOT_FOUND           MEMBER_NOT_FOUND
+    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -83,6 +92,21 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/BurnPoints',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsResponse.FromString,
+                _registered_method=True)
+        self.PostPending = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/PostPending',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingResponse.FromString,
+                _registered_method=True)
+        self.VoidPending = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/VoidPending',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingResponse.FromString,
+                _registered_method=True)
+        self.RefundOrder = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/RefundOrder',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderResponse.FromString,
                 _registered_method=True)
         self.GetMember = channel.unary_unary(
                 '/tessera.loyalty.v1.LoyaltyService/GetMember',
@@ -142,7 +166,15 @@ class LoyaltyServiceServicer:
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -152,22 +184,23 @@ class LoyaltyServiceServicer:
     1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-    4. NOT_FOUND           PROGRAM_NOT_FOUND
-    5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    7. NOT_FOUND           REWARD_NOT_FOUND
-    8. NOT_FOUND           MEMBER_NOT_FOUND
-    9. FAILED_PRECONDITION OUT_OF_STOCK
-    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+    5. NOT_FOUND           PROGRAM_NOT_FOUND
+    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+    9. NOT_FOUND           MEMBER_NOT_FOUND
+    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
 
     def CreateProgram(self, request, context):
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-        TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
-        tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+        TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
+        itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,8 +221,9 @@ class LoyaltyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EarnPoints(self, request, context):
-        """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER. Refusals:
-        EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, BALANCE_LIMIT_REACHED.
+        """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER, or to PENDING if
+        they are asked to be pending and the programme makes them wait. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND,
+        BALANCE_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +233,34 @@ class LoyaltyServiceServicer:
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
         INSUFFICIENT_POINTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostPending(self, request, context):
+        """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
+        their validity begins now. Each pending points are posted, voided or expired once. Refusals: PROGRAM_NOT_FOUND,
+        PENDING_NOT_FOUND (never pending, or not any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoidPending(self, request, context):
+        """Takes pending points back for good. Moves them from PENDING to ISSUANCE. Refusals: PROGRAM_NOT_FOUND,
+        PENDING_NOT_FOUND (never pending, or not any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundOrder(self, request, context):
+        """Refunds an order, or a part of it, in one programme: takes back what the refund comes to, as the programme's refund
+        policy allows, from PENDING or MEMBER to ISSUANCE. Enters exactly one entry, even where it takes no points. For
+        refunds that profiles does not record: one that it does is applied by itself. Refusals: PROGRAM_NOT_FOUND,
+        ORDER_NOT_FOUND (it earned nothing in this programme, or has not been seen), REFUND_EXCEEDS_ORDER (more than what
+        is left of the order, or nothing is left).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -252,8 +314,9 @@ class LoyaltyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExpirePoints(self, request, context):
-        """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-        this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
+        """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
+        whose time has passed, MEMBER or PENDING to EXPIRED. The service does so by itself every minute; this does it now, or
+        for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
         Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -311,6 +374,21 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.BurnPoints,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsResponse.SerializeToString,
+            ),
+            'PostPending': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostPending,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingResponse.SerializeToString,
+            ),
+            'VoidPending': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoidPending,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingResponse.SerializeToString,
+            ),
+            'RefundOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundOrder,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderResponse.SerializeToString,
             ),
             'GetMember': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMember,
@@ -376,7 +454,15 @@ class LoyaltyService:
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -386,14 +472,15 @@ class LoyaltyService:
     1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-    4. NOT_FOUND           PROGRAM_NOT_FOUND
-    5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    7. NOT_FOUND           REWARD_NOT_FOUND
-    8. NOT_FOUND           MEMBER_NOT_FOUND
-    9. FAILED_PRECONDITION OUT_OF_STOCK
-    10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+    5. NOT_FOUND           PROGRAM_NOT_FOUND
+    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+    9. NOT_FOUND           MEMBER_NOT_FOUND
+    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -523,6 +610,87 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/BurnPoints',
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.BurnPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostPending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/PostPending',
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.PostPendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoidPending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/VoidPending',
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.VoidPendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/RefundOrder',
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.RefundOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

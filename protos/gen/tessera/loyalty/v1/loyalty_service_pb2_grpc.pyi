@@ -32,7 +32,15 @@ class LoyaltyServiceStub:
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -42,14 +50,15 @@ class LoyaltyServiceStub:
       1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-      4. NOT_FOUND           PROGRAM_NOT_FOUND
-      5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      7. NOT_FOUND           REWARD_NOT_FOUND
-      8. NOT_FOUND           MEMBER_NOT_FOUND
-      9. FAILED_PRECONDITION OUT_OF_STOCK
-     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+      5. NOT_FOUND           PROGRAM_NOT_FOUND
+      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+      9. NOT_FOUND           MEMBER_NOT_FOUND
+     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -60,21 +69,38 @@ class LoyaltyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LoyaltyServiceAsyncStub: ...
     CreateProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-    TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
-    tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+    TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
+    itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
     ListPrograms: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.ListProgramsRequest, _loyalty_service_pb2.ListProgramsResponse]
     """Lists programmes by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     EarnPoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.EarnPointsRequest, _loyalty_service_pb2.EarnPointsResponse]
-    """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER. Refusals:
-    EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, BALANCE_LIMIT_REACHED.
+    """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER, or to PENDING if
+    they are asked to be pending and the programme makes them wait. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND,
+    BALANCE_LIMIT_REACHED.
     """
     BurnPoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
     INSUFFICIENT_POINTS.
+    """
+    PostPending: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]
+    """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
+    their validity begins now. Each pending points are posted, voided or expired once. Refusals: PROGRAM_NOT_FOUND,
+    PENDING_NOT_FOUND (never pending, or not any more).
+    """
+    VoidPending: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.VoidPendingRequest, _loyalty_service_pb2.VoidPendingResponse]
+    """Takes pending points back for good. Moves them from PENDING to ISSUANCE. Refusals: PROGRAM_NOT_FOUND,
+    PENDING_NOT_FOUND (never pending, or not any more).
+    """
+    RefundOrder: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.RefundOrderRequest, _loyalty_service_pb2.RefundOrderResponse]
+    """Refunds an order, or a part of it, in one programme: takes back what the refund comes to, as the programme's refund
+    policy allows, from PENDING or MEMBER to ISSUANCE. Enters exactly one entry, even where it takes no points. For
+    refunds that profiles does not record: one that it does is applied by itself. Refusals: PROGRAM_NOT_FOUND,
+    ORDER_NOT_FOUND (it earned nothing in this programme, or has not been seen), REFUND_EXCEEDS_ORDER (more than what
+    is left of the order, or nothing is left).
     """
     GetMember: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetMemberRequest, _loyalty_service_pb2.GetMemberResponse]
     """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND."""
@@ -98,8 +124,9 @@ class LoyaltyServiceStub:
     INSUFFICIENT_POINTS.
     """
     ExpirePoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]
-    """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-    this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
+    """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
+    whose time has passed, MEMBER or PENDING to EXPIRED. The service does so by itself every minute; this does it now, or
+    for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
     Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
     """
     CheckLedger: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CheckLedgerRequest, _loyalty_service_pb2.CheckLedgerResponse]
@@ -121,7 +148,15 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -131,14 +166,15 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-      4. NOT_FOUND           PROGRAM_NOT_FOUND
-      5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      7. NOT_FOUND           REWARD_NOT_FOUND
-      8. NOT_FOUND           MEMBER_NOT_FOUND
-      9. FAILED_PRECONDITION OUT_OF_STOCK
-     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+      5. NOT_FOUND           PROGRAM_NOT_FOUND
+      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+      9. NOT_FOUND           MEMBER_NOT_FOUND
+     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -146,21 +182,38 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]  # type: ignore[assignment]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-    TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
-    tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+    TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
+    itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]  # type: ignore[assignment]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
     ListPrograms: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.ListProgramsRequest, _loyalty_service_pb2.ListProgramsResponse]  # type: ignore[assignment]
     """Lists programmes by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     EarnPoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.EarnPointsRequest, _loyalty_service_pb2.EarnPointsResponse]  # type: ignore[assignment]
-    """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER. Refusals:
-    EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, BALANCE_LIMIT_REACHED.
+    """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER, or to PENDING if
+    they are asked to be pending and the programme makes them wait. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND,
+    BALANCE_LIMIT_REACHED.
     """
     BurnPoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]  # type: ignore[assignment]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
     INSUFFICIENT_POINTS.
+    """
+    PostPending: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]  # type: ignore[assignment]
+    """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
+    their validity begins now. Each pending points are posted, voided or expired once. Refusals: PROGRAM_NOT_FOUND,
+    PENDING_NOT_FOUND (never pending, or not any more).
+    """
+    VoidPending: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.VoidPendingRequest, _loyalty_service_pb2.VoidPendingResponse]  # type: ignore[assignment]
+    """Takes pending points back for good. Moves them from PENDING to ISSUANCE. Refusals: PROGRAM_NOT_FOUND,
+    PENDING_NOT_FOUND (never pending, or not any more).
+    """
+    RefundOrder: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.RefundOrderRequest, _loyalty_service_pb2.RefundOrderResponse]  # type: ignore[assignment]
+    """Refunds an order, or a part of it, in one programme: takes back what the refund comes to, as the programme's refund
+    policy allows, from PENDING or MEMBER to ISSUANCE. Enters exactly one entry, even where it takes no points. For
+    refunds that profiles does not record: one that it does is applied by itself. Refusals: PROGRAM_NOT_FOUND,
+    ORDER_NOT_FOUND (it earned nothing in this programme, or has not been seen), REFUND_EXCEEDS_ORDER (more than what
+    is left of the order, or nothing is left).
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetMemberRequest, _loyalty_service_pb2.GetMemberResponse]  # type: ignore[assignment]
     """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND."""
@@ -184,8 +237,9 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     INSUFFICIENT_POINTS.
     """
     ExpirePoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]  # type: ignore[assignment]
-    """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-    this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
+    """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
+    whose time has passed, MEMBER or PENDING to EXPIRED. The service does so by itself every minute; this does it now, or
+    for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
     Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
     """
     CheckLedger: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CheckLedgerRequest, _loyalty_service_pb2.CheckLedgerResponse]  # type: ignore[assignment]
@@ -206,7 +260,15 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     the entries of its account, and an answer to a mutation is already effective and on disk.
 
     Members earn by orders without anyone calling: the service follows profiles' `Order Completed` events, and each
-    order earns once in each programme of its tenant that exists when the event arrives.
+    order earns once in each programme of its tenant that exists when the event arrives. A programme says when those
+    points become spendable: until then they are pending, apart from the balance, and are posted, voided, refunded or
+    expired, each by an entry of its own.
+
+    Refunds follow profiles' `Order Refunded` and `Order Cancelled` events. A refund comes to a share of the order's
+    points: after refunds of r of an order of a that earned p, together floor(p * r / a), so that any sequence of partial
+    refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
+    is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
+    one of more than is left of its order is applied to what is left.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
@@ -216,14 +278,15 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       1. INVALID_ARGUMENT    FIELD_INVALID, a field breaks its rules
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
-      4. NOT_FOUND           PROGRAM_NOT_FOUND
-      5. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      6. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      7. NOT_FOUND           REWARD_NOT_FOUND
-      8. NOT_FOUND           MEMBER_NOT_FOUND
-      9. FAILED_PRECONDITION OUT_OF_STOCK
-     10. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     11. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      4. INVALID_ARGUMENT    PENDING_RULE_INVALID
+      5. NOT_FOUND           PROGRAM_NOT_FOUND
+      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
+      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
+      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
+      9. NOT_FOUND           MEMBER_NOT_FOUND
+     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
+     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -235,8 +298,8 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.CreateProgramResponse, _abc.Awaitable[_loyalty_service_pb2.CreateProgramResponse]]:
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
-        TIERS_INVALID, if tiers do not ascend or share an id; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the
-        tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+        TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
+        itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
 
     @_abc_1.abstractmethod
@@ -261,8 +324,9 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loyalty_service_pb2.EarnPointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.EarnPointsResponse, _abc.Awaitable[_loyalty_service_pb2.EarnPointsResponse]]:
-        """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER. Refusals:
-        EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, BALANCE_LIMIT_REACHED.
+        """Gives points to a member, who is enrolled by the first ones. Moves them from ISSUANCE to MEMBER, or to PENDING if
+        they are asked to be pending and the programme makes them wait. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND,
+        BALANCE_LIMIT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -274,6 +338,40 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
         INSUFFICIENT_POINTS.
+        """
+
+    @_abc_1.abstractmethod
+    def PostPending(
+        self,
+        request: _loyalty_service_pb2.PostPendingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loyalty_service_pb2.PostPendingResponse, _abc.Awaitable[_loyalty_service_pb2.PostPendingResponse]]:
+        """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
+        their validity begins now. Each pending points are posted, voided or expired once. Refusals: PROGRAM_NOT_FOUND,
+        PENDING_NOT_FOUND (never pending, or not any more).
+        """
+
+    @_abc_1.abstractmethod
+    def VoidPending(
+        self,
+        request: _loyalty_service_pb2.VoidPendingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loyalty_service_pb2.VoidPendingResponse, _abc.Awaitable[_loyalty_service_pb2.VoidPendingResponse]]:
+        """Takes pending points back for good. Moves them from PENDING to ISSUANCE. Refusals: PROGRAM_NOT_FOUND,
+        PENDING_NOT_FOUND (never pending, or not any more).
+        """
+
+    @_abc_1.abstractmethod
+    def RefundOrder(
+        self,
+        request: _loyalty_service_pb2.RefundOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loyalty_service_pb2.RefundOrderResponse, _abc.Awaitable[_loyalty_service_pb2.RefundOrderResponse]]:
+        """Refunds an order, or a part of it, in one programme: takes back what the refund comes to, as the programme's refund
+        policy allows, from PENDING or MEMBER to ISSUANCE. Enters exactly one entry, even where it takes no points. For
+        refunds that profiles does not record: one that it does is applied by itself. Refusals: PROGRAM_NOT_FOUND,
+        ORDER_NOT_FOUND (it earned nothing in this programme, or has not been seen), REFUND_EXCEEDS_ORDER (more than what
+        is left of the order, or nothing is left).
         """
 
     @_abc_1.abstractmethod
@@ -339,8 +437,9 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loyalty_service_pb2.ExpirePointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.ExpirePointsResponse, _abc.Awaitable[_loyalty_service_pb2.ExpirePointsResponse]]:
-        """Takes points whose time has passed from members, MEMBER to EXPIRED. The service does so by itself every minute;
-        this does it now, or for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
+        """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
+        whose time has passed, MEMBER or PENDING to EXPIRED. The service does so by itself every minute; this does it now, or
+        for an earlier moment. At most 1,000 members a call: if more are due the answer says so.
         Refusals: EVENT_TIME_INVALID (a moment in the future), PROGRAM_NOT_FOUND.
         """
 
