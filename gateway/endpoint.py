@@ -1,5 +1,6 @@
 """GraphQL over HTTP: one POST endpoint, health, and in development a page to try requests on."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from gateway.execution import Answer, Execution, OperationUnknown, Prepared, is_
 from services.common import telemetry
 from services.common.auth import TokenMissing, Verifier
 from services.common.errors import PermissionDenied, Refusal, ResourceExhausted, Unauthenticated
+
+log = logging.getLogger(__name__)
 
 CONSOLE = Path(__file__).resolve().parent / "console" / "index.html"
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -182,6 +185,7 @@ def _asked(body: bytes) -> _Asked:
 
 
 def _refused(request: Request, refusal: Refusal) -> Response:
+    log.debug("the request is refused, %s: %s", refusal.reason, refusal.message)
     status = next((code for kind, code in _STATUS if isinstance(refusal, kind)), 400)
     response = _json({"errors": [errors.refused(refusal)]}, status)
     if status == 401:

@@ -44,6 +44,11 @@ class Retailer:
         """The name that this tenant gives to something."""
         return f"{self.tenant}-{noun}"
 
+    @staticmethod
+    def contract(service: str) -> Any:
+        """The module with a service's messages."""
+        return importlib.import_module(f"tessera.{service}.v1.{service}_service_pb2")
+
     async def call(self, service: str, rpc: str, request: Any) -> Any:
         """The answer to this tenant."""
         return await getattr(self.stubs[service], rpc)(request, metadata=self.metadata, timeout=30)

@@ -154,13 +154,14 @@ def _parse(traceparent: str) -> SpanContext | None:
 
 
 @cache
-def _declared() -> Mapping[str, Mapping[str, str]]:
+def declared() -> Mapping[str, Mapping[str, str]]:
+    """The metrics that may be emitted: kind, unit and description of each name."""
     table: Mapping[str, Mapping[str, str]] = tomllib.loads(_TABLE.read_text())["metrics"]
     return table
 
 
 def _instrument(name: str, kind: str) -> Any:
-    declaration = _declared().get(name)
+    declaration = declared().get(name)
     if declaration is None or declaration["kind"] != kind:
         raise KeyError(f"{kind} {name} is not declared in services/metrics.toml")
     create = getattr(metrics.get_meter("tessera"), f"create_{kind}")

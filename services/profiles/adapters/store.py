@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from services.common import telemetry
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
 from services.profiles.domain.customer import Customer, Lifetime, Trait
 from services.profiles.ports import Changes, Identifier, Recorded, Recording
@@ -73,6 +74,7 @@ class StoredProfiles:
             for event, customer_id in recording.events
         )
         await self._store.commit(writes)
+        telemetry.counter("profiles.events.recorded").add(len(recording.events))
 
     async def statistics(self, tenant: str) -> tuple[int, int, str]:
         customers = await self._store.count(tenant, CUSTOMERS)
