@@ -13,10 +13,10 @@ from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
-from tests.retailer import Retailer, bought, in_segment
+from tests.tenant import Tenant, bought, in_segment
 
 ACME, RIVAL, STRANGER, NEWCOMER = "acme", "rival", "stranger", "newcomer"
-Request = Callable[[Retailer], Message]
+Request = Callable[[Tenant], Message]
 MISSING = grpc.StatusCode.NOT_FOUND
 
 
@@ -231,6 +231,18 @@ LOYALTY: dict[str, Rule] = {
         lambda acme: loyalty.BurnPointsRequest(
             program_id=acme.own("club"), member_id=acme.customer_id, points=1, request_id="b"
         ),
+        IN_ACMES_CLUB,
+    ),
+    "PostPending": Refused(
+        lambda acme: loyalty.PostPendingRequest(program_id=acme.own("club"), order_id="o1", request_id="n"),
+        IN_ACMES_CLUB,
+    ),
+    "VoidPending": Refused(
+        lambda acme: loyalty.VoidPendingRequest(program_id=acme.own("club"), order_id="o1", request_id="v"),
+        IN_ACMES_CLUB,
+    ),
+    "RefundOrder": Refused(
+        lambda acme: loyalty.RefundOrderRequest(program_id=acme.own("club"), order_id="o1", request_id="f"),
         IN_ACMES_CLUB,
     ),
     "GetMember": Refused(

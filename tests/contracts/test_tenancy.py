@@ -19,7 +19,7 @@ from services.common.grpc_errors import error_info
 from tests.conftest import Keyring
 from tests.contracts.tenant_rules import ACME, NEWCOMER, RIVAL, RULES, STRANGER, Beside, Feed, Figure, Refused, Without
 from tests.contracts.test_access import METHODS, access
-from tests.retailer import DAYS, Retailer
+from tests.tenant import DAYS, Tenant
 from tests.whole_platform import NOBODY, running, until
 
 
@@ -31,10 +31,10 @@ def of_kind(kind: type) -> pytest.MarkDecorator:
 class Tenants:
     """Two that have everything, one that has nothing, and one that begins."""
 
-    acme: Retailer
-    rival: Retailer
-    stranger: Retailer
-    newcomer: Retailer
+    acme: Tenant
+    rival: Tenant
+    stranger: Tenant
+    newcomer: Tenant
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,7 +45,7 @@ async def tenants(keyring: Keyring, tmp_path_factory: pytest.TempPathFactory) ->
             name: await stack.enter_async_context(grpc.aio.insecure_channel(address))
             for name, address in addresses.items()
         }
-        tenants = Tenants(*(Retailer(name, channels, keyring) for name in (ACME, RIVAL, STRANGER, NEWCOMER)))
+        tenants = Tenants(*(Tenant(name, channels, keyring) for name in (ACME, RIVAL, STRANGER, NEWCOMER)))
         await asyncio.gather(tenants.acme.open(), tenants.rival.open())
         yield tenants
 
@@ -70,7 +70,7 @@ async def test_another_tenants_object_is_not_there(rpc: str, tenants: Tenants) -
     service, _, method = rpc.partition(".")
     rule: Any = RULES[rpc]
     request = rule.request(tenants.acme)
-    other: Retailer = getattr(tenants, rule.who)
+    other: Tenant = getattr(tenants, rule.who)
     assert await refusal(other.call(service, method, request)) == (rule.code, rule.reason)
     (contract,) = [each for each in METHODS if each.full_name.endswith(f"{service.capitalize()}Service.{method}")]
     if access(contract).scope.endswith(":read"):  # it is the tenant that makes the difference

@@ -20,7 +20,7 @@ from services.common import telemetry
 from services.common.settings import ProcessSettings
 from tests.conftest import Keyring
 from tests.listening import Spans
-from tests.retailer import Retailer
+from tests.tenant import Tenant
 from tests.whole_platform import NOBODY, running
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -102,7 +102,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Platform:
     """All of it at work, and what it told."""
 
-    def __init__(self, tenant: Retailer, http: httpx.AsyncClient, metrics: set[Point]) -> None:
+    def __init__(self, tenant: Tenant, http: httpx.AsyncClient, metrics: set[Point]) -> None:
         self.tenant, self._http, self.metrics = tenant, http, metrics
 
     async def ask(self, name: str) -> None:
@@ -140,7 +140,7 @@ async def platform(
         AsyncExitStack() as stack,
     ):
         channels = {name: await stack.enter_async_context(grpc.aio.insecure_channel(addresses[name])) for name in NAMES}
-        platform = Platform(Retailer("acme", channels, keyring), http, set())
+        platform = Platform(Tenant("acme", channels, keyring), http, set())
         await platform.tenant.open()
         for name in MATRIX:
             await platform.ask(name)

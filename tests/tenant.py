@@ -26,7 +26,7 @@ DAY_SECONDS = 24 * 60 * 60
 FOLLOWERS = ("segmentation", "recommendation", "forecasting", "loyalty")
 
 
-class Retailer:
+class Tenant:
     """One tenant. What it names itself begins with its own name; what the services name is in the attributes."""
 
     def __init__(self, tenant: str, channels: Mapping[str, grpc.aio.Channel], keyring: Keyring) -> None:
