@@ -81,9 +81,11 @@ def _value_checks(field: FieldDescriptor, rules: options_pb2.FieldRules) -> list
 
 
 def _each_value(field: FieldDescriptor, fault: Callable[[Any], str]) -> Check:
-    name, repeated = field.name, field.is_repeated
+    name, repeated, presence = field.name, field.is_repeated, field.has_presence
 
     def check(message: Any, path: str) -> None:
+        if presence and not message.HasField(name):  # what is left out breaks no rule but `required`
+            return
         values = getattr(message, name)
         for value in values if repeated else (values,):
             if wrong := fault(value):

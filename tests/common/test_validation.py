@@ -20,6 +20,9 @@ PROGRAM: dict[str, Any] = {
     "request_id": "r",
 }
 
+REWARD: dict[str, Any] = {"program_id": "p", "reward_id": "mug", "name": "Mug", "cost_points": 1, "request_id": "r"}
+REFUND: dict[str, Any] = {"program_id": "p", "order_id": "o", "request_id": "r"}
+
 
 @pytest.mark.parametrize(
     ("message", "field"),
@@ -33,6 +36,8 @@ PROGRAM: dict[str, Any] = {
         (loyalty.CreateProgramRequest(**{**PROGRAM, "currency": "eur"}), "currency"),
         (loyalty.CreateProgramRequest(**PROGRAM, tiers=[TIER, loyalty.Tier(tier_id="No")]), "tiers[1].tier_id"),
         (segmentation.CreateSegmentRequest(name="n"), "rule"),
+        (loyalty.CreateRewardRequest(**REWARD, stock_count=-1), "stock_count"),
+        (loyalty.RefundOrderRequest(**REFUND, amount_minor=0), "amount_minor"),
     ],
 )
 def test_the_field_that_breaks_a_rule_is_named(message: Message, field: str) -> None:
@@ -47,6 +52,7 @@ def test_the_field_that_breaks_a_rule_is_named(message: Message, field: str) -> 
     [
         profiles.ListCustomersRequest(page_size=1000),
         profiles.GetCustomerRequest(customer_id="c"),
+        loyalty.RefundOrderRequest(**REFUND),
         loyalty.CreateProgramRequest(**PROGRAM, tiers=[TIER]),
         segmentation.CreateSegmentRequest(name="n", rule=rule_pb2.Rule(segment=rule_pb2.SegmentCondition())),
     ],
