@@ -14,7 +14,6 @@ from services.common import telemetry
 from services.common.errors import Refusal
 from services.common.settings import load
 
-SWITCH_SECONDS = 0.0005
 NAMES = ("profiles", "segmentation", "recommendation", "forecasting", "loyalty", "crm")
 
 
@@ -24,8 +23,6 @@ def main(names: list[str]) -> int:
     if unknown or not names:
         print(f"usage: python -m services NAME…   names: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    # The store's and the engines' threads get their turn beside a busy loop ten times sooner than by default.
-    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(_serve(names))
     except Refusal as refusal:

@@ -25,7 +25,7 @@ from tessera.recommendation.v1.recommendation_service_pb2_grpc import Recommenda
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 
-from deploy.local import journey
+from deploy.local import journey, kept
 from deploy.local.journey import Journey
 from deploy.local.processes import Platform
 from services.common.errors import Unavailable
@@ -37,6 +37,7 @@ POLL_SECONDS = 0.25
 PROGRAM_ID = "rewards"
 REWARD_ID = "five-off"
 MARKER = "journey.json"
+SHIFT = "shift_weeks"
 T = TypeVar("T")
 
 
@@ -55,16 +56,27 @@ class Loaded:
     shift_weeks: int
     segment_id: str
     campaign_id: str
+    customer_id: str
+    """Whom the tour shows, and who redeems points in it."""
 
     def write(self, folder: Path) -> None:
         """Keep it."""
-        (folder / MARKER).write_text(json.dumps({name: getattr(self, name) for name in self.__slots__}))
+        kept.write(folder / MARKER, json.dumps({name: getattr(self, name) for name in self.__slots__}))
 
 
 def loaded(folder: Path) -> Loaded | None:
     """What an earlier main job made; ``None`` before it has ended."""
-    marker = folder / MARKER
-    return Loaded(**json.loads(marker.read_text())) if marker.exists() else None
+    return kept.read(folder / MARKER, lambda text: Loaded(**json.loads(text)))
+
+
+def shift_weeks(folder: Path) -> int | None:
+    """By how many weeks the times of an earlier main job moved, even if it has not ended."""
+    return kept.read(folder / SHIFT, int)
+
+
+def keep_shift(folder: Path, weeks: int) -> None:
+    """Let a main job that goes on after this one move times by as many weeks."""
+    kept.write(folder / SHIFT, str(weeks))
 
 
 class Shop:
@@ -85,7 +97,8 @@ class Shop:
         try:
             return await method(request, metadata=self.token, timeout=120)
         except grpc.aio.AioRpcError as error:
-            self._platform.check_alive()
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                await self._platform.check_alive_after_failure()
             raise Unavailable(f"{type(request).__name__} failed: {error.code().name}: {error.details()}") from error
 
 
@@ -98,7 +111,7 @@ async def load(shop: Shop, data: Journey, progress: Progress) -> Loaded:
     await asyncio.gather(_train(shop, progress), _fit(shop, progress))
     segment_id = await _create_segment(shop)
     campaign_id = await _run_campaign(shop, segment_id, progress)
-    return Loaded(data.shift_weeks, segment_id, campaign_id)
+    return Loaded(data.shift_weeks, segment_id, campaign_id, await _most_points(shop, segment_id))
 
 
 async def _open_program(shop: Shop) -> None:
@@ -258,6 +271,19 @@ async def _create_segment(shop: Shop) -> str:
     return segment_id
 
 
+async def _most_points(shop: Shop, segment_id: str) -> str:
+    """The member of the segment with the most points, who can afford the reward and got the campaign's mail."""
+    page = await shop.call(
+        shop.segmentation.ListMembers, segmentation.ListMembersRequest(segment_id=segment_id, page_size=1000)
+    )
+    ids = [member.customer_id for member in page.members]
+    request = loyalty.BatchGetMembersRequest(program_id=PROGRAM_ID, member_ids=ids)
+    members = (await shop.call(shop.loyalty.BatchGetMembers, request)).members
+    if not members:
+        raise JobFailed("nobody in the segment has points")
+    return str(max(members, key=lambda member: (member.balance_points, member.member_id)).member_id)
+
+
 async def _run_campaign(shop: Shop, segment_id: str, progress: Progress) -> str:
     template = await shop.call(
         shop.crm.CreateTemplate,
@@ -266,7 +292,8 @@ async def _run_campaign(shop: Shop, segment_id: str, progress: Progress) -> str:
             name="We miss you",
             content=crm.Content(
                 subject="Your shop misses you",
-                html="<p>Hello{% if customer.household_comp %} to your household of {{ customer.household_size }}{% endif %},</p>"
+                html="<p>Hello{% if customer.household_comp %} to your household of {{ customer.household_size }}"
+                "{% endif %},</p>"
                 "<p>come back this week and take 5 dollars off.</p>",
                 text="Hello,\ncome back this week and take 5 dollars off.\n",
             ),

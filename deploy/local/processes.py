@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import tokens
-from services.common.errors import FailedPrecondition, ResourceExhausted, Unavailable
+from services.common.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 
 SERVICES = tokens.SERVICES
 DEFAULT_PORTS = {
@@ -31,12 +32,19 @@ HOST = "127.0.0.1"
 DISK_BYTES_MIN = 2 * 1024**3
 START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 20.0
+NOTICE_SECONDS = 2.0
+LOG = "platform.log"
 _PROCFILE = Path(__file__).with_name("Procfile")
-_STOPPED = re.compile(r"(\w+)\.1 stopped \(rc=(-?\d+)\)")
+_STARTED = re.compile(r"^\S+ system +\| \w+\.1 started \(pid=(\d+)\)$", re.MULTILINE)
+_STOPPED = re.compile(r"^\S+ system +\| (\w+)\.1 stopped \(rc=(-?\d+)\)$")
 
 
 class PortsTaken(FailedPrecondition):
     """Some port that the platform needs is in use."""
+
+
+class PortInvalid(InvalidArgument):
+    """A variable does not hold a port."""
 
 
 class DiskFull(ResourceExhausted):
@@ -64,15 +72,31 @@ class Platform:
         """The GraphQL gateway."""
         return f"http://{self.address('gateway')}"
 
+    @property
+    def log(self) -> Path:
+        """What the processes said."""
+        return self.folder / LOG
+
     def check_alive(self) -> None:
         """``ProcessStopped``, with the words of the process that stopped first, unless all run."""
-        if self.runner.poll() is not None:
-            raise ProcessStopped(_last_words(self.folder / "platform.log"))
+        if words := last_words(self.log, self.runner.poll()):
+            raise ProcessStopped(f"{words} (the log is {self.log})")
+
+    async def check_alive_after_failure(self) -> None:
+        """The same, when something has just failed: the end of a process is known a moment after its silence."""
+        for _ in range(round(NOTICE_SECONDS / 0.1)):
+            self.check_alive()
+            await asyncio.sleep(0.1)
 
     async def ready(self) -> None:
         """Wait until every service and the gateway answer; ``ProcessStopped`` as soon as one cannot."""
-        async with asyncio.timeout(START_SECONDS_MAX):
-            await asyncio.gather(*(self._serving(name) for name in SERVICES), self._gateway_ready())
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await asyncio.gather(*(self._serving(name) for name in SERVICES), self._gateway_ready())
+        except TimeoutError as error:
+            raise ProcessStopped(
+                f"not all services answered in {START_SECONDS_MAX:.0f} s; {self.log} says why"
+            ) from error
 
     async def _serving(self, name: str) -> None:
         async with grpc.aio.insecure_channel(self.address(name)) as channel:
@@ -97,7 +121,7 @@ class Platform:
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Platform]:
     """The platform, started and ready; leaving stops every process of it."""
-    ports = {name: int(os.environ.get(f"{name.upper()}_PORT", port)) for name, port in DEFAULT_PORTS.items()}
+    ports = _ports()
     _check_ports(ports)
     _check_disk(folder)
     environment = _environment(folder, ports)
@@ -107,11 +131,12 @@ async def running(folder: Path) -> AsyncIterator[Platform]:
         await platform.ready()
         yield platform
     finally:
-        await asyncio.to_thread(_stop, runner)
+        await asyncio.to_thread(_stop, runner, folder / LOG)
 
 
 def _start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with (folder / "platform.log").open("wb") as log:
+    importlib.import_module("honcho")  # if it is missing, that is said here and now
+    with (folder / LOG).open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "honcho", "--procfile", str(_PROCFILE), "--no-colour", "start"],
             env=environment,
@@ -122,7 +147,7 @@ def _start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[byt
         )
 
 
-def _stop(runner: subprocess.Popen[bytes]) -> None:
+def _stop(runner: subprocess.Popen[bytes], log: Path) -> None:
     if runner.poll() is None:
         runner.send_signal(signal.SIGTERM)
     try:
@@ -130,6 +155,21 @@ def _stop(runner: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(runner.pid, signal.SIGKILL)
         runner.wait()
+    # Each process leads a group. Normally none is left; a killed one leaves its children, a killed runner everything.
+    for group in _STARTED.findall(log.read_text(errors="replace")):
+        with contextlib.suppress(OSError):
+            os.killpg(int(group), signal.SIGKILL)
+
+
+def _ports() -> dict[str, int]:
+    ports = {}
+    for name, default in DEFAULT_PORTS.items():
+        variable = f"{name.upper()}_PORT"
+        said = os.environ.get(variable) or str(default)
+        if not said.isdecimal() or not 0 < int(said) < 65536:
+            raise PortInvalid(f"{variable} is {said!r}, which is not a port: 1 to 65535")
+        ports[name] = int(said)
+    return ports
 
 
 def _check_ports(ports: Mapping[str, int]) -> None:
@@ -160,28 +200,45 @@ def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
     key = tokens.ensure_key(folder)
     token = tokens.write_token(folder, tokens.mint(folder, tenant="*", subject="platform"))
     return {
+        # What the shell's environment may decide otherwise,
+        **{f"{name.upper()}_DRAIN_SECONDS_MAX": "2" for name in (*SERVICES, "gateway")},
+        "GATEWAY_DEVELOPMENT": "true",
         **os.environ,
+        # and what has to fit together.
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
         **{f"{name.upper()}_ADDR": f"{HOST}:{ports[name]}" for name in SERVICES},
-        **{f"{name.upper()}_DRAIN_SECONDS_MAX": "2" for name in (*SERVICES, "gateway")},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         "TESSERA_DATA_DIR": str(folder),
         "AUTH_PUBLIC_KEY_FILE": str(key),
         "SERVICE_TOKEN_FILE": str(token),
         "CRM_SMTP_URL": f"smtp://{HOST}:{ports['mail']}",
-        "GATEWAY_DEVELOPMENT": "true",
     }
 
 
-def _last_words(log: Path) -> str:
-    """What the process that failed first said last, which is its one sentence for people."""
+def last_words(log: Path, status: int | None) -> str:
+    """Why the platform stops, in the words of the process that ended first; empty while none has.
+
+    ``status``: how the runner ended, if it has.
+    """
     lines = log.read_text(errors="replace").splitlines()
     for index, line in enumerate(lines):
-        stopped = _STOPPED.search(line)
-        if stopped and stopped[2] not in ("0", "-15"):
-            name = stopped[1]
-            said = [text.split("| ", 1)[-1] for text in lines[:index] if f" {name}.1" in text and "| " in text]
-            plain = [text for text in said if text and not text.startswith("{")]
-            return f"{plain[-1] if plain else f'{name} stopped with status {stopped[2]}'} (the log is {log})"
-    return f"the platform stopped (the log is {log})"
+        if stopped := _STOPPED.search(line):
+            return _why(stopped[1], int(stopped[2]), lines[:index])
+    if status is None:
+        return ""
+    return f"the runner of the processes {_ended(status)}"
+
+
+def _why(name: str, status: int, lines: Sequence[str]) -> str:
+    """The sentence that a process says before it ends begins with its name; what it logs is JSON."""
+    own = f" {name}.1 "
+    said = [text for prefix, _, text in (line.partition("| ") for line in lines) if own in f" {prefix} "]
+    sentences = [text for text in said if text.startswith(f"{name}: ")]
+    return sentences[-1] if sentences and status > 0 else f"{name} {_ended(status)}"
+
+
+def _ended(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"stopped with exit status {status}"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from deploy.local.load import PROGRAM_ID, REWARD_ID, Loaded
+from deploy.local.processes import Platform
 from services.common.errors import Unavailable
 
 LINES_MAX = 40
@@ -32,7 +33,7 @@ class Stop:
 SEGMENT = """query Segment($id: ID!) {
   segment(id: $id) {
     name description memberCount refreshTime
-    members(first: 50) { nodes { enterTime customer { customerId loyalty { balancePoints } } } }
+    members(first: 10) { nodes { enterTime customer { customerId loyalty { balancePoints } } } }
   }
 }"""
 
@@ -86,19 +87,24 @@ CAMPAIGN = """query Campaign($id: ID!) {
 }"""
 
 
-async def tour(console: Console, gateway_url: str, token: str, found: Loaded) -> list[Stop]:
+async def tour(console: Console, platform: Platform, token: str, found: Loaded) -> list[Stop]:
     """Make the requests and print each with its answer; ``TourStopped`` if one is answered with errors."""
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=gateway_url, headers=headers, timeout=ANSWER_SECONDS_MAX) as client:
-        guide = _Guide(console, client)
-        segment = await guide.ask("a segment: its size and members", SEGMENT, id=found.segment_id)
-        customer_id = _most_points(segment)
-        customer = await guide.ask("one customer, seen from every service", CUSTOMER, id=customer_id)
+    base = platform.gateway_url
+    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=ANSWER_SECONDS_MAX) as client:
+        guide = _Guide(console, platform, client)
+        await guide.ask("a segment: its size and members", SEGMENT, id=found.segment_id)
+        customer = await guide.ask("one customer, seen from every service", CUSTOMER, id=found.customer_id)
         product_id = customer["customer"]["recommendations"]["items"][0]["item"]["itemId"]
         await guide.ask("a product: similar ones, and those bought with it", PRODUCT, id=product_id)
         await guide.ask("RFM of all customers", RFM)
         await guide.ask("sales of the next eight weeks, with 80 % and 95 % intervals", FORECAST)
-        redemption = {"programId": PROGRAM_ID, "memberId": customer_id, "rewardId": REWARD_ID, "requestId": "tour"}
+        redemption = {
+            "programId": PROGRAM_ID,
+            "memberId": found.customer_id,
+            "rewardId": REWARD_ID,
+            "requestId": "tour",
+        }
         await guide.ask("points redeemed for a reward", REDEMPTION, input=redemption)
         await guide.ask("a campaign and what became of it", CAMPAIGN, id=found.campaign_id)
         return guide.stops
@@ -107,14 +113,19 @@ async def tour(console: Console, gateway_url: str, token: str, found: Loaded) ->
 class _Guide:
     """Asks, prints, and remembers."""
 
-    def __init__(self, console: Console, client: httpx.AsyncClient) -> None:
-        self._console, self._client = console, client
+    def __init__(self, console: Console, platform: Platform, client: httpx.AsyncClient) -> None:
+        self._console, self._platform, self._client = console, platform, client
         self.stops: list[Stop] = []
 
     async def ask(self, title: str, query: str, **variables: Any) -> dict[str, Any]:
         """The answer's data."""
-        answer = (await self._client.post("/graphql", json={"query": query, "variables": variables})).json()
+        try:
+            answer = (await self._client.post("/graphql", json={"query": query, "variables": variables})).json()
+        except (httpx.HTTPError, ValueError) as error:
+            await self._platform.check_alive_after_failure()
+            raise TourStopped(f"{title}: the gateway did not answer ({type(error).__name__})") from error
         if answer.get("errors"):
+            await self._platform.check_alive_after_failure()
             raise TourStopped(f"{title}: {answer['errors'][0]['message']}")
         data: dict[str, Any] = answer["data"]
         self.stops.append(Stop(title, query, variables, data))
@@ -129,10 +140,3 @@ class _Guide:
         self._console.print(Syntax(shown, "json", background_color="default", word_wrap=True))
         if len(lines) > LINES_MAX:
             self._console.print(f"… {len(lines) - LINES_MAX} more lines")
-
-
-def _most_points(segment: dict[str, Any]) -> str:
-    """The member with the most points, who can afford the reward and got the campaign's mail."""
-    members = segment["segment"]["members"]["nodes"]
-    best = max(members, key=lambda member: (member["customer"]["loyalty"] or {"balancePoints": 0})["balancePoints"])
-    return str(best["customer"]["customerId"])
