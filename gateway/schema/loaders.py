@@ -41,18 +41,12 @@ async def memberships(context: Context, customer_id: str) -> segmentation_pb.Mem
 
 
 async def segment(context: Context, segment_id: str) -> segmentation_pb.Segment | None:
-    """By ``segmentation.ListSegments``, which lists by id: pages from the first to the last that is asked for."""
+    """By ``segmentation.BatchGetSegments``."""
 
     async def fetch(ids: list[str]) -> dict[str, segmentation_pb.Segment]:
-        found: dict[str, segmentation_pb.Segment] = {}
-        request = segmentation_pb.ListSegmentsRequest(page_size=BATCH_GET_MAX)
-        while not found.keys() >= set(ids):
-            answer = await context.backends.segmentation.ListSegments(request, metadata=context.metadata)
-            found |= {each.segment_id: each for each in answer.segments}
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
-        return found
+        request = segmentation_pb.BatchGetSegmentsRequest(segment_ids=ids)
+        answer = await context.backends.segmentation.BatchGetSegments(request, metadata=context.metadata)
+        return {found.segment_id: found for found in answer.segments}
 
     return await context.load("segments", segment_id, fetch, BATCH_GET_MAX)
 

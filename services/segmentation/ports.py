@@ -43,6 +43,10 @@ class Segments(Protocol):
         """The segment, or ``None``."""
         ...
 
+    async def many(self, tenant: str, segment_ids: Sequence[str]) -> dict[str, Segment]:
+        """Those of ``segment_ids`` that exist, by id."""
+        ...
+
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Segment], str]:
         """A page of segments by id, and the token of the next."""
         ...

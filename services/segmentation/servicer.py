@@ -63,6 +63,14 @@ class SegmentationServicer(SegmentationServiceServicer):
         segment = await get_segment(self.segments, principal().tenant, request.segment_id)
         return pb.GetSegmentResponse(segment=await self._segment(segment))
 
+    async def BatchGetSegments(
+        self, request: pb.BatchGetSegmentsRequest, context: Context
+    ) -> pb.BatchGetSegmentsResponse:
+        found = await self.segments.many(principal().tenant, list(dict.fromkeys(request.segment_ids)))
+        return pb.BatchGetSegmentsResponse(
+            segments=[await self._segment(found[each]) for each in request.segment_ids if each in found]
+        )
+
     async def ListSegments(self, request: pb.ListSegmentsRequest, context: Context) -> pb.ListSegmentsResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT
         segments, token = await self.segments.page(principal().tenant, size, request.page_token)

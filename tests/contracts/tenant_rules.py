@@ -106,6 +106,9 @@ SEGMENTATION: dict[str, Rule] = {
         "SEGMENT_NOT_FOUND",
     ),
     "GetSegment": Refused(lambda acme: segmentation.GetSegmentRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"),
+    "BatchGetSegments": Without(
+        lambda acme: segmentation.BatchGetSegmentsRequest(segment_ids=[acme.segment_id]), lambda found: found.segments
+    ),
     "ListSegments": Without(lambda acme: segmentation.ListSegmentsRequest()),
     "UpdateSegment": Refused(
         lambda acme: segmentation.UpdateSegmentRequest(segment_id=acme.segment_id, name="Mine", rule=bought()),

@@ -30,8 +30,10 @@ def _answer_for_everyone(backend: Backend) -> None:
     backend.on("profiles.ListCustomers", _customers)
     backend.on("segmentation.BatchGetMemberships", _memberships)
     backend.on(
-        "segmentation.ListSegments",
-        lambda _: segmentation.ListSegmentsResponse(segments=[segmentation.Segment(segment_id="s1", name="Lapsed")]),
+        "segmentation.BatchGetSegments",
+        lambda _: segmentation.BatchGetSegmentsResponse(
+            segments=[segmentation.Segment(segment_id="s1", name="Lapsed")]
+        ),
     )
     backend.on(
         "loyalty.ListPrograms", lambda _: loyalty.ListProgramsResponse(programs=[loyalty.Program(program_id="club")])
@@ -98,7 +100,7 @@ async def test_a_page_of_fifty_customers_costs_one_call_for_each_rpc(client: Cli
     assert counts == {
         "profiles.ListCustomers": 1,
         "segmentation.BatchGetMemberships": 1,
-        "segmentation.ListSegments": 1,
+        "segmentation.BatchGetSegments": 1,
         "segmentation.BatchGetRfm": 1,
         "loyalty.ListPrograms": 1,
         "loyalty.BatchGetMembers": 1,

@@ -271,6 +271,9 @@ async def test_segments_are_listed_in_pages_and_updated_in_place(platform: Platf
     first = await stub.ListSegments(pb.ListSegmentsRequest(page_size=2), metadata=metadata)
     second = await stub.ListSegments(pb.ListSegmentsRequest(page_token=first.next_page_token), metadata=metadata)
     assert [it.segment_id for it in (*first.segments, *second.segments)] == created
+    wanted = [created[2], "no", created[0], created[2]]
+    batch = await stub.BatchGetSegments(pb.BatchGetSegmentsRequest(segment_ids=wanted), metadata=metadata)
+    assert [it.segment_id for it in batch.segments] == [created[2], created[0], created[2]]
     update = pb.UpdateSegmentRequest(segment_id=created[0], name="new", rule=wire.write(ROMANS), version=1)
     updated = (await stub.UpdateSegment(update, metadata=metadata)).segment
     assert (updated.name, updated.version, wire.read(updated.rule)) == ("new", 2, ROMANS)

@@ -1,5 +1,6 @@
 """Segment definitions as documents."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tessera.common.v1 import rule_pb2
@@ -37,6 +38,10 @@ class StoredSegments:
     async def get(self, tenant: str, segment_id: str) -> Segment | None:
         document = await self._store.get(tenant, SEGMENTS, segment_id)
         return _segment(document.id, document.body) if document else None
+
+    async def many(self, tenant: str, segment_ids: Sequence[str]) -> dict[str, Segment]:
+        found = await self._store.get_many(tenant, SEGMENTS, segment_ids)
+        return {segment_id: _segment(segment_id, document.body) for segment_id, document in found.items()}
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Segment], str]:
         page = await self._store.find(tenant, SEGMENTS, Query(limit=limit, after=after))

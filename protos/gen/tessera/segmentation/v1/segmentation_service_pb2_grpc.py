@@ -47,6 +47,11 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentResponse.FromString,
                 _registered_method=True)
+        self.BatchGetSegments = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/BatchGetSegments',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsResponse.FromString,
+                _registered_method=True)
         self.ListSegments = channel.unary_unary(
                 '/tessera.segmentation.v1.SegmentationService/ListSegments',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentsRequest.SerializeToString,
@@ -127,6 +132,13 @@ class SegmentationServiceServicer:
 
     def GetSegment(self, request, context):
         """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetSegments(self, request, context):
+        """Gets many segments. Those that do not exist are left out of the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,6 +247,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetSegment,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentResponse.SerializeToString,
+            ),
+            'BatchGetSegments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetSegments,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsResponse.SerializeToString,
             ),
             'ListSegments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSegments,
@@ -354,6 +371,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetSegment',
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetSegments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/BatchGetSegments',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.BatchGetSegmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ class SegmentationServiceStub:
     """
     GetSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
+    BatchGetSegments: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.BatchGetSegmentsRequest, _segmentation_service_pb2.BatchGetSegmentsResponse]
+    """Gets many segments. Those that do not exist are left out of the answer."""
     ListSegments: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListSegmentsRequest, _segmentation_service_pb2.ListSegmentsResponse]
     """Lists segments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     UpdateSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.UpdateSegmentRequest, _segmentation_service_pb2.UpdateSegmentResponse]
@@ -98,6 +100,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """
     GetSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]  # type: ignore[assignment]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
+    BatchGetSegments: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.BatchGetSegmentsRequest, _segmentation_service_pb2.BatchGetSegmentsResponse]  # type: ignore[assignment]
+    """Gets many segments. Those that do not exist are left out of the answer."""
     ListSegments: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListSegmentsRequest, _segmentation_service_pb2.ListSegmentsResponse]  # type: ignore[assignment]
     """Lists segments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     UpdateSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.UpdateSegmentRequest, _segmentation_service_pb2.UpdateSegmentResponse]  # type: ignore[assignment]
@@ -161,6 +165,14 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.GetSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.GetSegmentResponse]]:
         """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def BatchGetSegments(
+        self,
+        request: _segmentation_service_pb2.BatchGetSegmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.BatchGetSegmentsResponse, _abc.Awaitable[_segmentation_service_pb2.BatchGetSegmentsResponse]]:
+        """Gets many segments. Those that do not exist are left out of the answer."""
 
     @_abc_1.abstractmethod
     def ListSegments(
