@@ -69,6 +69,7 @@ async def serving(settings: ServiceSettings, exposed: Exposed) -> AsyncIterator[
         yield Serving(settings.host, port)
     finally:
         await healthy.enter_graceful_shutdown()
+        guard.end_feeds()
         await server.stop(settings.drain_seconds_max)
         telemetry.flush()
 

@@ -13,7 +13,7 @@ from tessera.common.v1 import options_pb2
 
 from services.common import auth, telemetry
 from services.common.auth import ALL_TENANTS, TenantMissing, Verifier
-from services.common.errors import Refusal, ResourceExhausted
+from services.common.errors import Refusal, ResourceExhausted, Unavailable
 from services.common.grpc_errors import DeadlineExceeded, abort, status_code
 from services.common.settings import ServiceSettings
 from services.common.validation import validate
@@ -37,6 +37,10 @@ class TooManyCalls(ResourceExhausted):
     """The server has as many calls at work as it allows; retry with backoff."""
 
 
+class Draining(Unavailable):
+    """The server is stopping; another one, or the same one a moment later, goes on with the feed."""
+
+
 class InternalError(Refusal):
     """Something that should not happen; the id is in the log."""
 
@@ -54,6 +58,15 @@ class Guard:
         self._calls_max = settings.concurrent_calls_max
         self._seconds_max = settings.call_seconds_max
         self._calls = 0
+        self._feeds_max = settings.concurrent_feeds_max
+        self._feeds: set[asyncio.Task[Any]] = set()
+        self._draining = False
+
+    def end_feeds(self) -> None:
+        """End every open feed with ``UNAVAILABLE``, so that its follower goes to another server at once."""
+        self._draining = True
+        for feed in self._feeds:
+            feed.cancel()
 
     def wrap(self, method: MethodDescriptor, handler: Any) -> Any:
         """The handler with the guard before it; ``AccessUndeclared`` if the contract says nothing of access."""
@@ -104,13 +117,25 @@ class Guard:
         name = f"{method.containing_service.full_name}/{method.name}"
 
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            task = asyncio.current_task()
+            assert task is not None
+            self._feeds.add(task)
             try:
+                if len(self._feeds) > self._feeds_max:
+                    raise TooManyCalls(f"{self._feeds_max} feeds are open; retry with backoff")
                 await self._admit(_metadata(context), access)
                 validate(request)
                 async for response in behaviour(request, context):
                     yield response
             except Exception as error:
                 await self._refuse(context, name, self._refusal(name, error))
+            except asyncio.CancelledError:
+                if not self._draining:
+                    raise
+                task.uncancel()
+                await self._refuse(context, name, Draining("the server is stopping; open the feed again"))
+            finally:
+                self._feeds.discard(task)
 
         return guarded
 

@@ -1,13 +1,9 @@
 """Decimal amounts to exact integers in a currency's minor unit (ISO 4217)."""
 
 # Currencies whose minor unit is not the hundredth. Everything else has two decimals.
-_DECIMALS = {
-    **dict.fromkeys(
-        ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"],
-        0,
-    ),
-    **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-}  # fmt: skip
+_WITHOUT = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
+_DECIMALS = {**dict.fromkeys(_WITHOUT.split(), 0), **dict.fromkeys(_THOUSANDTHS.split(), 3)}
 
 
 def decimals(currency: str) -> int:

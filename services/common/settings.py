@@ -66,6 +66,8 @@ class ServiceSettings(ProcessSettings):
     port: Port = 0
     concurrent_calls_max: int = Field(1000, ge=1)
     """Unary calls at work at once; past it a call is RESOURCE_EXHAUSTED."""
+    concurrent_feeds_max: int = Field(100, ge=1)
+    """Feeds that are followed at once; past it a follower is RESOURCE_EXHAUSTED."""
     call_seconds_max: float = Field(60.0, gt=0)
     """The longest a unary call may take; its own deadline may be shorter."""
     message_bytes_max: int = Field(16 * 1024 * 1024, ge=1024)
