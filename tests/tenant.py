@@ -38,7 +38,7 @@ class Tenant:
             for name in NAMES
         }
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
-        self.training_job_id = self.fitting_job_id = self.model_version = ""
+        self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -92,6 +92,14 @@ class Tenant:
         person = profiles.Identifier(type="user_id", value=self.own("ann"))
         found = await self.call("profiles", "GetCustomer", profiles.GetCustomerRequest(identifier=person))
         self.customer_id = found.customer.customer_id
+        await self._mistake()
+
+    async def _mistake(self) -> None:
+        """An event that is rejected, for lack of a name."""
+        nameless = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id=self.own("ann"))
+        await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[nameless]))
+        found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())
+        self.dead_letter_id = found.dead_letters[0].dead_letter_id
 
     def _order(self, order_id: str, seconds: int) -> profiles.Event:
         lines = [

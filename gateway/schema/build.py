@@ -23,6 +23,7 @@ MODULES = (
     "node",
     "common",
     "profiles",
+    "dead_letters",
     "segmentation",
     "recommendation",
     "forecasting",

@@ -4,15 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, serving
 from services.common.clock import system_clock
+from services.common.idempotency import REQUESTS
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
-from services.profiles.servicer import ProfilesServicer
+from services.profiles.servicer import Ports, ProfilesServicer
 
 
 class Settings(ServiceSettings):
@@ -21,13 +24,16 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="PROFILES_")
     service: ClassVar[str] = "profiles"
     port: Port = 50051
+    dead_letters_max: int = Field(10_000, ge=1)
+    """How many rejected events of a tenant are kept; past it the oldest go."""
 
 
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    async with open_store(settings, COLLECTIONS) as store:
-        servicer = ProfilesServicer(StoredProfiles(store), system_clock)
+    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, REQUESTS)) as store:
+        ports = Ports(StoredProfiles(store), StoredDeadLetters(store, settings.dead_letters_max))
+        servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,

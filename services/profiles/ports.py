@@ -5,9 +5,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.profiles.domain.customer import Customer
+from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Observation
 
 Identifier = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A mutation as the caller named it: the same id with the same content is the same mutation."""
+
+    tenant: str
+    id: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +91,41 @@ class Profiles(Protocol):
 
     def changes(self, after: str, tenant: str | None) -> AsyncIterator[Changes]:
         """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of dead letters that were ingested again; of the rejected id, reason and message."""
+
+    recorded_count: int
+    duplicate_count: int
+    rejections: tuple[tuple[str, str, str], ...]
+
+
+class DeadLetters(Protocol):
+    """The rejected events of all tenants, of each the newest up to a limit."""
+
+    async def keep(self, tenant: str, letters: Sequence[DeadLetter]) -> None:
+        """Keep those that are not there yet; the oldest go where there are too many."""
+        ...
+
+    async def get_many(self, tenant: str, dead_letter_ids: Sequence[str]) -> dict[str, DeadLetter]:
+        """Those that are there."""
+        ...
+
+    async def page(self, tenant: str, reason: str, limit: int, after: str) -> tuple[list[DeadLetter], str]:
+        """A page, newest first, of one reason or of all, and the token of the next."""
+        ...
+
+    async def replayed(self, request: Request) -> Replayed | None:
+        """The answer that ``request`` got before; ``RequestIdReused``."""
+        ...
+
+    async def settle(self, request: Request, dead_letter_ids: Sequence[str], answer: Replayed) -> None:
+        """Forget dead letters, and remember the answer. ``AlreadyExists`` if the request was carried out meanwhile."""
+        ...
+
+    async def delete(self, request: Request, dead_letter_ids: Sequence[str]) -> int:
+        """Forget dead letters; how many there were, also to the same request again. ``RequestIdReused``."""
         ...

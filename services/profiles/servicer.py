@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -13,26 +14,40 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 from services.common import json
 from services.common.auth import ALL_TENANTS, principal
 from services.common.clock import Clock
+from services.common.idempotency import fingerprint
 from services.profiles.domain.customer import Customer
+from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Incoming
+from services.profiles.handlers.dead_letters import get_dead_letter, replay_dead_letters
 from services.profiles.handlers.get_customer import get_customer
-from services.profiles.handlers.ingest_events import Recorder, ingest_events
-from services.profiles.ports import Profiles, Recorded
+from services.profiles.handlers.ingest_events import ingest_events
+from services.profiles.handlers.recording import Recorder
+from services.profiles.ports import DeadLetters, Profiles, Recorded, Request
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
+DEAD_LETTERS_DEFAULT = 20
+MutationRequest = pb.ReplayDeadLettersRequest | pb.DeleteDeadLettersRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the use cases need from outside."""
+
+    profiles: Profiles
+    dead_letters: DeadLetters
 
 
 class ProfilesServicer(ProfilesServiceServicer):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
 
-    def __init__(self, profiles: Profiles, clock: Clock) -> None:
-        self._profiles, self._clock = profiles, clock
-        self._recorder = Recorder(profiles, _new_id)
+    def __init__(self, ports: Ports, clock: Clock) -> None:
+        self._profiles, self._dead_letters, self._clock = ports.profiles, ports.dead_letters, clock
+        self._recorder = Recorder(ports.profiles, _new_id)
 
     async def IngestEvents(self, request: pb.IngestEventsRequest, context: Context) -> pb.IngestEventsResponse:
         batch = [_incoming(event) for event in request.events]
-        outcome = await ingest_events(self._recorder, self._clock, principal().tenant, batch)
+        outcome = await ingest_events(self._recorder, self._dead_letters, self._clock, principal().tenant, batch)
         return pb.IngestEventsResponse(
             recorded_count=outcome.recorded_count,
             duplicate_count=outcome.duplicate_count,
@@ -66,6 +81,37 @@ class ProfilesServicer(ProfilesServiceServicer):
         )
         return pb.ListEventsResponse(events=map(_recorded, events), next_page_token=token)
 
+    async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
+        size = request.page_size or DEAD_LETTERS_DEFAULT
+        letters, token = await self._dead_letters.page(principal().tenant, request.reason, size, request.page_token)
+        return pb.ListDeadLettersResponse(dead_letters=map(_dead_letter, letters), next_page_token=token)
+
+    async def GetDeadLetter(self, request: pb.GetDeadLetterRequest, context: Context) -> pb.GetDeadLetterResponse:
+        letter = await get_dead_letter(self._dead_letters, principal().tenant, request.dead_letter_id)
+        return pb.GetDeadLetterResponse(dead_letter=_dead_letter(letter))
+
+    async def ReplayDeadLetters(
+        self, request: pb.ReplayDeadLettersRequest, context: Context
+    ) -> pb.ReplayDeadLettersResponse:
+        corrected = _incoming(request.corrected_event) if request.HasField("corrected_event") else None
+        outcome = await replay_dead_letters(
+            self._dead_letters, self._recorder, self._clock, _request(request), request.dead_letter_ids, corrected
+        )
+        return pb.ReplayDeadLettersResponse(
+            recorded_count=outcome.recorded_count,
+            duplicate_count=outcome.duplicate_count,
+            rejections=[
+                pb.ReplayRejection(dead_letter_id=key, reason=reason, message=message)
+                for key, reason, message in outcome.rejections
+            ],
+        )
+
+    async def DeleteDeadLetters(
+        self, request: pb.DeleteDeadLettersRequest, context: Context
+    ) -> pb.DeleteDeadLettersResponse:
+        deleted = await self._dead_letters.delete(_request(request), list(dict.fromkeys(request.dead_letter_ids)))
+        return pb.DeleteDeadLettersResponse(deleted_count=deleted)
+
     async def GetStatistics(self, request: pb.GetStatisticsRequest, context: Context) -> pb.GetStatisticsResponse:
         customers, events, cursor = await self._profiles.statistics(principal().tenant)
         return pb.GetStatisticsResponse(customer_count=customers, event_count=events, end_cursor=cursor)
@@ -84,11 +130,39 @@ def _new_id() -> str:
     return uuid.uuid4().hex
 
 
+def _request(request: MutationRequest) -> Request:
+    return Request(principal().tenant, request.request_id, fingerprint(request))
+
+
 def _incoming(event: pb.Event) -> Incoming:
     time = event.event_time
     content = event.traits_json if event.type == pb.EVENT_TYPE_IDENTIFY else event.properties_json
     micros = time.seconds * 1_000_000 + time.nanos // 1000
     return Incoming(event.message_id, event.type, event.name, event.user_id, event.anonymous_id, micros, content)
+
+
+def _event(event: Incoming) -> pb.Event:
+    content = {"traits_json" if event.type == pb.EVENT_TYPE_IDENTIFY else "properties_json": event.json}
+    return pb.Event(
+        message_id=event.message_id,
+        type=event.type,  # type: ignore[arg-type]  # as it came: perhaps none of ours
+        name=event.name,
+        user_id=event.user_id,
+        anonymous_id=event.anonymous_id,
+        event_time=_timestamp(event.event_time) if event.event_time else None,
+        **content,
+    )
+
+
+def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        dead_letter_id=letter.dead_letter_id,
+        reason=letter.reason,
+        message=letter.message,
+        reject_time=_timestamp(letter.reject_time),
+        event=_event(letter.event),
+        truncated=letter.truncated,
+    )
 
 
 def _timestamp(micros: int) -> Timestamp:

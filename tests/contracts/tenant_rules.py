@@ -94,6 +94,18 @@ PROFILES: dict[str, Rule] = {
     "ListEvents": Without(
         lambda acme: profiles.ListEventsRequest(customer_id=acme.customer_id), lambda found: found.events
     ),
+    "ListDeadLetters": Without(lambda acme: profiles.ListDeadLettersRequest()),
+    "GetDeadLetter": Refused(
+        lambda acme: profiles.GetDeadLetterRequest(dead_letter_id=acme.dead_letter_id), "DEAD_LETTER_NOT_FOUND"
+    ),
+    "ReplayDeadLetters": Beside(
+        lambda acme: profiles.ReplayDeadLettersRequest(dead_letter_ids=[acme.dead_letter_id], request_id="r"),
+        ("GetDeadLetter", lambda acme: profiles.GetDeadLetterRequest(dead_letter_id=acme.dead_letter_id)),
+    ),
+    "DeleteDeadLetters": Beside(
+        lambda acme: profiles.DeleteDeadLettersRequest(dead_letter_ids=[acme.dead_letter_id], request_id="d"),
+        ("GetDeadLetter", lambda acme: profiles.GetDeadLetterRequest(dead_letter_id=acme.dead_letter_id)),
+    ),
     "GetStatistics": Figure(
         lambda acme: profiles.GetStatisticsRequest(), lambda found: found.customer_count + found.event_count
     ),
@@ -122,6 +134,16 @@ SEGMENTATION: dict[str, Rule] = {
     ),
     "PreviewSegment": Figure(
         lambda acme: segmentation.PreviewSegmentRequest(rule=bought()), lambda found: found.size + found.customer_count
+    ),
+    "ExplainMembership": Refused(
+        lambda acme: segmentation.ExplainMembershipRequest(customer_id=acme.customer_id, segment_id=acme.segment_id),
+        "SEGMENT_NOT_FOUND",
+    ),
+    "GetSegmentOverlap": Refused(
+        lambda acme: segmentation.GetSegmentOverlapRequest(segment_ids=[acme.segment_id]), "SEGMENT_NOT_FOUND"
+    ),
+    "ListDependents": Refused(
+        lambda acme: segmentation.ListDependentsRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
     ),
     "ListMembers": Refused(
         lambda acme: segmentation.ListMembersRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"

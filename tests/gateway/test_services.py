@@ -264,3 +264,21 @@ async def test_products_have_prices_and_attributes(client: Client, backend: Back
         "count": 3,
         "filter": {"brands": ["A"]},
     }
+
+
+async def test_a_rejected_event_is_read_as_text_corrected_and_replayed(client: Client, backend: Backend) -> None:
+    event = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id="7", properties_json='{"total":')
+    letter = profiles.DeadLetter(dead_letter_id="d1", reason="JSON_INVALID", event=event)
+    backend.on("profiles.ListDeadLetters", lambda _: profiles.ListDeadLettersResponse(dead_letters=[letter]))
+    query = '{ deadLetters(reason: "JSON_INVALID") { nodes { deadLetterId reason event { type propertiesText } } } }'
+    shown = {"type": "TRACK", "propertiesText": '{"total":'}
+    assert await client.data(query) == {
+        "deadLetters": {"nodes": [{"deadLetterId": "d1", "reason": "JSON_INVALID", "event": shown}]}
+    }
+    assert _asked(backend, "profiles.ListDeadLetters") == {"reason": "JSON_INVALID", "page_size": 20}
+    corrected = '{messageId: "m1", type: TRACK, name: "Paid", userId: "7", properties: {total: 5}}'
+    replay = f'replayDeadLetters(input: {{deadLetterIds: ["d1"], correctedEvent: {corrected}}}) {{ recordedCount }}'
+    await client.data(f"mutation {{ {replay} }}")
+    asked = _asked(backend, "profiles.ReplayDeadLetters")
+    assert (asked["dead_letter_ids"], asked["corrected_event"]["properties_json"]) == (["d1"], '{"total":5}')
+    assert asked["request_id"]

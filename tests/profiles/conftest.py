@@ -8,6 +8,8 @@ import pytest
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.profiles.app import Settings, serve
+from tests.conftest import Keyring
+from tests.profiles.client import Client
 
 if TYPE_CHECKING:
     from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceAsyncStub
@@ -17,3 +19,13 @@ if TYPE_CHECKING:
 async def profiles(configure: Callable[..., Any]) -> "AsyncIterator[ProfilesServiceAsyncStub]":
     async with serve(configure(Settings)) as up, grpc.aio.insecure_channel(up.address) as channel:
         yield ProfilesServiceStub(channel)
+
+
+@pytest.fixture
+def acme(profiles: "ProfilesServiceAsyncStub", keyring: Keyring) -> Client:
+    return Client(profiles, keyring.header("acme"))
+
+
+@pytest.fixture
+def rival(profiles: "ProfilesServiceAsyncStub", keyring: Keyring) -> Client:
+    return Client(profiles, keyring.header("rival"))

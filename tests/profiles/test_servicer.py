@@ -3,83 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.grpc_errors import error_info
 from services.profiles.app import Settings, serve
 from tests.conftest import Keyring
-
-if TYPE_CHECKING:
-    from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceAsyncStub
-
-
-def track(
-    message_id: str, user: str = "", anonymous: str = "", name: str = "Product Viewed", at: int = 1000
-) -> pb.Event:
-    return pb.Event(
-        message_id=message_id,
-        type=pb.EVENT_TYPE_TRACK,
-        name=name,
-        user_id=user,
-        anonymous_id=anonymous,
-        event_time=Timestamp(seconds=at),
-    )
-
-
-def order(message_id: str, user: str, total: float, at: int = 1000) -> pb.Event:
-    event = track(message_id, user, name="Order Completed", at=at)
-    line = {"product_id": "p1", "price": total, "quantity": 1}
-    event.properties_json = json.dumps({"order_id": message_id, "currency": "USD", "products": [line]})
-    return event
-
-
-def identify(message_id: str, user: str, anonymous: str = "", at: int = 1000, **traits: Any) -> pb.Event:
-    return pb.Event(
-        message_id=message_id,
-        type=pb.EVENT_TYPE_IDENTIFY,
-        user_id=user,
-        anonymous_id=anonymous,
-        event_time=Timestamp(seconds=at),
-        traits_json=json.dumps(traits),
-    )
-
-
-class Client:
-    """Calls profiles as one tenant."""
-
-    def __init__(self, stub: "ProfilesServiceAsyncStub", metadata: tuple[tuple[str, str], ...]) -> None:
-        self.stub, self.metadata = stub, metadata
-
-    async def ingest(self, *events: pb.Event) -> pb.IngestEventsResponse:
-        return await self.stub.IngestEvents(pb.IngestEventsRequest(events=events), metadata=self.metadata)
-
-    async def customer(self, kind: str, value: str) -> pb.Customer:
-        request = pb.GetCustomerRequest(identifier=pb.Identifier(type=kind, value=value))
-        return (await self.stub.GetCustomer(request, metadata=self.metadata)).customer
-
-    async def events(self, customer_id: str, **options: Any) -> pb.ListEventsResponse:
-        request = pb.ListEventsRequest(customer_id=customer_id, **options)
-        return await self.stub.ListEvents(request, metadata=self.metadata)
-
-    def follow(self, after: str = "", *names: str) -> AsyncIterator[pb.FollowChangesResponse]:
-        request = pb.FollowChangesRequest(after_cursor=after, event_names=names)
-        return aiter(self.stub.FollowChanges(request, metadata=self.metadata, timeout=20))
-
-
-@pytest.fixture
-def acme(profiles: "ProfilesServiceAsyncStub", keyring: Keyring) -> Client:
-    return Client(profiles, keyring.header("acme"))
-
-
-@pytest.fixture
-def rival(profiles: "ProfilesServiceAsyncStub", keyring: Keyring) -> Client:
-    return Client(profiles, keyring.header("rival"))
+from tests.profiles.client import Client, identify, order, track
 
 
 async def test_orders_make_lifetime_figures(acme: Client) -> None:

@@ -35,6 +35,8 @@ class Incoming:
     anonymous_id: str
     event_time: int
     json: str
+    receive_time: int = 0
+    """When it first came, if that was before now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,26 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListDeadLetters',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.GetDeadLetter = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetDeadLetter',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ReplayDeadLetters',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DeleteDeadLetters = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/DeleteDeadLetters',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.FromString,
+                _registered_method=True)
         self.GetStatistics = channel.unary_unary(
                 '/tessera.profiles.v1.ProfilesService/GetStatistics',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsRequest.SerializeToString,
@@ -80,8 +100,9 @@ class ProfilesServiceServicer:
 
     def IngestEvents(self, request, context):
         """Records events and what they say about customers. Durable: an event that is acknowledged is on disk. Each event
-        stands alone: those that are wrong come back in `rejections` with their reasons, the rest are recorded. An event
-        whose `message_id` was recorded before is a duplicate and changes nothing, so a batch can be sent again safely.
+        stands alone: those that are wrong come back in `rejections` with their reasons and are kept as dead letters, the
+        rest are recorded. An event whose `message_id` was recorded before is a duplicate and changes nothing, so a batch
+        can be sent again safely.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +131,38 @@ class ProfilesServiceServicer:
 
     def ListEvents(self, request, context):
         """Lists what one customer did, newest first. An unknown customer has an empty timeline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
+        service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDeadLetter(self, request, context):
+        """Gets one rejected event. NOT_FOUND, reason DEAD_LETTER_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """Ingests rejected events again, as if they came when they first did. Each stands alone: what is recorded now, or
+        was recorded before under the same `message_id`, is a dead letter no longer; the others stay and come back in
+        `rejections`. INVALID_ARGUMENT, reason CORRECTION_AMBIGUOUS, for a corrected event and more than one dead letter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDeadLetters(self, request, context):
+        """Forgets rejected events. Those that are not there are passed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +211,26 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'GetDeadLetter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDeadLetter,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+            'DeleteDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDeadLetters,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.SerializeToString,
             ),
             'GetStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatistics,
@@ -307,6 +380,114 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/ListEvents',
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListDeadLetters',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDeadLetter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetDeadLetter',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ReplayDeadLetters',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/DeleteDeadLetters',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,8 +37,9 @@ class ProfilesServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ProfilesServiceAsyncStub: ...
     IngestEvents: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.IngestEventsRequest, _profiles_service_pb2.IngestEventsResponse]
     """Records events and what they say about customers. Durable: an event that is acknowledged is on disk. Each event
-    stands alone: those that are wrong come back in `rejections` with their reasons, the rest are recorded. An event
-    whose `message_id` was recorded before is a duplicate and changes nothing, so a batch can be sent again safely.
+    stands alone: those that are wrong come back in `rejections` with their reasons and are kept as dead letters, the
+    rest are recorded. An event whose `message_id` was recorded before is a duplicate and changes nothing, so a batch
+    can be sent again safely.
     """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetCustomerRequest, _profiles_service_pb2.GetCustomerResponse]
     """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
@@ -48,6 +49,20 @@ class ProfilesServiceStub:
     """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]
     """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListDeadLettersRequest, _profiles_service_pb2.ListDeadLettersResponse]
+    """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
+    service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetDeadLetterRequest, _profiles_service_pb2.GetDeadLetterResponse]
+    """Gets one rejected event. NOT_FOUND, reason DEAD_LETTER_NOT_FOUND, if there is none."""
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ReplayDeadLettersRequest, _profiles_service_pb2.ReplayDeadLettersResponse]
+    """Ingests rejected events again, as if they came when they first did. Each stands alone: what is recorded now, or
+    was recorded before under the same `message_id`, is a dead letter no longer; the others stay and come back in
+    `rejections`. INVALID_ARGUMENT, reason CORRECTION_AMBIGUOUS, for a corrected event and more than one dead letter.
+    """
+    DeleteDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteDeadLettersRequest, _profiles_service_pb2.DeleteDeadLettersResponse]
+    """Forgets rejected events. Those that are not there are passed over."""
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
     FollowChanges: _grpc.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]
@@ -65,8 +80,9 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     IngestEvents: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.IngestEventsRequest, _profiles_service_pb2.IngestEventsResponse]  # type: ignore[assignment]
     """Records events and what they say about customers. Durable: an event that is acknowledged is on disk. Each event
-    stands alone: those that are wrong come back in `rejections` with their reasons, the rest are recorded. An event
-    whose `message_id` was recorded before is a duplicate and changes nothing, so a batch can be sent again safely.
+    stands alone: those that are wrong come back in `rejections` with their reasons and are kept as dead letters, the
+    rest are recorded. An event whose `message_id` was recorded before is a duplicate and changes nothing, so a batch
+    can be sent again safely.
     """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetCustomerRequest, _profiles_service_pb2.GetCustomerResponse]  # type: ignore[assignment]
     """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
@@ -76,6 +92,20 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListDeadLettersRequest, _profiles_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
+    service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    GetDeadLetter: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetDeadLetterRequest, _profiles_service_pb2.GetDeadLetterResponse]  # type: ignore[assignment]
+    """Gets one rejected event. NOT_FOUND, reason DEAD_LETTER_NOT_FOUND, if there is none."""
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ReplayDeadLettersRequest, _profiles_service_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """Ingests rejected events again, as if they came when they first did. Each stands alone: what is recorded now, or
+    was recorded before under the same `message_id`, is a dead letter no longer; the others stay and come back in
+    `rejections`. INVALID_ARGUMENT, reason CORRECTION_AMBIGUOUS, for a corrected event and more than one dead letter.
+    """
+    DeleteDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteDeadLettersRequest, _profiles_service_pb2.DeleteDeadLettersResponse]  # type: ignore[assignment]
+    """Forgets rejected events. Those that are not there are passed over."""
     GetStatistics: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
     FollowChanges: _aio.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]  # type: ignore[assignment]
@@ -96,8 +126,9 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.IngestEventsResponse, _abc.Awaitable[_profiles_service_pb2.IngestEventsResponse]]:
         """Records events and what they say about customers. Durable: an event that is acknowledged is on disk. Each event
-        stands alone: those that are wrong come back in `rejections` with their reasons, the rest are recorded. An event
-        whose `message_id` was recorded before is a duplicate and changes nothing, so a batch can be sent again safely.
+        stands alone: those that are wrong come back in `rejections` with their reasons and are kept as dead letters, the
+        rest are recorded. An event whose `message_id` was recorded before is a duplicate and changes nothing, so a batch
+        can be sent again safely.
         """
 
     @_abc_1.abstractmethod
@@ -131,6 +162,44 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.ListEventsResponse, _abc.Awaitable[_profiles_service_pb2.ListEventsResponse]]:
         """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _profiles_service_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_profiles_service_pb2.ListDeadLettersResponse]]:
+        """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
+        service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDeadLetter(
+        self,
+        request: _profiles_service_pb2.GetDeadLetterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.GetDeadLetterResponse, _abc.Awaitable[_profiles_service_pb2.GetDeadLetterResponse]]:
+        """Gets one rejected event. NOT_FOUND, reason DEAD_LETTER_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _profiles_service_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_profiles_service_pb2.ReplayDeadLettersResponse]]:
+        """Ingests rejected events again, as if they came when they first did. Each stands alone: what is recorded now, or
+        was recorded before under the same `message_id`, is a dead letter no longer; the others stay and come back in
+        `rejections`. INVALID_ARGUMENT, reason CORRECTION_AMBIGUOUS, for a corrected event and more than one dead letter.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteDeadLetters(
+        self,
+        request: _profiles_service_pb2.DeleteDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.DeleteDeadLettersResponse, _abc.Awaitable[_profiles_service_pb2.DeleteDeadLettersResponse]]:
+        """Forgets rejected events. Those that are not there are passed over."""
 
     @_abc_1.abstractmethod
     def GetStatistics(

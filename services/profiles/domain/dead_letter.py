@@ -1,0 +1,52 @@
+"""Dead letters: rejected events, cut to a bounded size, under an id that the same event always has."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from services.profiles.domain.event import JSON_BYTES_MAX, Incoming
+
+TEXT_LENGTH_MAX = 1024
+"""Of ids and names; a good event's are shorter."""
+TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, which every clock and calendar can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A rejected event. Times are microseconds since the epoch."""
+
+    dead_letter_id: str
+    reason: str
+    message: str
+    event: Incoming
+    reject_time: int
+    truncated: bool
+    """Whether ``event`` is not all of what came."""
+
+
+def bury(event: Incoming, reason: str, message: str, now: int) -> DeadLetter:
+    """The dead letter of ``event``, rejected now."""
+    kept = _cut(event)
+    return DeadLetter(_identity(event), reason, message, kept, now, kept != event)
+
+
+def _identity(event: Incoming) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    parts = (event.message_id, str(event.type), event.name, event.user_id, event.anonymous_id, str(event.event_time))
+    for part in (*parts, event.json):
+        content = part.encode()
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _cut(event: Incoming) -> Incoming:
+    return replace(
+        event,
+        message_id=event.message_id[:TEXT_LENGTH_MAX],
+        name=event.name[:TEXT_LENGTH_MAX],
+        user_id=event.user_id[:TEXT_LENGTH_MAX],
+        anonymous_id=event.anonymous_id[:TEXT_LENGTH_MAX],
+        event_time=min(max(event.event_time, TIME_MIN), TIME_MAX),
+        json=event.json[:JSON_BYTES_MAX],
+    )
