@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 from tessera.crm.v1 import crm_service_pb2 as crm_pb
+from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation_pb
@@ -60,6 +61,17 @@ async def rfm(context: Context, customer_id: str, currency: str) -> segmentation
         return {found.customer_id: found for found in answer.rfms}
 
     return await context.load(("rfm", currency), customer_id, fetch, BATCH_GET_MAX)
+
+
+async def customer_prediction(context: Context, customer_id: str) -> forecasting_pb.CustomerPrediction | None:
+    """By ``forecasting.BatchGetCustomerPredictions``."""
+
+    async def fetch(ids: list[str]) -> dict[str, forecasting_pb.CustomerPrediction]:
+        request = forecasting_pb.BatchGetCustomerPredictionsRequest(customer_ids=ids)
+        answer = await context.backends.forecasting.BatchGetCustomerPredictions(request, metadata=context.metadata)
+        return {found.customer_id: found for found in answer.predictions}
+
+    return await context.load("customer_predictions", customer_id, fetch, BATCH_GET_MAX)
 
 
 async def item(context: Context, item_id: str) -> recommendation_pb.Item | None:

@@ -51,6 +51,34 @@ class RuleNodeCount: ...
 class SegmentPreview: ...
 
 
+@from_proto(rule_pb2.Value, "string_value", "number_value", "bool_value", "time_value", "duration_value")
+class RuleValue: ...
+
+
+@from_proto(pb.NodeExplanation, "path", "fulfilled", "found", "operator", "expected")
+class RuleNodeExplanation: ...
+
+
+@from_proto(pb.ExplainMembershipResponse, "fulfilled", "nodes", "as_of_time")
+class SegmentExplanation: ...
+
+
+@from_proto(pb.SegmentSize, "segment_id", "member_count")
+class SegmentSize: ...
+
+
+@from_proto(pb.SegmentPair, "segment_id", "other_segment_id", "both_count", "jaccard")
+class SegmentPair: ...
+
+
+@from_proto(pb.GetSegmentOverlapResponse, "sizes", "pairs", "all_count", "any_count")
+class SegmentOverlap: ...
+
+
+@from_proto(pb.Dependent, "segment_id", "direct")
+class SegmentDependent: ...
+
+
 @from_proto(
     pb.Rfm,
     "recency_days",
@@ -144,6 +172,32 @@ async def preview_segment(
     return await info.context.backends.segmentation.PreviewSegment(request, metadata=info.context.metadata)
 
 
+@query(by_rpc("segmentation.ExplainMembership"))
+async def explain_segment(
+    info: Info,
+    customer_id: strawberry.ID,
+    segment_id: strawberry.ID | None = None,
+    rule: rule_pb2.Rule | None = None,
+    as_of_time: AsOf = None,
+) -> pb.ExplainMembershipResponse:
+    """Why a customer is in a segment or is not, or fulfils any rule: the truth of every node, and at every leaf what
+    was found and what it was compared with. Null for a customer without any event up to the moment."""
+    request = pb.ExplainMembershipRequest(
+        customer_id=own_id(Customer, customer_id),
+        segment_id=own_id(Segment, segment_id or ""),
+        rule=rule,
+        as_of_time=as_of_time,
+    )
+    return await info.context.backends.segmentation.ExplainMembership(request, metadata=info.context.metadata)
+
+
+@query(by_rpc("segmentation.GetSegmentOverlap"))
+async def segment_overlap(info: Info, segment_ids: list[strawberry.ID]) -> pb.GetSegmentOverlapResponse:
+    """How many members up to 20 segments share: every pair, all of them, and any of them."""
+    request = pb.GetSegmentOverlapRequest(segment_ids=[own_id(Segment, each) for each in segment_ids])
+    return await info.context.backends.segmentation.GetSegmentOverlap(request, metadata=info.context.metadata)
+
+
 @query(by_rpc("segmentation.GetRfmSummary"))
 async def rfm_summary(info: Info, currency: Currency = None, as_of_time: AsOf = None) -> pb.GetRfmSummaryResponse:
     request = pb.GetRfmSummaryRequest(currency=currency or "", as_of_time=as_of_time)
@@ -166,6 +220,26 @@ async def members(segment: Parent[pb.Segment], info: Info, first: First = 20, af
         return answer.members, answer.next_page_token
 
     return await page(fetch, first, after)
+
+
+@edge(Segment, by_rpc("segmentation.ListDependents"))
+async def dependents(
+    segment: Parent[pb.Segment], info: Info, first: First = 20, after: After = None
+) -> Page[pb.Dependent]:
+    """The segments that depend on it, however indirectly, by id. A direct one blocks its deletion."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Dependent], str]:
+        request = pb.ListDependentsRequest(segment_id=segment.segment_id, page_size=size, page_token=token)
+        answer = await info.context.backends.segmentation.ListDependents(request, metadata=info.context.metadata)
+        return answer.dependents, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@edge(SegmentDependent, by_rpc("segmentation.BatchGetSegments"), name="segment")
+async def segment_of_dependent(dependent: Parent[pb.Dependent], info: Info) -> pb.Segment | None:
+    """The segment that depends."""
+    return await loaders.segment(info.context, dependent.segment_id)
 
 
 @edge(SegmentMember, by_rpc("profiles.BatchGetCustomers"), name="customer")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.common.rules import Rule
+from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.membership import Standing, Transition
 from services.segmentation.domain.rfm import RfmTable
 from services.segmentation.domain.segment import Segment
@@ -164,6 +165,12 @@ class Analytics(Protocol):
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
     ) -> Sizes:
         """As ``matching``, counted."""
+        ...
+
+    async def explained(
+        self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
+    ) -> dict[str, Finding] | None:
+        """For each rule whether the customer fulfils it, and what was found; ``None`` of a customer without events."""
         ...
 
     async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:

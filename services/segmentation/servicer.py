@@ -8,21 +8,25 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1 import money_pb2
+from tessera.common.v1 import money_pb2, rule_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.common.clock import Clock
 from services.common.idempotency import fingerprint
-from services.common.rules import wire
+from services.common.rules import Rule, wire
+from services.segmentation.domain.explanation import NodeExplanation, SubjectMissing
 from services.segmentation.domain.rfm import Rfm, RfmTable, summarise
 from services.segmentation.domain.segment import Segment
 from services.segmentation.handlers.create_segment import create_segment
 from services.segmentation.handlers.delete_segment import delete_segment
 from services.segmentation.handlers.evaluation import Evaluation
+from services.segmentation.handlers.explain_membership import explain_membership
 from services.segmentation.handlers.get_rfm import get_rfm
 from services.segmentation.handlers.get_segment import get_segment
+from services.segmentation.handlers.get_segment_overlap import get_segment_overlap
+from services.segmentation.handlers.list_dependents import list_dependents
 from services.segmentation.handlers.preview_segment import preview_segment
 from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
@@ -120,6 +124,44 @@ class SegmentationServicer(SegmentationServiceServicer):
             nodes=[pb.NodeCount(path=path, count=count) for path, count in preview.nodes],
         )
 
+    async def ExplainMembership(
+        self, request: pb.ExplainMembershipRequest, context: Context
+    ) -> pb.ExplainMembershipResponse:
+        subject = _subject(request)
+        tenant, at = principal().tenant, _moment(request)
+        explained = await explain_membership(
+            self.segments, self.analytics, self.clock, tenant, request.customer_id, subject, at
+        )
+        return pb.ExplainMembershipResponse(
+            fulfilled=explained.nodes[0].finding.fulfilled,
+            nodes=[_node(node) for node in explained.nodes],
+            as_of_time=_timestamp(explained.at),
+        )
+
+    async def GetSegmentOverlap(
+        self, request: pb.GetSegmentOverlapRequest, context: Context
+    ) -> pb.GetSegmentOverlapResponse:
+        tenant = principal().tenant
+        found = await get_segment_overlap(self.segments, self.memberships, tenant, request.segment_ids)
+        return pb.GetSegmentOverlapResponse(
+            sizes=[pb.SegmentSize(segment_id=key, member_count=size) for key, size in found.sizes.items()],
+            pairs=[
+                pb.SegmentPair(segment_id=it.one, other_segment_id=it.other, both_count=it.both, jaccard=it.jaccard)
+                for it in found.pairs
+            ],
+            all_count=found.in_all,
+            any_count=found.in_any,
+        )
+
+    async def ListDependents(self, request: pb.ListDependentsRequest, context: Context) -> pb.ListDependentsResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        found, token = await list_dependents(
+            self.segments, principal().tenant, request.segment_id, size, request.page_token
+        )
+        return pb.ListDependentsResponse(
+            dependents=[pb.Dependent(segment_id=key, direct=direct) for key, direct in found], next_page_token=token
+        )
+
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
         await get_segment(self.segments, tenant, request.segment_id)
@@ -209,8 +251,30 @@ def _request(request: Message, request_id: str) -> Request:
     return Request(request_id, fingerprint(request))
 
 
+def _subject(request: pb.ExplainMembershipRequest) -> Rule | str:
+    if request.HasField("rule"):
+        return wire.read(request.rule)
+    if not request.segment_id:
+        raise SubjectMissing("a segment_id or a rule is needed", field="segment_id")
+    return request.segment_id
+
+
+def _node(node: NodeExplanation) -> pb.NodeExplanation:
+    return pb.NodeExplanation(
+        path=node.path,
+        fulfilled=node.finding.fulfilled,
+        found=map(wire.write_value, node.finding.found),
+        operator=rule_pb2.Operator.ValueType(node.operator or 0),
+        expected=map(wire.write_value, node.expected),
+    )
+
+
 def _moment(
-    request: pb.PreviewSegmentRequest | pb.GetRfmRequest | pb.BatchGetRfmRequest | pb.GetRfmSummaryRequest,
+    request: pb.ExplainMembershipRequest
+    | pb.PreviewSegmentRequest
+    | pb.GetRfmRequest
+    | pb.BatchGetRfmRequest
+    | pb.GetRfmSummaryRequest,
 ) -> int | None:
     if not request.HasField("as_of_time"):
         return None

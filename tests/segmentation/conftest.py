@@ -116,3 +116,12 @@ async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIte
     settings = configure(Settings)
     async with open_store(settings, COLLECTIONS) as store, open_columnar(settings, TABLES) as columnar:
         yield House(store, ColumnarAnalytics(columnar, clock), clock)
+
+
+@pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])
+async def engine(
+    request: pytest.FixtureRequest, configure: Callable[..., Settings]
+) -> AsyncIterator[ColumnarAnalytics]:
+    url = request.getfixturevalue("spark_url") if request.param == "spark" else None
+    async with open_columnar(configure(Settings, analytics_url=url), TABLES) as columnar:
+        yield ColumnarAnalytics(columnar, lambda: from_micros(NOW))

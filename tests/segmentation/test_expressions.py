@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.clock import from_micros
-from services.common.columnar import open_columnar
 from services.common.columnar.duckdb import DuckDBColumnar
 from services.common.rules import (
     Aggregate,
@@ -29,7 +28,6 @@ from services.common.rules import (
 )
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.tables import IDENTIFY, TABLES, TRACK, Observed
-from services.segmentation.app import Settings
 from services.segmentation.domain.timing import timing
 from tests.segmentation import reference
 from tests.segmentation.histories import CUSTOMERS, DAY, NOW, comparisons, event_conditions, histories, rules
@@ -155,15 +153,6 @@ RULES: dict[str, Rule] = {
     "both": AllOf((SegmentCondition("bucket"), Not(SegmentCondition("list")))),
     "either": AnyOf((SegmentCondition("both"), SegmentCondition("nested"))),
 }
-
-
-@pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])
-async def engine(
-    request: pytest.FixtureRequest, configure: Callable[..., Settings]
-) -> AsyncIterator[ColumnarAnalytics]:
-    url = request.getfixturevalue("spark_url") if request.param == "spark" else None
-    async with open_columnar(configure(Settings, analytics_url=url), TABLES) as columnar:
-        yield ColumnarAnalytics(columnar, lambda: from_micros(NOW))
 
 
 async def test_every_operator_and_aggregate_agrees_with_the_reference_on_both_engines(

@@ -197,6 +197,54 @@ async def test_a_preview_shows_sizes_a_sample_and_the_past(platform: Platform) -
     assert (then.size, then.customer_count) == (1, 1)
 
 
+async def test_an_explanation_tells_what_each_leaf_found(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3, 60), ordered("ann", 2, 27.5), identified("ann", city="Graz"))
+    ann = await platform.customer_id("ann")
+    segment = await platform.create("rich Romans", AllOf((SPENT, ROMANS)))
+    stub, metadata = platform.segmentation, platform.metadata
+    request = pb.ExplainMembershipRequest(customer_id=ann, segment_id=segment.segment_id)
+    told = await stub.ExplainMembership(request, metadata=metadata)
+    assert not told.fulfilled
+    assert [(it.path, it.fulfilled, it.operator) for it in told.nodes] == [
+        ("all_of", False, 0),
+        ("all_of.rules[0].event", False, int(Operator.AT_LEAST)),
+        ("all_of.rules[1].field", False, int(Operator.EQUALS)),
+    ]
+    spent, city = told.nodes[1:]
+    assert (spent.found[0].number_value, spent.expected[0].number_value) == (87.5, 100)
+    assert (city.found[0].string_value, city.expected[0].string_value) == ("Graz", "Rome")
+    named = wire.write(Not(SegmentCondition(segment.segment_id)))
+    of_rule = await stub.ExplainMembership(pb.ExplainMembershipRequest(customer_id=ann, rule=named), metadata=metadata)
+    assert [(it.path, it.fulfilled, [each.bool_value for each in it.found]) for it in of_rule.nodes] == [
+        ("not", True, []),
+        ("not.segment", False, [False]),
+    ]
+    for unanswerable, reason in (
+        (pb.ExplainMembershipRequest(customer_id="nobody", segment_id=segment.segment_id), "CUSTOMER_NOT_FOUND"),
+        (pb.ExplainMembershipRequest(customer_id=ann, segment_id="no"), "SEGMENT_NOT_FOUND"),
+        (pb.ExplainMembershipRequest(customer_id=ann), "SUBJECT_MISSING"),
+        (pb.ExplainMembershipRequest(customer_id=ann, rule=named, as_of_time=at(10)), "CUSTOMER_NOT_FOUND"),
+    ):
+        assert (await refused(stub.ExplainMembership(unanswerable, metadata=metadata)))[1] == reason
+
+
+async def test_overlap_and_dependents_are_answered(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3, 60), ordered("bob", 3, 100))
+    buyers = (await platform.create("buyers", BUYERS)).segment_id
+    spent = (await platform.create("spent", AllOf((SPENT, SegmentCondition(buyers))))).segment_id
+    await platform.refresh(buyers)
+    await platform.refresh(spent)
+    stub, metadata = platform.segmentation, platform.metadata
+    found = await stub.GetSegmentOverlap(pb.GetSegmentOverlapRequest(segment_ids=[buyers, spent]), metadata=metadata)
+    assert [(it.segment_id, it.member_count) for it in found.sizes] == [(buyers, 2), (spent, 1)]
+    assert [(it.segment_id, it.other_segment_id, it.both_count, it.jaccard) for it in found.pairs] == [
+        (buyers, spent, 1, 0.5)
+    ]
+    assert (found.all_count, found.any_count) == (1, 2)
+    listed = await stub.ListDependents(pb.ListDependentsRequest(segment_id=buyers), metadata=metadata)
+    assert [(it.segment_id, it.direct) for it in listed.dependents] == [(spent, True)]
+
+
 async def test_rfm_of_one_of_many_and_in_groups(platform: Platform) -> None:
     await platform.send(ordered("ann", 3.5, 60), ordered("ann", 9, 40.5), ordered("bob", 20.5, 100))
     ann, bob = [await platform.customer_id(name) for name in ("ann", "bob")]

@@ -156,7 +156,7 @@ def _node(rule: Rule) -> Any:
             return pb.ConsentCondition(purpose=purpose, channel=channel, granted=granted)
         case model.ScoreCondition(score, operator, values):
             number = pb.Operator.ValueType(operator)
-            return pb.ScoreCondition(score=score, operator=number, values=map(_written_value, values))
+            return pb.ScoreCondition(score=score, operator=number, values=map(write_value, values))
         case model.BucketCondition(salt, start, end):
             return pb.BucketCondition(**{"salt": salt, "from": start, "to": end})  # type: ignore[arg-type]  # keyword
         case model.ListCondition(list_id):
@@ -167,7 +167,7 @@ def _written_comparison(comparison: model.Comparison) -> pb.Comparison:
     return pb.Comparison(
         field=comparison.field,
         operator=pb.Operator.ValueType(comparison.operator),
-        values=map(_written_value, comparison.values),
+        values=map(write_value, comparison.values),
     )
 
 
@@ -179,7 +179,7 @@ def _written_event(condition: model.EventCondition) -> pb.EventCondition:
         aggregate=pb.Aggregate.ValueType(condition.aggregate),
         property=condition.property,
         operator=pb.Operator.ValueType(condition.operator),
-        values=map(_written_value, condition.values),
+        values=map(write_value, condition.values),
     )
 
 
@@ -203,7 +203,8 @@ def _written_window(window: model.TimeWindow) -> pb.TimeWindow | None:
     )
 
 
-def _written_value(value: Value) -> pb.Value:
+def write_value(value: Value) -> pb.Value:
+    """One value as a message."""
     match value:
         case bool():
             return pb.Value(bool_value=value)

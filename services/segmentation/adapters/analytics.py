@@ -14,8 +14,10 @@ from services.common.columnar import Columnar, of_tenant
 from services.common.columnar.patterns import pattern_fault
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
+from services.segmentation.adapters.explanations import explanation, finding
 from services.segmentation.adapters.expressions import evaluation
 from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
+from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Rfm, RfmTable
 from services.segmentation.domain.timing import Timing
 from services.segmentation.ports import Sizes, Status
@@ -87,6 +89,16 @@ class ColumnarAnalytics:
             shown = (await self._columnar.execute(first))["customer_id"].to_pylist()
         sizes = {key: counted[name] or 0 for key, name in zip(rules, numbered, strict=True)}
         return Sizes(counted["customer_count"], sizes, shown)
+
+    async def explained(
+        self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
+    ) -> dict[str, Finding] | None:
+        events, traits = (table.filter(table.customer_id == customer_id) for table in self._history(tenant))
+        numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
+        found = (await self._columnar.execute(explanation(events, traits, numbered, segments, at))).to_pylist()
+        if not found:
+            return None
+        return {path: finding(found[0], name) for path, name in zip(rules, numbered, strict=True)}
 
     async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
         events, traits = self._history(tenant)

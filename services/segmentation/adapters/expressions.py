@@ -4,7 +4,7 @@ All figures that the rules need are computed in one aggregation over events and 
 once; the rules are then conditions over the figures of a customer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import and_, or_
 from typing import Any
@@ -31,19 +31,22 @@ from services.segmentation.adapters.comparisons import holds, positively
 from services.segmentation.domain.timing import trait_names
 
 
-def _pick(name: str) -> Callable[..., ir.BooleanValue]:
-    """An aggregate that both engines have under this name but Ibis does not: a value by the order of another."""
+def pick(name: str, kind: str) -> Callable[..., Any]:
+    """An aggregate that both engines have under this name but Ibis does not: a value of the type ``kind`` by the order
+    of another."""
 
     def declared(value: Any, order: Any) -> Any:
         """Never called: the engine's own."""
 
-    signature = (("boolean", "struct<time: int64, tie: string>"), "boolean")
-    picked: Callable[..., ir.BooleanValue] = ibis.udf.agg.builtin(declared, name=name, signature=signature)
+    signature = ((kind, "struct<time: int64, tie: string>"), kind)
+    picked: Callable[..., Any] = ibis.udf.agg.builtin(declared, name=name, signature=signature)
     return picked
 
 
-min_by = _pick("min_by")
-max_by = _pick("max_by")
+_picks: dict[Aggregate, Callable[..., ir.BooleanValue]] = {
+    Aggregate.FIRST: pick("min_by", "boolean"),
+    Aggregate.LAST: pick("max_by", "boolean"),
+}
 
 
 def evaluation(
@@ -54,30 +57,43 @@ def evaluation(
     ``events`` and ``traits`` are one tenant's, or the part of them that is of the customers asked for. ``segments``
     are the rules of the segments that the rules may name.
     """
-    leaves = _Leaves(segments)
-    for rule in rules.values():
-        leaves.collect(rule)
-    seen = events.filter(events.time <= at)
-    figures = seen.group_by("customer_id").aggregate(
-        customer_hash=seen.customer_hash.max(),  # the same in all of them
-        **{name: _event_figure(seen, condition, at) for condition, name in leaves.events.items()},
-    )
-    if leaves.traits:
-        told = traits.filter(traits.time <= at)
-        known = told.group_by("customer_id").aggregate(
-            **{name: _trait_figure(told, key, at) for key, name in leaves.traits.items()}
-        )
-        figures = figures.left_join(known, "customer_id")
+    leaves = Leaves(rules.values(), segments)
+    figures = leaves.figures(events, traits, at)
     return figures.select("customer_id", **{name: leaves.condition(figures, rule) for name, rule in rules.items()})
 
 
-class _Leaves:
+class Leaves:
     """The figures that rules need, each equal one once, with the names of their columns."""
 
-    def __init__(self, segments: Mapping[str, Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], segments: Mapping[str, Rule]) -> None:
         self._segments = segments
         self.events: dict[EventCondition, str] = {}
         self.traits: dict[tuple[str, Comparison], str] = {}
+        for rule in rules:
+            self.collect(rule)
+
+    def figures(
+        self,
+        events: ir.Table,
+        traits: ir.Table,
+        at: int,
+        beside: Callable[[ir.Table, ir.Table], tuple[dict[str, ir.Value], dict[str, ir.Value]]] | None = None,
+    ) -> ir.Table:
+        """One row for each customer seen up to ``at`` with every figure; ``beside`` makes more of them out of the
+        events and of the traits up to then."""
+        seen, told = events.filter(events.time <= at), traits.filter(traits.time <= at)
+        of_events = {name: _event_figure(seen, condition, at) for condition, name in self.events.items()}
+        of_traits = {name: _trait_figure(told, key, at) for key, name in self.traits.items()}
+        more_of_events, more_of_traits = beside(seen, told) if beside else ({}, {})
+        figures = seen.group_by("customer_id").aggregate(
+            customer_hash=seen.customer_hash.max(),  # the same in all of them
+            **of_events,
+            **more_of_events,
+        )
+        if of_traits or more_of_traits:
+            known = told.group_by("customer_id").aggregate(**of_traits, **more_of_traits)
+            figures = figures.left_join(known, "customer_id")
+        return figures
 
     def collect(self, rule: Rule) -> None:
         match rule:
@@ -111,31 +127,35 @@ class _Leaves:
                 known = reduce(or_, columns)
                 return ~known if rule.operator in POSITIVE else known
             case BucketCondition(salt, start, end):
-                number = _bucket(salt, figures.customer_hash)
+                number = bucket_of(salt, figures.customer_hash)
                 return (number >= start) & (number < end)
             case _:
                 raise AssertionError(f"{rule} was refused when it was saved")
 
 
 def _event_figure(events: ir.Table, condition: EventCondition, at: int) -> ir.Value:
-    counted = reduce(
-        and_, [holds(events, comparison, at) for comparison in condition.where], _timely(events, condition, at)
-    )
+    counted = counts(events, condition, at)
     if condition.aggregate is Aggregate.COUNT:
         return events.count(where=counted)
     if condition.aggregate in (Aggregate.FIRST, Aggregate.LAST):
         compared = positively(events, Comparison(condition.property, condition.operator, condition.values), at)
         order = ibis.struct({"time": events.time, "tie": events.message_id})
-        pick = min_by if condition.aggregate is Aggregate.FIRST else max_by
-        return pick(compared, order, where=counted & events.present.contains(condition.property))
+        known = counted & events.present.contains(condition.property)
+        return _picks[condition.aggregate](compared, order, where=known)
     if condition.aggregate is Aggregate.DISTINCT_COUNT:
         return _distinct_count(events, condition.property, counted)
     return _numeric_figure(events.numbers.get(condition.property), condition.aggregate, counted)
 
 
-def _timely(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
-    timely = events.name == condition.event
-    window: TimeWindow = condition.window
+def counts(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
+    """Whether an event is one of those that the condition is about."""
+    named = (events.name == condition.event) & timely(events, condition.window, at)
+    return reduce(and_, [holds(events, comparison, at) for comparison in condition.where], named)
+
+
+def timely(events: ir.Table, window: TimeWindow, at: int) -> ir.BooleanValue:
+    """Whether an event happened in ``window``, seen from ``at``."""
+    timely: ir.BooleanValue = ibis.literal(True)
     if window.within is not None:
         timely &= events.time > at - window.within
     if window.before is not None:
@@ -189,10 +209,10 @@ _NUMERIC: dict[Operator, Callable[[ir.Value, list[ir.Value]], ir.BooleanValue]] 
 def _trait_figure(traits: ir.Table, key: tuple[str, Comparison], at: int) -> ir.Value:
     name, comparison = key
     order = ibis.struct({"time": traits.time, "tie": traits.tie})
-    return max_by(positively(traits, comparison, at), order, where=traits.name == name)
+    return _picks[Aggregate.LAST](positively(traits, comparison, at), order, where=traits.name == name)
 
 
-def _bucket(salt: str, id_hash: ir.IntegerValue) -> ir.IntegerValue:
+def bucket_of(salt: str, id_hash: ir.IntegerValue) -> ir.IntegerValue:
     """``services.common.rules.bucket``, from the hash of the id."""
     state = id_hash
     for byte in salt_bytes(salt):

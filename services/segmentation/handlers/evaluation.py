@@ -12,12 +12,12 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.rules import Rule
 from services.segmentation.domain.membership import transitions
 from services.segmentation.domain.timing import timing
+from services.segmentation.handlers.reading import member_ids
 from services.segmentation.ports import Analytics, Memberships, Segments
 
 log = logging.getLogger(__name__)
 
 CUSTOMERS_A_COMMIT = 250
-MEMBERS_A_READ = 1000
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 1.0
 GATHER_SECONDS = 2.0
@@ -64,7 +64,7 @@ class Evaluation:
                 matched = await self._analytics.matching(tenant, rules, catalogue.rules, at)
                 moved: set[str] = set()
                 for segment_id, fulfilling in matched.items():
-                    moved |= fulfilling ^ await self._members(tenant, segment_id)
+                    moved |= fulfilling ^ await member_ids(self._memberships, tenant, segment_id)
                 await self._record(tenant, moved, matched, at)
                 await self._memberships.refreshed(tenant, rules.keys(), at)
 
@@ -72,7 +72,7 @@ class Evaluation:
     async def emptied(self, tenant: str, segment_id: str) -> AsyncIterator[None]:
         """With every member having left the segment, and nothing evaluated until the block is left."""
         async with self._turn:
-            members = await self._members(tenant, segment_id)
+            members = await member_ids(self._memberships, tenant, segment_id)
             await self._record(tenant, members, {segment_id: set()}, to_micros(self._clock()))
             yield
 
@@ -132,15 +132,6 @@ class Evaluation:
                 at = to_micros(self._clock())
                 matched = await self._analytics.matching(tenant, rules, rules, at, customer_ids)
                 await self._record(tenant, customer_ids, matched, at)
-
-    async def _members(self, tenant: str, segment_id: str) -> set[str]:
-        members: set[str] = set()
-        after = ""
-        while True:
-            page, after = await self._memberships.members(tenant, segment_id, MEMBERS_A_READ, after)
-            members.update(customer_id for customer_id, _ in page)
-            if not after:
-                return members
 
     async def _record(self, tenant: str, customer_ids: Iterable[str], matched: Mapping[str, Set[str]], at: int) -> None:
         ordered = sorted(customer_ids)

@@ -634,6 +634,331 @@ class NodeCount(_message.Message):
 Global___NodeCount: _TypeAlias = NodeCount  # noqa: Y015
 
 @_typing.final
+class ExplainMembershipRequest(_message.Message):
+    """Asks why a customer is in a segment or is not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Who."""
+    segment_id: _builtins.str
+    """The rule of this segment."""
+    @_builtins.property
+    def rule(self) -> _rule_pb2.Rule:
+        """Any rule."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment of evaluation, as in PreviewSegmentRequest. Unset: now."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+        rule: _rule_pb2.Rule | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "rule", b"rule", "segment_id", b"segment_id", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "customer_id", b"customer_id", "rule", b"rule", "segment_id", b"segment_id", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["segment_id", "rule"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ExplainMembershipRequest: _TypeAlias = ExplainMembershipRequest  # noqa: Y015
+
+@_typing.final
+class ExplainMembershipResponse(_message.Message):
+    """Why a customer is in a segment or is not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FULFILLED_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    fulfilled: _builtins.bool
+    """Whether the customer fulfils the rule at that moment. The stored membership follows within moments."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeExplanation]:
+        """Every node, in the rule's order, the rule itself first."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment of evaluation."""
+
+    def __init__(
+        self,
+        *,
+        fulfilled: _builtins.bool = ...,
+        nodes: _abc.Iterable[Global___NodeExplanation] | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "fulfilled", b"fulfilled", "nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainMembershipResponse: _TypeAlias = ExplainMembershipResponse  # noqa: Y015
+
+@_typing.final
+class NodeExplanation(_message.Message):
+    """One node of a rule beside one customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    FULFILLED_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where the node is, for example `all_of.rules[1].event`."""
+    fulfilled: _builtins.bool
+    """Whether it is true of the customer."""
+    operator: _rule_pb2.Operator.ValueType
+    """At a leaf, how that was compared. A bucket lies BETWEEN its ends, a segment IS_TRUE."""
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Value]:
+        """At a leaf, what was found: the figure over events; the values of a trait, of which a list has each element; the
+        customer's bucket; whether the customer is in the segment that is named. Empty where nothing was found, and
+        at a node that has parts.
+        """
+
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Value]:
+        """At a leaf, with what, as the rule has it."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        fulfilled: _builtins.bool = ...,
+        found: _abc.Iterable[_rule_pb2.Value] | None = ...,
+        operator: _rule_pb2.Operator.ValueType = ...,
+        expected: _abc.Iterable[_rule_pb2.Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "found", b"found", "fulfilled", b"fulfilled", "operator", b"operator", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeExplanation: _TypeAlias = NodeExplanation  # noqa: Y015
+
+@_typing.final
+class GetSegmentOverlapRequest(_message.Message):
+    """Asks how many members segments share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 20; one that is named twice counts once."""
+
+    def __init__(
+        self,
+        *,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_ids", b"segment_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSegmentOverlapRequest: _TypeAlias = GetSegmentOverlapRequest  # noqa: Y015
+
+@_typing.final
+class GetSegmentOverlapResponse(_message.Message):
+    """How many members segments share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZES_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    ALL_COUNT_FIELD_NUMBER: _builtins.int
+    ANY_COUNT_FIELD_NUMBER: _builtins.int
+    all_count: _builtins.int
+    """How many customers are in all of them."""
+    any_count: _builtins.int
+    """How many customers are in at least one of them."""
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentSize]:
+        """How many members each has, in the order asked for."""
+
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentPair]:
+        """Every pair once, in the order asked for."""
+
+    def __init__(
+        self,
+        *,
+        sizes: _abc.Iterable[Global___SegmentSize] | None = ...,
+        pairs: _abc.Iterable[Global___SegmentPair] | None = ...,
+        all_count: _builtins.int = ...,
+        any_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_count", b"all_count", "any_count", b"any_count", "pairs", b"pairs", "sizes", b"sizes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSegmentOverlapResponse: _TypeAlias = GetSegmentOverlapResponse  # noqa: Y015
+
+@_typing.final
+class SegmentSize(_message.Message):
+    """One segment's size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """Which."""
+    member_count: _builtins.int
+    """How many members it has."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        member_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_count", b"member_count", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentSize: _TypeAlias = SegmentSize  # noqa: Y015
+
+@_typing.final
+class SegmentPair(_message.Message):
+    """What two segments share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    OTHER_SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    BOTH_COUNT_FIELD_NUMBER: _builtins.int
+    JACCARD_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """The one."""
+    other_segment_id: _builtins.str
+    """The other."""
+    both_count: _builtins.int
+    """How many customers are in both."""
+    jaccard: _builtins.float
+    """How many customers are in both, as a part of those who are in either: 0 to 1; 0 if both are empty."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        other_segment_id: _builtins.str = ...,
+        both_count: _builtins.int = ...,
+        jaccard: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["both_count", b"both_count", "jaccard", b"jaccard", "other_segment_id", b"other_segment_id", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentPair: _TypeAlias = SegmentPair  # noqa: Y015
+
+@_typing.final
+class ListDependentsRequest(_message.Message):
+    """Asks which segments depend on one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """On which."""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDependentsRequest: _TypeAlias = ListDependentsRequest  # noqa: Y015
+
+@_typing.final
+class ListDependentsResponse(_message.Message):
+    """A page of segments that depend on one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPENDENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def dependents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dependent]:
+        """By id."""
+
+    def __init__(
+        self,
+        *,
+        dependents: _abc.Iterable[Global___Dependent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dependents", b"dependents", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDependentsResponse: _TypeAlias = ListDependentsResponse  # noqa: Y015
+
+@_typing.final
+class Dependent(_message.Message):
+    """A segment that depends on another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    DIRECT_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """Which."""
+    direct: _builtins.bool
+    """True if its own rule names the other; false if it depends on it by way of segments between."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        direct: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direct", b"direct", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dependent: _TypeAlias = Dependent  # noqa: Y015
+
+@_typing.final
 class ListMembersRequest(_message.Message):
     """Asks for a page of members."""
 

@@ -77,6 +77,21 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentResponse.FromString,
                 _registered_method=True)
+        self.ExplainMembership = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ExplainMembership',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipResponse.FromString,
+                _registered_method=True)
+        self.GetSegmentOverlap = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetSegmentOverlap',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapResponse.FromString,
+                _registered_method=True)
+        self.ListDependents = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListDependents',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/tessera.segmentation.v1.SegmentationService/ListMembers',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListMembersRequest.SerializeToString,
@@ -183,6 +198,31 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainMembership(self, request, context):
+        """Explains why one customer fulfils a rule or does not: the truth of every node, and at every leaf what was found and
+        what it was compared with, now or as of an earlier moment. NOT_FOUND, reason SEGMENT_NOT_FOUND; reason
+        CUSTOMER_NOT_FOUND for a customer without any event up to the moment. Errors of a rule as for CreateSegment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSegmentOverlap(self, request, context):
+        """Counts how many members segments share, from the memberships as they are stored. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDependents(self, request, context):
+        """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
+        deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMembers(self, request, context):
         """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
@@ -277,6 +317,21 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.PreviewSegment,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentResponse.SerializeToString,
+            ),
+            'ExplainMembership': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainMembership,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipResponse.SerializeToString,
+            ),
+            'GetSegmentOverlap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSegmentOverlap,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapResponse.SerializeToString,
+            ),
+            'ListDependents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDependents,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -533,6 +588,87 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/PreviewSegment',
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.PreviewSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainMembership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ExplainMembership',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ExplainMembershipResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSegmentOverlap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetSegmentOverlap',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetSegmentOverlapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDependents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListDependents',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

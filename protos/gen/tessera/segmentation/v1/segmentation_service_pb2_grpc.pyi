@@ -64,6 +64,19 @@ class SegmentationServiceStub:
     """Evaluates a rule for all customers without storing anything, now or as of an earlier moment: how many fulfil it,
     some of them, and how many fulfil each node of it. Errors of the rule as for CreateSegment.
     """
+    ExplainMembership: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ExplainMembershipRequest, _segmentation_service_pb2.ExplainMembershipResponse]
+    """Explains why one customer fulfils a rule or does not: the truth of every node, and at every leaf what was found and
+    what it was compared with, now or as of an earlier moment. NOT_FOUND, reason SEGMENT_NOT_FOUND; reason
+    CUSTOMER_NOT_FOUND for a customer without any event up to the moment. Errors of a rule as for CreateSegment.
+    """
+    GetSegmentOverlap: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentOverlapRequest, _segmentation_service_pb2.GetSegmentOverlapResponse]
+    """Counts how many members segments share, from the memberships as they are stored. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND.
+    """
+    ListDependents: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListDependentsRequest, _segmentation_service_pb2.ListDependentsResponse]
+    """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
+    deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListMembersRequest, _segmentation_service_pb2.ListMembersResponse]
     """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
     BatchGetMemberships: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.BatchGetMembershipsRequest, _segmentation_service_pb2.BatchGetMembershipsResponse]
@@ -119,6 +132,19 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     PreviewSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.PreviewSegmentRequest, _segmentation_service_pb2.PreviewSegmentResponse]  # type: ignore[assignment]
     """Evaluates a rule for all customers without storing anything, now or as of an earlier moment: how many fulfil it,
     some of them, and how many fulfil each node of it. Errors of the rule as for CreateSegment.
+    """
+    ExplainMembership: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ExplainMembershipRequest, _segmentation_service_pb2.ExplainMembershipResponse]  # type: ignore[assignment]
+    """Explains why one customer fulfils a rule or does not: the truth of every node, and at every leaf what was found and
+    what it was compared with, now or as of an earlier moment. NOT_FOUND, reason SEGMENT_NOT_FOUND; reason
+    CUSTOMER_NOT_FOUND for a customer without any event up to the moment. Errors of a rule as for CreateSegment.
+    """
+    GetSegmentOverlap: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentOverlapRequest, _segmentation_service_pb2.GetSegmentOverlapResponse]  # type: ignore[assignment]
+    """Counts how many members segments share, from the memberships as they are stored. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND.
+    """
+    ListDependents: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListDependentsRequest, _segmentation_service_pb2.ListDependentsResponse]  # type: ignore[assignment]
+    """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
+    deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListMembersRequest, _segmentation_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
@@ -220,6 +246,37 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_segmentation_service_pb2.PreviewSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.PreviewSegmentResponse]]:
         """Evaluates a rule for all customers without storing anything, now or as of an earlier moment: how many fulfil it,
         some of them, and how many fulfil each node of it. Errors of the rule as for CreateSegment.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainMembership(
+        self,
+        request: _segmentation_service_pb2.ExplainMembershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.ExplainMembershipResponse, _abc.Awaitable[_segmentation_service_pb2.ExplainMembershipResponse]]:
+        """Explains why one customer fulfils a rule or does not: the truth of every node, and at every leaf what was found and
+        what it was compared with, now or as of an earlier moment. NOT_FOUND, reason SEGMENT_NOT_FOUND; reason
+        CUSTOMER_NOT_FOUND for a customer without any event up to the moment. Errors of a rule as for CreateSegment.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSegmentOverlap(
+        self,
+        request: _segmentation_service_pb2.GetSegmentOverlapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.GetSegmentOverlapResponse, _abc.Awaitable[_segmentation_service_pb2.GetSegmentOverlapResponse]]:
+        """Counts how many members segments share, from the memberships as they are stored. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDependents(
+        self,
+        request: _segmentation_service_pb2.ListDependentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.ListDependentsResponse, _abc.Awaitable[_segmentation_service_pb2.ListDependentsResponse]]:
+        """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
+        deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
