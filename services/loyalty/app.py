@@ -25,7 +25,7 @@ from services.loyalty.adapters.store import (
     StoredRewards,
 )
 from services.loyalty.handlers.expire_due_points import expire_due_points
-from services.loyalty.handlers.orders import earn_from_orders
+from services.loyalty.handlers.orders import apply_order_events
 from services.loyalty.servicer import LoyaltyServicer
 
 
@@ -47,7 +47,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.profiles_addr, settings) as profiles,
     ):
         ledger = StoredLedger(store, clock)
-        follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(earn_from_orders, ledger))
+        follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,

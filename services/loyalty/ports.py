@@ -8,8 +8,9 @@ from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.operations import Operation
-from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def earn_from_orders(self, orders: Mapping[str, EarnFromOrders], after: str, cursor: str) -> OrderCounts:
+    async def apply_order_events(self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str) -> OrderCounts:
         """Apply orders by tenant and move the order feed from ``after`` to ``cursor``, all in one commit.
 
         ``Conflict`` if the feed does not stand at ``after``: someone else applied these orders.
@@ -94,7 +95,7 @@ class Members(Protocol):
         ...
 
     async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:
-        """At most ``limit`` members who have points whose time is not after ``as_of``, most overdue first."""
+        """At most ``limit`` members for whose points the clock has something to do at ``as_of``, most overdue first."""
         ...
 
     def everyone(self, tenant: str) -> AsyncIterator[Sequence[Member]]:
@@ -133,4 +134,8 @@ class OrderFeed(Protocol):
 
     async def counts(self, tenant: str) -> OrderCounts:
         """What became of the tenant's orders."""
+        ...
+
+    async def refunded(self, tenant: str) -> dict[tuple[str, str], RefundedOrder]:
+        """What has been refunded of the tenant's orders, by programme and order."""
         ...

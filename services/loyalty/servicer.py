@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
@@ -13,16 +14,26 @@ from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 from services.common.auth import ALL_TENANTS, principal
 from services.common.clock import Clock, to_micros
 from services.common.idempotency import fingerprint
+from services.common.validation import FieldInvalid
 from services.loyalty.domain.check import Audit
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot
 from services.loyalty.domain.operations import CreateProgram
-from services.loyalty.domain.program import NEVER, Program, Qualification, Tier
+from services.loyalty.domain.pending_points import Source
+from services.loyalty.domain.program import (
+    NEVER,
+    PendingRelease,
+    PendingRule,
+    Program,
+    Qualification,
+    RefundPolicy,
+    Tier,
+)
 from services.loyalty.domain.reward import Reward
 from services.loyalty.domain.standing import Standing
 from services.loyalty.handlers.check_ledger import check_ledger
 from services.loyalty.handlers.members import batch_get_members, get_member, list_entries
-from services.loyalty.handlers.orders import get_status
-from services.loyalty.handlers.points import burn_points, earn_points, expire_points
+from services.loyalty.handlers.orders import get_status, refund_order
+from services.loyalty.handlers.points import burn_points, earn_points, expire_points, post_pending, void_pending
 from services.loyalty.handlers.programs import create_program, get_program, list_programs
 from services.loyalty.handlers.rewards import create_reward, list_rewards, redeem_reward
 from services.loyalty.ports import Entries, Ledger, Members, OrderFeed, Programs, Request, Rewards
@@ -30,28 +41,23 @@ from services.loyalty.ports import Entries, Ledger, Members, OrderFeed, Programs
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
 
-_QUALIFICATIONS = {
-    Qualification.LIFETIME_POINTS: pb.QUALIFICATION_LIFETIME_POINTS,
-    Qualification.ROLLING_YEAR_POINTS: pb.QUALIFICATION_ROLLING_YEAR_POINTS,
-    Qualification.LIFETIME_SPEND: pb.QUALIFICATION_LIFETIME_SPEND,
-    Qualification.ROLLING_YEAR_SPEND: pb.QUALIFICATION_ROLLING_YEAR_SPEND,
-}
+# The contract names its values as the domain does, behind the name of their enum.
+_KINDS = {kind: pb.EntryKind.Value(f"ENTRY_KIND_{kind.name}") for kind in EntryKind}
+_ACCOUNTS = {account: pb.AccountKind.Value(f"ACCOUNT_KIND_{account.name}") for account in Account}
+_QUALIFICATIONS = {each: pb.Qualification.Value(f"QUALIFICATION_{each.name}") for each in Qualification}
+_RELEASES = {release: pb.PendingRelease.Value(f"PENDING_RELEASE_{release.name}") for release in PendingRelease}
+_REFUND_POLICIES = {policy: pb.RefundPolicy.Value(f"REFUND_POLICY_{policy.name}") for policy in RefundPolicy}
 _QUALIFICATIONS_ASKED = {
-    **{number: name for name, number in _QUALIFICATIONS.items()},
     pb.QUALIFICATION_UNSPECIFIED: Qualification.LIFETIME_POINTS,
+    **{number: each for each, number in _QUALIFICATIONS.items()},
 }
-_KINDS = {
-    EntryKind.ORDER: pb.ENTRY_KIND_ORDER,
-    EntryKind.GRANT: pb.ENTRY_KIND_GRANT,
-    EntryKind.BURN: pb.ENTRY_KIND_BURN,
-    EntryKind.REDEMPTION: pb.ENTRY_KIND_REDEMPTION,
-    EntryKind.EXPIRY: pb.ENTRY_KIND_EXPIRY,
+_RELEASES_ASKED = {
+    pb.PENDING_RELEASE_UNSPECIFIED: PendingRelease.IMMEDIATE,
+    **{number: release for release, number in _RELEASES.items()},
 }
-_ACCOUNTS = {
-    Account.ISSUANCE: pb.ACCOUNT_KIND_ISSUANCE,
-    Account.MEMBER: pb.ACCOUNT_KIND_MEMBER,
-    Account.SPENT: pb.ACCOUNT_KIND_SPENT,
-    Account.EXPIRED: pb.ACCOUNT_KIND_EXPIRED,
+_REFUND_POLICIES_ASKED = {
+    pb.REFUND_POLICY_UNSPECIFIED: RefundPolicy.WITHIN_BALANCE,
+    **{number: policy for policy, number in _REFUND_POLICIES.items()},
 }
 
 
@@ -76,6 +82,8 @@ class LoyaltyServicer(LoyaltyServiceServicer):
             validity_months=request.validity_months,
             qualification=_QUALIFICATIONS_ASKED[request.qualification],
             tiers=tuple(Tier(tier.tier_id, tier.name, tier.threshold) for tier in request.tiers),
+            pending=_pending_rule(request.pending),
+            refund_policy=_REFUND_POLICIES_ASKED[request.refund_policy],
         )
         return pb.CreateProgramResponse(program=_program(await create_program(self.ledger, _named(request), opening)))
 
@@ -96,6 +104,7 @@ class LoyaltyServicer(LoyaltyServiceServicer):
             points=request.points,
             event_time=_micros(request.event_time) if request.HasField("event_time") else None,
             reason=request.reason,
+            pending=request.pending,
         )
         return pb.EarnPointsResponse(entry=_entry(entry))
 
@@ -109,6 +118,24 @@ class LoyaltyServicer(LoyaltyServiceServicer):
             reason=request.reason,
         )
         return pb.BurnPointsResponse(entry=_entry(entry))
+
+    async def PostPending(self, request: pb.PostPendingRequest, context: Context) -> pb.PostPendingResponse:
+        return pb.PostPendingResponse(entry=_entry(await post_pending(self.ledger, _named(request), _source(request))))
+
+    async def VoidPending(self, request: pb.VoidPendingRequest, context: Context) -> pb.VoidPendingResponse:
+        entry = await void_pending(self.ledger, _named(request), _source(request), request.reason)
+        return pb.VoidPendingResponse(entry=_entry(entry))
+
+    async def RefundOrder(self, request: pb.RefundOrderRequest, context: Context) -> pb.RefundOrderResponse:
+        refunded = await refund_order(
+            self.ledger,
+            _named(request),
+            program_id=request.program_id,
+            order_id=request.order_id,
+            amount_minor=request.amount_minor if request.HasField("amount_minor") else None,
+            reason=request.reason,
+        )
+        return pb.RefundOrderResponse(entry=_entry(refunded.entry), left_amount_minor=refunded.left_minor)
 
     async def GetMember(self, request: pb.GetMemberRequest, context: Context) -> pb.GetMemberResponse:
         tenant, now = principal().tenant, to_micros(self.clock())
@@ -165,12 +192,16 @@ class LoyaltyServicer(LoyaltyServiceServicer):
             now=to_micros(self.clock()),
         )
         return pb.ExpirePointsResponse(
-            member_count=expired.member_count, expired_points=expired.points, more_due=expired.more_due
+            member_count=expired.member_count,
+            expired_points=expired.points,
+            more_due=expired.more_due,
+            posted_points=expired.posted_points,
         )
 
     async def CheckLedger(self, request: pb.CheckLedgerRequest, context: Context) -> pb.CheckLedgerResponse:
         tenant = principal().tenant
-        return _audit(await check_ledger(self.programs, self.members, self.entries, self.rewards, tenant))
+        audit = await check_ledger(self.programs, self.members, self.entries, self.rewards, self.orders, tenant)
+        return _audit(audit)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         status = await get_status(self.orders, self.entries, principal().tenant)
@@ -182,6 +213,10 @@ class LoyaltyServicer(LoyaltyServiceServicer):
             small_order_count=status.orders.small,
             duplicate_order_count=status.orders.duplicate,
             invalid_order_count=status.orders.invalid,
+            refund_count=status.orders.refunds,
+            waiting_refund_count=status.orders.waiting_refunds,
+            empty_refund_count=status.orders.empty_refunds,
+            invalid_refund_count=status.orders.invalid_refunds,
         )
 
     async def FollowEntries(
@@ -213,6 +248,19 @@ def _timestamp(micros: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
+def _source(request: pb.PostPendingRequest | pb.VoidPendingRequest) -> Source:
+    source = Source(request.program_id, request.order_id, request.entry_id)
+    if not source.order_id and not source.entry_id:
+        raise FieldInvalid("order_id or entry_id must say which points are meant", field="source")
+    return source
+
+
+def _pending_rule(rule: pb.PendingRule) -> PendingRule:
+    # In the unit of the domain; what is finer is left to it to refuse, not rounded away.
+    duration = rule.duration.seconds * 1_000_000 + -(-rule.duration.nanos // 1000)
+    return PendingRule(_RELEASES_ASKED[rule.release], duration)
+
+
 def _tier(tier: Tier) -> pb.Tier:
     return pb.Tier(tier_id=tier.id, name=tier.name, threshold=tier.threshold)
 
@@ -227,7 +275,13 @@ def _program(program: Program) -> pb.Program:
         qualification=_QUALIFICATIONS[program.qualification],
         tiers=map(_tier, program.tiers),
         create_time=_timestamp(program.create_time),
+        pending=pb.PendingRule(release=_RELEASES[program.pending.release], duration=_duration(program.pending)),
+        refund_policy=_REFUND_POLICIES[program.refund_policy],
     )
+
+
+def _duration(rule: PendingRule) -> Duration | None:
+    return Duration(seconds=rule.duration // 1_000_000) if rule.duration else None
 
 
 def _reward(reward: Reward) -> pb.Reward:
@@ -245,6 +299,18 @@ def _reward(reward: Reward) -> pb.Reward:
 
 def _lot(lot: Lot) -> pb.Lot:
     return pb.Lot(expire_time=None if lot.expire_time == NEVER else _timestamp(lot.expire_time), points=lot.points)
+
+
+def _pending_lot(lot: PendingLot, program: Program) -> pb.PendingLot:
+    due_time = None if lot.due_time == NEVER else _timestamp(lot.due_time)
+    posts = program.pending.release is PendingRelease.AFTER_DURATION
+    return pb.PendingLot(
+        entry_id=lot.entry_id,
+        order_id=lot.order_id,
+        points=lot.points,
+        post_time=due_time if posts else None,
+        expire_time=None if posts else due_time,
+    )
 
 
 def _member(found: Standing) -> pb.Member:
@@ -265,6 +331,9 @@ def _member(found: Standing) -> pb.Member:
         expiring_lots=map(_lot, found.expiring),
         entry_count=member.entry_count,
         enroll_time=_timestamp(member.enroll_time),
+        pending_points=member.pending_points,
+        refunded_points=member.refunded,
+        pending_lots=[_pending_lot(lot, found.program) for lot in member.pending],
     )
 
 
@@ -290,6 +359,11 @@ def _entry(entry: Entry) -> pb.Entry:
         tier_id=entry.tier_id,
         previous_tier_id=entry.previous_tier_id,
         tier_changed=entry.tier_id != entry.previous_tier_id,
+        pending_points=entry.pending,
+        source_entry_id=entry.source_entry_id,
+        debt_points=entry.debt,
+        uncollected_points=entry.uncollected,
+        refund_number=entry.refund_number,
     )
 
 
@@ -308,6 +382,7 @@ def _audit(audit: Audit) -> pb.CheckLedgerResponse:
                 member_points=accounts[Account.MEMBER],
                 spent_points=accounts[Account.SPENT],
                 expired_points=accounts[Account.EXPIRED],
+                pending_points=accounts[Account.PENDING],
             )
             for program_id, accounts in sorted(audit.balances.items())
         ],

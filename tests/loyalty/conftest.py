@@ -12,7 +12,7 @@ from services.common.store import Store
 from services.common.store.sqlite import SqliteStore
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.ledger import StoredLedger
-from services.loyalty.adapters.store import StoredEntries, StoredMembers, StoredPrograms, StoredRewards
+from services.loyalty.adapters.store import StoredEntries, StoredMembers, StoredOrderFeed, StoredPrograms, StoredRewards
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.member import Member
 from services.loyalty.handlers.check_ledger import check_ledger
@@ -48,6 +48,7 @@ class House:
             StoredMembers(self.store),
             StoredEntries(self.store),
             StoredRewards(self.store),
+            StoredOrderFeed(self.store),
             TENANT,
         )
 

@@ -7,12 +7,16 @@ from services.common.clock import to_micros
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.domain.operations import BurnPoints, CreateProgram, CreateReward, EarnPoints, RedeemReward
 from services.loyalty.domain.orders import Order
-from services.loyalty.domain.program import Program, Qualification, Tier
+from services.loyalty.domain.pending_points import PostPending, Source, VoidPending
+from services.loyalty.domain.program import PendingRelease, PendingRule, Program, Qualification, Tier
+from services.loyalty.domain.refunds import OrderRefund, RefundOrder
 from services.loyalty.ports import Request
 
 TENANT = "acme"
 NOW = to_micros(datetime(2026, 3, 15, 12, tzinfo=UTC))
 DAY = DAY_MICROS
+RETURN_WINDOW = PendingRule(PendingRelease.AFTER_DURATION, 14 * DAY)
+ON_ACTION = PendingRule(PendingRelease.ON_ACTION, 30 * DAY)
 TIERS = (Tier("basic", "Basic", 0), Tier("silver", "Silver", 100), Tier("gold", "Gold", 500))
 
 
@@ -51,6 +55,8 @@ def program(program_id: str = "club", **changed: Any) -> Program:
         qualification=told.qualification,
         tiers=told.tiers,
         create_time=NOW,
+        pending=told.pending,
+        refund_policy=told.refund_policy,
     )
 
 
@@ -74,6 +80,28 @@ def offering(reward_id: str, cost: int, stock: int | None = None, program_id: st
 def redeeming(id: str, reward_id: str, member_id: str = "ann", program_id: str = "club") -> RedeemReward:
     """A reward for a member of the club."""
     return RedeemReward(program_id=program_id, member_id=member_id, reward_id=reward_id, request_id=id)
+
+
+def posting(id: str, order_id: str = "", entry_id: str = "", program_id: str = "club") -> PostPending:
+    """Pending points of the club that are spendable from now on."""
+    return PostPending(source=Source(program_id, order_id, entry_id), request_id=id)
+
+
+def voiding(id: str, order_id: str = "", entry_id: str = "", program_id: str = "club") -> VoidPending:
+    """Pending points of the club that are taken back."""
+    return VoidPending(source=Source(program_id, order_id, entry_id), reason="", request_id=id)
+
+
+def refunding(id: str, order_id: str, amount_minor: int | None = None, program_id: str = "club") -> RefundOrder:
+    """A refund of an order that earned in the club."""
+    return RefundOrder(
+        program_id=program_id, order_id=order_id, amount_minor=amount_minor, reason="broken", request_id=id
+    )
+
+
+def told_refund(order_id: str, *amounts: float, currency: str = "USD", time: int = NOW) -> OrderRefund:
+    """A refund that was recorded as an event; without amounts, in full."""
+    return OrderRefund(order_id, currency, amounts or None, time)
 
 
 def order(id: str, amount_minor: int, member_id: str = "ann", currency: str = "USD", time: int = NOW) -> Order:

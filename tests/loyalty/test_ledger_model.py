@@ -15,7 +15,7 @@ from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.entry import Account, Entry
 from services.loyalty.domain.operations import ExpirePoints, Operation
-from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import Program, Qualification
 from tests.loyalty.making import DAY, NOW, burning, earning, offering, opening, order, redeeming
 
@@ -99,7 +99,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def feed(self, orders: list[tuple[int, str, str, int]], days_ago: int) -> None:
         time = self.now - days_ago * DAY
         batch = [order(str(number), amount, person, currency, time) for number, person, currency, amount in orders]
-        EarnFromOrders(batch).apply(self.books, self.now)
+        ApplyOrderEvents(batch).apply(self.books, self.now)
         for program in self.books.programs.values():
             for made in batch:
                 points = made.amount_minor * program.points_per_100_minor // 100

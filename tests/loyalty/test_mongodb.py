@@ -8,7 +8,7 @@ from services.common.errors import Refusal
 from services.common.store.mongo import MongoStore
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.ledger import StoredLedger
-from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.orders import ApplyOrderEvents
 from tests.loyalty.conftest import House, SetClock
 from tests.loyalty.making import burning, earning, offering, opening, order, redeeming, request
 from tests.mongodb import mongodb_url
@@ -47,9 +47,9 @@ async def test_orders_earn_once_where_two_services_follow(mongodb_url: str) -> N
     store = await MongoStore.open(mongodb_url, f"loyalty_{uuid.uuid4().hex[:12]}", COLLECTIONS)
     ledgers = [StoredLedger(store, clock), StoredLedger(store, clock)]
     await ledgers[0].post(request("open"), opening("club"))
-    batch = {"acme": EarnFromOrders([order(f"o{n}", 200, f"p{n % 5}") for n in range(50)])}
+    batch = {"acme": ApplyOrderEvents([order(f"o{n}", 200, f"p{n % 5}") for n in range(50)])}
     outcomes = await asyncio.gather(
-        *(ledger.earn_from_orders(batch, "", "c1") for ledger in ledgers), return_exceptions=True
+        *(ledger.apply_order_events(batch, "", "c1") for ledger in ledgers), return_exceptions=True
     )
     assert [getattr(outcome, "reason", "applied") for outcome in outcomes].count("ORDERS_APPLIED") == 1
     house = House(store, ledgers[0], clock)

@@ -17,7 +17,7 @@ from services.loyalty.adapters.ledger import OrdersApplied, StoredLedger
 from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import EntryKind
-from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.orders import ApplyOrderEvents
 from tests.loyalty.breaking import BreakingStore
 from tests.loyalty.conftest import House
 from tests.loyalty.making import NOW, TENANT, earning, opening, order, program, request
@@ -57,7 +57,7 @@ class Feed:
 
 async def _follow(store: Any, ledger: StoredLedger, feed: Feed) -> None:
     """Follow until the feed has been read to its end."""
-    follower = asyncio.create_task(OrderFollower(feed, StoredOrderFeed(store), ledger.earn_from_orders).run())
+    follower = asyncio.create_task(OrderFollower(feed, StoredOrderFeed(store), ledger.apply_order_events).run())
     await feed.done.wait()
     follower.cancel()
     await asyncio.wait([follower])
@@ -76,7 +76,7 @@ def test_an_order_is_read_as_profiles_promises_it() -> None:
         _event({"order_id": "d"}, name="Product Viewed"),
     ]
     assert read_orders(changes) == {
-        TENANT: EarnFromOrders(
+        TENANT: ApplyOrderEvents(
             [order("a", 1234), order("b", 1765, "bob", time=NOW + 1), order("c", 1200, currency="JPY")]
         )
     }
@@ -93,7 +93,7 @@ def test_an_order_is_read_as_profiles_promises_it() -> None:
     ],
 )
 def test_an_order_that_cannot_be_read_is_counted_and_stops_nothing(properties: Any) -> None:
-    assert read_orders([_event(properties), _order_event("b", 2)]) == {TENANT: EarnFromOrders([order("b", 200)], 1)}
+    assert read_orders([_event(properties), _order_event("b", 2)]) == {TENANT: ApplyOrderEvents([order("b", 200)], 1)}
 
 
 async def test_an_order_earns_at_its_own_time_in_every_programme_of_its_currency(house: House) -> None:
@@ -101,7 +101,7 @@ async def test_an_order_earns_at_its_own_time_in_every_programme_of_its_currency
     await house.ledger.post(request("open-euro"), opening("euro", currency="EUR"))
     time = NOW - 10**12
     changes = [_order_event("a", 12.34, time=time), _order_event("b", 0.99)]
-    outcome = await house.ledger.earn_from_orders(read_orders(changes), "", "c1")
+    outcome = await house.ledger.apply_order_events(read_orders(changes), "", "c1")
     assert outcome == OrderCounts(earned=3, other_currency=2, small=1)
     assert (await house.member("ann")).balance == 12
     assert (await house.member("ann", "double")).balance == 25
@@ -114,30 +114,30 @@ async def test_an_order_earns_at_its_own_time_in_every_programme_of_its_currency
 
 async def test_a_batch_that_comes_again_is_turned_away(house: House) -> None:
     orders = read_orders([_order_event("a", 10)])
-    await house.ledger.earn_from_orders(orders, "", "c1")
+    await house.ledger.apply_order_events(orders, "", "c1")
     with pytest.raises(OrdersApplied):
-        await house.ledger.earn_from_orders(orders, "", "c1")
+        await house.ledger.apply_order_events(orders, "", "c1")
     assert (await house.member("ann")).balance == 10
 
 
 async def test_an_order_that_comes_again_in_another_batch_or_twice_in_one_earns_nothing(house: House) -> None:
     first = read_orders([_order_event("a", 10), _order_event("a", 10), _order_event("b", 10, member_id="bob")])
     again = read_orders([_order_event("b", 10, member_id="bob"), _order_event("a", 99)])
-    assert (await house.ledger.earn_from_orders(first, "", "c1")).duplicate == 1
-    assert await house.ledger.earn_from_orders(again, "c1", "c2") == OrderCounts(duplicate=2)
+    assert (await house.ledger.apply_order_events(first, "", "c1")).duplicate == 1
+    assert await house.ledger.apply_order_events(again, "c1", "c2") == OrderCounts(duplicate=2)
     assert [(await house.member(who)).balance for who in ("ann", "bob")] == [10, 10]
 
 
 async def test_orders_no_balance_could_hold_are_counted_and_stop_nothing(house: House) -> None:
     huge = [_order_event("a", 1e18), _order_event("b", 3)]
-    outcome = await house.ledger.earn_from_orders(read_orders(huge), "", "c1")
+    outcome = await house.ledger.apply_order_events(read_orders(huge), "", "c1")
     assert outcome == OrderCounts(earned=1, invalid=1)
 
 
 async def test_order_ids_of_any_text_earn_once(house: House) -> None:
     strange = ["\0", "é" * 500, "a/b", " ", "x\ny"]
     orders = read_orders([_order_event(text, 1) for text in strange * 2])
-    outcome = await house.ledger.earn_from_orders(orders, "", "c1")
+    outcome = await house.ledger.apply_order_events(orders, "", "c1")
     assert outcome == OrderCounts(earned=5, duplicate=5)
     assert (await house.audit()).violations == []
 
@@ -183,7 +183,7 @@ async def test_orders_and_calls_may_touch_one_member_at_the_same_moment(house: H
 
 
 async def test_what_is_not_applied_keeps_the_cursor_where_it_was(house: House) -> None:
-    async def refuse(orders: Mapping[str, EarnFromOrders], after: str, cursor: str) -> OrderCounts:
+    async def refuse(orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str) -> OrderCounts:
         raise Unavailable("not now")
 
     follower = OrderFollower(Feed(), StoredOrderFeed(house.store), refuse)
@@ -194,6 +194,8 @@ async def test_what_is_not_applied_keeps_the_cursor_where_it_was(house: House) -
 
 def test_the_needs_of_orders_name_only_programmes_of_their_currency() -> None:
     earned: Sequence[str] = list(
-        EarnFromOrders([order("a", 100)]).needs({"club": program(), "euro": program("euro", currency="EUR")}).entry_ids
+        ApplyOrderEvents([order("a", 100)])
+        .needs({"club": program(), "euro": program("euro", currency="EUR")})
+        .entry_ids
     )
     assert earned == ["club/order/a"]

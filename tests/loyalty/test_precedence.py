@@ -10,9 +10,25 @@ import pytest
 from services.common.errors import Refusal
 from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
-from services.loyalty.domain.program import PROGRAMS_MAX
+from services.loyalty.domain.orders import ApplyOrderEvents
+from services.loyalty.domain.program import PROGRAMS_MAX, PendingRelease, PendingRule
 from tests.loyalty.conftest import House
-from tests.loyalty.making import DAY, NOW, TIERS, burning, earning, offering, opening, redeeming, request
+from tests.loyalty.making import (
+    DAY,
+    NOW,
+    TENANT,
+    TIERS,
+    burning,
+    earning,
+    offering,
+    opening,
+    order,
+    posting,
+    redeeming,
+    refunding,
+    request,
+    voiding,
+)
 
 CONTRACT = Path(__file__).parents[2] / "protos/tessera/loyalty/v1/loyalty_service.proto"
 FUTURE = NOW + 2 * DAY
@@ -35,6 +51,7 @@ class Case:
 
 
 REUSED = "REQUEST_ID_REUSED"
+ENDLESS = PendingRule(PendingRelease.IMMEDIATE, DAY)
 CASES = [
     Case(redeeming("used", "ghost", "nobody", "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
     Case(redeeming("new", "ghost", "nobody", "none"), {"PROGRAM_NOT_FOUND", "REWARD_NOT_FOUND", "MEMBER_NOT_FOUND"}),
@@ -57,6 +74,18 @@ CASES = [
     Case(burning("new", 99), {"INSUFFICIENT_POINTS"}),
     Case(opening("club", tiers=TIERS[::-1]), {REUSED, "TIERS_INVALID", "PROGRAM_EXISTS"}, reused=True),
     Case(opening("club", tiers=TIERS[::-1]), {"TIERS_INVALID", "PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
+    Case(opening("club", tiers=TIERS[::-1], pending=ENDLESS), {"TIERS_INVALID", "PENDING_RULE_INVALID"}),
+    Case(opening("club", pending=ENDLESS), {"PENDING_RULE_INVALID", "PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
+    Case(posting("used", "o9", program_id="none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
+    Case(posting("new", "o9", program_id="none"), {"PROGRAM_NOT_FOUND", "PENDING_NOT_FOUND"}),
+    Case(posting("new", "o1"), {"PENDING_NOT_FOUND"}),
+    Case(voiding("used", "o9", program_id="none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
+    Case(voiding("new", entry_id="o9", program_id="none"), {"PROGRAM_NOT_FOUND", "PENDING_NOT_FOUND"}),
+    Case(voiding("new", entry_id="nothing"), {"PENDING_NOT_FOUND"}),
+    Case(refunding("used", "o9", 10**6, "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
+    Case(refunding("new", "o9", 10**6, "none"), {"PROGRAM_NOT_FOUND", "ORDER_NOT_FOUND"}),
+    Case(refunding("new", "o9", 10**6), {"ORDER_NOT_FOUND"}),
+    Case(refunding("new", "o1", 10**6), {"REFUND_EXCEEDS_ORDER"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
     Case(offering("car", 5, program_id="none"), {"PROGRAM_NOT_FOUND"}),
@@ -71,6 +100,7 @@ CASES = [
 
 async def _prepare(house: House) -> None:
     await house.ledger.post(request("used"), earning("used", 10))
+    await house.ledger.apply_order_events({TENANT: ApplyOrderEvents([order("o1", 100, "bob")])}, "", "c1")
     await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
     await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
     for number in range(1, PROGRAMS_MAX):

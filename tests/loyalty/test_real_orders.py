@@ -38,7 +38,7 @@ async def test_every_household_has_the_points_that_its_baskets_come_to(house: Ho
     changes = [_change(int(str(basket)), lines) for basket, lines in sample.groupby("basket_id")]
     for start in range(0, BASKETS, BATCH):
         orders = read_orders(changes[start : start + BATCH])
-        await house.ledger.earn_from_orders(orders, f"c{start}" if start else "", f"c{start + BATCH}")
+        await house.ledger.apply_order_events(orders, f"c{start}" if start else "", f"c{start + BATCH}")
 
     earning = expected[expected > 0]
     for member_id, points in earning.items():

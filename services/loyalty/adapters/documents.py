@@ -1,6 +1,7 @@
 """Domain objects as documents: the collections, and each object to and from its body."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -10,25 +11,47 @@ from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Index
 from services.common.store.port import Body
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.operations import Expired
-from services.loyalty.domain.program import NEVER, Program, Qualification, Tier
+from services.loyalty.domain.program import (
+    NEVER,
+    PendingRelease,
+    PendingRule,
+    Program,
+    Qualification,
+    RefundPolicy,
+    Tier,
+)
+from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
+from services.loyalty.domain.refunds import Refunded
 from services.loyalty.domain.reward import Reward
 
 PROGRAMS = Collection("programs")
 PROGRAM_OWNERS = Collection("program_owners")
 """Of all tenants, under the tenant ``*``: which programmes there are, for the clock that expires points."""
-MEMBERS = Collection("members", (Index(("program_id", "next_expire_time")),))
+MEMBERS = Collection("members", (Index(("program_id", "next_due_time")),))
 REWARDS = Collection("rewards", (Index(("program_id",)),))
 ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), unique=True),), published=True)
+REFUNDED_ORDERS = Collection("refunded_orders")
 ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"
-COLLECTIONS = (PROGRAMS, PROGRAM_OWNERS, MEMBERS, REWARDS, ENTRIES, ORDER_COUNTS, REQUESTS, CURSORS)
+COLLECTIONS = (PROGRAMS, PROGRAM_OWNERS, MEMBERS, REWARDS, ENTRIES, REFUNDED_ORDERS, ORDER_COUNTS, REQUESTS, CURSORS)
 
 _KINDS = {kind.value: kind for kind in EntryKind}
 _ACCOUNTS = {account.value: account for account in Account}
-_OPTIONAL = ("order_id", "order_amount_minor", "reward_id", "request_id", "reason")
+_OPTIONAL = (
+    "order_id",
+    "order_amount_minor",
+    "reward_id",
+    "request_id",
+    "reason",
+    "pending",
+    "source_entry_id",
+    "uncollected",
+    "refund_number",
+)
+_PENDING_FIELDS = len(PendingLot._fields)
 
 
 _lot: Callable[[tuple[int, int]], Lot] = partial(tuple.__new__, Lot)
@@ -49,6 +72,10 @@ def _lots(flat: list[int]) -> tuple[Lot, ...]:
     return tuple(map(_lot, zip(numbers, numbers, strict=True)))
 
 
+def _pending(flat: list[Any]) -> tuple[PendingLot, ...]:
+    return tuple(PendingLot(*flat[at : at + _PENDING_FIELDS]) for at in range(0, len(flat), _PENDING_FIELDS))
+
+
 def key(program_id: str, id: str) -> str:
     """The document id of a programme's member or reward."""
     return f"{program_id}/{id}"
@@ -64,11 +91,14 @@ def program_body(program: Program) -> Body:
         "qualification": program.qualification.value,
         "tiers": [[tier.id, tier.name, tier.threshold] for tier in program.tiers],
         "create_time": program.create_time,
+        "pending": [program.pending.release.value, program.pending.duration],
+        "refund_policy": program.refund_policy.value,
     }
 
 
 def read_program(id: str, body: Body) -> Program:
-    """The programme in a document."""
+    """The programme in a document; those from before there were rules have the default ones."""
+    release, duration = body.get("pending", (PendingRelease.IMMEDIATE.value, 0))
     return Program(
         id=id,
         name=body["name"],
@@ -78,6 +108,8 @@ def read_program(id: str, body: Body) -> Program:
         qualification=Qualification(body["qualification"]),
         tiers=tuple(Tier(*tier) for tier in body["tiers"]),
         create_time=body["create_time"],
+        pending=PendingRule(PendingRelease(release), duration),
+        refund_policy=RefundPolicy(body.get("refund_policy", RefundPolicy.WITHIN_BALANCE.value)),
     )
 
 
@@ -108,9 +140,11 @@ def read_reward(body: Body) -> Reward:
 
 
 def member_body(member: Member) -> Body:
-    """A member's document. ``next_expire_time`` is what the index by which expiry finds members holds."""
+    """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, or to post."""
     soonest = member.lots[0].expire_time if member.lots else NEVER
-    return {
+    if member.pending:
+        soonest = min(soonest, member.pending[0].due_time)
+    body = {
         "program_id": member.program_id,
         "member_id": member.id,
         "balance": member.balance,
@@ -123,8 +157,13 @@ def member_body(member: Member) -> Body:
         "tier_id": member.tier_id,
         "lots": _flat(member.lots),
         "qualified": _flat(member.qualified),
-        "next_expire_time": None if soonest == NEVER else soonest,
+        "next_due_time": None if soonest == NEVER else soonest,
     }
+    if member.pending:
+        body["pending"] = list(chain.from_iterable(member.pending))
+    if member.refunded:
+        body["refunded"] = member.refunded
+    return body
 
 
 def read_member(body: Body) -> Member:
@@ -142,6 +181,8 @@ def read_member(body: Body) -> Member:
         tier_id=body["tier_id"],
         lots=_lots(body["lots"]),
         qualified=_pairs(body["qualified"]),
+        pending=_pending(body["pending"]) if "pending" in body else (),
+        refunded=body.get("refunded", 0),
     )
 
 
@@ -189,6 +230,28 @@ def read_entry(id: str, body: Body) -> Entry:
     )
 
 
+def refunded_order_body(refunded: RefundedOrder) -> Body:
+    """The document of what has been refunded of an order."""
+    return {
+        "program_id": refunded.program_id,
+        "order_id": refunded.order_id,
+        "amount_minor": refunded.amount_minor,
+        "count": refunded.count,
+        "waiting": [list(waiting) for waiting in refunded.waiting],
+    }
+
+
+def read_refunded_order(body: Body) -> RefundedOrder:
+    """What has been refunded of an order, in a document."""
+    return RefundedOrder(
+        body["program_id"],
+        body["order_id"],
+        body["amount_minor"],
+        body["count"],
+        tuple(WaitingRefund(*waiting) for waiting in body["waiting"]),
+    )
+
+
 def order_counts_body(counts: OrderCounts) -> Body:
     """The document of a tenant's order counts."""
     return {name: getattr(counts, name) for name in OrderCounts.__slots__}
@@ -208,9 +271,11 @@ def answer_body(answer: object) -> Body:
             return {"kind": "program", "id": answer.id, "body": program_body(answer)}
         case Reward():
             return {"kind": "reward", "id": answer.id, "body": reward_body(answer)}
-        case Expired(member_count, points, more_due):
-            body = {"member_count": member_count, "points": points, "more_due": more_due}
-            return {"kind": "expired", "id": "", "body": body}
+        case Refunded():
+            body = {"entry": entry_body(answer.entry), "left_minor": answer.left_minor}
+            return {"kind": "refunded", "id": answer.entry.id, "body": body}
+        case Expired():
+            return {"kind": "expired", "id": "", "body": asdict(answer)}
     raise TypeError(f"no answer is a {type(answer).__name__}")
 
 
@@ -223,4 +288,6 @@ def read_answer(answer: Body) -> Any:
         return read_program(answer["id"], body)
     if kind == "reward":
         return read_reward(body)
+    if kind == "refunded":
+        return Refunded(read_entry(answer["id"], body["entry"]), body["left_minor"])
     return Expired(**body)

@@ -16,6 +16,7 @@ from services.loyalty.adapters.documents import (
     ORDER_COUNTS_ID,
     PROGRAM_OWNERS,
     PROGRAMS,
+    REFUNDED_ORDERS,
     REWARDS,
     answer_body,
     entry_body,
@@ -24,15 +25,18 @@ from services.loyalty.adapters.documents import (
     order_counts_body,
     program_body,
     read_answer,
+    read_entry,
     read_member,
     read_order_counts,
     read_program,
+    read_refunded_order,
     read_reward,
+    refunded_order_body,
     reward_body,
 )
 from services.loyalty.adapters.store import ORDER_FOLLOWER, PAGE_MAX
-from services.loyalty.domain.books import Books, OrderCounts
-from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.books import Books, Needs, OrderCounts
+from services.loyalty.domain.entry import Entry, refunded_order_id
 from services.loyalty.domain.operations import Operation
 from services.loyalty.ports import Request
 
@@ -76,10 +80,18 @@ class TenantDraft:
         page = await store.find(tenant, PROGRAMS, Query(limit=PAGE_MAX))
         books.programs = {document.id: read_program(document.id, document.body) for document in page.documents}
         needs = [operation.needs(books.programs) for operation in operations]
-        for body in await self._read(store, MEMBERS, (pair for need in needs for pair in need.members)):
+        if whole := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entries)):
+            found = await store.get_many(tenant, ENTRIES, whole)
+            books.entries = {document.id: read_entry(document.id, document.body) for document in found.values()}
+        members = [key(*pair) for need in needs for pair in need.members]
+        members += [key(entry.program_id, entry.member_id) for entry in books.entries.values()]
+        for body in await self._read(store, MEMBERS, members):
             member = read_member(body)
             books.members[(member.program_id, member.id)] = member
-        for body in await self._read(store, REWARDS, (pair for need in needs for pair in need.rewards)):
+        for body in await self._read(store, REFUNDED_ORDERS, _refunded_ids(needs)):
+            refunded = read_refunded_order(body)
+            books.refunds[(refunded.program_id, refunded.order_id)] = refunded
+        for body in await self._read(store, REWARDS, (key(*pair) for need in needs for pair in need.rewards)):
             reward = read_reward(body)
             books.rewards[(reward.program_id, reward.id)] = reward
         if entry_ids := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entry_ids)):
@@ -101,14 +113,18 @@ class TenantDraft:
             writes.append(self._write(MEMBERS, key(*pair), member_body(books.members[pair])))
         for pair in books.touched_rewards:
             writes.append(self._write(REWARDS, key(*pair), reward_body(books.rewards[pair])))
+        for pair in books.touched_refunds:
+            writes.append(
+                self._write(REFUNDED_ORDERS, refunded_order_id(*pair), refunded_order_body(books.refunds[pair]))
+            )
         writes.extend(Insert(self.tenant, ENTRIES, entry.id, entry_body(entry)) for entry in books.entered)
         if books.counted:
             assert books.order_counts is not None
             writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))
         return writes
 
-    async def _read(self, store: Store, collection: Collection, pairs: Iterable[tuple[str, str]]) -> list[Body]:
-        keys = list(dict.fromkeys(key(*pair) for pair in pairs))
+    async def _read(self, store: Store, collection: Collection, ids: Iterable[str]) -> list[Body]:
+        keys = list(dict.fromkeys(ids))
         if not keys:
             return []
         found = await store.get_many(self.tenant, collection, keys)
@@ -126,6 +142,10 @@ class TenantDraft:
         if version is None:
             return Insert(self.tenant, collection, id, body)
         return Replace(self.tenant, collection, id, body, version)
+
+
+def _refunded_ids(needs: Sequence[Needs]) -> Iterable[str]:
+    return (refunded_order_id(*pair) for need in needs for pair in need.refunds)
 
 
 @dataclass(slots=True)

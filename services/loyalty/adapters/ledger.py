@@ -19,10 +19,20 @@ from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.store import Store
 from services.loyalty.adapters.draft import Draft, load_draft
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.entry import Account, Entry
+from services.loyalty.domain.entry import (
+    EARNED,
+    HELD,
+    LAPSED,
+    LAPSED_PENDING,
+    POSTED,
+    RETURNED,
+    RETURNED_PENDING,
+    SPENT,
+    Entry,
+)
 from services.loyalty.domain.errors import LedgerBusy
 from services.loyalty.domain.operations import Operation
-from services.loyalty.domain.orders import EarnFromOrders
+from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.ports import Request
 
 T = TypeVar("T")
@@ -76,17 +86,17 @@ class StoredLedger:
             answer: T = await self._enqueue(queued)
         return answer
 
-    async def earn_from_orders(self, orders: Mapping[str, EarnFromOrders], after: str, cursor: str) -> OrderCounts:
+    async def apply_order_events(self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str) -> OrderCounts:
         def carry_out(draft: Draft, now: int) -> OrderCounts:
             if draft.order_cursor != after:
                 raise OrdersApplied("the order feed has moved on")
             outcome = OrderCounts()
-            for tenant, earning in orders.items():
-                outcome = outcome.plus(earning.apply(draft.tenants[tenant].books, now))
+            for tenant, told in orders.items():
+                outcome = outcome.plus(told.apply(draft.tenants[tenant].books, now))
             draft.move_order_cursor(cursor)
             return outcome
 
-        weight = sum(len(earning.orders) for earning in orders.values())
+        weight = sum(len(told.events) for told in orders.values())
         outcome: OrderCounts = await self._enqueue(_Queued(orders, carry_out, weight, _future(), is_order_batch=True))
         return outcome
 
@@ -182,12 +192,22 @@ def _settle(queued: _Queued, outcome: Any) -> None:
         queued.done.set_result(outcome)
 
 
+_COUNTERS = {
+    EARNED: "issued",
+    HELD: "issued",
+    SPENT: "burned",
+    LAPSED: "expired",
+    LAPSED_PENDING: "expired",
+    POSTED: "posted",
+    RETURNED: "returned",
+    RETURNED_PENDING: "returned",
+}
+
+
 def _measure(entries: Sequence[Entry]) -> None:
-    moved = dict.fromkeys(("issued", "burned", "expired"), 0)
-    names = {Account.ISSUANCE: "issued", Account.SPENT: "burned", Account.EXPIRED: "expired"}
+    moved = dict.fromkeys(_COUNTERS.values(), 0)
     for entry in entries:
-        other = entry.debit if entry.credit is Account.MEMBER else entry.credit
-        moved[names[other]] += entry.points
+        moved[_COUNTERS[entry.debit, entry.credit]] += entry.points
     for name, points in moved.items():
         if points:
             telemetry.counter(f"loyalty.points.{name}").add(points)

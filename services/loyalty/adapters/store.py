@@ -11,12 +11,14 @@ from services.loyalty.adapters.documents import (
     ORDER_COUNTS_ID,
     PROGRAM_OWNERS,
     PROGRAMS,
+    REFUNDED_ORDERS,
     REWARDS,
     key,
     read_entry,
     read_member,
     read_order_counts,
     read_program,
+    read_refunded_order,
     read_reward,
 )
 from services.loyalty.domain.books import OrderCounts
@@ -24,6 +26,7 @@ from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import ProgramNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 from services.loyalty.ports import Enterings
 
@@ -99,7 +102,7 @@ class StoredMembers:
         return {member.id: member for member in members}
 
     async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:
-        past = Range("next_expire_time", at_most=as_of)
+        past = Range("next_due_time", at_most=as_of)
         page = await self._store.find(tenant, MEMBERS, Query(where={"program_id": program_id}, range=past, limit=limit))
         return [document.body["member_id"] for document in page.documents]
 
@@ -163,3 +166,15 @@ class StoredOrderFeed:
     async def counts(self, tenant: str) -> OrderCounts:
         document = await self._store.get(tenant, ORDER_COUNTS, ORDER_COUNTS_ID)
         return read_order_counts(document.body) if document else OrderCounts()
+
+    async def refunded(self, tenant: str) -> dict[tuple[str, str], RefundedOrder]:
+        found: dict[tuple[str, str], RefundedOrder] = {}
+        after = ""
+        while True:
+            page = await self._store.find(tenant, REFUNDED_ORDERS, Query(limit=PAGE_MAX, after=after))
+            for refunded in (read_refunded_order(document.body) for document in page.documents):
+                if refunded.count:
+                    found[(refunded.program_id, refunded.order_id)] = refunded
+            after = page.next_cursor
+            if not after:
+                return found

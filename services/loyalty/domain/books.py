@@ -1,27 +1,32 @@
 """Books: the part of one tenant's ledger that a group of operations reads, and what they enter in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import MemberNotFound, ProgramNotFound, RewardNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 
 Key = tuple[str, str]
-"""The programme's id, and the member's or the reward's."""
+"""The programme's id, and the member's, the reward's or the order's."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCounts:
-    """What became of a tenant's orders, each counted once for each programme."""
+    """What became of a tenant's orders and of their refunds, each counted once for each programme."""
 
     earned: int = 0
     other_currency: int = 0
     small: int = 0
     duplicate: int = 0
     invalid: int = 0
+    refunds: int = 0
+    waiting_refunds: int = 0
+    empty_refunds: int = 0
+    invalid_refunds: int = 0
 
     def plus(self, more: "OrderCounts") -> "OrderCounts":
         """These and ``more`` added up."""
@@ -35,6 +40,9 @@ class Needs:
     members: Iterable[Key] = ()
     rewards: Iterable[Key] = ()
     entry_ids: Iterable[str] = ()
+    entries: Iterable[str] = ()
+    """Ids of entries that must be found whole, each with its member."""
+    refunds: Iterable[Key] = ()
     order_counts: bool = False
 
 
@@ -50,6 +58,9 @@ class Books:
     rewards: dict[Key, Reward] = field(default_factory=dict)
     entry_ids: set[str] = field(default_factory=set)
     """Those of the needed entry ids that are entered already."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    """Those that were needed whole, and what the group has entered, by id."""
+    refunds: dict[Key, RefundedOrder] = field(default_factory=dict)
     order_counts: OrderCounts | None = None
     """Loaded where an operation needs them."""
     counted: bool = False
@@ -57,6 +68,7 @@ class Books:
     touched_programs: set[str] = field(default_factory=set)
     touched_members: set[Key] = field(default_factory=set)
     touched_rewards: set[Key] = field(default_factory=set)
+    touched_refunds: set[Key] = field(default_factory=set)
 
     def program(self, program_id: str) -> Program:
         """The programme, or ``ProgramNotFound``."""
@@ -83,6 +95,10 @@ class Books:
         """The member, enrolled now if need be."""
         return self.members.get((program_id, member_id)) or Member(program_id, member_id)
 
+    def refunded(self, program_id: str, order_id: str) -> RefundedOrder:
+        """What has been refunded of the order so far."""
+        return self.refunds.get((program_id, order_id)) or RefundedOrder(program_id, order_id)
+
     def add_program(self, program: Program) -> None:
         """Keep a new programme."""
         self.programs[program.id] = program
@@ -93,6 +109,12 @@ class Books:
         key = (reward.program_id, reward.id)
         self.rewards[key] = reward
         self.touched_rewards.add(key)
+
+    def put_refunded(self, refunded: RefundedOrder) -> None:
+        """Keep what has been refunded of an order."""
+        key = (refunded.program_id, refunded.order_id)
+        self.refunds[key] = refunded
+        self.touched_refunds.add(key)
 
     def count_orders(self, outcome: OrderCounts) -> None:
         """Add to the tenant's counts."""
@@ -107,5 +129,12 @@ class Books:
         self.members[key] = member
         self.touched_members.add(key)
         self.entry_ids.add(entry.id)
+        self.entries[entry.id] = entry
         self.entered.append(entry)
         return entry
+
+    def enter_all(self, member: Member, entries: Sequence[Entry]) -> Entry:
+        """Keep some entries, at least one, and what they made of their member; the last one."""
+        for entry in entries:
+            self.enter(member, entry)
+        return entries[-1]

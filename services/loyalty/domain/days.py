@@ -4,8 +4,9 @@ from calendar import monthrange
 from datetime import date, timedelta
 from functools import lru_cache
 
-DAY_MICROS = 24 * 3600 * 1_000_000
-HOUR_MICROS = 3600 * 1_000_000
+SECOND_MICROS = 1_000_000
+DAY_MICROS = 24 * 3600 * SECOND_MICROS
+HOUR_MICROS = 3600 * SECOND_MICROS
 _EPOCH = date(1970, 1, 1)
 
 

@@ -6,15 +6,19 @@ from enum import Enum
 from typing import NamedTuple
 
 ID_LENGTH_MAX = 200
+# Programmes share the space of ids with these: no programme's id begins with an underscore.
+_REQUEST = "_request"
+_SETTLED = "_settled"
 
 
 class Account(Enum):
-    """The accounts of a programme; MEMBER is one for each member."""
+    """The accounts of a programme; MEMBER and PENDING are one each for each member."""
 
     ISSUANCE = "issuance"
     MEMBER = "member"
     SPENT = "spent"
     EXPIRED = "expired"
+    PENDING = "pending"
 
 
 class EntryKind(Enum):
@@ -25,16 +29,34 @@ class EntryKind(Enum):
     BURN = "burn"
     REDEMPTION = "redemption"
     EXPIRY = "expiry"
+    POST = "post"
+    VOID = "void"
+    REFUND = "refund"
 
 
-ACCOUNTS = {
-    EntryKind.ORDER: (Account.ISSUANCE, Account.MEMBER),
-    EntryKind.GRANT: (Account.ISSUANCE, Account.MEMBER),
-    EntryKind.BURN: (Account.MEMBER, Account.SPENT),
-    EntryKind.REDEMPTION: (Account.MEMBER, Account.SPENT),
-    EntryKind.EXPIRY: (Account.MEMBER, Account.EXPIRED),
+Accounts = tuple[Account, Account]
+"""The account that gives (debit) and the one that receives (credit)."""
+
+EARNED: Accounts = (Account.ISSUANCE, Account.MEMBER)
+HELD: Accounts = (Account.ISSUANCE, Account.PENDING)
+SPENT: Accounts = (Account.MEMBER, Account.SPENT)
+LAPSED: Accounts = (Account.MEMBER, Account.EXPIRED)
+LAPSED_PENDING: Accounts = (Account.PENDING, Account.EXPIRED)
+POSTED: Accounts = (Account.PENDING, Account.MEMBER)
+RETURNED: Accounts = (Account.MEMBER, Account.ISSUANCE)
+RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
+
+ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
+    EntryKind.ORDER: (EARNED, HELD),
+    EntryKind.GRANT: (EARNED, HELD),
+    EntryKind.BURN: (SPENT,),
+    EntryKind.REDEMPTION: (SPENT,),
+    EntryKind.EXPIRY: (LAPSED, LAPSED_PENDING),
+    EntryKind.POST: (POSTED,),
+    EntryKind.VOID: (RETURNED_PENDING,),
+    EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
 }
-"""For each kind the account that gives (debit) and the one that receives (credit)."""
+"""For each kind between which accounts it moves points."""
 
 
 class Lot(NamedTuple):
@@ -44,9 +66,23 @@ class Lot(NamedTuple):
     points: int
 
 
+class PendingLot(NamedTuple):
+    """Points of one member that one entry made pending. ``due_time`` is when the clock acts on them."""
+
+    due_time: int
+    points: int
+    entry_id: str
+    event_time: int
+    order_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One movement. ``sequence`` counts a member's entries from 1; ``balance`` is the member's after it."""
+    """One movement. ``sequence`` counts a member's entries from 1; ``balance`` is the member's after it.
+
+    ``lots`` are those of MEMBER. What they lack of ``points`` is debt: paid by what MEMBER receives, owed after a
+    refund that takes more than there is.
+    """
 
     id: str
     program_id: str
@@ -67,6 +103,17 @@ class Entry:
     reward_id: str = ""
     request_id: str = ""
     reason: str = ""
+    pending: int = 0
+    source_entry_id: str = ""
+    uncollected: int = 0
+    refund_number: int = 0
+
+    @property
+    def debt(self) -> int:
+        """How many of the points paid a debt, or became one."""
+        if Account.MEMBER not in (self.debit, self.credit):
+            return 0
+        return self.points - sum(lot.points for lot in self.lots)
 
 
 def order_entry_id(program_id: str, order_id: str) -> str:
@@ -76,12 +123,27 @@ def order_entry_id(program_id: str, order_id: str) -> str:
 
 def request_entry_id(request_id: str) -> str:
     """The id of what a request enters: the request cannot be carried out twice."""
-    return _bounded(f"request/{request_id}")
+    return _bounded(f"{_REQUEST}/{request_id}")
 
 
 def expiry_entry_id(program_id: str, member_id: str, sequence: int) -> str:
     """The id of an expiry: a member's entries are numbered, so the same one cannot be entered twice."""
     return _bounded(f"{program_id}/expiry/{member_id}/{sequence}")
+
+
+def settled_entry_id(source_entry_id: str) -> str:
+    """The id of what ends pending points: they are posted, voided or expired, and only once."""
+    return _bounded(f"{_SETTLED}/{source_entry_id}")
+
+
+def refund_entry_id(program_id: str, order_id: str, number: int) -> str:
+    """The id of an order's refund: an order's refunds are numbered, so the same one cannot be entered twice."""
+    return _bounded(f"{program_id}/refund/{order_id}/{number}")
+
+
+def refunded_order_id(program_id: str, order_id: str) -> str:
+    """The id under which it is kept what has been refunded of an order."""
+    return _bounded(f"{program_id}/{order_id}")
 
 
 def _bounded(id: str) -> str:

@@ -20,6 +20,10 @@ class EventTimeInvalid(InvalidArgument):
     """A time that lies in the future, or before 1970."""
 
 
+class PendingRuleInvalid(InvalidArgument):
+    """A pending rule contradicts itself."""
+
+
 class ProgramNotFound(NotFound):
     """There is no such programme."""
 
@@ -40,12 +44,24 @@ class RewardNotFound(NotFound):
     """There is no such reward in the programme."""
 
 
+class OrderNotFound(NotFound):
+    """The order has earned nothing in the programme, or has not been seen."""
+
+
+class PendingNotFound(NotFound):
+    """These points were never pending in the programme, or are not any more."""
+
+
 class MemberNotFound(NotFound):
     """The customer has never earned in the programme."""
 
 
 class OutOfStock(FailedPrecondition):
     """None of the reward are left."""
+
+
+class RefundExceedsOrder(FailedPrecondition):
+    """More is to be refunded than is left of the order. Metadata says both amounts."""
 
 
 class InsufficientPoints(FailedPrecondition):

@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from services.loyalty.domain.days import day_of, year_before
-from services.loyalty.domain.entry import ACCOUNTS, Account, Entry, EntryKind, Lot, expiry_entry_id
+from services.loyalty.domain.entry import (
+    EARNED,
+    LAPSED,
+    SPENT,
+    Accounts,
+    Entry,
+    EntryKind,
+    Lot,
+    PendingLot,
+    expiry_entry_id,
+)
 from services.loyalty.domain.errors import BalanceLimitReached, InsufficientPoints
 from services.loyalty.domain.program import Program
 
@@ -17,7 +27,10 @@ Amounts = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member as the entries so far have made it. ``lots`` are sorted by expiry, each above zero."""
+    """A member as the entries so far have made it. ``lots`` are sorted by expiry, each above zero.
+
+    A balance below zero is a debt: then there are no lots.
+    """
 
     program_id: str
     id: str
@@ -32,6 +45,14 @@ class Member:
     lots: tuple[Lot, ...] = ()
     qualified: Amounts = ()
     """What qualified by day, for programmes with a rolling year; days that no year can count again are dropped."""
+    pending: tuple[PendingLot, ...] = ()
+    """What waits, by when the clock acts on it."""
+    refunded: int = 0
+
+    @property
+    def pending_points(self) -> int:
+        """How many points wait."""
+        return sum(lot.points for lot in self.pending)
 
     def available(self, now: int) -> int:
         """What can be spent: lots whose time has not passed."""
@@ -42,7 +63,7 @@ class Member:
         if program.qualification.rolling:
             since = year_before(day_of(now))
             return sum(amount for day, amount in self.qualified if day > since)
-        return self.spend_minor if program.qualification.by_spend else self.earned
+        return self.spend_minor if program.qualification.by_spend else self.earned - self.refunded
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +79,21 @@ class Cause:
     reward_id: str = ""
     request_id: str = ""
     reason: str = ""
+    source_entry_id: str = ""
+    uncollected: int = 0
+    refund_number: int = 0
 
 
-def earn(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, Entry]:
-    """Points from ISSUANCE to the member. ``BalanceLimitReached`` if the member would have earned too many."""
-    if max(member.earned + points, member.spend_minor + cause.order_amount_minor) > EARNED_MAX:
-        raise BalanceLimitReached(
-            f"member {member.id} would have earned more than {EARNED_MAX} points", limit=EARNED_MAX
-        )
-    lot = Lot(program.expire_time(cause.event_time), points)
+def earn(
+    member: Member, program: Program, points: int, cause: Cause, spendable_time: int | None = None
+) -> tuple[Member, Entry]:
+    """Points from ISSUANCE to the member. ``BalanceLimitReached`` if the member would have earned too many.
+
+    ``spendable_time`` is from when they are valid, where that is not when they were earned.
+    """
+    check_limit(member, points, cause)
+    expire_time = program.expire_time(cause.event_time if spendable_time is None else spendable_time)
+    lots = gained_lots(member, expire_time, points)
     earned = replace(
         member,
         balance=member.balance + points,
@@ -74,10 +101,10 @@ def earn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
         spend_minor=member.spend_minor + cause.order_amount_minor,
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
-        lots=_added(member.lots, lot),
-        qualified=_qualified(member.qualified, program, points, cause),
+        lots=added(member.lots, lots),
+        qualified=qualified(member.qualified, program, cause.event_time, points, cause.order_amount_minor),
     )
-    return _entered(earned, program, points, (lot,), cause)
+    return entered(earned, program, points, lots, cause, EARNED)
 
 
 def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, Entry]:
@@ -88,7 +115,7 @@ def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
             f"{points} points are needed and {available} are available", needed=points, available=available
         )
     due = sum(1 for lot in member.lots if lot.expire_time <= cause.record_time)
-    taken, left = _taken(member.lots[due:], points)
+    taken, left = taken_lots(member.lots[due:], points)
     burned = replace(
         member,
         balance=member.balance - points,
@@ -96,7 +123,7 @@ def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
         entry_count=member.entry_count + 1,
         lots=(*member.lots[:due], *left),
     )
-    return _entered(burned, program, points, taken, cause)
+    return entered(burned, program, points, taken, cause, SPENT)
 
 
 def expire(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, Entry] | None:
@@ -113,31 +140,38 @@ def expire(member: Member, program: Program, as_of: int, now: int) -> tuple[Memb
         lots=member.lots[len(due) :],
     )
     entry_id = expiry_entry_id(program.id, member.id, expired.entry_count)
-    return _entered(expired, program, points, due, Cause(entry_id, EntryKind.EXPIRY, now, now))
+    return entered(expired, program, points, due, Cause(entry_id, EntryKind.EXPIRY, now, now), LAPSED)
 
 
-def _entered(
-    member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause
+def check_limit(member: Member, points: int, cause: Cause) -> None:
+    """``BalanceLimitReached`` if the member would have been given more than a balance can hold."""
+    given = member.earned + points + member.pending_points if member.pending else member.earned + points
+    if max(given, member.spend_minor + cause.order_amount_minor) > EARNED_MAX:
+        raise BalanceLimitReached(
+            f"member {member.id} would have earned more than {EARNED_MAX} points", limit=EARNED_MAX
+        )
+
+
+def entered(
+    member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts
 ) -> tuple[Member, Entry]:
     """The member in the tier of the moment, and the entry that says so."""
     tier = program.tier_at(member.qualifying(program, cause.record_time))
     tier_id = tier.id if tier else ""
-    entry = _entry(member, points, lots, cause, tier_id)
+    entry = _entry(member, points, lots, cause, accounts, tier_id)
     return member if tier_id == member.tier_id else replace(member, tier_id=tier_id), entry
 
 
-def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, tier_id: str) -> Entry:
-    debit, credit = ACCOUNTS[cause.kind]
-    assert points > 0
-    assert member.balance >= 0
+def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts, tier_id: str) -> Entry:
+    assert points > 0 or cause.kind is EntryKind.REFUND
     return Entry(
         id=cause.entry_id,
         program_id=member.program_id,
         member_id=member.id,
         sequence=member.entry_count,
         kind=cause.kind,
-        debit=debit,
-        credit=credit,
+        debit=accounts[0],
+        credit=accounts[1],
         points=points,
         lots=lots,
         balance=member.balance,
@@ -150,17 +184,31 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, tie
         reward_id=cause.reward_id,
         request_id=cause.request_id,
         reason=cause.reason,
+        pending=member.pending_points if member.pending else 0,
+        source_entry_id=cause.source_entry_id,
+        uncollected=cause.uncollected,
+        refund_number=cause.refund_number,
     )
 
 
-def _added(lots: tuple[Lot, ...], lot: Lot) -> tuple[Lot, ...]:
+def gained_lots(member: Member, expire_time: int, points: int) -> tuple[Lot, ...]:
+    """The lot of points that the member receives: what is left of them once a debt is paid."""
+    kept = points if member.balance >= 0 else points + member.balance
+    return (Lot(expire_time, kept),) if kept > 0 else ()
+
+
+def added(lots: tuple[Lot, ...], gained: tuple[Lot, ...]) -> tuple[Lot, ...]:
+    """``lots`` with one more, or none."""
+    if not gained:
+        return lots
+    (lot,) = gained
     at = bisect_left(lots, (lot.expire_time,))
     if at < len(lots) and lots[at].expire_time == lot.expire_time:
         return (*lots[:at], Lot(lot.expire_time, lots[at].points + lot.points), *lots[at + 1 :])
     return (*lots[:at], lot, *lots[at:])
 
 
-def _taken(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[Lot, ...]]:
+def taken_lots(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[Lot, ...]]:
     """What is taken from the front of ``lots``, and what is left of them."""
     taken: list[Lot] = []
     for index, lot in enumerate(lots):
@@ -172,13 +220,16 @@ def _taken(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tuple[L
     return tuple(taken), ()
 
 
-def _qualified(days: Amounts, program: Program, points: int, cause: Cause) -> Amounts:
+def qualified(days: Amounts, program: Program, time: int, points: int, amount_minor: int) -> Amounts:
+    """What qualified by day, with points and spend of the day in which ``time`` lies added, or taken off again."""
     if not program.qualification.rolling:
         return ()
-    amount = cause.order_amount_minor if program.qualification.by_spend else points
-    if not amount:
+    amount = amount_minor if program.qualification.by_spend else points
+    day = day_of(time)
+    # A day that was dropped has nothing left that could be taken off.
+    if not amount or (amount < 0 and all(kept != day for kept, _ in days)):
         return days
-    return rolling_year([*days, (day_of(cause.event_time), amount)])
+    return rolling_year([*days, (day, amount)])
 
 
 def rolling_year(amounts: Iterable[tuple[int, int]]) -> Amounts:
@@ -190,8 +241,3 @@ def rolling_year(amounts: Iterable[tuple[int, int]]) -> Amounts:
         return ()
     since = year_before(max(by_day))
     return tuple(sorted((day, amount) for day, amount in by_day.items() if day > since))
-
-
-def balance_effect(entry: Entry) -> int:
-    """By how much an entry changes its member's balance."""
-    return entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))

@@ -8,8 +8,19 @@ from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.days import HOUR_MICROS
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
 from services.loyalty.domain.errors import EventTimeInvalid, ProgramExists, ProgramLimitReached, RewardExists
-from services.loyalty.domain.member import Cause, burn, earn, expire
-from services.loyalty.domain.program import PROGRAMS_MAX, Program, Qualification, Tier, check_tiers
+from services.loyalty.domain.member import Cause, Member, burn, earn, expire
+from services.loyalty.domain.pending import earn_or_hold, settle
+from services.loyalty.domain.program import (
+    IMMEDIATELY,
+    PROGRAMS_MAX,
+    PendingRule,
+    Program,
+    Qualification,
+    RefundPolicy,
+    Tier,
+    check_pending_rule,
+    check_tiers,
+)
 from services.loyalty.domain.reward import Reward
 
 R_co = TypeVar("R_co", covariant=True)
@@ -32,11 +43,12 @@ class Operation(Protocol[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """What an expiry took, and whether more members are due."""
+    """What the clock took and posted, and whether more members are due."""
 
     member_count: int
     points: int
     more_due: bool
+    posted_points: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +62,15 @@ class CreateProgram:
     validity_months: int
     qualification: Qualification
     tiers: tuple[Tier, ...]
+    pending: PendingRule = IMMEDIATELY
+    refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         return Needs()
 
     def apply(self, books: Books, now: int) -> Program:
         check_tiers(self.tiers)
+        check_pending_rule(self.pending)
         if self.program_id in books.programs:
             raise ProgramExists(f"there is a programme {self.program_id} already", program_id=self.program_id)
         if len(books.programs) >= PROGRAMS_MAX:
@@ -69,6 +84,8 @@ class CreateProgram:
             qualification=self.qualification,
             tiers=self.tiers,
             create_time=now,
+            pending=self.pending,
+            refund_policy=self.refund_policy,
         )
         books.add_program(program)
         return program
@@ -98,7 +115,7 @@ class CreateReward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarnPoints:
-    """Gives points to a member."""
+    """Gives points to a member; ``pending`` points wait as those of orders do."""
 
     program_id: str
     member_id: str
@@ -106,6 +123,7 @@ class EarnPoints:
     event_time: int | None
     reason: str
     request_id: str
+    pending: bool = False
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         return Needs(members=((self.program_id, self.member_id),))
@@ -123,7 +141,8 @@ class EarnPoints:
             request_id=self.request_id,
             reason=self.reason,
         )
-        return books.enter(*earn(books.member_or_new(program.id, self.member_id), program, self.points, cause))
+        give = earn_or_hold if self.pending else earn
+        return books.enter(*give(books.member_or_new(program.id, self.member_id), program, self.points, cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +164,7 @@ class BurnPoints:
         cause = Cause(
             request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
         )
-        return books.enter(*burn(member, program, self.points, cause))
+        return books.enter_all(*_burned(member, program, self.points, cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,14 +192,14 @@ class RedeemReward:
             reward_id=reward.id,
             request_id=self.request_id,
         )
-        paid = burn(member, program, reward.cost, cause)
+        paid = _burned(member, program, reward.cost, cause)
         books.put_reward(redeemed)
-        return books.enter(*paid)
+        return books.enter_all(*paid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpirePoints:
-    """Takes from these members what is past its time at a moment (``None``: now)."""
+    """Does to these members' points what the clock has to, at a moment (``None``: now)."""
 
     program_id: str
     member_ids: Sequence[str]
@@ -196,7 +215,24 @@ class ExpirePoints:
             raise EventTimeInvalid("as_of_time lies in the future: those points are valid", field="as_of_time")
         program = books.program(self.program_id)
         found = (books.members.get((program.id, member_id)) for member_id in self.member_ids)
-        expired = [taken for member in found if member and (taken := expire(member, program, as_of, now))]
-        for member, entry in expired:
-            books.enter(member, entry)
-        return Expired(len(expired), sum(entry.points for _, entry in expired), self.more_due)
+        member_count = points = posted_points = 0
+        for member, entries in [_ticked(member, program, as_of, now) for member in found if member]:
+            if entries:
+                books.enter_all(member, entries)
+            expired = [entry.points for entry in entries if entry.kind is EntryKind.EXPIRY]
+            member_count, points = member_count + bool(expired), points + sum(expired)
+            posted_points += sum(entry.points for entry in entries if entry.kind is EntryKind.POST)
+        return Expired(member_count, points, self.more_due, posted_points)
+
+
+def _burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
+    """Spent points, after pending ones whose time has come are posted: they can be spent from that instant on."""
+    settled, entries = settle(member, program, cause.record_time, cause.record_time)
+    spent, entry = burn(settled, program, points, cause)
+    return spent, [*entries, entry]
+
+
+def _ticked(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, list[Entry]]:
+    member, entries = settle(member, program, as_of, now)
+    lapsed = expire(member, program, as_of, now)
+    return (lapsed[0], [*entries, lapsed[1]]) if lapsed else (member, entries)

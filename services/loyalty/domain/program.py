@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from services.loyalty.domain.days import add_months, day_of, start_of
-from services.loyalty.domain.errors import TiersInvalid
+from services.loyalty.domain.days import DAY_MICROS, SECOND_MICROS, add_months, day_of, start_of
+from services.loyalty.domain.errors import PendingRuleInvalid, TiersInvalid
 
 NEVER = 2**63 - 1
 """The expiry time of points that do not expire: after every instant."""
 PROGRAMS_MAX = 100
 """Programmes of one tenant: each order is weighed in all of them."""
+
+PENDING_MAX = 3660 * DAY_MICROS
+"""The longest that points may be pending."""
 
 
 class Qualification(Enum):
@@ -30,6 +33,33 @@ class Qualification(Enum):
     def by_spend(self) -> bool:
         """Whether money counts, in minor units, rather than points."""
         return self in (Qualification.LIFETIME_SPEND, Qualification.ROLLING_YEAR_SPEND)
+
+
+class PendingRelease(Enum):
+    """What pending points wait for."""
+
+    IMMEDIATE = "immediate"
+    AFTER_DURATION = "after_duration"
+    ON_ACTION = "on_action"
+
+
+class RefundPolicy(Enum):
+    """What a refund takes back, once points are spendable: nothing, what there is, or everything."""
+
+    ONLY_PENDING = "only_pending"
+    WITHIN_BALANCE = "within_balance"
+    ALLOW_NEGATIVE = "allow_negative"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRule:
+    """When points become spendable. ``duration`` is in microseconds; 0 is none."""
+
+    release: PendingRelease = PendingRelease.IMMEDIATE
+    duration: int = 0
+
+
+IMMEDIATELY = PendingRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +83,8 @@ class Program:
     qualification: Qualification
     tiers: tuple[Tier, ...]
     create_time: int
+    pending: PendingRule = IMMEDIATELY
+    refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
 
     def points_for(self, amount_minor: int) -> int:
         """What an order of this total earns: rounded down, never below zero."""
@@ -63,6 +95,20 @@ class Program:
         if not self.validity_months:
             return NEVER
         return start_of(add_months(day_of(earned_at), self.validity_months) + 1)
+
+    def spendable_time(self, earned_at: int) -> int:
+        """From when points that wait for time alone are spendable, and valid."""
+        return earned_at + self.pending.duration if self.pending.release is PendingRelease.AFTER_DURATION else earned_at
+
+    def pending_until(self, earned_at: int, now: int) -> int | None:
+        """When the clock posts, or expires, what was earned then and is entered now; ``None``: it is spendable."""
+        rule = self.pending
+        if rule.release is PendingRelease.IMMEDIATE:
+            return None
+        if rule.release is PendingRelease.ON_ACTION:
+            return now + rule.duration if rule.duration else NEVER
+        due_time = earned_at + rule.duration
+        return due_time if due_time > now else None
 
     def tier_at(self, qualifying: int) -> Tier | None:
         """The highest tier that this much reaches."""
@@ -76,6 +122,20 @@ class Program:
     def tier_after(self, qualifying: int) -> Tier | None:
         """The lowest tier that this much does not reach."""
         return next((tier for tier in self.tiers if tier.threshold > qualifying), None)
+
+
+def check_pending_rule(rule: PendingRule) -> None:
+    """``PendingRuleInvalid`` unless a duration is given where one is needed, and only there."""
+    if rule.release is PendingRelease.IMMEDIATE:
+        if rule.duration:
+            raise PendingRuleInvalid("points that do not wait have no duration", field="pending.duration")
+        return
+    if not rule.duration and rule.release is PendingRelease.ON_ACTION:
+        return
+    if not SECOND_MICROS <= rule.duration <= PENDING_MAX or rule.duration % SECOND_MICROS:
+        raise PendingRuleInvalid(
+            "duration must be whole seconds, from one second to ten years of 366 days", field="pending.duration"
+        )
 
 
 def check_tiers(tiers: tuple[Tier, ...]) -> None:

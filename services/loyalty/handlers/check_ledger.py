@@ -1,19 +1,21 @@
 """The running check: everything recomputed from entries."""
 
 from services.loyalty.domain.check import Audit, Violation
-from services.loyalty.ports import Entries, Members, Programs, Rewards
+from services.loyalty.ports import Entries, Members, OrderFeed, Programs, Rewards
 
 
-async def check_ledger(programs: Programs, members: Members, entries: Entries, rewards: Rewards, tenant: str) -> Audit:
+async def check_ledger(
+    programs: Programs, members: Members, entries: Entries, rewards: Rewards, orders: OrderFeed, tenant: str
+) -> Audit:
     """Check the tenant's ledger beside live traffic.
 
     The order of reading makes it exact: entries are counted before members are read, so each counted entry must
-    belong to a member; a member is compared with the entries up to its own count; and a reward's stock, read before
-    and after, encloses the redemptions read between.
+    belong to a member; a member is compared with the entries up to its own count; and a reward's stock and an order's
+    refunds, read before and after, enclose the redemptions and refunds read between.
     """
     audit = Audit()
     entry_count = await entries.count(tenant)
-    stock_before = await rewards.all(tenant)
+    stock_before, refunded_before = await rewards.all(tenant), await orders.refunded(tenant)
     known = await programs.all(tenant)
     async for page in members.everyone(tenant):
         for member in page:
@@ -23,8 +25,10 @@ async def check_ledger(programs: Programs, members: Members, entries: Entries, r
                 audit.report(Violation(member.program_id, member.id, "ACCOUNTS_INVALID", found))
                 continue
             audit.check_member(member, program, await entries.of_member(tenant, member))
-    stock_after = await rewards.all(tenant)
+    stock_after, refunded_after = await rewards.all(tenant), await orders.refunded(tenant)
     for key, before in stock_before.items():
         audit.check_stock(before, stock_after[key])
+    for key in {**refunded_after, **audit.refunds}:
+        audit.check_refunds(key, refunded_before.get(key), refunded_after.get(key))
     audit.check_count(entry_count)
     return audit

@@ -1,11 +1,12 @@
-"""Earning from orders as they are fed, and how far that has come."""
+"""Earning from orders as they are fed, refunding them, and how far that has come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.orders import EarnFromOrders
-from services.loyalty.ports import Entries, Ledger, OrderFeed
+from services.loyalty.domain.orders import ApplyOrderEvents
+from services.loyalty.domain.refunds import Refunded, RefundOrder
+from services.loyalty.ports import Entries, Ledger, OrderFeed, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,21 @@ class Status:
     orders: OrderCounts
 
 
-async def earn_from_orders(
-    ledger: Ledger, orders: Mapping[str, EarnFromOrders], after: str, cursor: str
+async def apply_order_events(
+    ledger: Ledger, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str
 ) -> OrderCounts:
     """Apply a batch of the order feed, by tenant, and move the feed on, all in one commit."""
-    return await ledger.earn_from_orders(orders, after, cursor)
+    return await ledger.apply_order_events(orders, after, cursor)
+
+
+async def refund_order(
+    ledger: Ledger, request: Request, *, program_id: str, order_id: str, amount_minor: int | None, reason: str
+) -> Refunded:
+    """Refund an order, or a part of it, in one programme."""
+    refunding = RefundOrder(
+        program_id=program_id, order_id=order_id, amount_minor=amount_minor, reason=reason, request_id=request.id
+    )
+    return await ledger.post(request, refunding)
 
 
 async def get_status(feed: OrderFeed, entries: Entries, tenant: str) -> Status:

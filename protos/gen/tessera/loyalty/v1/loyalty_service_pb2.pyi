@@ -282,7 +282,7 @@ class PendingRule(_message.Message):
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """AFTER_DURATION: how long they wait, counted from when they were earned: the return window. ON_ACTION: how long they
-        wait at most before they expire unposted; unset: for ever. IMMEDIATE: must be unset. From one second to ten years
+        wait at most before they expire unposted, counted from when they were entered; unset: for ever. IMMEDIATE: must be unset. From one second to ten years
         of 366 days, in whole seconds.
         """
 

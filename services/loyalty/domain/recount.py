@@ -1,0 +1,187 @@
+"""A member added up from nothing but entries: each invariant that an entry, or their sum, does not keep is named."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from services.loyalty.domain.days import day_of
+from services.loyalty.domain.entry import (
+    ACCOUNTS,
+    Account,
+    Entry,
+    EntryKind,
+    expiry_entry_id,
+    order_entry_id,
+    refund_entry_id,
+    request_entry_id,
+    settled_entry_id,
+)
+from services.loyalty.domain.member import Member, rolling_year
+from services.loyalty.domain.program import Program, RefundPolicy
+
+Fault = tuple[str, str]
+"""An invariant, and what was found."""
+
+
+@dataclass(slots=True)
+class _Order:
+    """An order as its entries tell it."""
+
+    points: int
+    amount_minor: int
+    refunded_minor: int = 0
+    refunds: int = 0
+
+
+@dataclass(slots=True)
+class Recount:
+    """Sums over one member's entries, in their sequence."""
+
+    program: Program
+    moved: dict[tuple[Account, Account], int] = field(default_factory=lambda: defaultdict(int))
+    balance: int = 0
+    pending: dict[str, int] = field(default_factory=dict)
+    lots: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    orders: dict[str, _Order] = field(default_factory=dict)
+    days: dict[str, int] = field(default_factory=dict)
+    """On which day what an entry earned was earned, by the entry's id."""
+    qualified: list[tuple[int, int]] = field(default_factory=list)
+    spend_minor: int = 0
+
+    def faults(self, member: Member, entries: Sequence[Entry]) -> Iterator[Fault]:
+        """What does not hold."""
+        if [entry.sequence for entry in entries] != list(range(1, member.entry_count + 1)):
+            yield "SEQUENCE_BROKEN", f"{len(entries)} entries where {member.entry_count} are counted, or a gap in them"
+        for entry in entries:
+            yield from self._add(entry)
+        yield from self._compare(member)
+
+    def _add(self, entry: Entry) -> Iterator[Fault]:
+        yield from _form_faults(entry)
+        debt = max(0, -self.balance)
+        self.moved[entry.debit, entry.credit] += entry.points
+        self.balance += entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))
+        yield from self._lot_faults(entry, abs(max(0, -self.balance) - debt))
+        yield from self._pending_faults(entry)
+        if entry.kind is EntryKind.REFUND:
+            yield from self._refund_faults(entry)
+        self._qualify(entry)
+        for found, expected in ((entry.balance, self.balance), (entry.pending, sum(self.pending.values()))):
+            if found != expected:
+                yield "RUNNING_BALANCE_DIFFERS", _differ(f"entry {entry.id}", found, expected)
+
+    def _lot_faults(self, entry: Entry, debt: int) -> Iterator[Fault]:
+        in_lots = sum(lot.points for lot in entry.lots)
+        concerns_member = Account.MEMBER in (entry.debit, entry.credit)
+        if in_lots != (entry.points - debt if concerns_member else 0) or any(lot.points <= 0 for lot in entry.lots):
+            yield (
+                "ENTRY_LOTS_DIFFER",
+                f"entry {entry.id}: its lots and {debt} of debt are not its {entry.points} points",
+            )
+        may_owe = entry.kind is EntryKind.REFUND and self.program.refund_policy is RefundPolicy.ALLOW_NEGATIVE
+        if entry.debit is Account.MEMBER and debt and not may_owe:
+            yield "DEBT_INVALID", f"entry {entry.id} takes {debt} points that the member does not have"
+        for lot in entry.lots:
+            self.lots[lot.expire_time] += lot.points if entry.credit is Account.MEMBER else -lot.points
+            if self.lots[lot.expire_time] < 0:
+                lacking = -self.lots[lot.expire_time]
+                yield "LOT_NEGATIVE", f"entry {entry.id} takes {lacking} points more than its lot has"
+
+    def _pending_faults(self, entry: Entry) -> Iterator[Fault]:
+        if entry.credit is Account.PENDING:
+            self.pending[entry.id] = entry.points
+        if entry.debit is not Account.PENDING:
+            return
+        refunded = entry.kind is EntryKind.REFUND
+        source = order_entry_id(entry.program_id, entry.order_id) if refunded else entry.source_entry_id
+        waiting = self.pending.pop(source, 0)
+        if entry.points > waiting or (not refunded and entry.points != waiting):
+            yield "SOURCE_INVALID", f"entry {entry.id} ends {entry.points} pending points where {waiting} wait"
+        if entry.points < waiting:
+            self.pending[source] = waiting - entry.points
+
+    def _refund_faults(self, entry: Entry) -> Iterator[Fault]:
+        order = self.orders.get(entry.order_id)
+        if order is None:
+            yield "REFUND_DIFFERS", f"entry {entry.id} refunds an order that earned nothing"
+            return
+        before = order.points * order.refunded_minor // order.amount_minor
+        order.refunded_minor += entry.order_amount_minor
+        order.refunds += 1
+        due = order.points * order.refunded_minor // order.amount_minor - before
+        in_order = entry.refund_number == order.refunds and entry.order_amount_minor > 0
+        if not in_order or order.refunded_minor > order.amount_minor or entry.points + entry.uncollected != due:
+            found = f"{entry.points} taken and {entry.uncollected} not, of {entry.order_amount_minor} refunded"
+            yield "REFUND_DIFFERS", f"entry {entry.id}: {found}, but the order comes to {due}"
+
+    def _qualify(self, entry: Entry) -> None:
+        """What counts towards tiers: an order's money as it comes and goes, points while they are spendable."""
+        day, money, points = day_of(entry.event_time), 0, 0
+        match entry.kind:
+            case EntryKind.ORDER | EntryKind.GRANT:
+                self.days[entry.id] = day
+                money, points = entry.order_amount_minor, entry.points if entry.credit is Account.MEMBER else 0
+                if entry.kind is EntryKind.ORDER:
+                    self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor)
+            case EntryKind.POST:
+                day, points = self.days.get(entry.source_entry_id, day), entry.points
+            case EntryKind.REFUND:
+                day = self.days.get(order_entry_id(entry.program_id, entry.order_id), day)
+                money, points = -entry.order_amount_minor, -entry.points if entry.debit is Account.MEMBER else 0
+        self.spend_minor += money
+        if amount := money if self.program.qualification.by_spend else points:
+            self.qualified.append((day, amount))
+
+    def _compare(self, member: Member) -> Iterator[Fault]:
+        kept = {lot.expire_time: lot.points for lot in member.lots}
+        into = {
+            account: sum(points for (_, credit), points in self.moved.items() if credit is account)
+            for account in Account
+        }
+        compared = (
+            ("BALANCE_DIFFERS", member.balance, self.balance),
+            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER]),
+            ("SPENT_DIFFERS", member.spent, into[Account.SPENT]),
+            ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
+            ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
+            ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
+            ("LOTS_DIFFER", kept, {expire_time: points for expire_time, points in self.lots.items() if points}),
+            ("LOTS_DIFFER", len(member.lots), len(kept)),
+            ("LOTS_DIFFER", sum(kept.values()), max(0, member.balance)),
+            ("PENDING_DIFFERS", {lot.entry_id: lot.points for lot in member.pending}, self.pending),
+            ("PENDING_DIFFERS", len(member.pending), len(self.pending)),
+            ("QUALIFYING_DIFFERS", member.qualified, self._rolling_year()),
+        )
+        for invariant, found, expected in compared:
+            if found != expected:
+                yield invariant, _differ("member", found, expected)
+
+    def _rolling_year(self) -> tuple[tuple[int, int], ...]:
+        return rolling_year(self.qualified) if self.program.qualification.rolling else ()
+
+
+def _form_faults(entry: Entry) -> Iterator[Fault]:
+    lowest = 0 if entry.kind is EntryKind.REFUND else 1
+    if (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
+        yield "ACCOUNTS_INVALID", f"entry {entry.id}: {entry.points} from {entry.debit.value} to {entry.credit.value}"
+    if entry.id != _own_id(entry):
+        yield "ENTRY_ID_INVALID", f"entry {entry.id} could be entered twice: its id should be {_own_id(entry)}"
+
+
+def _own_id(entry: Entry) -> str:
+    match entry.kind:
+        case EntryKind.ORDER:
+            return order_entry_id(entry.program_id, entry.order_id)
+        case EntryKind.REFUND:
+            return refund_entry_id(entry.program_id, entry.order_id, entry.refund_number)
+        case EntryKind.POST | EntryKind.VOID:
+            return settled_entry_id(entry.source_entry_id)
+        case EntryKind.EXPIRY if entry.debit is Account.PENDING:
+            return settled_entry_id(entry.source_entry_id)
+        case EntryKind.EXPIRY:
+            return expiry_entry_id(entry.program_id, entry.member_id, entry.sequence)
+    return request_entry_id(entry.request_id)
+
+
+def _differ(what: str, found: object, expected: object) -> str:
+    return f"{what}: {found}, but the entries come to {expected}"
