@@ -27,7 +27,9 @@ def generate(into: Path) -> None:
     _protoc(f"--python_out={into}", f"--mypy_out=quiet:{into}", *contracts())
     if services:
         _protoc(f"--grpc_python_out={into}", f"--mypy_grpc_out=quiet:{into}", *services)
-    _protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={into}/descriptors.binpb", *contracts())
+    _protoc(
+        "--include_imports", "--include_source_info", f"--descriptor_set_out={into}/descriptors.binpb", *contracts()
+    )
     for folder in {into / "tessera", *(path.parent for path in into.rglob("*_pb2.py"))}:
         (folder / "__init__.py").touch()
         (folder.parent / "__init__.py").touch()
