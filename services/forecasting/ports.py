@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.forecasts import Forecast, ForecastKey
 from services.forecasting.domain.measures import Measure
 from services.forecasting.domain.periods import Buckets
@@ -37,6 +38,38 @@ class Lines(Protocol):
 
     async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
         """The categories with their numbers of lines, the most first."""
+        ...
+
+    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
+        """What each customer bought up to ``until``, and after it up to ``end``: both moments included. By id."""
+        ...
+
+
+class CustomerModels(Protocol):
+    """The customer models of all tenants, and what the newest of each says of its customers."""
+
+    async def claim(self, tenant: str) -> int:
+        """The version that a fit may use; no other fit gets it."""
+        ...
+
+    async def write(self, tenant: str, predictions: Sequence[Prediction]) -> None:
+        """Keep predictions of a version that nobody reads yet."""
+        ...
+
+    async def publish(self, tenant: str, model: CustomerModel) -> None:
+        """Make the model and its predictions the newest, and drop the predictions of those before."""
+        ...
+
+    async def get(self, tenant: str, version: int = 0) -> CustomerModel | None:
+        """The model of that version, 0 for the newest."""
+        ...
+
+    async def predictions(self, tenant: str, customer_ids: Sequence[str]) -> list[Prediction]:
+        """What the newest model says of these customers, in their order; those unknown are left out."""
+        ...
+
+    async def page(self, tenant: str, order: PredictionOrder, limit: int, after: str) -> tuple[list[Prediction], str]:
+        """A page of what the newest model says, the highest first, and the token of the next."""
         ...
 
 

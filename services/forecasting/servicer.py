@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceServicer
 
@@ -12,10 +13,23 @@ from services.common.auth import principal
 from services.common.errors import InvalidArgument, Refusal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
+from services.forecasting.domain.customers import (
+    CustomerModel,
+    Decile,
+    FitOptions,
+    Holdout,
+    ModelError,
+    ModelName,
+    Prediction,
+    PredictionOrder,
+    churn_band,
+)
 from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
+from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
+from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
 
@@ -23,13 +37,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 CATEGORIES_MAX = 1000
 FORECASTS_PAGE_SIZE_DEFAULT = 50
 JOBS_PAGE_SIZE_DEFAULT = 100
+PREDICTIONS_PAGE_SIZE_DEFAULT = 100
+FIT_DEFAULT = FitOptions()
 
 
 class ForecastingServicer(ForecastingServiceServicer):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
-    def __init__(self, fitting: Fitting) -> None:
-        self._fitting = fitting
+    def __init__(self, fitting: Fitting, customers: CustomerFitting) -> None:
+        self._fitting, self._customers = fitting, customers
         self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -101,6 +117,39 @@ class ForecastingServicer(ForecastingServiceServicer):
         return pb.ListForecastsResponse(
             forecasts=[_forecast(it, LEVELS_DEFAULT) for it in found], next_page_token=token
         )
+
+    async def FitCustomerModel(
+        self, request: pb.FitCustomerModelRequest, context: Context
+    ) -> pb.FitCustomerModelResponse:
+        tenant, content, options = principal().tenant, fingerprint(request), _options(request)
+        job = await fit_customer_model(self._customers, tenant, request.request_id, content, options)
+        return pb.FitCustomerModelResponse(job=to_proto(job))
+
+    async def GetCustomerModel(
+        self, request: pb.GetCustomerModelRequest, context: Context
+    ) -> pb.GetCustomerModelResponse:
+        model = await get_customer_model(self._customers.models, principal().tenant, request.version)
+        return pb.GetCustomerModelResponse(customer_model=_customer_model(model))
+
+    async def GetCustomerPrediction(
+        self, request: pb.GetCustomerPredictionRequest, context: Context
+    ) -> pb.GetCustomerPredictionResponse:
+        found = await get_customer_prediction(self._customers.models, principal().tenant, request.customer_id)
+        return pb.GetCustomerPredictionResponse(prediction=_prediction(found))
+
+    async def BatchGetCustomerPredictions(
+        self, request: pb.BatchGetCustomerPredictionsRequest, context: Context
+    ) -> pb.BatchGetCustomerPredictionsResponse:
+        found = await self._customers.models.predictions(principal().tenant, request.customer_ids)
+        return pb.BatchGetCustomerPredictionsResponse(predictions=map(_prediction, found))
+
+    async def ListCustomerPredictions(
+        self, request: pb.ListCustomerPredictionsRequest, context: Context
+    ) -> pb.ListCustomerPredictionsResponse:
+        order = _enum(PredictionOrder, request.order or PredictionOrder.EXPECTED_REVENUE, "order")
+        size = request.page_size or PREDICTIONS_PAGE_SIZE_DEFAULT
+        found, token = await self._customers.models.page(principal().tenant, order, size, request.page_token)
+        return pb.ListCustomerPredictionsResponse(predictions=map(_prediction, found), next_page_token=token)
 
 
 def _enum(kind: Any, number: int, field: str) -> Any:
@@ -197,6 +246,98 @@ def _backtest(it: Forecast, levels: Sequence[int]) -> pb.Backtest | None:
 
 def _accuracy(it: Accuracy) -> pb.Accuracy:
     return pb.Accuracy(wape=it.wape, mase=it.mase, smape=it.smape, rmse=it.rmse, bias=it.bias)
+
+
+def _options(request: pb.FitCustomerModelRequest) -> FitOptions:
+    horizon = request.horizon_days or FIT_DEFAULT.horizon_days
+    return FitOptions(
+        horizon_days=horizon,
+        holdout_days=request.holdout_days or horizon,
+        lifetime_days=request.lifetime_days or FIT_DEFAULT.lifetime_days,
+        discount_rate=request.discount_rate if request.HasField("discount_rate") else FIT_DEFAULT.discount_rate,
+        currency=request.currency,
+        as_of=_micros(request.as_of_time) if request.HasField("as_of_time") else None,
+        model=_enum(ModelName, request.purchase_model, "purchase_model"),
+    )
+
+
+def _customer_model(it: CustomerModel) -> pb.CustomerModel:
+    return pb.CustomerModel(
+        version=it.version,
+        fit_time=_timestamp(it.fit_time),
+        purchase_model=pb.PurchaseModel.ValueType(it.model),
+        purchase_parameters=it.purchase_parameters,
+        purchase_log_likelihood=it.purchase_log_likelihood,
+        spending_parameters=it.spending_parameters,
+        spending_log_likelihood=it.spending_log_likelihood,
+        currency=it.currency,
+        start_time=_timestamp(it.start),
+        as_of_time=_timestamp(it.as_of),
+        customer_count=it.customer_count,
+        repeat_customer_count=it.repeat_customer_count,
+        frequency_amount_correlation=it.frequency_amount_correlation,
+        horizon_days=it.horizon_days,
+        lifetime_days=it.lifetime_days,
+        discount_rate=it.discount_rate,
+        holdout=_holdout(it.holdout, it.currency) if it.holdout else None,
+        warnings=it.warnings,
+    )
+
+
+def _holdout(it: Holdout, currency: str) -> pb.CustomerHoldout:
+    return pb.CustomerHoldout(
+        start_time=_timestamp(it.start),
+        customer_count=it.customer_count,
+        order_rmse=it.order_rmse,
+        order_bias=it.order_bias,
+        revenue_bias=it.revenue_bias,
+        revenue_rank_correlation=it.revenue_rank_correlation,
+        brier=it.brier,
+        churn_auc=it.churn_auc,
+        top_decile_revenue_share=it.top_decile_revenue_share,
+        deciles=[_decile(decile, currency) for decile in it.deciles],
+        purchase_model_errors=map(_model_error, it.errors),
+    )
+
+
+def _decile(it: Decile, currency: str) -> pb.CustomerDecile:
+    return pb.CustomerDecile(
+        customer_count=it.customer_count,
+        expected_orders=it.expected_orders,
+        actual_orders=it.actual_orders,
+        expected_revenue=Money(currency=currency, amount_minor=round(it.expected_revenue)),
+        actual_revenue=Money(currency=currency, amount_minor=round(it.actual_revenue)),
+        churn_probability=it.churn_probability,
+        churned_share=it.churned_share,
+    )
+
+
+def _model_error(it: ModelError) -> pb.PurchaseModelError:
+    return pb.PurchaseModelError(
+        purchase_model=pb.PurchaseModel.ValueType(it.model),
+        order_rmse=it.order_rmse,
+        order_bias=it.order_bias,
+        log_likelihood=it.log_likelihood,
+    )
+
+
+def _prediction(it: Prediction) -> pb.CustomerPrediction:
+    return pb.CustomerPrediction(
+        customer_id=it.customer_id,
+        version=it.version,
+        as_of_time=_timestamp(it.as_of),
+        horizon_days=it.horizon_days,
+        purchase_count=it.purchase_count,
+        last_purchase_time=_timestamp(it.last_purchase),
+        probability_alive=it.probability_alive,
+        churn_probability=it.churn_probability,
+        churn_band=pb.ChurnBand.ValueType(churn_band(it.churn_probability)),
+        expected_orders=it.expected_orders,
+        expected_order_value=Money(currency=it.currency, amount_minor=it.expected_order_value),
+        expected_revenue=Money(currency=it.currency, amount_minor=it.expected_revenue),
+        expected_next_order_time=None if it.next_order is None else _timestamp(it.next_order),
+        lifetime_value=Money(currency=it.currency, amount_minor=it.lifetime_value),
+    )
 
 
 def _timestamp(micros: int) -> Timestamp:

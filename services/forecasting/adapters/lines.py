@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Table, of_tenant
+from services.forecasting.adapters.histories import histories, read_histories
+from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.periods import Buckets
 from services.forecasting.domain.series import Extent, Selection, Sums
@@ -98,6 +100,9 @@ class ColumnarLines:
         counted = lines.group_by("category").aggregate(lines=lines.count())
         query = counted.order_by(counted.lines.desc(), counted.category).limit(limit)
         return [(row["category"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
+
+    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
+        return read_histories(await self._columnar.execute(histories(self._lines(tenant), currency, until, end)))
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)

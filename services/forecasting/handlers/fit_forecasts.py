@@ -1,14 +1,13 @@
 """Fit forecasts in the background, as a job."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.clock import Clock
-from services.common.errors import AlreadyExists
-from services.common.jobs import Job, JobNotFound, Jobs, Progress
+from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.forecasts import Forecast, PanelKey
 from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.handlers.start_once import start_once
 from services.forecasting.ports import Forecasts, Lines, Requests
 
 KIND = "fit_forecasts"
@@ -29,17 +28,11 @@ async def fit_forecasts(
     fitting: Fitting, tenant: str, request_id: str, fingerprint: str, specs: Sequence[tuple[PanelKey, tuple[str, ...]]]
 ) -> Job:
     """The job that fits ``specs``; a request that came before gets the job of then."""
-    answer = await fitting.requests.replayed(tenant, request_id, fingerprint)
-    if answer is None:
-        answer = {"job_id": f"job_{uuid.uuid4().hex}"}
-        try:
-            await fitting.requests.remember(tenant, request_id, fingerprint, answer)
-        except AlreadyExists:
-            answer = await fitting.requests.replayed(tenant, request_id, fingerprint) or answer
-    try:
-        return await fitting.jobs.get(tenant, answer["job_id"])
-    except JobNotFound:
-        return await fitting.jobs.start(tenant, KIND, _Work(fitting, tenant, specs), answer["job_id"])
+
+    async def prepare() -> _Work:
+        return _Work(fitting, tenant, specs)
+
+    return await start_once(fitting.requests, fitting.jobs, tenant, request_id, fingerprint, KIND, prepare)
 
 
 @dataclass(frozen=True, slots=True)

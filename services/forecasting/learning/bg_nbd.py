@@ -8,13 +8,16 @@ customer stops after a repeat purchase at the earliest, so one who bought once c
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import digamma, expit, gammaln, hyp2f1
+from scipy.special import betaln, digamma, expit, gammaln, hyp2f1, log_expit
 
 from services.forecasting.learning.maximum_likelihood import Maximum, maximise
 from services.forecasting.learning.purchases import FloatArray, IntArray, Purchases, merged
 
 _START = np.array([0.5, 5.0, 1.0, 3.0])
 _POLE = 1e-6
+_FIRST_MIN, _A_MAX = -30.0, 30.0
+"""Beyond these the terms of the hypergeometric series cancel, and then overflow."""
+_NODES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,30 @@ class BgNbd:
         total = a + self.b + frequency + self.chances_before - 1
         past = self.alpha + age
         share = weeks / (past + weeks)
-        power = (1 - share) ** (a - 1) * hyp2f1(total - self.r - frequency, a - 1, total, share)
+        first = a + self.b + self.chances_before - 1 - self.r
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = (1 - share) ** (a - 1) * hyp2f1(first, a - 1, total, share)
         expected = total / (a - 1) * (1 - power)
+        if first < _FIRST_MIN or a > _A_MAX or not np.isfinite(expected).all():
+            return self._expected_by_quadrature(frequency, past, weeks)
         return np.clip(expected, 0.0, (self.r + frequency) / past * weeks)
+
+    def _expected_by_quadrature(self, frequency: FloatArray, past: FloatArray, weeks: float) -> FloatArray:
+        """The mean over the probability of stopping, for customers who hardly differ.
+
+        In the logit of the probability the density is a bell with exponential tails, which the trapezoidal rule
+        integrates to all digits. What is integrated is what stopping takes away: it vanishes where nobody stops.
+        """
+        a, b = self.a, self.b + frequency + self.chances_before
+        middle, width = np.log(a / b), 8 * np.sqrt(1 / a + 1 / b)
+        first, last = middle - np.minimum(width, 6.0) - 40 / (a + 1), middle + np.minimum(width, 6.0) + 40 / b
+        logit = first + (last - first) * np.linspace(0, 1, _NODES)[:, None]
+        density = np.exp(a * log_expit(logit) + b * log_expit(-logit) - betaln(a, b))
+        stops, exponent = np.maximum(expit(logit), 1e-300), self.r + frequency
+        unstopped = exponent * weeks / past
+        taken = unstopped + np.expm1(-exponent * np.log1p(stops * weeks / past)) / stops
+        lost: FloatArray = (density * np.maximum(taken, 0.0)).sum(axis=0) * (last - first) / (_NODES - 1)
+        return np.clip(unstopped - lost, 0.0, None)
 
     def expected_purchases(self, rows: Purchases, weeks: float) -> FloatArray:
         """How many purchases within ``weeks`` from now."""

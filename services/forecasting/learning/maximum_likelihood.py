@@ -13,6 +13,8 @@ LogLikelihood = Callable[[FloatArray], tuple[float, FloatArray]]
 
 _LOG_BOUND = 12.0
 """Parameters stay between e^-12 and e^12: a likelihood that is flat beyond has no maximum, but does not overflow."""
+_LOG_EXTREME = 8.0
+"""Beyond e^8, or below e^-8, no parameter of customers lies: the likelihood only becomes flatter there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Maximum:
     parameters: tuple[float, ...]
     log_likelihood: float
     converged: bool
-    """False if a parameter ran to its bound: the data do not tell it."""
+    """False if a parameter ran away: the data do not tell it."""
 
 
 def maximise(log_likelihood: LogLikelihood, start: FloatArray, count: float) -> Maximum:
@@ -41,5 +43,5 @@ def maximise(log_likelihood: LogLikelihood, start: FloatArray, count: float) -> 
         bounds=[(-_LOG_BOUND, _LOG_BOUND)] * len(start),
         options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7},
     )
-    inside = bool((np.abs(found.x) < _LOG_BOUND - 0.01).all())
+    inside = bool((np.abs(found.x) < _LOG_EXTREME).all())
     return Maximum(tuple(np.exp(found.x).tolist()), float(-found.fun * count), inside)

@@ -147,12 +147,16 @@ class _Stopping:
         self._rate = np.exp(log_rate)
         self._stop = np.maximum(self._rate - alpha, 0.0) + beta  # beta + t
         self._log_rate, self._log_stop = log_rate, np.log(self._stop)
-        parts = _PLACE_WEIGHTS[:, None] * np.exp(variable + (s + 1) * (log_rate - self._log_stop))
+        height = variable + (s + 1) * (log_rate - self._log_stop)
+        highest = height.max(axis=0)
+        parts = _PLACE_WEIGHTS[:, None] * np.exp(height - highest)
         whole = parts.sum(axis=0)
         self._shares = parts / whole
         self._exponent, self._s = exponent, s
         with np.errstate(divide="ignore"):  # nothing between begin and end: minus infinity
-            self.log_integral: FloatArray = np.log(s / power) - power * np.log(first) + np.log(reach) + np.log(whole)
+            self.log_integral: FloatArray = (
+                np.log(s / power) - power * np.log(first) + np.log(reach) + np.log(whole) + highest
+            )
 
     def slopes(self) -> FloatArray:
         """The derivatives of the integral's logarithm with respect to (r, alpha, s, beta), one row each."""

@@ -11,6 +11,7 @@ from services.common.store import Store, open_store
 from services.forecasting.adapters.store import COLLECTIONS, StoredForecasts
 from services.forecasting.app import Settings
 from services.forecasting.domain.caveats import caveats
+from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.forecasts import Forecast, PanelKey, describe
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.periods import DAY, Buckets
@@ -53,6 +54,9 @@ class GivenLines:
     async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
         values = [value for value, _, _ in self._rows]
         return [(value, values.count(value)) for value in dict.fromkeys(values)][:limit]
+
+    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
+        raise NotImplementedError("forecasts of series ask for no customers")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
+from tessera.common.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -104,6 +105,88 @@ GRANULARITY_WEEK: Granularity.ValueType  # 3
 GRANULARITY_MONTH: Granularity.ValueType  # 4
 """Calendar months."""
 Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
+
+class _PurchaseModel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PurchaseModelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PurchaseModel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PURCHASE_MODEL_UNSPECIFIED: _PurchaseModel.ValueType  # 0
+    """Chosen: the model whose expected orders were nearest to what came in the holdout; without a holdout, the likeliest."""
+    PURCHASE_MODEL_BG_NBD: _PurchaseModel.ValueType  # 1
+    """BG/NBD: a customer may stop after each repeat purchase. One who bought once never has."""
+    PURCHASE_MODEL_MBG_NBD: _PurchaseModel.ValueType  # 2
+    """MBG/NBD: a customer may stop after each purchase, the first one too."""
+    PURCHASE_MODEL_PARETO_NBD: _PurchaseModel.ValueType  # 3
+    """Pareto/NBD: a customer may stop at any moment."""
+
+class PurchaseModel(_PurchaseModel, metaclass=_PurchaseModelEnumTypeWrapper):
+    """A model of when customers buy and when they stop. In each, customers differ in how often they buy. All have four
+    parameters, so that their log-likelihoods on the same customers can be compared.
+    """
+
+PURCHASE_MODEL_UNSPECIFIED: PurchaseModel.ValueType  # 0
+"""Chosen: the model whose expected orders were nearest to what came in the holdout; without a holdout, the likeliest."""
+PURCHASE_MODEL_BG_NBD: PurchaseModel.ValueType  # 1
+"""BG/NBD: a customer may stop after each repeat purchase. One who bought once never has."""
+PURCHASE_MODEL_MBG_NBD: PurchaseModel.ValueType  # 2
+"""MBG/NBD: a customer may stop after each purchase, the first one too."""
+PURCHASE_MODEL_PARETO_NBD: PurchaseModel.ValueType  # 3
+"""Pareto/NBD: a customer may stop at any moment."""
+Global___PurchaseModel: _TypeAlias = PurchaseModel  # noqa: Y015
+
+class _ChurnBand:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChurnBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChurnBand.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHURN_BAND_UNSPECIFIED: _ChurnBand.ValueType  # 0
+    """Never answered."""
+    CHURN_BAND_LOW: _ChurnBand.ValueType  # 1
+    """A churn probability below one third."""
+    CHURN_BAND_MEDIUM: _ChurnBand.ValueType  # 2
+    """From one third to below two thirds."""
+    CHURN_BAND_HIGH: _ChurnBand.ValueType  # 3
+    """Two thirds or more."""
+
+class ChurnBand(_ChurnBand, metaclass=_ChurnBandEnumTypeWrapper):
+    """How near a customer is to being lost."""
+
+CHURN_BAND_UNSPECIFIED: ChurnBand.ValueType  # 0
+"""Never answered."""
+CHURN_BAND_LOW: ChurnBand.ValueType  # 1
+"""A churn probability below one third."""
+CHURN_BAND_MEDIUM: ChurnBand.ValueType  # 2
+"""From one third to below two thirds."""
+CHURN_BAND_HIGH: ChurnBand.ValueType  # 3
+"""Two thirds or more."""
+Global___ChurnBand: _TypeAlias = ChurnBand  # noqa: Y015
+
+class _CustomerPredictionOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CustomerPredictionOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CustomerPredictionOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CUSTOMER_PREDICTION_ORDER_UNSPECIFIED: _CustomerPredictionOrder.ValueType  # 0
+    """By expected revenue."""
+    CUSTOMER_PREDICTION_ORDER_EXPECTED_REVENUE: _CustomerPredictionOrder.ValueType  # 1
+    """By expected revenue within the horizon."""
+    CUSTOMER_PREDICTION_ORDER_CHURN_PROBABILITY: _CustomerPredictionOrder.ValueType  # 2
+    """By churn probability."""
+
+class CustomerPredictionOrder(_CustomerPredictionOrder, metaclass=_CustomerPredictionOrderEnumTypeWrapper):
+    """In which order predictions are listed, the highest first."""
+
+CUSTOMER_PREDICTION_ORDER_UNSPECIFIED: CustomerPredictionOrder.ValueType  # 0
+"""By expected revenue."""
+CUSTOMER_PREDICTION_ORDER_EXPECTED_REVENUE: CustomerPredictionOrder.ValueType  # 1
+"""By expected revenue within the horizon."""
+CUSTOMER_PREDICTION_ORDER_CHURN_PROBABILITY: CustomerPredictionOrder.ValueType  # 2
+"""By churn probability."""
+Global___CustomerPredictionOrder: _TypeAlias = CustomerPredictionOrder  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -1086,3 +1169,698 @@ class Coverage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Coverage: _TypeAlias = Coverage  # noqa: Y015
+
+@_typing.final
+class FitCustomerModelRequest(_message.Message):
+    """Asks to fit the customer model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    HOLDOUT_DAYS_FIELD_NUMBER: _builtins.int
+    LIFETIME_DAYS_FIELD_NUMBER: _builtins.int
+    DISCOUNT_RATE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    PURCHASE_MODEL_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, for safe retries."""
+    horizon_days: _builtins.int
+    """How many days ahead orders, revenue and churn are predicted; 0 means 91."""
+    holdout_days: _builtins.int
+    """How many of the last days are held out to compare expectations with; 0 means as many as the horizon. At most a
+    third of the days since the first order is held out; a warning says so. The model itself is then fitted on all days.
+    """
+    lifetime_days: _builtins.int
+    """Over how many days from now a customer's lifetime value counts orders; 0 means 1,095 (three years)."""
+    discount_rate: _builtins.float
+    """By how much an order a year later counts less, for the lifetime value: 0.1 is ten per cent. Unset means 0.1."""
+    currency: _builtins.str
+    """Only orders in this currency (ISO 4217); empty: all orders, which must be of one currency."""
+    purchase_model: Global___PurchaseModel.ValueType
+    """Which model of purchases; unspecified: the best one."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Only orders up to this moment, at which the prediction begins: the same moment gives the same model again. Unset:
+        the newest order of the tenant.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        horizon_days: _builtins.int = ...,
+        holdout_days: _builtins.int = ...,
+        lifetime_days: _builtins.int = ...,
+        discount_rate: _builtins.float | None = ...,
+        currency: _builtins.str = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        purchase_model: Global___PurchaseModel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate", "as_of_time", b"as_of_time", "discount_rate", b"discount_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate", "as_of_time", b"as_of_time", "currency", b"currency", "discount_rate", b"discount_rate", "holdout_days", b"holdout_days", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "purchase_model", b"purchase_model", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__discount_rate: _TypeAlias = _typing.Literal["discount_rate"]  # noqa: Y015
+    _WhichOneofArgType__discount_rate: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__discount_rate) -> _WhichOneofReturnType__discount_rate | None: ...
+
+Global___FitCustomerModelRequest: _TypeAlias = FitCustomerModelRequest  # noqa: Y015
+
+@_typing.final
+class FitCustomerModelResponse(_message.Message):
+    """The job that was started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """Of the kind `fit_customer_model`."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitCustomerModelResponse: _TypeAlias = FitCustomerModelResponse  # noqa: Y015
+
+@_typing.final
+class GetCustomerModelRequest(_message.Message):
+    """Asks for the customer model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version; 0 means the newest."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCustomerModelRequest: _TypeAlias = GetCustomerModelRequest  # noqa: Y015
+
+@_typing.final
+class GetCustomerModelResponse(_message.Message):
+    """The customer model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def customer_model(self) -> Global___CustomerModel:
+        """The model."""
+
+    def __init__(
+        self,
+        *,
+        customer_model: Global___CustomerModel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer_model", b"customer_model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_model", b"customer_model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCustomerModelResponse: _TypeAlias = GetCustomerModelResponse  # noqa: Y015
+
+@_typing.final
+class CustomerModel(_message.Message):
+    """How a tenant's customers buy, stop and spend."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PurchaseParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SpendingParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    FIT_TIME_FIELD_NUMBER: _builtins.int
+    PURCHASE_MODEL_FIELD_NUMBER: _builtins.int
+    PURCHASE_PARAMETERS_FIELD_NUMBER: _builtins.int
+    PURCHASE_LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    SPENDING_PARAMETERS_FIELD_NUMBER: _builtins.int
+    SPENDING_LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    REPEAT_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    FREQUENCY_AMOUNT_CORRELATION_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    LIFETIME_DAYS_FIELD_NUMBER: _builtins.int
+    DISCOUNT_RATE_FIELD_NUMBER: _builtins.int
+    HOLDOUT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Counts the fits of the tenant, from 1. A fit that failed leaves its number unused."""
+    purchase_model: Global___PurchaseModel.ValueType
+    """Which model of purchases."""
+    purchase_log_likelihood: _builtins.float
+    """The log-likelihood of the purchases, in weeks."""
+    spending_log_likelihood: _builtins.float
+    """The log-likelihood of the customers' mean amounts in the minor unit."""
+    currency: _builtins.str
+    """The currency of all amounts."""
+    customer_count: _builtins.int
+    """How many customers bought."""
+    repeat_customer_count: _builtins.int
+    """How many of them bought on two days or more."""
+    frequency_amount_correlation: _builtins.float
+    """The correlation, over repeat customers, of how often they bought and how much each time. Amounts are assumed to be
+    independent of it; far from 0, expected revenue is biased. Unset where either is the same for all.
+    """
+    horizon_days: _builtins.int
+    """How many days ahead orders, revenue and churn are predicted."""
+    lifetime_days: _builtins.int
+    """Over how many days the lifetime value counts orders."""
+    discount_rate: _builtins.float
+    """The yearly discount of the lifetime value."""
+    @_builtins.property
+    def fit_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was fitted."""
+
+    @_builtins.property
+    def purchase_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The parameters of the model of purchases, by the names of the papers: `r`, `alpha`, `a`, `b` of BG/NBD and
+        MBG/NBD, `r`, `alpha`, `s`, `beta` of Pareto/NBD. The unit of time is the week.
+        """
+
+    @_builtins.property
+    def spending_parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """The parameters `p`, `q`, `gamma` of the Gamma-Gamma model of amounts; `gamma` is in the minor unit of the currency."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The first order that the model knows."""
+
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment up to which the model knows orders, and at which predictions begin."""
+
+    @_builtins.property
+    def holdout(self) -> Global___CustomerHoldout:
+        """How the same procedure did on the last days; unset where the history is too short to tell."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was done that a reader should know, in sentences."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        fit_time: _timestamp_pb2.Timestamp | None = ...,
+        purchase_model: Global___PurchaseModel.ValueType = ...,
+        purchase_parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        purchase_log_likelihood: _builtins.float = ...,
+        spending_parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        spending_log_likelihood: _builtins.float = ...,
+        currency: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        customer_count: _builtins.int = ...,
+        repeat_customer_count: _builtins.int = ...,
+        frequency_amount_correlation: _builtins.float | None = ...,
+        horizon_days: _builtins.int = ...,
+        lifetime_days: _builtins.int = ...,
+        discount_rate: _builtins.float = ...,
+        holdout: Global___CustomerHoldout | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation", "as_of_time", b"as_of_time", "fit_time", b"fit_time", "frequency_amount_correlation", b"frequency_amount_correlation", "holdout", b"holdout", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation", "as_of_time", b"as_of_time", "currency", b"currency", "customer_count", b"customer_count", "discount_rate", b"discount_rate", "fit_time", b"fit_time", "frequency_amount_correlation", b"frequency_amount_correlation", "holdout", b"holdout", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "purchase_log_likelihood", b"purchase_log_likelihood", "purchase_model", b"purchase_model", "purchase_parameters", b"purchase_parameters", "repeat_customer_count", b"repeat_customer_count", "spending_log_likelihood", b"spending_log_likelihood", "spending_parameters", b"spending_parameters", "start_time", b"start_time", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frequency_amount_correlation: _TypeAlias = _typing.Literal["frequency_amount_correlation"]  # noqa: Y015
+    _WhichOneofArgType__frequency_amount_correlation: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_amount_correlation) -> _WhichOneofReturnType__frequency_amount_correlation | None: ...
+
+Global___CustomerModel: _TypeAlias = CustomerModel  # noqa: Y015
+
+@_typing.final
+class CustomerHoldout(_message.Message):
+    """Expectations against what came: models were fitted without the last days, and what they said of those days was
+    compared. The model of purchases was chosen by the same days, out of three.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    ORDER_RMSE_FIELD_NUMBER: _builtins.int
+    ORDER_BIAS_FIELD_NUMBER: _builtins.int
+    REVENUE_BIAS_FIELD_NUMBER: _builtins.int
+    REVENUE_RANK_CORRELATION_FIELD_NUMBER: _builtins.int
+    BRIER_FIELD_NUMBER: _builtins.int
+    CHURN_AUC_FIELD_NUMBER: _builtins.int
+    TOP_DECILE_REVENUE_SHARE_FIELD_NUMBER: _builtins.int
+    DECILES_FIELD_NUMBER: _builtins.int
+    PURCHASE_MODEL_ERRORS_FIELD_NUMBER: _builtins.int
+    customer_count: _builtins.int
+    """How many customers, all who had bought by then."""
+    order_rmse: _builtins.float
+    """The root of the mean squared error of a customer's expected orders."""
+    order_bias: _builtins.float
+    """All expected orders as a multiple of all orders that came, minus one: positive if too many. Unset without orders."""
+    revenue_bias: _builtins.float
+    """The same of revenue."""
+    revenue_rank_correlation: _builtins.float
+    """The rank correlation (Spearman's) of expected and actual revenue. Unset if either is the same for all."""
+    brier: _builtins.float
+    """The mean squared error of the churn probability, from 0 to 1."""
+    churn_auc: _builtins.float
+    """How often a customer who was lost had a higher churn probability than one who was not. Unset if all were, or none."""
+    top_decile_revenue_share: _builtins.float
+    """Which share of the revenue that came was of the tenth of customers with the highest expected revenue. Unset without
+    revenue.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when the models knew orders: the holdout is from then to the model's `as_of_time`."""
+
+    @_builtins.property
+    def deciles(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerDecile]:
+        """By tenth of the customers, from the highest expected revenue to the lowest."""
+
+    @_builtins.property
+    def purchase_model_errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurchaseModelError]:
+        """How each model of purchases did."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        customer_count: _builtins.int = ...,
+        order_rmse: _builtins.float = ...,
+        order_bias: _builtins.float | None = ...,
+        revenue_bias: _builtins.float | None = ...,
+        revenue_rank_correlation: _builtins.float | None = ...,
+        brier: _builtins.float = ...,
+        churn_auc: _builtins.float | None = ...,
+        top_decile_revenue_share: _builtins.float | None = ...,
+        deciles: _abc.Iterable[Global___CustomerDecile] | None = ...,
+        purchase_model_errors: _abc.Iterable[Global___PurchaseModelError] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc", "_order_bias", b"_order_bias", "_revenue_bias", b"_revenue_bias", "_revenue_rank_correlation", b"_revenue_rank_correlation", "_top_decile_revenue_share", b"_top_decile_revenue_share", "churn_auc", b"churn_auc", "order_bias", b"order_bias", "revenue_bias", b"revenue_bias", "revenue_rank_correlation", b"revenue_rank_correlation", "start_time", b"start_time", "top_decile_revenue_share", b"top_decile_revenue_share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc", "_order_bias", b"_order_bias", "_revenue_bias", b"_revenue_bias", "_revenue_rank_correlation", b"_revenue_rank_correlation", "_top_decile_revenue_share", b"_top_decile_revenue_share", "brier", b"brier", "churn_auc", b"churn_auc", "customer_count", b"customer_count", "deciles", b"deciles", "order_bias", b"order_bias", "order_rmse", b"order_rmse", "purchase_model_errors", b"purchase_model_errors", "revenue_bias", b"revenue_bias", "revenue_rank_correlation", b"revenue_rank_correlation", "start_time", b"start_time", "top_decile_revenue_share", b"top_decile_revenue_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__churn_auc: _TypeAlias = _typing.Literal["churn_auc"]  # noqa: Y015
+    _WhichOneofArgType__churn_auc: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc"]  # noqa: Y015
+    _WhichOneofReturnType__order_bias: _TypeAlias = _typing.Literal["order_bias"]  # noqa: Y015
+    _WhichOneofArgType__order_bias: _TypeAlias = _typing.Literal["_order_bias", b"_order_bias"]  # noqa: Y015
+    _WhichOneofReturnType__revenue_bias: _TypeAlias = _typing.Literal["revenue_bias"]  # noqa: Y015
+    _WhichOneofArgType__revenue_bias: _TypeAlias = _typing.Literal["_revenue_bias", b"_revenue_bias"]  # noqa: Y015
+    _WhichOneofReturnType__revenue_rank_correlation: _TypeAlias = _typing.Literal["revenue_rank_correlation"]  # noqa: Y015
+    _WhichOneofArgType__revenue_rank_correlation: _TypeAlias = _typing.Literal["_revenue_rank_correlation", b"_revenue_rank_correlation"]  # noqa: Y015
+    _WhichOneofReturnType__top_decile_revenue_share: _TypeAlias = _typing.Literal["top_decile_revenue_share"]  # noqa: Y015
+    _WhichOneofArgType__top_decile_revenue_share: _TypeAlias = _typing.Literal["_top_decile_revenue_share", b"_top_decile_revenue_share"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__churn_auc) -> _WhichOneofReturnType__churn_auc | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order_bias) -> _WhichOneofReturnType__order_bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue_bias) -> _WhichOneofReturnType__revenue_bias | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revenue_rank_correlation) -> _WhichOneofReturnType__revenue_rank_correlation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_decile_revenue_share) -> _WhichOneofReturnType__top_decile_revenue_share | None: ...
+
+Global___CustomerHoldout: _TypeAlias = CustomerHoldout  # noqa: Y015
+
+@_typing.final
+class CustomerDecile(_message.Message):
+    """A tenth of the customers, in means by customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECTED_ORDERS_FIELD_NUMBER: _builtins.int
+    ACTUAL_ORDERS_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVENUE_FIELD_NUMBER: _builtins.int
+    ACTUAL_REVENUE_FIELD_NUMBER: _builtins.int
+    CHURN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    CHURNED_SHARE_FIELD_NUMBER: _builtins.int
+    customer_count: _builtins.int
+    """How many customers."""
+    expected_orders: _builtins.float
+    """The orders that were expected."""
+    actual_orders: _builtins.float
+    """The orders that came."""
+    churn_probability: _builtins.float
+    """The probability that no order would come."""
+    churned_share: _builtins.float
+    """The share of customers of whom no order came."""
+    @_builtins.property
+    def expected_revenue(self) -> _money_pb2.Money:
+        """The revenue that was expected."""
+
+    @_builtins.property
+    def actual_revenue(self) -> _money_pb2.Money:
+        """The revenue that came."""
+
+    def __init__(
+        self,
+        *,
+        customer_count: _builtins.int = ...,
+        expected_orders: _builtins.float = ...,
+        actual_orders: _builtins.float = ...,
+        expected_revenue: _money_pb2.Money | None = ...,
+        actual_revenue: _money_pb2.Money | None = ...,
+        churn_probability: _builtins.float = ...,
+        churned_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actual_revenue", b"actual_revenue", "expected_revenue", b"expected_revenue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_orders", b"actual_orders", "actual_revenue", b"actual_revenue", "churn_probability", b"churn_probability", "churned_share", b"churned_share", "customer_count", b"customer_count", "expected_orders", b"expected_orders", "expected_revenue", b"expected_revenue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerDecile: _TypeAlias = CustomerDecile  # noqa: Y015
+
+@_typing.final
+class PurchaseModelError(_message.Message):
+    """How near a model of purchases came in the holdout."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURCHASE_MODEL_FIELD_NUMBER: _builtins.int
+    ORDER_RMSE_FIELD_NUMBER: _builtins.int
+    ORDER_BIAS_FIELD_NUMBER: _builtins.int
+    LOG_LIKELIHOOD_FIELD_NUMBER: _builtins.int
+    purchase_model: Global___PurchaseModel.ValueType
+    """Which."""
+    order_rmse: _builtins.float
+    """The root of the mean squared error of a customer's expected orders."""
+    order_bias: _builtins.float
+    """All expected orders as a multiple of all orders that came, minus one. Unset without orders."""
+    log_likelihood: _builtins.float
+    """The log-likelihood of the purchases before the holdout."""
+    def __init__(
+        self,
+        *,
+        purchase_model: Global___PurchaseModel.ValueType = ...,
+        order_rmse: _builtins.float = ...,
+        order_bias: _builtins.float | None = ...,
+        log_likelihood: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_order_bias", b"_order_bias", "order_bias", b"order_bias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_order_bias", b"_order_bias", "log_likelihood", b"log_likelihood", "order_bias", b"order_bias", "order_rmse", b"order_rmse", "purchase_model", b"purchase_model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__order_bias: _TypeAlias = _typing.Literal["order_bias"]  # noqa: Y015
+    _WhichOneofArgType__order_bias: _TypeAlias = _typing.Literal["_order_bias", b"_order_bias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order_bias) -> _WhichOneofReturnType__order_bias | None: ...
+
+Global___PurchaseModelError: _TypeAlias = PurchaseModelError  # noqa: Y015
+
+@_typing.final
+class CustomerPrediction(_message.Message):
+    """What a customer is expected to do from the model's `as_of_time` on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    PURCHASE_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_PURCHASE_TIME_FIELD_NUMBER: _builtins.int
+    PROBABILITY_ALIVE_FIELD_NUMBER: _builtins.int
+    CHURN_PROBABILITY_FIELD_NUMBER: _builtins.int
+    CHURN_BAND_FIELD_NUMBER: _builtins.int
+    EXPECTED_ORDERS_FIELD_NUMBER: _builtins.int
+    EXPECTED_ORDER_VALUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVENUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_NEXT_ORDER_TIME_FIELD_NUMBER: _builtins.int
+    LIFETIME_VALUE_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer, as profiles knows them."""
+    version: _builtins.int
+    """The version of the model."""
+    horizon_days: _builtins.int
+    """How many days the horizon is."""
+    purchase_count: _builtins.int
+    """On how many days the customer had bought."""
+    probability_alive: _builtins.float
+    """The probability that the customer has not stopped for good. 1 by BG/NBD for one who bought once."""
+    churn_probability: _builtins.float
+    """The probability that no order comes within the horizon, whether the customer has stopped or only waits."""
+    churn_band: Global___ChurnBand.ValueType
+    """The same in three bands."""
+    expected_orders: _builtins.float
+    """How many orders are expected within the horizon."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """When the prediction begins."""
+
+    @_builtins.property
+    def last_purchase_time(self) -> _timestamp_pb2.Timestamp:
+        """The day of the last purchase."""
+
+    @_builtins.property
+    def expected_order_value(self) -> _money_pb2.Money:
+        """The expected amount of an order: the fewer the customer's orders are, the nearer to the mean of all customers."""
+
+    @_builtins.property
+    def expected_revenue(self) -> _money_pb2.Money:
+        """The expected revenue within the horizon."""
+
+    @_builtins.property
+    def expected_next_order_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next order is as likely to have come as not, if the customer has not stopped. Unset if that is more than ten
+        years ahead.
+        """
+
+    @_builtins.property
+    def lifetime_value(self) -> _money_pb2.Money:
+        """The expected revenue over the model's `lifetime_days`, discounted."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        horizon_days: _builtins.int = ...,
+        purchase_count: _builtins.int = ...,
+        last_purchase_time: _timestamp_pb2.Timestamp | None = ...,
+        probability_alive: _builtins.float = ...,
+        churn_probability: _builtins.float = ...,
+        churn_band: Global___ChurnBand.ValueType = ...,
+        expected_orders: _builtins.float = ...,
+        expected_order_value: _money_pb2.Money | None = ...,
+        expected_revenue: _money_pb2.Money | None = ...,
+        expected_next_order_time: _timestamp_pb2.Timestamp | None = ...,
+        lifetime_value: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_revenue", b"expected_revenue", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "churn_band", b"churn_band", "churn_probability", b"churn_probability", "customer_id", b"customer_id", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_orders", b"expected_orders", "expected_revenue", b"expected_revenue", "horizon_days", b"horizon_days", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value", "probability_alive", b"probability_alive", "purchase_count", b"purchase_count", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerPrediction: _TypeAlias = CustomerPrediction  # noqa: Y015
+
+@_typing.final
+class GetCustomerPredictionRequest(_message.Message):
+    """Asks for one customer's prediction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Whose."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCustomerPredictionRequest: _TypeAlias = GetCustomerPredictionRequest  # noqa: Y015
+
+@_typing.final
+class GetCustomerPredictionResponse(_message.Message):
+    """One customer's prediction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prediction(self) -> Global___CustomerPrediction:
+        """The prediction."""
+
+    def __init__(
+        self,
+        *,
+        prediction: Global___CustomerPrediction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prediction", b"prediction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prediction", b"prediction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCustomerPredictionResponse: _TypeAlias = GetCustomerPredictionResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetCustomerPredictionsRequest(_message.Message):
+    """Asks for many customers' predictions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose."""
+
+    def __init__(
+        self,
+        *,
+        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetCustomerPredictionsRequest: _TypeAlias = BatchGetCustomerPredictionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetCustomerPredictionsResponse(_message.Message):
+    """Many customers' predictions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerPrediction]:
+        """Those that there are."""
+
+    def __init__(
+        self,
+        *,
+        predictions: _abc.Iterable[Global___CustomerPrediction] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["predictions", b"predictions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetCustomerPredictionsResponse: _TypeAlias = BatchGetCustomerPredictionsResponse  # noqa: Y015
+
+@_typing.final
+class ListCustomerPredictionsRequest(_message.Message):
+    """Asks for a page of predictions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    order: Global___CustomerPredictionOrder.ValueType
+    """In which order; unspecified means by expected revenue."""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        order: Global___CustomerPredictionOrder.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCustomerPredictionsRequest: _TypeAlias = ListCustomerPredictionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCustomerPredictionsResponse(_message.Message):
+    """A page of predictions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def predictions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerPrediction]:
+        """The highest first."""
+
+    def __init__(
+        self,
+        *,
+        predictions: _abc.Iterable[Global___CustomerPrediction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "predictions", b"predictions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCustomerPredictionsResponse: _TypeAlias = ListCustomerPredictionsResponse  # noqa: Y015

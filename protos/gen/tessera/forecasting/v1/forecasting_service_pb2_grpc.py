@@ -80,6 +80,31 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsResponse.FromString,
                 _registered_method=True)
+        self.FitCustomerModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/FitCustomerModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelResponse.FromString,
+                _registered_method=True)
+        self.GetCustomerModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetCustomerModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelResponse.FromString,
+                _registered_method=True)
+        self.GetCustomerPrediction = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetCustomerPrediction',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionResponse.FromString,
+                _registered_method=True)
+        self.BatchGetCustomerPredictions = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/BatchGetCustomerPredictions',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsResponse.FromString,
+                _registered_method=True)
+        self.ListCustomerPredictions = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListCustomerPredictions',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -162,6 +187,52 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FitCustomerModel(self, request, context):
+        """Starts a job that fits when the tenant's customers buy, when they stop and how much they spend, and stores what
+        each of them is expected to do; answers at once. Until the job has succeeded the model before is answered, then
+        this one, whole. A customer's purchases are the UTC days with orders whose amounts add up to more than zero: several
+        orders of one day are one purchase. The results are `version`, `customer_count` and, where there is a holdout,
+        `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
+        it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. FAILED_PRECONDITION, reason TOO_FEW_REPEAT_CUSTOMERS, for a tenant
+        with fewer than 30 customers who bought on two days or more. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a
+        tenant that sells in several currencies where `currency` is empty, DISCOUNT_RATE_INVALID for a rate below 0 or
+        above 10.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCustomerModel(self, request, context):
+        """Gets the customer model: its parameters, and how its expectations compared with what came. NOT_FOUND, reason
+        CUSTOMER_MODEL_NOT_FOUND, if that version was never fitted, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCustomerPrediction(self, request, context):
+        """Gets what one customer is expected to do, by the newest model. NOT_FOUND, reason CUSTOMER_PREDICTION_NOT_FOUND, for
+        a customer who had not bought when it was fitted, and where no model was fitted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetCustomerPredictions(self, request, context):
+        """Gets what many customers are expected to do, in the order of the request; those without a prediction are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomerPredictions(self, request, context):
+        """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -209,6 +280,31 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.ListForecasts,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsResponse.SerializeToString,
+            ),
+            'FitCustomerModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitCustomerModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelResponse.SerializeToString,
+            ),
+            'GetCustomerModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomerModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelResponse.SerializeToString,
+            ),
+            'GetCustomerPrediction': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomerPrediction,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionResponse.SerializeToString,
+            ),
+            'BatchGetCustomerPredictions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetCustomerPredictions,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsResponse.SerializeToString,
+            ),
+            'ListCustomerPredictions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomerPredictions,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -455,6 +551,141 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/ListForecasts',
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListForecastsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitCustomerModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FitCustomerModel',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FitCustomerModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomerModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetCustomerModel',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomerPrediction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetCustomerPrediction',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.GetCustomerPredictionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetCustomerPredictions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/BatchGetCustomerPredictions',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.BatchGetCustomerPredictionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomerPredictions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListCustomerPredictions',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

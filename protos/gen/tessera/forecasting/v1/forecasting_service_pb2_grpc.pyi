@@ -70,6 +70,31 @@ class ForecastingServiceStub:
     """Lists the stored forecasts, a page at a time, without fitting any. INVALID_ARGUMENT, reason INVALID_CURSOR, for
     a token that is not ours.
     """
+    FitCustomerModel: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.FitCustomerModelRequest, _forecasting_service_pb2.FitCustomerModelResponse]
+    """Starts a job that fits when the tenant's customers buy, when they stop and how much they spend, and stores what
+    each of them is expected to do; answers at once. Until the job has succeeded the model before is answered, then
+    this one, whole. A customer's purchases are the UTC days with orders whose amounts add up to more than zero: several
+    orders of one day are one purchase. The results are `version`, `customer_count` and, where there is a holdout,
+    `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
+    it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. FAILED_PRECONDITION, reason TOO_FEW_REPEAT_CUSTOMERS, for a tenant
+    with fewer than 30 customers who bought on two days or more. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a
+    tenant that sells in several currencies where `currency` is empty, DISCOUNT_RATE_INVALID for a rate below 0 or
+    above 10.
+    """
+    GetCustomerModel: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetCustomerModelRequest, _forecasting_service_pb2.GetCustomerModelResponse]
+    """Gets the customer model: its parameters, and how its expectations compared with what came. NOT_FOUND, reason
+    CUSTOMER_MODEL_NOT_FOUND, if that version was never fitted, or none.
+    """
+    GetCustomerPrediction: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetCustomerPredictionRequest, _forecasting_service_pb2.GetCustomerPredictionResponse]
+    """Gets what one customer is expected to do, by the newest model. NOT_FOUND, reason CUSTOMER_PREDICTION_NOT_FOUND, for
+    a customer who had not bought when it was fitted, and where no model was fitted.
+    """
+    BatchGetCustomerPredictions: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetCustomerPredictionsRequest, _forecasting_service_pb2.BatchGetCustomerPredictionsResponse]
+    """Gets what many customers are expected to do, in the order of the request; those without a prediction are left out."""
+    ListCustomerPredictions: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCustomerPredictionsRequest, _forecasting_service_pb2.ListCustomerPredictionsResponse]
+    """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -112,6 +137,31 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     ListForecasts: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListForecastsRequest, _forecasting_service_pb2.ListForecastsResponse]  # type: ignore[assignment]
     """Lists the stored forecasts, a page at a time, without fitting any. INVALID_ARGUMENT, reason INVALID_CURSOR, for
     a token that is not ours.
+    """
+    FitCustomerModel: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.FitCustomerModelRequest, _forecasting_service_pb2.FitCustomerModelResponse]  # type: ignore[assignment]
+    """Starts a job that fits when the tenant's customers buy, when they stop and how much they spend, and stores what
+    each of them is expected to do; answers at once. Until the job has succeeded the model before is answered, then
+    this one, whole. A customer's purchases are the UTC days with orders whose amounts add up to more than zero: several
+    orders of one day are one purchase. The results are `version`, `customer_count` and, where there is a holdout,
+    `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
+    it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. FAILED_PRECONDITION, reason TOO_FEW_REPEAT_CUSTOMERS, for a tenant
+    with fewer than 30 customers who bought on two days or more. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a
+    tenant that sells in several currencies where `currency` is empty, DISCOUNT_RATE_INVALID for a rate below 0 or
+    above 10.
+    """
+    GetCustomerModel: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetCustomerModelRequest, _forecasting_service_pb2.GetCustomerModelResponse]  # type: ignore[assignment]
+    """Gets the customer model: its parameters, and how its expectations compared with what came. NOT_FOUND, reason
+    CUSTOMER_MODEL_NOT_FOUND, if that version was never fitted, or none.
+    """
+    GetCustomerPrediction: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetCustomerPredictionRequest, _forecasting_service_pb2.GetCustomerPredictionResponse]  # type: ignore[assignment]
+    """Gets what one customer is expected to do, by the newest model. NOT_FOUND, reason CUSTOMER_PREDICTION_NOT_FOUND, for
+    a customer who had not bought when it was fitted, and where no model was fitted.
+    """
+    BatchGetCustomerPredictions: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetCustomerPredictionsRequest, _forecasting_service_pb2.BatchGetCustomerPredictionsResponse]  # type: ignore[assignment]
+    """Gets what many customers are expected to do, in the order of the request; those without a prediction are left out."""
+    ListCustomerPredictions: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCustomerPredictionsRequest, _forecasting_service_pb2.ListCustomerPredictionsResponse]  # type: ignore[assignment]
+    """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -206,6 +256,61 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_forecasting_service_pb2.ListForecastsResponse, _abc.Awaitable[_forecasting_service_pb2.ListForecastsResponse]]:
         """Lists the stored forecasts, a page at a time, without fitting any. INVALID_ARGUMENT, reason INVALID_CURSOR, for
         a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def FitCustomerModel(
+        self,
+        request: _forecasting_service_pb2.FitCustomerModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.FitCustomerModelResponse, _abc.Awaitable[_forecasting_service_pb2.FitCustomerModelResponse]]:
+        """Starts a job that fits when the tenant's customers buy, when they stop and how much they spend, and stores what
+        each of them is expected to do; answers at once. Until the job has succeeded the model before is answered, then
+        this one, whole. A customer's purchases are the UTC days with orders whose amounts add up to more than zero: several
+        orders of one day are one purchase. The results are `version`, `customer_count` and, where there is a holdout,
+        `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
+        it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. FAILED_PRECONDITION, reason TOO_FEW_REPEAT_CUSTOMERS, for a tenant
+        with fewer than 30 customers who bought on two days or more. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a
+        tenant that sells in several currencies where `currency` is empty, DISCOUNT_RATE_INVALID for a rate below 0 or
+        above 10.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCustomerModel(
+        self,
+        request: _forecasting_service_pb2.GetCustomerModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.GetCustomerModelResponse, _abc.Awaitable[_forecasting_service_pb2.GetCustomerModelResponse]]:
+        """Gets the customer model: its parameters, and how its expectations compared with what came. NOT_FOUND, reason
+        CUSTOMER_MODEL_NOT_FOUND, if that version was never fitted, or none.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCustomerPrediction(
+        self,
+        request: _forecasting_service_pb2.GetCustomerPredictionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.GetCustomerPredictionResponse, _abc.Awaitable[_forecasting_service_pb2.GetCustomerPredictionResponse]]:
+        """Gets what one customer is expected to do, by the newest model. NOT_FOUND, reason CUSTOMER_PREDICTION_NOT_FOUND, for
+        a customer who had not bought when it was fitted, and where no model was fitted.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetCustomerPredictions(
+        self,
+        request: _forecasting_service_pb2.BatchGetCustomerPredictionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.BatchGetCustomerPredictionsResponse, _abc.Awaitable[_forecasting_service_pb2.BatchGetCustomerPredictionsResponse]]:
+        """Gets what many customers are expected to do, in the order of the request; those without a prediction are left out."""
+
+    @_abc_1.abstractmethod
+    def ListCustomerPredictions(
+        self,
+        request: _forecasting_service_pb2.ListCustomerPredictionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.ListCustomerPredictionsResponse, _abc.Awaitable[_forecasting_service_pb2.ListCustomerPredictionsResponse]]:
+        """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,135 @@
+"""From what customers did to what they are expected to do: the models' view of histories, and back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from services.forecasting.domain.customers import (
+    CustomerModel,
+    Decile,
+    FitOptions,
+    Histories,
+    Holdout,
+    ModelError,
+    ModelName,
+    Prediction,
+)
+from services.forecasting.domain.periods import DAY
+from services.forecasting.learning.customer_value import Spending, ValueModel, expect, fit_value_model
+from services.forecasting.learning.holdout import Agreement, compare
+from services.forecasting.learning.purchases import Purchases, purchases
+
+NEXT_ORDER_DAYS_MAX = 3652
+_CHUNK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model that was fitted without the last days, and how it did on them."""
+
+    name: ModelName
+    fitted: ValueModel
+    agreement: Agreement
+
+    def error(self) -> ModelError:
+        """The line of the table of models."""
+        it = self.agreement
+        return ModelError(self.name, it.order_rmse, it.order_bias, self.fitted.timing_fit.log_likelihood)
+
+
+def fit(histories: Histories, as_of: int, names: Sequence[ModelName]) -> tuple[ModelName, ValueModel]:
+    """The likeliest of the models of these names."""
+    rows, spending = _rows(histories, as_of), _spending(histories)
+    fitted = [(name, fit_value_model(name.name.lower(), rows, spending)) for name in names]
+    return max(fitted, key=lambda it: it[1].timing_fit.log_likelihood)
+
+
+def hold_out(histories: Histories, until: int, days: int, names: Sequence[ModelName], options: FitOptions) -> Holdout:
+    """How the models do that were fitted on what was ``until``, on the ``days`` after it; the best one in full."""
+    rows, spending = _rows(histories, until), _spending(histories)
+    evaluations = []
+    for name in names:
+        model = fit_value_model(name.name.lower(), rows, spending)
+        expected = expect(model, rows, spending, days, days, options.discount_rate)
+        evaluations.append(Evaluation(name, model, compare(expected, histories.later_count, histories.later_minor)))
+    best = min(evaluations, key=lambda it: it.agreement.order_rmse)
+    return _holdout(best.agreement, until, len(histories.ids), [it.error() for it in evaluations])
+
+
+def best_of(holdout: Holdout) -> ModelName:
+    """The model whose expected orders were nearest to what came."""
+    return min(holdout.errors, key=lambda it: it.order_rmse).model
+
+
+def _holdout(agreement: Agreement, until: int, count: int, errors: list[ModelError]) -> Holdout:
+    return Holdout(
+        start=until,
+        customer_count=count,
+        order_rmse=agreement.order_rmse,
+        order_bias=agreement.order_bias,
+        revenue_bias=agreement.revenue_bias,
+        revenue_rank_correlation=agreement.revenue_rank_correlation,
+        brier=agreement.brier,
+        churn_auc=agreement.churn_auc,
+        top_decile_revenue_share=agreement.top_decile_revenue_share,
+        deciles=tuple(Decile(**asdict(part)) for part in agreement.parts),
+        errors=tuple(errors),
+    )
+
+
+def predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> Iterator[list[Prediction]]:
+    """What the model says of each customer, some thousands at a time."""
+    for begin in range(0, len(histories.ids), _CHUNK):
+        yield _predictions(_part(histories, slice(begin, begin + _CHUNK)), fitted, model)
+
+
+def _predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> list[Prediction]:
+    rows, spending = _rows(histories, model.as_of), _spending(histories)
+    found = expect(fitted, rows, spending, model.horizon_days, model.lifetime_days, model.discount_rate)
+    waits = np.where(found.wait_days <= NEXT_ORDER_DAYS_MAX, found.wait_days * DAY, -1.0).astype(np.int64)
+    columns = zip(
+        histories.ids,
+        histories.count.tolist(),
+        (histories.last_day * DAY).tolist(),
+        found.probability_alive.tolist(),
+        (1 - found.probability_of_order).tolist(),
+        found.orders.tolist(),
+        np.rint(found.order_value).astype(np.int64).tolist(),
+        np.rint(found.revenue).astype(np.int64).tolist(),
+        [model.as_of + wait if wait >= 0 else None for wait in waits.tolist()],
+        np.rint(found.lifetime_value).astype(np.int64).tolist(),
+        strict=True,
+    )
+    version, as_of, days, currency = model.version, model.as_of, model.horizon_days, model.currency
+    return [Prediction(customer_id, version, as_of, days, currency, *rest) for customer_id, *rest in columns]
+
+
+def frequency_amount_correlation(histories: Histories) -> float | None:
+    """Over repeat customers: how often, and how much each time."""
+    repeat = histories.count > 1
+    count, mean = histories.count[repeat], histories.total_minor[repeat] / histories.count[repeat]
+    if np.ptp(count) == 0 or np.ptp(mean) == 0:
+        return None
+    return float(np.corrcoef(count, mean)[0, 1])
+
+
+def _rows(histories: Histories, as_of: int) -> Purchases:
+    first, last = histories.first_day, histories.last_day
+    return purchases(histories.count - 1, last - first, as_of // DAY - first)
+
+
+def _spending(histories: Histories) -> Spending:
+    return Spending(histories.count, histories.total_minor / histories.count)
+
+
+def _part(it: Histories, some: slice) -> Histories:
+    return Histories(
+        ids=it.ids[some],
+        count=it.count[some],
+        first_day=it.first_day[some],
+        last_day=it.last_day[some],
+        total_minor=it.total_minor[some],
+        later_count=it.later_count[some],
+        later_minor=it.later_minor[some],
+    )
