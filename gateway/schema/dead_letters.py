@@ -13,7 +13,18 @@ from gateway.schema.connections import After, First, Page, page
 from gateway.schema.registry import computed, from_proto, input_from_proto, mutation, query
 
 
-@from_proto(pb.Event, "message_id", "type", "name", "user_id", "anonymous_id", "event_time")
+@from_proto(
+    pb.Event,
+    "message_id",
+    "type",
+    "name",
+    "user_id",
+    "anonymous_id",
+    "event_time",
+    "group_id",
+    "previous_id",
+    "sent_time",
+)
 class RejectedEvent: ...
 
 
@@ -27,6 +38,18 @@ def properties_text(event: pb.Event) -> str:
 def traits_text(event: pb.Event) -> str:
     """The traits as text: perhaps they are no JSON."""
     return event.traits_json
+
+
+@computed(RejectedEvent, str, "contextText")
+def context_text(event: pb.Event) -> str:
+    """The context as text: perhaps it is no JSON."""
+    return event.context_json
+
+
+@computed(RejectedEvent, str, "integrationsText")
+def integrations_text(event: pb.Event) -> str:
+    """The integrations as text: perhaps they are no JSON."""
+    return event.integrations_json
 
 
 @from_proto(pb.DeadLetter, "dead_letter_id", "reason", "message", "reject_time", "event", "truncated")

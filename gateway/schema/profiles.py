@@ -37,12 +37,28 @@ class Trait: ...
 class Lifetime: ...
 
 
-@from_proto(pb.Customer, "customer_id", "identifiers", "lifetime", "first_seen_time", "last_seen_time")
+@from_proto(pb.Group, "group_id", "traits", "event_time")
+class Group: ...
+
+
+@from_proto(pb.Customer, "customer_id", "identifiers", "lifetime", "first_seen_time", "last_seen_time", "groups")
 class Customer: ...
 
 
 @from_proto(
-    pb.RecordedEvent, "message_id", "type", "name", "customer_id", "event_time", "record_time", "properties_json"
+    pb.RecordedEvent,
+    "message_id",
+    "type",
+    "name",
+    "customer_id",
+    "event_time",
+    "record_time",
+    "properties_json",
+    "group_id",
+    "previous_id",
+    "alias_outcome",
+    "context_json",
+    "integrations_json",
 )
 class Event: ...
 
@@ -61,6 +77,11 @@ class ProfileStatistics: ...
     "event_time",
     "properties_json",
     "traits_json",
+    "group_id",
+    "previous_id",
+    "sent_time",
+    "context_json",
+    "integrations_json",
 )
 class EventInput: ...
 
@@ -73,7 +94,11 @@ class IngestEventsInput: ...
 class Rejection: ...
 
 
-@from_proto(pb.IngestEventsResponse, "recorded_count", "duplicate_count", "rejections")
+@from_proto(pb.Notice, "message_id", "reason", "message")
+class Notice: ...
+
+
+@from_proto(pb.IngestEventsResponse, "recorded_count", "duplicate_count", "rejections", "notices")
 class IngestEventsPayload: ...
 
 

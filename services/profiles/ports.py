@@ -1,6 +1,6 @@
 """What the use cases of profiles need from outside."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,12 @@ class Recorded:
     event_time: int
     record_time: int
     json: str
+    group_id: str = ""
+    previous_id: str = ""
+    joined: bool = True
+    """For an alias: whether both names are one customer's."""
+    context: str = ""
+    integrations: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Recording:
     """Versions of the customers that existed before; the others are new."""
     identities: Mapping[Identifier, str]
     """New identifiers and whose they are."""
+    unjoined: Collection[str] = ()
+    """The message ids of aliases that left two customers two."""
 
 
 @dataclass(frozen=True, slots=True)

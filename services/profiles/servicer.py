@@ -1,7 +1,7 @@
 """gRPC in, use case, gRPC out."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from services.common import json
 from services.common.auth import ALL_TENANTS, principal
 from services.common.clock import Clock
 from services.common.idempotency import fingerprint
-from services.profiles.domain.customer import Customer
+from services.profiles.domain.customer import Customer, Trait
 from services.profiles.domain.dead_letter import DeadLetter
-from services.profiles.domain.event import Incoming
+from services.profiles.domain.event import WITH_TRAITS, Incoming
 from services.profiles.handlers.dead_letters import get_dead_letter, replay_dead_letters
 from services.profiles.handlers.get_customer import get_customer
 from services.profiles.handlers.ingest_events import ingest_events
@@ -27,6 +27,7 @@ from services.profiles.ports import DeadLetters, Profiles, Recorded, Request
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
 DEAD_LETTERS_DEFAULT = 20
+NOT_JOINED = "previous_id and user_id are known as two customers; an alias does not merge them"
 MutationRequest = pb.ReplayDeadLettersRequest | pb.DeleteDeadLettersRequest
 
 
@@ -54,6 +55,9 @@ class ProfilesServicer(ProfilesServiceServicer):
             rejections=[
                 pb.Rejection(index=it.index, message_id=it.message_id, reason=it.reason, message=it.message)
                 for it in outcome.rejections
+            ],
+            notices=[
+                pb.Notice(message_id=key, reason="ALIAS_NOT_JOINED", message=NOT_JOINED) for key in outcome.unjoined
             ],
         )
 
@@ -136,13 +140,30 @@ def _request(request: MutationRequest) -> Request:
 
 def _incoming(event: pb.Event) -> Incoming:
     time = event.event_time
-    content = event.traits_json if event.type == pb.EVENT_TYPE_IDENTIFY else event.properties_json
+    content = event.traits_json if event.type in WITH_TRAITS else event.properties_json
     micros = time.seconds * 1_000_000 + time.nanos // 1000
-    return Incoming(event.message_id, event.type, event.name, event.user_id, event.anonymous_id, micros, content)
+    return Incoming(
+        event.message_id,
+        event.type,
+        event.name,
+        event.user_id,
+        event.anonymous_id,
+        micros,
+        content,
+        event.group_id,
+        event.previous_id,
+        _micros(event.sent_time) if event.HasField("sent_time") else 0,
+        event.context_json,
+        event.integrations_json,
+    )
+
+
+def _micros(time: Timestamp) -> int:
+    return time.seconds * 1_000_000 + time.nanos // 1000
 
 
 def _event(event: Incoming) -> pb.Event:
-    content = {"traits_json" if event.type == pb.EVENT_TYPE_IDENTIFY else "properties_json": event.json}
+    content = {"traits_json" if event.type in WITH_TRAITS else "properties_json": event.json}
     return pb.Event(
         message_id=event.message_id,
         type=event.type,  # type: ignore[arg-type]  # as it came: perhaps none of ours
@@ -150,6 +171,11 @@ def _event(event: Incoming) -> pb.Event:
         user_id=event.user_id,
         anonymous_id=event.anonymous_id,
         event_time=_timestamp(event.event_time) if event.event_time else None,
+        group_id=event.group_id,
+        previous_id=event.previous_id,
+        sent_time=_timestamp(event.sent_time) if event.sent_time else None,
+        context_json=event.context,
+        integrations_json=event.integrations,
         **content,
     )
 
@@ -171,6 +197,13 @@ def _timestamp(micros: int) -> Timestamp:
 
 
 def _recorded(event: Recorded) -> pb.RecordedEvent:
+    told = _told(event)
+    told.context_json, told.integrations_json = event.context, event.integrations
+    return told
+
+
+def _told(event: Recorded) -> pb.RecordedEvent:
+    """As followers hear of it: without what only concerns where it came from and where it goes."""
     return pb.RecordedEvent(
         message_id=event.message_id,
         type=pb.EventType.ValueType(event.type),
@@ -179,26 +212,43 @@ def _recorded(event: Recorded) -> pb.RecordedEvent:
         event_time=_timestamp(event.event_time),
         record_time=_timestamp(event.record_time),
         properties_json=event.json,
+        group_id=event.group_id,
+        previous_id=event.previous_id,
+        alias_outcome=_alias_outcome(event),
     )
 
 
+def _alias_outcome(event: Recorded) -> pb.AliasOutcome.ValueType:
+    if not event.previous_id:
+        return pb.ALIAS_OUTCOME_UNSPECIFIED
+    return pb.ALIAS_OUTCOME_JOINED if event.joined else pb.ALIAS_OUTCOME_NOT_JOINED
+
+
 def _changes(events: Iterable[Recorded]) -> list[pb.Change]:
-    return [pb.Change(tenant_id=event.tenant, event_recorded=_recorded(event)) for event in events]
+    return [pb.Change(tenant_id=event.tenant, event_recorded=_told(event)) for event in events]
 
 
 def _customer(customer: Customer) -> pb.Customer:
     return pb.Customer(
         customer_id=customer.customer_id,
         identifiers=[pb.Identifier(type=kind, value=value) for kind, value in customer.identifiers],
-        traits=[
-            pb.Trait(name=name, value_json=json.write(trait.value), event_time=_timestamp(trait.event_time))
-            for name, trait in sorted(customer.traits.items())
-            if trait.value is not None
-        ],
+        traits=_traits(customer.traits),
         lifetime=_lifetime(customer),
         first_seen_time=_timestamp(customer.first_seen_time),
         last_seen_time=_timestamp(customer.last_seen_time),
+        groups=[
+            pb.Group(group_id=group_id, traits=_traits(group.traits), event_time=_timestamp(group.event_time))
+            for group_id, group in sorted(customer.groups.items())
+        ],
     )
+
+
+def _traits(traits: Mapping[str, Trait]) -> list[pb.Trait]:
+    return [
+        pb.Trait(name=name, value_json=json.write(trait.value), event_time=_timestamp(trait.event_time))
+        for name, trait in sorted(traits.items())
+        if trait.value is not None
+    ]
 
 
 def _lifetime(customer: Customer) -> pb.Lifetime:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profiles.domain.customer import Customer
+from services.profiles.domain.customer import GROUPS_MAX, Customer
 from services.profiles.domain.event import EventType, Observation
 from services.profiles.domain.order import Order
 
@@ -20,9 +20,16 @@ def observation(time: int, traits: dict[str, object] | None = None, order: Order
     return Observation("m", kind, "n", "u", "", time, "", dict(traits or {}), order)
 
 
+def joining(time: int, traits: dict[str, object], group: str) -> Observation:
+    return Observation("m", EventType.GROUP, "Group", "u", "", time, "", dict(traits), None, group_id=group)
+
+
 OBSERVATIONS = st.one_of(
     st.builds(lambda time, traits: observation(time, traits), st.integers(1, 50), TRAITS),
     st.builds(lambda time, order: observation(time, order=order), st.integers(1, 50), ORDERS),
+    st.builds(
+        lambda time, traits, group: joining(time, traits, group), st.integers(1, 50), TRAITS, st.sampled_from("gh")
+    ),
 )
 
 
@@ -59,3 +66,15 @@ def test_an_identifier_is_kept_once() -> None:
     customer.know_as(("user_id", "7"))
     customer.know_as(("user_id", "7"))
     assert customer.identifiers == [("user_id", "7")]
+
+
+def test_traits_of_groups_are_kept_apart_and_the_newest_wins() -> None:
+    customer = learn([joining(20, {"city": "Lyon"}, "g"), joining(10, {"city": "Paris"}, "g"), joining(5, {}, "h")])
+    assert {name: group.event_time for name, group in customer.groups.items()} == {"g": 20, "h": 5}
+    assert customer.groups["g"].traits["city"].value == "Lyon"
+    assert customer.traits == {}
+
+
+def test_of_too_many_groups_the_newest_stay() -> None:
+    customer = learn([joining(1 + number, {}, f"g{number}") for number in range(GROUPS_MAX + 5)])
+    assert set(customer.groups) == {f"g{number}" for number in range(5, GROUPS_MAX + 5)}

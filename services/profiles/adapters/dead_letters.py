@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from services.common.errors import AlreadyExists
@@ -13,6 +14,8 @@ from services.profiles.domain.event import Incoming
 from services.profiles.ports import Replayed, Request
 
 DEAD_LETTERS = Collection("dead_letters", (Index(("time",)), Index(("reason", "time"))))
+
+EVENT_FIELDS = tuple(field.name for field in fields(Incoming) if field.name != "receive_time")
 
 
 class StoredDeadLetters:
@@ -79,31 +82,16 @@ class StoredDeadLetters:
 
 
 def _body(letter: DeadLetter) -> dict[str, Any]:
-    event = letter.event
     return {
         "reason": letter.reason,
         "message": letter.message,
         "time": letter.reject_time,
         "truncated": letter.truncated,
-        "message_id": event.message_id,
-        "type": event.type,
-        "name": event.name,
-        "user_id": event.user_id,
-        "anonymous_id": event.anonymous_id,
-        "event_time": event.event_time,
-        "json": event.json,
+        "event": {name: getattr(letter.event, name) for name in EVENT_FIELDS},
     }
 
 
 def _letter(document: Document) -> DeadLetter:
     body = document.body
-    event = Incoming(
-        message_id=body["message_id"],
-        type=body["type"],
-        name=body["name"],
-        user_id=body["user_id"],
-        anonymous_id=body["anonymous_id"],
-        event_time=body["event_time"],
-        json=body["json"],
-    )
+    event = Incoming(**{name: body["event"][name] for name in EVENT_FIELDS})
     return DeadLetter(document.id, body["reason"], body["message"], event, body["time"], body["truncated"])

@@ -5,7 +5,8 @@ from typing import Any
 
 from services.common import telemetry
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
-from services.profiles.domain.customer import Customer, Lifetime, Trait
+from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
+from services.profiles.domain.event import Observation
 from services.profiles.ports import Changes, Identifier, Recorded, Recording
 
 CUSTOMERS = Collection("customers")
@@ -62,14 +63,7 @@ class StoredProfiles:
                 tenant,
                 EVENTS,
                 event.message_id,
-                {
-                    "customer_id": customer_id,
-                    "name": event.name,
-                    "type": int(event.type),
-                    "time": event.event_time,
-                    "recorded": recording.record_time,
-                    "json": event.json,
-                },
+                _event_body(event, customer_id, recording),
             )
             for event, customer_id in recording.events
         )
@@ -92,7 +86,29 @@ def _identity_key(identifier: Identifier) -> str:
     return f"{identifier[0]}:{identifier[1]}"
 
 
+def _event_body(event: Observation, customer_id: str, recording: Recording) -> dict[str, Any]:
+    body = {
+        "customer_id": customer_id,
+        "name": event.name,
+        "type": int(event.type),
+        "time": event.event_time,
+        "recorded": recording.record_time,
+        "json": event.json,
+    }
+    if event.group_id:
+        body["group_id"] = event.group_id
+    if event.previous_id:
+        body["previous_id"] = event.previous_id
+        body["joined"] = event.message_id not in recording.unjoined
+    if event.context:
+        body["context"] = event.context
+    if event.integrations:
+        body["integrations"] = event.integrations
+    return body
+
+
 def _recorded(tenant: str, message_id: str, body: dict[str, Any]) -> Recorded:
+    get = body.get
     return Recorded(
         tenant,
         message_id,
@@ -102,14 +118,19 @@ def _recorded(tenant: str, message_id: str, body: dict[str, Any]) -> Recorded:
         body["time"],
         body["recorded"],
         body["json"],
+        get("group_id", ""),
+        get("previous_id", ""),
+        get("joined", True),
+        get("context", ""),
+        get("integrations", ""),
     )
 
 
 def _body(customer: Customer) -> dict[str, Any]:
     figures = customer.lifetime
-    return {
+    body = {
         "identifiers": [list(identifier) for identifier in customer.identifiers],
-        "traits": {name: [trait.value, trait.event_time] for name, trait in customer.traits.items()},
+        "traits": _traits_body(customer.traits),
         "events": figures.event_count,
         "orders": figures.order_count,
         "spend": figures.spend_minor,
@@ -118,6 +139,19 @@ def _body(customer: Customer) -> dict[str, Any]:
         "first_seen": customer.first_seen_time,
         "last_seen": customer.last_seen_time,
     }
+    if customer.groups:
+        body["groups"] = [
+            [group_id, group.event_time, _traits_body(group.traits)] for group_id, group in customer.groups.items()
+        ]
+    return body
+
+
+def _traits_body(traits: dict[str, Trait]) -> dict[str, Any]:
+    return {name: [trait.value, trait.event_time] for name, trait in traits.items()}
+
+
+def _traits(body: dict[str, Any]) -> dict[str, Trait]:
+    return {name: Trait(value, time) for name, (value, time) in body.items()}
 
 
 def _customer(document: Document) -> Customer:
@@ -125,8 +159,9 @@ def _customer(document: Document) -> Customer:
     return Customer(
         customer_id=document.id,
         identifiers=[(kind, value) for kind, value in body["identifiers"]],
-        traits={name: Trait(value, time) for name, (value, time) in body["traits"].items()},
+        traits=_traits(body["traits"]),
         lifetime=Lifetime(body["events"], body["orders"], dict(body["spend"]), body["first_order"], body["last_order"]),
         first_seen_time=body["first_seen"],
         last_seen_time=body["last_seen"],
+        groups={name: Group(_traits(traits), time) for name, time, traits in body.get("groups", ())},
     )

@@ -5,8 +5,7 @@ from typing import Any
 
 from services.profiles.domain.event import EventType, Observation
 
-TRAITS_MAX = 500
-IDENTIFIERS_MAX = 1000
+GROUPS_MAX = 100
 
 
 @dataclass(slots=True)
@@ -29,6 +28,14 @@ class Lifetime:
 
 
 @dataclass(slots=True)
+class Group:
+    """A group that the person belongs to, as far as the person's events tell of it."""
+
+    traits: dict[str, Trait] = field(default_factory=dict)
+    event_time: int = 0
+
+
+@dataclass(slots=True)
 class Customer:
     """A person, as far as the retailer knows them."""
 
@@ -38,6 +45,7 @@ class Customer:
     lifetime: Lifetime = field(default_factory=Lifetime)
     first_seen_time: int = 0
     last_seen_time: int = 0
+    groups: dict[str, Group] = field(default_factory=dict)
 
     def observe(self, observation: Observation) -> None:
         """Learn from an event. The outcome does not depend on the order in which events arrive."""
@@ -46,7 +54,9 @@ class Customer:
         self.first_seen_time = min(self.first_seen_time or time, time)
         self.last_seen_time = max(self.last_seen_time, time)
         if observation.type is EventType.IDENTIFY:
-            self._learn(observation.traits, time)
+            _learn(self.traits, observation.traits, time)
+        elif observation.type is EventType.GROUP:
+            self._join(observation.group_id, observation.traits, time)
         if observation.order is not None:
             self._order(observation.order.currency, observation.order.total_minor, time)
 
@@ -55,12 +65,12 @@ class Customer:
         if identifier not in self.identifiers:
             self.identifiers.append(identifier)
 
-    def _learn(self, traits: dict[str, Any], time: int) -> None:
-        for name, value in traits.items():
-            known = self.traits.get(name)
-            # Two events at the same instant: the larger text wins, so that arrival order does not matter.
-            if known is None or (time, repr(value)) > (known.event_time, repr(known.value)):
-                self.traits[name] = Trait(value, time)
+    def _join(self, group_id: str, traits: dict[str, Any], time: int) -> None:
+        group = self.groups.setdefault(group_id, Group())
+        group.event_time = max(group.event_time, time)
+        _learn(group.traits, traits, time)
+        if len(self.groups) > GROUPS_MAX:
+            del self.groups[min(self.groups, key=lambda name: (self.groups[name].event_time, name))]
 
     def _order(self, currency: str, total_minor: int, time: int) -> None:
         figures = self.lifetime
@@ -68,3 +78,11 @@ class Customer:
         figures.spend_minor[currency] = figures.spend_minor.get(currency, 0) + total_minor
         figures.first_order_time = min(figures.first_order_time or time, time)
         figures.last_order_time = max(figures.last_order_time, time)
+
+
+def _learn(known: dict[str, Trait], traits: dict[str, Any], time: int) -> None:
+    for name, value in traits.items():
+        before = known.get(name)
+        # Two events at the same instant: the larger text wins, so that arrival order does not matter.
+        if before is None or (time, repr(value)) > (before.event_time, repr(before.value)):
+            known[name] = Trait(value, time)

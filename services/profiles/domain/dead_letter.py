@@ -7,6 +7,8 @@ from services.profiles.domain.event import JSON_BYTES_MAX, Incoming
 
 TEXT_LENGTH_MAX = 1024
 """Of ids and names; a good event's are shorter."""
+CONTEXT_LENGTH_MAX = 8 * 1024
+"""Of the context and of the integrations."""
 TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which every clock and calendar can show."""
 
@@ -31,9 +33,10 @@ def bury(event: Incoming, reason: str, message: str, now: int) -> DeadLetter:
 
 
 def _identity(event: Incoming) -> str:
+    """A digest of what the event says; when it was sent is left out, since each attempt to send it tells another."""
     digest = hashlib.blake2b(digest_size=16)
     parts = (event.message_id, str(event.type), event.name, event.user_id, event.anonymous_id, str(event.event_time))
-    for part in (*parts, event.json):
+    for part in (*parts, event.json, event.group_id, event.previous_id, event.context, event.integrations):
         content = part.encode()
         digest.update(len(content).to_bytes(8, "big"))
         digest.update(content)
@@ -48,5 +51,10 @@ def _cut(event: Incoming) -> Incoming:
         user_id=event.user_id[:TEXT_LENGTH_MAX],
         anonymous_id=event.anonymous_id[:TEXT_LENGTH_MAX],
         event_time=min(max(event.event_time, TIME_MIN), TIME_MAX),
+        sent_time=min(max(event.sent_time, TIME_MIN), TIME_MAX),
         json=event.json[:JSON_BYTES_MAX],
+        group_id=event.group_id[:TEXT_LENGTH_MAX],
+        previous_id=event.previous_id[:TEXT_LENGTH_MAX],
+        context=event.context[:CONTEXT_LENGTH_MAX],
+        integrations=event.integrations[:CONTEXT_LENGTH_MAX],
     )

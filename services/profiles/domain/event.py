@@ -12,7 +12,6 @@ NAME_LENGTH_MAX = 256
 JSON_BYTES_MAX = 32 * 1024
 FUTURE_MICROS_MAX = 3_600_000_000
 ORDER_COMPLETED = "Order Completed"
-IDENTIFY = "Identify"
 
 
 class EventType(IntEnum):
@@ -22,6 +21,14 @@ class EventType(IntEnum):
     TRACK = 2
     PAGE = 3
     SCREEN = 4
+    GROUP = 5
+    ALIAS = 6
+
+
+FIXED_NAMES = {EventType.IDENTIFY: "Identify", EventType.GROUP: "Group", EventType.ALIAS: "Alias"}
+"""The names of events that sources do not name."""
+WITH_TRAITS: frozenset[int] = frozenset({EventType.IDENTIFY, EventType.GROUP})
+"""The kinds whose content is traits; that of the others is properties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,20 @@ class Incoming:
     anonymous_id: str
     event_time: int
     json: str
+    group_id: str = ""
+    previous_id: str = ""
+    sent_time: int = 0
+    context: str = ""
+    integrations: str = ""
     receive_time: int = 0
     """When it first came, if that was before now."""
+
+    def happened(self, now: int) -> int:
+        """When it happened, by our clock: the source's clock is as wrong as what it says of the time of sending."""
+        received = self.receive_time or now
+        if not self.event_time:
+            return received
+        return self.event_time + received - self.sent_time if self.sent_time else self.event_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +71,23 @@ class Observation:
     json: str
     traits: dict[str, Any]
     order: Order | None
+    group_id: str = ""
+    previous_id: str = ""
+    context: str = ""
+    integrations: str = ""
 
     @property
     def identities(self) -> tuple[tuple[str, str], ...]:
         """The identifiers it carries, the strongest first."""
         named = (("user_id", self.user_id), ("anonymous_id", self.anonymous_id))
         return tuple(pair for pair in named if pair[1])
+
+    @property
+    def previous(self) -> tuple[tuple[str, str], ...]:
+        """The identifiers that an alias says were the person's before: it does not tell of which kind."""
+        if self.type is not EventType.ALIAS:
+            return ()
+        return ("anonymous_id", self.previous_id), ("user_id", self.previous_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +112,29 @@ def fault(event: Incoming, now: int) -> tuple[str, str] | None:
     if not (_is_identity(event.user_id) and _is_identity(event.anonymous_id)):
         return "IDENTITY_MISSING", f"user_id and anonymous_id are at most {IDENTITY_LENGTH_MAX} characters, no NUL"
     if event.type not in EventType._value2member_map_:
-        return "EVENT_TYPE_INVALID", f"type {event.type} is not one of IDENTIFY, TRACK, PAGE, SCREEN"
+        return "EVENT_TYPE_INVALID", f"type {event.type} is not one of {', '.join(EventType.__members__)}"
     if (event.type == EventType.TRACK and not event.name) or len(event.name) > NAME_LENGTH_MAX:
         return "NAME_MISSING", f"a TRACK event needs a name of at most {NAME_LENGTH_MAX} characters"
-    if len(event.json) > JSON_BYTES_MAX:
-        return "EVENT_TOO_LARGE", f"properties or traits are longer than {JSON_BYTES_MAX} bytes"
-    if not 0 <= event.event_time <= now + FUTURE_MICROS_MAX:
+    if event.type >= EventType.GROUP and (wrong := _relation_fault(event)):
+        return wrong
+    if len(event.json) + len(event.context) + len(event.integrations) > JSON_BYTES_MAX:
+        return (
+            "EVENT_TOO_LARGE",
+            f"properties or traits, context and integrations are longer than {JSON_BYTES_MAX} bytes",
+        )
+    if not 0 <= event.happened(now) <= now + FUTURE_MICROS_MAX:
         return "EVENT_TIME_INVALID", "event_time lies before 1970 or more than one hour ahead"
+    return None
+
+
+def _relation_fault(event: Incoming) -> tuple[str, str] | None:
+    if event.type == EventType.GROUP and not (event.group_id and _is_identity(event.group_id)):
+        return "GROUP_ID_MISSING", f"a GROUP event needs a group_id of at most {IDENTITY_LENGTH_MAX} characters, no NUL"
+    if event.type == EventType.ALIAS and not event.user_id:
+        return "IDENTITY_MISSING", "an ALIAS event needs a user_id"
+    if event.type == EventType.ALIAS and not (event.previous_id and _is_identity(event.previous_id)):
+        text = f"an ALIAS event needs a previous_id of at most {IDENTITY_LENGTH_MAX} characters, no NUL"
+        return "PREVIOUS_ID_MISSING", text
     return None
 
 

@@ -8,7 +8,7 @@ from services.common.errors import AlreadyExists, InvalidArgument, NotFound, Req
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Incoming
 from services.profiles.handlers.checking import check
-from services.profiles.handlers.recording import Recorder
+from services.profiles.handlers.recording import NOTHING, Recorder
 from services.profiles.ports import DeadLetters, Replayed, Request
 
 Refused = tuple[str, str, str]
@@ -53,7 +53,8 @@ async def replay_dead_letters(
     ready, refused = _sort(wanted, found, corrected)
     observations, rejections = check([event for _, event in ready], now)
     refused += [(ready[each.index][0], each.reason, each.message) for each in rejections]
-    recorded = await recorder.record(request.tenant, observations, now) if observations else 0
+    written = await recorder.record(request.tenant, observations, now) if observations else NOTHING
+    recorded = len(written.recorded)
     answer = Replayed(recorded, len(observations) - recorded, tuple(refused))
     unsettled = {dead_letter_id for dead_letter_id, _, _ in refused}
     try:

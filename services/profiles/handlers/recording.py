@@ -6,20 +6,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import AlreadyExists, Conflict
-from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import Observation
-from services.profiles.ports import Identifier, Profiles, Recording
+from services.profiles.domain.identity import Directory
+from services.profiles.ports import Profiles, Recording
 
 ATTEMPTS_MAX = 20
 RETRY_SECONDS = 0.01
 COMMIT_EVENTS_MAX = 5000
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was recorded, and which aliases among it left two customers two, by message id."""
+
+    recorded: set[str]
+    unjoined: set[str]
+
+
+NOTHING = Written(set(), set())
+
+
 @dataclass(slots=True)
 class _Waiting:
     observations: Sequence[Observation]
     now: int
-    recorded: asyncio.Future[int]
+    written: asyncio.Future[Written]
 
 
 class Recorder:
@@ -34,13 +45,13 @@ class Recorder:
         self._waiting: dict[str, list[_Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
-    async def record(self, tenant: str, observations: Sequence[Observation], now: int) -> int:
-        """How many of ``observations`` were new; they are durable when this returns."""
+    async def record(self, tenant: str, observations: Sequence[Observation], now: int) -> Written:
+        """Those of ``observations`` that were new; they are durable when this returns."""
         waiting = _Waiting(observations, now, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(tenant, []).append(waiting)
         if tenant not in self._workers:
             self._workers[tenant] = asyncio.create_task(self._work(tenant), name=f"ingest {tenant}")
-        return await waiting.recorded
+        return await waiting.written
 
     async def _work(self, tenant: str) -> None:
         try:
@@ -49,8 +60,8 @@ class Recorder:
                     self._answer(group, await self._commit(tenant, group))
                 except Exception as error:
                     for waiting in group:
-                        if not waiting.recorded.done():
-                            waiting.recorded.set_exception(error)
+                        if not waiting.written.done():
+                            waiting.written.set_exception(error)
         finally:
             del self._workers[tenant]
             self._waiting.pop(tenant, None)
@@ -63,7 +74,7 @@ class Recorder:
             size += len(group[-1].observations)
         return group
 
-    async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> set[str]:
+    async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
         for attempt in range(ATTEMPTS_MAX):
             try:
@@ -75,64 +86,36 @@ class Recorder:
         raise AssertionError("unreachable")
 
     @staticmethod
-    def _answer(group: Sequence[_Waiting], recorded: set[str]) -> None:
+    def _answer(group: Sequence[_Waiting], written: Written) -> None:
+        left = set(written.recorded)
         for waiting in group:
-            own = {observation.message_id for observation in waiting.observations} & recorded
-            recorded -= own  # of equal messages in one group, the first counts
-            if not waiting.recorded.done():
-                waiting.recorded.set_result(len(own))
+            own = {observation.message_id for observation in waiting.observations} & left
+            left -= own  # of equal messages in one group, the first counts
+            if not waiting.written.done():
+                waiting.written.set_result(Written(own, own & written.unjoined))
 
 
 async def _record(
     profiles: Profiles, new_id: Callable[[], str], tenant: str, observations: Sequence[Observation], now: int
-) -> set[str]:
+) -> Written:
     fresh: dict[str, Observation] = {}
     for observation in observations:
         fresh.setdefault(observation.message_id, observation)
     for known in await profiles.known_messages(tenant, list(fresh)):
         del fresh[known]
     if not fresh:
-        return set()
-    wanted = {identity for observation in fresh.values() for identity in observation.identities}
+        return NOTHING
+    wanted = {identity for each in fresh.values() for identity in (*each.identities, *each.previous)}
     owners = await profiles.owners(tenant, list(wanted))
     found = await profiles.customers(tenant, list(set(owners.values())))
     customers = {customer_id: customer for customer_id, (customer, _) in found.items()}
-    learnt: dict[Identifier, str] = {}
-    recorded = []
+    directory = Directory(owners, customers, new_id)
+    recorded, touched = [], {}
     for observation in fresh.values():
-        customer = _resolve(observation, owners, learnt, customers, new_id)
+        customer = directory.resolve(observation)
         customer.observe(observation)
         recorded.append((observation, customer.customer_id))
+        touched[customer.customer_id] = customer
     versions = {customer_id: version for customer_id, (_, version) in found.items()}
-    touched = {customer_id: customers[customer_id] for _, customer_id in recorded}
-    await profiles.record(tenant, Recording(recorded, now, touched, versions, learnt))
-    return set(fresh)
-
-
-def _resolve(
-    observation: Observation,
-    owners: dict[Identifier, str],
-    learnt: dict[Identifier, str],
-    customers: dict[str, Customer],
-    new_id: Callable[[], str],
-) -> Customer:
-    """Whose event it is. The user id decides; an anonymous id that is known to nobody, or to somebody without a user
-    id, is joined to it. Two customers are never merged here: that would lose one silently."""
-    identities = observation.identities
-    known = [owners[identity] for identity in identities if identity in owners]
-    owner = known[0] if known else ""
-    if owner and identities[0] not in owners and _has_user_id(customers[owner]):
-        owner = ""  # the device is known, the person who signs in on it is not: a shared device
-    customer = customers.get(owner)
-    if customer is None:
-        customer = Customer(new_id())
-        customers[customer.customer_id] = customer
-    for identity in identities:
-        if identity not in owners:
-            owners[identity] = learnt[identity] = customer.customer_id
-            customer.know_as(identity)
-    return customer
-
-
-def _has_user_id(customer: Customer) -> bool:
-    return any(kind == "user_id" for kind, _ in customer.identifiers)
+    await profiles.record(tenant, Recording(recorded, now, touched, versions, directory.learnt, directory.unjoined))
+    return Written(set(fresh), directory.unjoined)

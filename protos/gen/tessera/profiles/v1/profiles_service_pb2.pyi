@@ -37,6 +37,10 @@ class _EventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventType.V
     """Records a page view."""
     EVENT_TYPE_SCREEN: _EventType.ValueType  # 4
     """Records a screen view."""
+    EVENT_TYPE_GROUP: _EventType.ValueType  # 5
+    """Puts a person into a group and learns traits of the group."""
+    EVENT_TYPE_ALIAS: _EventType.ValueType  # 6
+    """Says that a person was known by another name."""
 
 class EventType(_EventType, metaclass=_EventTypeEnumTypeWrapper):
     """The kinds of call, as in the Segment specification."""
@@ -51,7 +55,35 @@ EVENT_TYPE_PAGE: EventType.ValueType  # 3
 """Records a page view."""
 EVENT_TYPE_SCREEN: EventType.ValueType  # 4
 """Records a screen view."""
+EVENT_TYPE_GROUP: EventType.ValueType  # 5
+"""Puts a person into a group and learns traits of the group."""
+EVENT_TYPE_ALIAS: EventType.ValueType  # 6
+"""Says that a person was known by another name."""
 Global___EventType: _TypeAlias = EventType  # noqa: Y015
+
+class _AliasOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AliasOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AliasOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ALIAS_OUTCOME_UNSPECIFIED: _AliasOutcome.ValueType  # 0
+    """Not an ALIAS event."""
+    ALIAS_OUTCOME_JOINED: _AliasOutcome.ValueType  # 1
+    """Both names are the same customer's."""
+    ALIAS_OUTCOME_NOT_JOINED: _AliasOutcome.ValueType  # 2
+    """The names are two customers', which an event does not merge."""
+
+class AliasOutcome(_AliasOutcome, metaclass=_AliasOutcomeEnumTypeWrapper):
+    """What an ALIAS event came to."""
+
+ALIAS_OUTCOME_UNSPECIFIED: AliasOutcome.ValueType  # 0
+"""Not an ALIAS event."""
+ALIAS_OUTCOME_JOINED: AliasOutcome.ValueType  # 1
+"""Both names are the same customer's."""
+ALIAS_OUTCOME_NOT_JOINED: AliasOutcome.ValueType  # 2
+"""The names are two customers', which an event does not merge."""
+Global___AliasOutcome: _TypeAlias = AliasOutcome  # noqa: Y015
 
 @_typing.final
 class Customer(_message.Message):
@@ -65,6 +97,7 @@ class Customer(_message.Message):
     LIFETIME_FIELD_NUMBER: _builtins.int
     FIRST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
@@ -87,6 +120,10 @@ class Customer(_message.Message):
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When the person was last seen, by event time."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
+        """The groups (companies, households, teams) that GROUP events put the person into: the 100 heard of last, by id."""
+
     def __init__(
         self,
         *,
@@ -96,14 +133,49 @@ class Customer(_message.Message):
         lifetime: Global___Lifetime | None = ...,
         first_seen_time: _timestamp_pb2.Timestamp | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
+        groups: _abc.Iterable[Global___Group] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Customer: _TypeAlias = Customer  # noqa: Y015
+
+@_typing.final
+class Group(_message.Message):
+    """A group that a person belongs to, and what is known about it from that person's events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """As the source names it."""
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trait]:
+        """What is known about the group; each is the newest by the time of the event that said it."""
+
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """The time of the newest event that named the group."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        traits: _abc.Iterable[Global___Trait] | None = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "group_id", b"group_id", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Group: _TypeAlias = Group  # noqa: Y015
 
 @_typing.final
 class Identifier(_message.Message):
@@ -221,28 +293,56 @@ class Event(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
     TRAITS_JSON_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    PREVIOUS_ID_FIELD_NUMBER: _builtins.int
+    SENT_TIME_FIELD_NUMBER: _builtins.int
+    CONTEXT_JSON_FIELD_NUMBER: _builtins.int
+    INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """Chosen by the source, unique for ever: the same id again is a duplicate."""
     type: Global___EventType.ValueType
     """What kind of call it is."""
     name: _builtins.str
-    """What happened, for TRACK (`Order Completed`), the page or screen for PAGE and SCREEN. Unused for IDENTIFY."""
+    """What happened, for TRACK (`Order Completed`), the page or screen for PAGE and SCREEN. Unused for the others, whose
+    recorded events have the names `Identify`, `Group` and `Alias`.
+    """
     user_id: _builtins.str
-    """The person, as the shop knows them once they have signed in. This or `anonymous_id` is needed."""
+    """The person, as the shop knows them once they have signed in. This or `anonymous_id` is needed; ALIAS needs this."""
     anonymous_id: _builtins.str
     """The person, before they have signed in."""
     properties_json: _builtins.str
-    """For TRACK, PAGE and SCREEN: what is said about the event, as one JSON object of at most 32 KiB. JSON, because
+    """For TRACK, PAGE and SCREEN: what is said about the event, as one JSON object. This or the traits, `context_json`
+    and `integrations_json` have at most 32 KiB together. JSON, because
     it passes through unchanged and unparsed to those who follow. An `Order Completed` needs `order_id`, `products`
     (each with `product_id`, `price`, `quantity`, and optionally `category` and `total`, the line's amount after
     discounts, which is `price` times `quantity` if absent) and `currency`; `total` is the amount paid, the sum of
     the lines if absent. Amounts are decimal, in units of the currency.
     """
     traits_json: _builtins.str
-    """For IDENTIFY: what is learnt about the person, as one JSON object of at most 32 KiB. A null forgets a trait."""
+    """For IDENTIFY: what is learnt about the person; for GROUP: about the group. One JSON object. A null forgets a trait."""
+    group_id: _builtins.str
+    """For GROUP: the group that the person belongs to."""
+    previous_id: _builtins.str
+    """For ALIAS: the name, anonymous or of a user, by which the person in `user_id` was known before. The two become one
+    where that loses nobody: if nobody is known by `previous_id`, or if nobody is known by `user_id` and who is known by
+    `previous_id` has no other user id. Otherwise two customers stay two, the event is recorded with the customer of
+    `user_id`, its `alias_outcome` is NOT_JOINED, and the answer has a notice.
+    """
+    context_json: _builtins.str
+    """Where the event comes from (page, device, campaign, library), as one JSON object."""
+    integrations_json: _builtins.str
+    """Which destinations are to get the event, as one JSON object."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened. Unset: when it was received. Later than one hour from now, or before 1970, is refused."""
+        """When it happened. Unset: when it was received. Later than one hour from now, or before 1970, is refused, after
+        correction by `sent_time`.
+        """
+
+    @_builtins.property
+    def sent_time(self) -> _timestamp_pb2.Timestamp:
+        """When the source sent it, by the source's clock. If that and `event_time` are given, the time by which the clock
+        is wrong is taken out: `event_time` becomes `event_time` + (time of receipt - `sent_time`).
+        """
 
     def __init__(
         self,
@@ -255,10 +355,15 @@ class Event(_message.Message):
         event_time: _timestamp_pb2.Timestamp | None = ...,
         properties_json: _builtins.str = ...,
         traits_json: _builtins.str = ...,
+        group_id: _builtins.str = ...,
+        previous_id: _builtins.str = ...,
+        sent_time: _timestamp_pb2.Timestamp | None = ...,
+        context_json: _builtins.str = ...,
+        integrations_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "sent_time", b"sent_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "event_time", b"event_time", "message_id", b"message_id", "name", b"name", "properties_json", b"properties_json", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "context_json", b"context_json", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "previous_id", b"previous_id", "properties_json", b"properties_json", "sent_time", b"sent_time", "traits_json", b"traits_json", "type", b"type", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,6 +402,7 @@ class IngestEventsResponse(_message.Message):
     RECORDED_COUNT_FIELD_NUMBER: _builtins.int
     DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     recorded_count: _builtins.int
     """How many were recorded now."""
     duplicate_count: _builtins.int
@@ -305,20 +411,55 @@ class IngestEventsResponse(_message.Message):
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
         """Those that were not recorded."""
 
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]:
+        """Those that were recorded now and did not do all they ask for."""
+
     def __init__(
         self,
         *,
         recorded_count: _builtins.int = ...,
         duplicate_count: _builtins.int = ...,
         rejections: _abc.Iterable[Global___Rejection] | None = ...,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "recorded_count", b"recorded_count", "rejections", b"rejections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "notices", b"notices", "recorded_count", b"recorded_count", "rejections", b"rejections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestEventsResponse: _TypeAlias = IngestEventsResponse  # noqa: Y015
+
+@_typing.final
+class Notice(_message.Message):
+    """What a recorded event did not do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """Its message id."""
+    reason: _builtins.str
+    """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED."""
+    message: _builtins.str
+    """What was not done, and why."""
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "message_id", b"message_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class Rejection(_message.Message):
@@ -336,7 +477,8 @@ class Rejection(_message.Message):
     """Its message id, if it had one."""
     reason: _builtins.str
     """UPPER_SNAKE, for programs: MESSAGE_ID_MISSING, IDENTITY_MISSING, EVENT_TYPE_INVALID, NAME_MISSING,
-    EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, ORDER_INVALID, in this order of precedence.
+    GROUP_ID_MISSING, PREVIOUS_ID_MISSING, EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, ORDER_INVALID, in this
+    order of precedence.
     """
     message: _builtins.str
     """What is wrong, where, and what to do."""
@@ -930,6 +1072,11 @@ class RecordedEvent(_message.Message):
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     RECORD_TIME_FIELD_NUMBER: _builtins.int
     PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    PREVIOUS_ID_FIELD_NUMBER: _builtins.int
+    ALIAS_OUTCOME_FIELD_NUMBER: _builtins.int
+    CONTEXT_JSON_FIELD_NUMBER: _builtins.int
+    INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """As the source sent it."""
     type: Global___EventType.ValueType
@@ -939,7 +1086,17 @@ class RecordedEvent(_message.Message):
     customer_id: _builtins.str
     """Whose event it is."""
     properties_json: _builtins.str
-    """As it came in. For IDENTIFY the traits."""
+    """As it came in. For IDENTIFY and GROUP the traits."""
+    group_id: _builtins.str
+    """For GROUP: which."""
+    previous_id: _builtins.str
+    """For ALIAS: the name before."""
+    alias_outcome: Global___AliasOutcome.ValueType
+    """For ALIAS: whether the two names are one customer's now."""
+    context_json: _builtins.str
+    """As it came in. In ListEvents only; the feed leaves it out."""
+    integrations_json: _builtins.str
+    """As it came in. In ListEvents only; the feed leaves it out."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -958,10 +1115,15 @@ class RecordedEvent(_message.Message):
         event_time: _timestamp_pb2.Timestamp | None = ...,
         record_time: _timestamp_pb2.Timestamp | None = ...,
         properties_json: _builtins.str = ...,
+        group_id: _builtins.str = ...,
+        previous_id: _builtins.str = ...,
+        alias_outcome: Global___AliasOutcome.ValueType = ...,
+        context_json: _builtins.str = ...,
+        integrations_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_time", b"event_time", "message_id", b"message_id", "name", b"name", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_outcome", b"alias_outcome", "context_json", b"context_json", "customer_id", b"customer_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "previous_id", b"previous_id", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -979,7 +1141,7 @@ class FollowChangesRequest(_message.Message):
     """The last cursor that the follower applied; empty for everything from the beginning."""
     @_builtins.property
     def event_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only events of these names; empty for all. IDENTIFY events have the name `Identify`."""
+        """Only events of these names; empty for all. IDENTIFY, GROUP and ALIAS events are named `Identify`, `Group`, `Alias`."""
 
     def __init__(
         self,
