@@ -30,6 +30,10 @@ class ProgramAmbiguous(InvalidArgument):
 class Tier: ...
 
 
+@from_proto(pb.PendingRule, "release", "duration")
+class PendingRule: ...
+
+
 @from_proto(
     pb.Program,
     "program_id",
@@ -39,6 +43,8 @@ class Tier: ...
     "validity_months",
     "qualification",
     "tiers",
+    "pending",
+    "refund_policy",
     "create_time",
 )
 class Program: ...
@@ -46,6 +52,10 @@ class Program: ...
 
 @from_proto(pb.Lot, "expire_time", "points")
 class Lot: ...
+
+
+@from_proto(pb.PendingLot, "entry_id", "order_id", "points", "post_time", "expire_time")
+class PendingLot: ...
 
 
 @from_proto(
@@ -57,6 +67,9 @@ class Lot: ...
     "earned_points",
     "spent_points",
     "expired_points",
+    "refunded_points",
+    "pending_points",
+    "pending_lots",
     "tier",
     "next_tier",
     "qualifying_amount",
@@ -90,6 +103,11 @@ class Member: ...
     "tier_id",
     "previous_tier_id",
     "tier_changed",
+    "pending_points",
+    "source_entry_id",
+    "debt_points",
+    "uncollected_points",
+    "refund_number",
 )
 class LedgerEntry: ...
 
@@ -112,7 +130,15 @@ class Reward: ...
 class LedgerViolation: ...
 
 
-@from_proto(pb.ProgramBalances, "program_id", "issuance_points", "member_points", "spent_points", "expired_points")
+@from_proto(
+    pb.ProgramBalances,
+    "program_id",
+    "issuance_points",
+    "member_points",
+    "pending_points",
+    "spent_points",
+    "expired_points",
+)
 class ProgramBalances: ...
 
 
@@ -120,7 +146,14 @@ class ProgramBalances: ...
 class LedgerCheck: ...
 
 
-@from_proto(pb.GetStatusResponse, "entry_count", "earned_order_count", "other_currency_order_count")
+@from_proto(
+    pb.GetStatusResponse,
+    "entry_count",
+    "earned_order_count",
+    "other_currency_order_count",
+    "refund_count",
+    "waiting_refund_count",
+)
 class LoyaltyStatus: ...
 
 

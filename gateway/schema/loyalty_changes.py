@@ -14,6 +14,10 @@ from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
 class TierInput: ...
 
 
+@input_from_proto(pb.PendingRule, "release", "duration")
+class PendingRuleInput: ...
+
+
 @input_from_proto(
     pb.CreateProgramRequest,
     "request_id",
@@ -24,6 +28,8 @@ class TierInput: ...
     "validity_months",
     "qualification",
     "tiers",
+    "pending",
+    "refund_policy",
 )
 class CreateProgramInput: ...
 
@@ -40,7 +46,9 @@ class CreateRewardInput: ...
 class CreateRewardPayload: ...
 
 
-@input_from_proto(pb.EarnPointsRequest, "request_id", "program_id", "member_id", "points", "event_time", "reason")
+@input_from_proto(
+    pb.EarnPointsRequest, "request_id", "program_id", "member_id", "points", "event_time", "reason", "pending"
+)
 class EarnPointsInput: ...
 
 
@@ -56,6 +64,30 @@ class BurnPointsInput: ...
 class BurnPointsPayload: ...
 
 
+@input_from_proto(pb.PostPendingRequest, "request_id", "program_id", "order_id", "entry_id")
+class PostPendingInput: ...
+
+
+@from_proto(pb.PostPendingResponse, "entry")
+class PostPendingPayload: ...
+
+
+@input_from_proto(pb.VoidPendingRequest, "request_id", "program_id", "order_id", "entry_id", "reason")
+class VoidPendingInput: ...
+
+
+@from_proto(pb.VoidPendingResponse, "entry")
+class VoidPendingPayload: ...
+
+
+@input_from_proto(pb.RefundOrderRequest, "request_id", "program_id", "order_id", "amount_minor", "reason")
+class RefundOrderInput: ...
+
+
+@from_proto(pb.RefundOrderResponse, "entry", "left_amount_minor")
+class RefundOrderPayload: ...
+
+
 @input_from_proto(pb.RedeemRewardRequest, "request_id", "program_id", "member_id", "reward_id")
 class RedeemRewardInput: ...
 
@@ -68,7 +100,7 @@ class RedeemRewardPayload: ...
 class ExpirePointsInput: ...
 
 
-@from_proto(pb.ExpirePointsResponse, "member_count", "expired_points", "more_due")
+@from_proto(pb.ExpirePointsResponse, "member_count", "expired_points", "posted_points", "more_due")
 class ExpirePointsPayload: ...
 
 
@@ -96,6 +128,21 @@ async def earn_points(info: Info, input: pb.EarnPointsRequest) -> pb.EarnPointsR
 @mutation(by_rpc("loyalty.BurnPoints"))
 async def burn_points(info: Info, input: pb.BurnPointsRequest) -> pb.BurnPointsResponse:
     return await info.context.backends.loyalty.BurnPoints(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("loyalty.PostPending"))
+async def post_pending(info: Info, input: pb.PostPendingRequest) -> pb.PostPendingResponse:
+    return await info.context.backends.loyalty.PostPending(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("loyalty.VoidPending"))
+async def void_pending(info: Info, input: pb.VoidPendingRequest) -> pb.VoidPendingResponse:
+    return await info.context.backends.loyalty.VoidPending(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("loyalty.RefundOrder"))
+async def refund_order(info: Info, input: pb.RefundOrderRequest) -> pb.RefundOrderResponse:
+    return await info.context.backends.loyalty.RefundOrder(input, metadata=info.context.metadata)
 
 
 @mutation(by_rpc("loyalty.RedeemReward"))
