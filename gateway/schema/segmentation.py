@@ -79,6 +79,22 @@ class SegmentOverlap: ...
 class SegmentDependent: ...
 
 
+@from_proto(pb.SegmentVersion, "version", "name", "description", "author", "update_time")
+class SegmentVersion: ...
+
+
+@from_proto(pb.RuleDifference, "path")
+class RuleDifference: ...
+
+
+@from_proto(pb.CompareSegmentVersionsResponse, "before", "after", "differences")
+class SegmentComparison: ...
+
+
+@from_proto(pb.Calculation, "calculate_time", "member_count", "entered_count", "left_count", "duration", "error")
+class SegmentCalculation: ...
+
+
 @from_proto(
     pb.Rfm,
     "recency_days",
@@ -143,6 +159,24 @@ async def _segment(context: Context, segment_id: str) -> pb.Segment | None:
 def rule(segment: pb.Segment) -> dict[str, Any]:
     """Who is in it, in the form of `RuleInput`: whole, however deep, and ready to be sent back."""
     return input_form(segment.rule)
+
+
+@computed(SegmentVersion, JSON, "rule")
+def rule_of_version(version: pb.SegmentVersion) -> dict[str, Any]:
+    """Who was in it, in the form of `RuleInput`."""
+    return input_form(version.rule)
+
+
+@computed(RuleDifference, JSON | None)
+def before(difference: pb.RuleDifference) -> dict[str, Any] | None:
+    """What was there, in the form of `RuleInput`; null if there was no such node."""
+    return input_form(difference.before) if difference.HasField("before") else None
+
+
+@computed(RuleDifference, JSON | None)
+def after(difference: pb.RuleDifference) -> dict[str, Any] | None:
+    """What is there, in the form of `RuleInput`; null if there is no such node."""
+    return input_form(difference.after) if difference.HasField("after") else None
 
 
 @query(by_rpc("segmentation.GetSegment"))
@@ -234,6 +268,39 @@ async def dependents(
         return answer.dependents, answer.next_page_token
 
     return await page(fetch, first, after)
+
+
+@edge(Segment, by_rpc("segmentation.ListSegmentVersions"))
+async def versions(
+    segment: Parent[pb.Segment], info: Info, first: First = 20, after: After = None
+) -> Page[pb.SegmentVersion]:
+    """The definitions that it has had, the newest first."""
+
+    async def fetch(size: int, token: str) -> tuple[Sequence[pb.SegmentVersion], str]:
+        request = pb.ListSegmentVersionsRequest(segment_id=segment.segment_id, page_size=size, page_token=token)
+        answer = await info.context.backends.segmentation.ListSegmentVersions(request, metadata=info.context.metadata)
+        return answer.versions, answer.next_page_token
+
+    return await page(fetch, first, after)
+
+
+@edge(Segment, by_rpc("segmentation.CompareSegmentVersions"))
+async def comparison(
+    segment: Parent[pb.Segment], info: Info, from_version: int, to_version: int
+) -> pb.CompareSegmentVersionsResponse:
+    """What changed between two of its definitions, node by node; null if it never had one of them."""
+    request = pb.CompareSegmentVersionsRequest(
+        segment_id=segment.segment_id, from_version=from_version, to_version=to_version
+    )
+    return await info.context.backends.segmentation.CompareSegmentVersions(request, metadata=info.context.metadata)
+
+
+@edge(Segment, by_rpc("segmentation.ListCalculations"))
+async def calculations(segment: Parent[pb.Segment], info: Info) -> list[pb.Calculation]:
+    """Its last evaluations for all customers, the newest first, at most 50."""
+    request = pb.ListCalculationsRequest(segment_id=segment.segment_id)
+    answer = await info.context.backends.segmentation.ListCalculations(request, metadata=info.context.metadata)
+    return list(answer.calculations)
 
 
 @edge(SegmentDependent, by_rpc("segmentation.BatchGetSegments"), name="segment")

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from services.common.rules import Rule
 from services.segmentation.domain.explanation import Finding
+from services.segmentation.domain.history import Calculation, SegmentVersion
 from services.segmentation.domain.membership import Standing, Transition
 from services.segmentation.domain.rfm import RfmTable
 from services.segmentation.domain.segment import Segment
@@ -14,10 +15,11 @@ from services.segmentation.domain.timing import Timing
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """By which a mutation that is sent again is recognised."""
+    """By which a mutation that is sent again is recognised, and who asks for it."""
 
     request_id: str
     fingerprint: str
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,20 @@ class Segments(Protocol):
         ...
 
     async def save(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
-        """Store a new segment, or its next version. ``Conflict`` or ``AlreadyExists`` if ``catalogue`` is not the
-        newest any more: read again and retry."""
+        """Store a new segment, or its next version, and keep the version with its author. ``Conflict`` or
+        ``AlreadyExists`` if ``catalogue`` is not the newest any more: read again and retry."""
         ...
 
     async def delete(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
-        """Remove a segment; errors as for ``save``."""
+        """Remove a segment, not its versions; errors as for ``save``."""
+        ...
+
+    async def versions(self, tenant: str, segment_id: str, limit: int, after: str) -> tuple[list[SegmentVersion], str]:
+        """A page of what a segment was, the newest first, and the token of the next."""
+        ...
+
+    async def versions_of(self, tenant: str, segment_id: str, versions: Collection[int]) -> dict[int, SegmentVersion]:
+        """Those of ``versions`` that the segment has had."""
         ...
 
 
@@ -120,8 +130,12 @@ class Memberships(Protocol):
         standing is not the newest any more: read again and retry."""
         ...
 
-    async def refreshed(self, tenant: str, segment_ids: Collection[str], time: int) -> None:
-        """Remember that the segments were evaluated for all customers."""
+    async def calculated(self, tenant: str, made: Mapping[str, Calculation]) -> None:
+        """Remember how segments were evaluated for all customers: the last ``CALCULATIONS_MAX`` of each."""
+        ...
+
+    async def calculations(self, tenant: str, segment_id: str) -> list[Calculation]:
+        """What is remembered of a segment, the newest first."""
         ...
 
     def changes(self, after: str, tenant: str | None) -> AsyncIterator[MembershipChanges]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import money_pb2, rule_pb2
@@ -17,8 +18,10 @@ from services.common.clock import Clock
 from services.common.idempotency import fingerprint
 from services.common.rules import Rule, wire
 from services.segmentation.domain.explanation import NodeExplanation, SubjectMissing
+from services.segmentation.domain.history import Calculation, Difference, SegmentVersion
 from services.segmentation.domain.rfm import Rfm, RfmTable, summarise
 from services.segmentation.domain.segment import Segment
+from services.segmentation.handlers.compare_segment_versions import compare_segment_versions
 from services.segmentation.handlers.create_segment import create_segment
 from services.segmentation.handlers.delete_segment import delete_segment
 from services.segmentation.handlers.evaluation import Evaluation
@@ -27,6 +30,7 @@ from services.segmentation.handlers.get_rfm import get_rfm
 from services.segmentation.handlers.get_segment import get_segment
 from services.segmentation.handlers.get_segment_overlap import get_segment_overlap
 from services.segmentation.handlers.list_dependents import list_dependents
+from services.segmentation.handlers.list_segment_versions import list_segment_versions
 from services.segmentation.handlers.preview_segment import preview_segment
 from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
@@ -162,6 +166,33 @@ class SegmentationServicer(SegmentationServiceServicer):
             dependents=[pb.Dependent(segment_id=key, direct=direct) for key, direct in found], next_page_token=token
         )
 
+    async def ListSegmentVersions(
+        self, request: pb.ListSegmentVersionsRequest, context: Context
+    ) -> pb.ListSegmentVersionsResponse:
+        tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
+        found, token = await list_segment_versions(self.segments, tenant, request.segment_id, size, request.page_token)
+        return pb.ListSegmentVersionsResponse(versions=map(_version, found), next_page_token=token)
+
+    async def CompareSegmentVersions(
+        self, request: pb.CompareSegmentVersionsRequest, context: Context
+    ) -> pb.CompareSegmentVersionsResponse:
+        found = await compare_segment_versions(
+            self.segments, principal().tenant, request.segment_id, request.from_version, request.to_version
+        )
+        return pb.CompareSegmentVersionsResponse(
+            before=_version(found.before),
+            after=_version(found.after),
+            differences=map(_difference, found.differences),
+        )
+
+    async def ListCalculations(
+        self, request: pb.ListCalculationsRequest, context: Context
+    ) -> pb.ListCalculationsResponse:
+        tenant = principal().tenant
+        await get_segment(self.segments, tenant, request.segment_id)
+        made = await self.memberships.calculations(tenant, request.segment_id)
+        return pb.ListCalculationsResponse(calculations=map(_calculation, made))
+
     async def ListMembers(self, request: pb.ListMembersRequest, context: Context) -> pb.ListMembersResponse:
         tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
         await get_segment(self.segments, tenant, request.segment_id)
@@ -248,7 +279,7 @@ def _new_id() -> str:
 
 
 def _request(request: Message, request_id: str) -> Request:
-    return Request(request_id, fingerprint(request))
+    return Request(request_id, fingerprint(request), principal().subject)
 
 
 def _subject(request: pb.ExplainMembershipRequest) -> Rule | str:
@@ -266,6 +297,38 @@ def _node(node: NodeExplanation) -> pb.NodeExplanation:
         found=map(wire.write_value, node.finding.found),
         operator=rule_pb2.Operator.ValueType(node.operator or 0),
         expected=map(wire.write_value, node.expected),
+    )
+
+
+def _version(version: SegmentVersion) -> pb.SegmentVersion:
+    segment = version.segment
+    return pb.SegmentVersion(
+        version=segment.version,
+        name=segment.name,
+        description=segment.description,
+        rule=wire.write(segment.rule),
+        author=version.author,
+        update_time=_timestamp(segment.update_time),
+    )
+
+
+def _difference(difference: Difference) -> pb.RuleDifference:
+    return pb.RuleDifference(
+        path=difference.path,
+        before=None if difference.before is None else wire.write(difference.before),
+        after=None if difference.after is None else wire.write(difference.after),
+    )
+
+
+def _calculation(made: Calculation) -> pb.Calculation:
+    seconds, rest = divmod(made.duration, 1_000_000)
+    return pb.Calculation(
+        calculate_time=_timestamp(made.time),
+        member_count=made.size,
+        entered_count=made.entered,
+        left_count=made.left,
+        duration=Duration(seconds=seconds, nanos=rest * 1000),
+        error=made.error,
     )
 
 

@@ -145,6 +145,18 @@ SEGMENTATION: dict[str, Rule] = {
     "ListDependents": Refused(
         lambda acme: segmentation.ListDependentsRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
     ),
+    "ListSegmentVersions": Refused(
+        lambda acme: segmentation.ListSegmentVersionsRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "CompareSegmentVersions": Refused(
+        lambda acme: segmentation.CompareSegmentVersionsRequest(
+            segment_id=acme.segment_id, from_version=1, to_version=1
+        ),
+        "SEGMENT_VERSION_NOT_FOUND",
+    ),
+    "ListCalculations": Refused(
+        lambda acme: segmentation.ListCalculationsRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
     "ListMembers": Refused(
         lambda acme: segmentation.ListMembersRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
     ),

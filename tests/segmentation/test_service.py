@@ -245,6 +245,27 @@ async def test_overlap_and_dependents_are_answered(platform: Platform) -> None:
     assert [(it.segment_id, it.direct) for it in listed.dependents] == [(spent, True)]
 
 
+async def test_what_a_segment_was_and_how_it_was_calculated_is_answered(platform: Platform) -> None:
+    await platform.send(ordered("ann", 3, 60))
+    stub, metadata = platform.segmentation, platform.metadata
+    segment_id = (await platform.create("buyers", AllOf((BUYERS, ROMANS)))).segment_id
+    update = pb.UpdateSegmentRequest(segment_id=segment_id, name="all", rule=wire.write(AllOf((BUYERS,))))
+    await stub.UpdateSegment(update, metadata=metadata)
+    await platform.refresh(segment_id)
+    listed = await stub.ListSegmentVersions(pb.ListSegmentVersionsRequest(segment_id=segment_id), metadata=metadata)
+    assert [(it.version, it.name, bool(it.author)) for it in listed.versions] == [(2, "all", True), (1, "buyers", True)]
+    compare = pb.CompareSegmentVersionsRequest(segment_id=segment_id, from_version=1, to_version=2)
+    found = await stub.CompareSegmentVersions(compare, metadata=metadata)
+    assert (found.before, found.after) == (listed.versions[1], listed.versions[0])
+    assert [(it.path, wire.read(it.before), it.HasField("after")) for it in found.differences] == [
+        ("all_of.rules[1].field", ROMANS, False)
+    ]
+    made = await stub.ListCalculations(pb.ListCalculationsRequest(segment_id=segment_id), metadata=metadata)
+    newest = made.calculations[0]
+    assert (newest.member_count, newest.left_count, newest.error) == (1, 0, "")
+    assert newest.duration.ToMicroseconds() > 0
+
+
 async def test_rfm_of_one_of_many_and_in_groups(platform: Platform) -> None:
     await platform.send(ordered("ann", 3.5, 60), ordered("ann", 9, 40.5), ordered("bob", 20.5, 100))
     ann, bob = [await platform.customer_id(name) for name in ("ann", "bob")]

@@ -1,9 +1,11 @@
 """Memberships as documents: one a customer (the truth), one a member (the list), one a transition (the feed)."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from collections.abc import Collection as AnyCollection
+from dataclasses import asdict
 
 from services.common.store import Collection, Delete, Index, Insert, Put, Query, Replace, Store, Write
+from services.common.store.port import Body
+from services.segmentation.domain.history import CALCULATIONS_MAX, Calculation
 from services.segmentation.domain.membership import Standing, Transition, after
 from services.segmentation.ports import Census, MembershipChange, MembershipChanges
 
@@ -43,8 +45,19 @@ class StoredMemberships:
             writes.extend(_writes(tenant, customer_id, standings[customer_id], made, time))
         await self._store.commit(writes)
 
-    async def refreshed(self, tenant: str, segment_ids: AnyCollection[str], time: int) -> None:
-        await self._store.commit([Put(tenant, REFRESHES, segment_id, {"time": time}) for segment_id in segment_ids])
+    async def calculated(self, tenant: str, made: Mapping[str, Calculation]) -> None:
+        kept = await self._store.get_many(tenant, REFRESHES, list(made))
+        writes: list[Write] = []
+        for segment_id, calculation in made.items():
+            before: Body = kept[segment_id].body if segment_id in kept else {"time": 0, "calculations": []}
+            calculations = [asdict(calculation), *before["calculations"]][:CALCULATIONS_MAX]
+            time = before["time"] if calculation.error else calculation.time
+            writes.append(Put(tenant, REFRESHES, segment_id, {"time": time, "calculations": calculations}))
+        await self._store.commit(writes)
+
+    async def calculations(self, tenant: str, segment_id: str) -> list[Calculation]:
+        kept = await self._store.get(tenant, REFRESHES, segment_id)
+        return [Calculation(**made) for made in kept.body["calculations"]] if kept else []
 
     async def changes(self, after: str, tenant: str | None) -> AsyncIterator[MembershipChanges]:
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):

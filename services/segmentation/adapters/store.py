@@ -1,5 +1,6 @@
 """Segment definitions as documents."""
 
+from collections.abc import Collection as AnyCollection
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,16 +8,18 @@ from tessera.common.v1 import rule_pb2
 
 from services.common.idempotency import REQUESTS, remember, replayed
 from services.common.rules import wire
-from services.common.store import Collection, Delete, Insert, Put, Query, Replace, Store, Write
+from services.common.store import Collection, Delete, Index, Insert, Put, Query, Replace, Store, Write
 from services.common.store.port import Body
 from services.segmentation.adapters import memberships
+from services.segmentation.domain.history import SegmentVersion
 from services.segmentation.domain.segment import Segment
 from services.segmentation.ports import Catalogue, Request
 
 SEGMENTS = Collection("segments")
 CATALOGUES = Collection("catalogues")
 TENANTS = Collection("tenants")
-COLLECTIONS = (SEGMENTS, CATALOGUES, TENANTS, REQUESTS, *memberships.COLLECTIONS)
+VERSIONS = Collection("segment_versions", (Index(("segment_id", "version")),))
+COLLECTIONS = (SEGMENTS, VERSIONS, CATALOGUES, TENANTS, REQUESTS, *memberships.COLLECTIONS)
 _CATALOGUE = "catalogue"
 _PAGE = 500
 
@@ -68,15 +71,33 @@ class StoredSegments:
                 return found
 
     async def save(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
-        body = _body(segment)
-        write: Write = Put(tenant, SEGMENTS, segment.segment_id, body)
-        await self._commit(tenant, write, segment, catalogue, request)
+        kept = {"segment_id": segment.segment_id, **_body(segment), "author": request.author}
+        writes: list[Write] = [
+            Put(tenant, SEGMENTS, segment.segment_id, _body(segment)),
+            Insert(tenant, VERSIONS, _version_id(segment.segment_id, segment.version), kept),
+        ]
+        await self._commit(tenant, writes, segment, catalogue, request)
 
     async def delete(self, tenant: str, segment: Segment, catalogue: Catalogue, request: Request) -> None:
-        await self._commit(tenant, Delete(tenant, SEGMENTS, segment.segment_id), segment, catalogue, request)
+        writes: list[Write] = [
+            Delete(tenant, collection, segment.segment_id) for collection in (SEGMENTS, memberships.REFRESHES)
+        ]
+        await self._commit(tenant, writes, segment, catalogue, request)
+
+    async def versions(self, tenant: str, segment_id: str, limit: int, after: str) -> tuple[list[SegmentVersion], str]:
+        query = Query({"segment_id": segment_id}, order_by="version", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, VERSIONS, query)
+        return [_version(document.body) for document in page.documents], page.next_cursor
+
+    async def versions_of(
+        self, tenant: str, segment_id: str, versions: AnyCollection[int]
+    ) -> dict[int, SegmentVersion]:
+        ids = [_version_id(segment_id, version) for version in set(versions)]
+        found = (await self._store.get_many(tenant, VERSIONS, ids)).values()
+        return {document.body["version"]: _version(document.body) for document in found}
 
     async def _commit(
-        self, tenant: str, write: Write, segment: Segment, catalogue: Catalogue, request: Request
+        self, tenant: str, writes: Sequence[Write], segment: Segment, catalogue: Catalogue, request: Request
     ) -> None:
         guard: Write = (
             Replace(tenant, CATALOGUES, _CATALOGUE, {}, catalogue.version)
@@ -85,7 +106,7 @@ class StoredSegments:
         )
         answer = {"segment_id": segment.segment_id, **_body(segment)}
         replay = remember(tenant, request.request_id, request.fingerprint, answer)
-        await self._store.commit([write, guard, Put("*", TENANTS, tenant, {}), *replay])
+        await self._store.commit([*writes, guard, Put("*", TENANTS, tenant, {}), *replay])
 
 
 def _body(segment: Segment) -> Body:
@@ -97,6 +118,14 @@ def _body(segment: Segment) -> Body:
         "created": segment.create_time,
         "updated": segment.update_time,
     }
+
+
+def _version_id(segment_id: str, version: int) -> str:
+    return f"{segment_id}:{version}"
+
+
+def _version(body: dict[str, Any]) -> SegmentVersion:
+    return SegmentVersion(_segment(body["segment_id"], body), body["author"])
 
 
 def _segment(segment_id: str, body: dict[str, Any]) -> Segment:

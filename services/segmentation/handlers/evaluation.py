@@ -10,6 +10,7 @@ from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict
 from services.common.rules import Rule
+from services.segmentation.domain.history import Calculation, failed
 from services.segmentation.domain.membership import transitions
 from services.segmentation.domain.timing import timing
 from services.segmentation.handlers.reading import member_ids
@@ -57,16 +58,30 @@ class Evaluation:
             catalogue = await self._segments.catalogue(tenant)
             wanted = catalogue.segments if segment_ids is None else catalogue.segments.keys() & set(segment_ids)
             rules = {segment_id: catalogue.segments[segment_id].rule for segment_id in wanted}
-            if not rules:
-                return
-            async with self._measured("refresh"):
-                at = to_micros(self._clock())
-                matched = await self._analytics.matching(tenant, rules, catalogue.rules, at)
-                moved: set[str] = set()
-                for segment_id, fulfilling in matched.items():
-                    moved |= fulfilling ^ await member_ids(self._memberships, tenant, segment_id)
-                await self._record(tenant, moved, matched, at)
-                await self._memberships.refreshed(tenant, rules.keys(), at)
+            if rules:
+                async with self._measured("refresh"):
+                    await self._refresh(tenant, rules, catalogue.rules)
+
+    async def _refresh(self, tenant: str, rules: Mapping[str, Rule], known: Mapping[str, Rule]) -> None:
+        began, at = time.perf_counter(), to_micros(self._clock())
+
+        def lasted() -> int:
+            return round((time.perf_counter() - began) * 1_000_000)
+
+        try:
+            matched = await self._analytics.matching(tenant, rules, known, at)
+            before = {each: await member_ids(self._memberships, tenant, each) for each in rules}
+            moved = {who for each, fulfilling in matched.items() for who in fulfilling ^ before[each]}
+            await self._record(tenant, moved, matched, at)
+        except Exception as error:
+            failure = failed(at, lasted(), error)
+            await self._memberships.calculated(tenant, dict.fromkeys(rules, failure))
+            raise
+        made = {
+            each: Calculation(at, len(found), len(found - before[each]), len(before[each] - found), lasted())
+            for each, found in matched.items()
+        }
+        await self._memberships.calculated(tenant, made)
 
     @asynccontextmanager
     async def emptied(self, tenant: str, segment_id: str) -> AsyncIterator[None]:

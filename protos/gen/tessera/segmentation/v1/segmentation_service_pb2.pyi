@@ -5,6 +5,7 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -957,6 +958,304 @@ class Dependent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dependent: _TypeAlias = Dependent  # noqa: Y015
+
+@_typing.final
+class ListSegmentVersionsRequest(_message.Message):
+    """Asks for the definitions that a segment has had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """Of which segment."""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentVersionsRequest: _TypeAlias = ListSegmentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSegmentVersionsResponse(_message.Message):
+    """A page of definitions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentVersion]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___SegmentVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSegmentVersionsResponse: _TypeAlias = ListSegmentVersionsResponse  # noqa: Y015
+
+@_typing.final
+class SegmentVersion(_message.Message):
+    """What a segment was from one update to the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """1 is how it was created."""
+    name: _builtins.str
+    """For people."""
+    description: _builtins.str
+    """What it is for."""
+    author: _builtins.str
+    """Who made it so: the subject of the token."""
+    @_builtins.property
+    def rule(self) -> _rule_pb2.Rule:
+        """Who is in it."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        rule: _rule_pb2.Rule | None = ...,
+        author: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "description", b"description", "name", b"name", "rule", b"rule", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentVersion: _TypeAlias = SegmentVersion  # noqa: Y015
+
+@_typing.final
+class CompareSegmentVersionsRequest(_message.Message):
+    """Asks what changed between two definitions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """Of which segment."""
+    from_version: _builtins.int
+    """The one."""
+    to_version: _builtins.int
+    """The other; it may also be the older one."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        from_version: _builtins.int = ...,
+        to_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "segment_id", b"segment_id", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareSegmentVersionsRequest: _TypeAlias = CompareSegmentVersionsRequest  # noqa: Y015
+
+@_typing.final
+class CompareSegmentVersionsResponse(_message.Message):
+    """What changed between two definitions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> Global___SegmentVersion:
+        """The one."""
+
+    @_builtins.property
+    def after(self) -> Global___SegmentVersion:
+        """The other."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleDifference]:
+        """The nodes that differ, by path: those of the first, then those that only the other has. A node that came or went
+        with parts is listed once, with all of them.
+        """
+
+    def __init__(
+        self,
+        *,
+        before: Global___SegmentVersion | None = ...,
+        after: Global___SegmentVersion | None = ...,
+        differences: _abc.Iterable[Global___RuleDifference] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "differences", b"differences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareSegmentVersionsResponse: _TypeAlias = CompareSegmentVersionsResponse  # noqa: Y015
+
+@_typing.final
+class RuleDifference(_message.Message):
+    """A node that is not the same in two rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where it is, for example `all_of.rules[1].event`."""
+    @_builtins.property
+    def before(self) -> _rule_pb2.Rule:
+        """What was there; unset if there was no such node."""
+
+    @_builtins.property
+    def after(self) -> _rule_pb2.Rule:
+        """What is there; unset if there is no such node."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        before: _rule_pb2.Rule | None = ...,
+        after: _rule_pb2.Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleDifference: _TypeAlias = RuleDifference  # noqa: Y015
+
+@_typing.final
+class ListCalculationsRequest(_message.Message):
+    """Asks for the last evaluations of a segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """Of which segment."""
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCalculationsRequest: _TypeAlias = ListCalculationsRequest  # noqa: Y015
+
+@_typing.final
+class ListCalculationsResponse(_message.Message):
+    """The last evaluations of a segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALCULATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calculations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Calculation]:
+        """The newest first, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        calculations: _abc.Iterable[Global___Calculation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calculations", b"calculations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCalculationsResponse: _TypeAlias = ListCalculationsResponse  # noqa: Y015
+
+@_typing.final
+class Calculation(_message.Message):
+    """One evaluation of a segment for all customers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALCULATE_TIME_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    ENTERED_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    member_count: _builtins.int
+    """How many members it found."""
+    entered_count: _builtins.int
+    """How many of them were not members before."""
+    left_count: _builtins.int
+    """How many members before it found to be none."""
+    error: _builtins.str
+    """Why it failed; empty if it did not. The counts are 0 then, and the members are those of before."""
+    @_builtins.property
+    def calculate_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment for which it was evaluated."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took, together with the segments that were evaluated in the same query."""
+
+    def __init__(
+        self,
+        *,
+        calculate_time: _timestamp_pb2.Timestamp | None = ...,
+        member_count: _builtins.int = ...,
+        entered_count: _builtins.int = ...,
+        left_count: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calculate_time", b"calculate_time", "duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calculate_time", b"calculate_time", "duration", b"duration", "entered_count", b"entered_count", "error", b"error", "left_count", b"left_count", "member_count", b"member_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calculation: _TypeAlias = Calculation  # noqa: Y015
 
 @_typing.final
 class ListMembersRequest(_message.Message):

@@ -92,6 +92,21 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.FromString,
                 _registered_method=True)
+        self.ListSegmentVersions = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListSegmentVersions',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsResponse.FromString,
+                _registered_method=True)
+        self.CompareSegmentVersions = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/CompareSegmentVersions',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsResponse.FromString,
+                _registered_method=True)
+        self.ListCalculations = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListCalculations',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/tessera.segmentation.v1.SegmentationService/ListMembers',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListMembersRequest.SerializeToString,
@@ -223,6 +238,29 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSegmentVersions(self, request, context):
+        """Lists the definitions that a segment has had, the newest first, a page at a time. They are kept when the segment is
+        deleted. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there never was one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareSegmentVersions(self, request, context):
+        """Compares two definitions of a segment, node by node. NOT_FOUND, reason SEGMENT_VERSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCalculations(self, request, context):
+        """Lists the last 50 evaluations of a segment for all customers, the newest first, those that failed too. What events
+        changed between them is in the feed. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMembers(self, request, context):
         """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
@@ -332,6 +370,21 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.ListDependents,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.SerializeToString,
+            ),
+            'ListSegmentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSegmentVersions,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsResponse.SerializeToString,
+            ),
+            'CompareSegmentVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareSegmentVersions,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsResponse.SerializeToString,
+            ),
+            'ListCalculations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCalculations,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -669,6 +722,87 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/ListDependents',
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListDependentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSegmentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListSegmentVersions',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListSegmentVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareSegmentVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/CompareSegmentVersions',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.CompareSegmentVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCalculations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListCalculations',
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.ListCalculationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -77,6 +77,16 @@ class SegmentationServiceStub:
     """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
     deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
+    ListSegmentVersions: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListSegmentVersionsRequest, _segmentation_service_pb2.ListSegmentVersionsResponse]
+    """Lists the definitions that a segment has had, the newest first, a page at a time. They are kept when the segment is
+    deleted. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there never was one.
+    """
+    CompareSegmentVersions: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.CompareSegmentVersionsRequest, _segmentation_service_pb2.CompareSegmentVersionsResponse]
+    """Compares two definitions of a segment, node by node. NOT_FOUND, reason SEGMENT_VERSION_NOT_FOUND."""
+    ListCalculations: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListCalculationsRequest, _segmentation_service_pb2.ListCalculationsResponse]
+    """Lists the last 50 evaluations of a segment for all customers, the newest first, those that failed too. What events
+    changed between them is in the feed. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListMembersRequest, _segmentation_service_pb2.ListMembersResponse]
     """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
     BatchGetMemberships: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.BatchGetMembershipsRequest, _segmentation_service_pb2.BatchGetMembershipsResponse]
@@ -145,6 +155,16 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     ListDependents: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListDependentsRequest, _segmentation_service_pb2.ListDependentsResponse]  # type: ignore[assignment]
     """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
     deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    ListSegmentVersions: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListSegmentVersionsRequest, _segmentation_service_pb2.ListSegmentVersionsResponse]  # type: ignore[assignment]
+    """Lists the definitions that a segment has had, the newest first, a page at a time. They are kept when the segment is
+    deleted. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there never was one.
+    """
+    CompareSegmentVersions: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.CompareSegmentVersionsRequest, _segmentation_service_pb2.CompareSegmentVersionsResponse]  # type: ignore[assignment]
+    """Compares two definitions of a segment, node by node. NOT_FOUND, reason SEGMENT_VERSION_NOT_FOUND."""
+    ListCalculations: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListCalculationsRequest, _segmentation_service_pb2.ListCalculationsResponse]  # type: ignore[assignment]
+    """Lists the last 50 evaluations of a segment for all customers, the newest first, those that failed too. What events
+    changed between them is in the feed. NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.ListMembersRequest, _segmentation_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists a segment's members by customer id, a page at a time. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
@@ -277,6 +297,34 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_segmentation_service_pb2.ListDependentsResponse, _abc.Awaitable[_segmentation_service_pb2.ListDependentsResponse]]:
         """Lists the segments that depend on a segment, however indirectly, by id, a page at a time. A direct one blocks its
         deletion. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSegmentVersions(
+        self,
+        request: _segmentation_service_pb2.ListSegmentVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.ListSegmentVersionsResponse, _abc.Awaitable[_segmentation_service_pb2.ListSegmentVersionsResponse]]:
+        """Lists the definitions that a segment has had, the newest first, a page at a time. They are kept when the segment is
+        deleted. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there never was one.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareSegmentVersions(
+        self,
+        request: _segmentation_service_pb2.CompareSegmentVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.CompareSegmentVersionsResponse, _abc.Awaitable[_segmentation_service_pb2.CompareSegmentVersionsResponse]]:
+        """Compares two definitions of a segment, node by node. NOT_FOUND, reason SEGMENT_VERSION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListCalculations(
+        self,
+        request: _segmentation_service_pb2.ListCalculationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segmentation_service_pb2.ListCalculationsResponse, _abc.Awaitable[_segmentation_service_pb2.ListCalculationsResponse]]:
+        """Lists the last 50 evaluations of a segment for all customers, the newest first, those that failed too. What events
+        changed between them is in the feed. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
