@@ -27,6 +27,7 @@ MODULES = (
     "segmentation",
     "recommendation",
     "forecasting",
+    "customer_value",
     "loyalty",
     "loyalty_changes",
     "crm",

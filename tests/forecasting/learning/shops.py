@@ -32,12 +32,12 @@ def shop(days: pd.DataFrame, end: str, later_days: int) -> Shop:
     )  # fmt: skip
     after = days[(days["date"] > last) & (days["date"] <= last + pd.Timedelta(days=later_days))].groupby("customer")
     again = each[each["count"] > 1]
-    repeats = (again["count"] - 1).to_numpy(dtype=np.int64)
+    repeats = (again["count"] - 1).to_numpy().astype(np.int64)
     return Shop(
         purchases(
             each["count"].to_numpy().astype(np.int64) - 1,
-            (each["last"] - each["first"]).dt.days.to_numpy(dtype=np.int64),
-            (last - each["first"]).dt.days.to_numpy(dtype=np.int64),
+            (each["last"] - each["first"]).dt.days.to_numpy().astype(np.int64),
+            (last - each["first"]).dt.days.to_numpy().astype(np.int64),
         ),
         Spending(each["count"].to_numpy(), (each["total"] / each["count"]).to_numpy()),
         Spending(repeats, (again["total"] - again["opening"]).to_numpy() / repeats),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import approx_fprime
-from scipy.special import beta as beta_function
+from scipy.special import betaln, expit, log_expit
 
 from services.forecasting.learning.bg_nbd import BgNbd, BgNbdLikelihood, fit_bg_nbd
 from services.forecasting.learning.customer_value import (
@@ -186,12 +186,13 @@ def test_expected_purchases_of_bg_nbd_are_the_mean_over_stopping_probabilities(
     model, weeks = BgNbd(r, 5.0, a, 3.0), 13.0
     past, exponent = model.alpha + age / 7, model.r + frequency
 
-    def purchases_of(stops: float) -> float:
-        stops = max(stops, 1e-12)
-        return float(-np.expm1(-exponent * np.log1p(stops * weeks / past)) / stops)
+    def purchases_of(logit: float) -> float:
+        stops = expit(logit)
+        density = np.exp(a * log_expit(logit) + (3 + frequency) * log_expit(-logit) - betaln(a, 3 + frequency))
+        return float(-np.expm1(-exponent * np.log1p(stops * weeks / past)) / stops * density)
 
-    powers = (a - 1, 2.0 + frequency)
-    mean = quad(purchases_of, 0, 1, weight="alg", wvar=powers, limit=500)[0] / beta_function(a, 3.0 + frequency)
+    middle = np.log(a / (3 + frequency))
+    mean = sum(quad(purchases_of, middle + begin, middle + begin + 5, limit=500)[0] for begin in range(-100, 40, 5))
     found = model.expected_if_alive(customer(frequency, min(age, frequency), age), weeks)
     assert found == pytest.approx(mean, rel=1e-5)
 
