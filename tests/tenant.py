@@ -22,6 +22,8 @@ from tests.whole_platform import until
 
 DAYS = 30
 """How many days before today have an order."""
+REGULARS = 30
+"""How many more customers come back, after everything else."""
 DAY_SECONDS = 24 * 60 * 60
 FOLLOWERS = ("segmentation", "recommendation", "forecasting", "loyalty")
 
@@ -59,6 +61,7 @@ class Tenant:
         await self._sell()
         await self._learn()
         await self._write()
+        await self._return()
 
     @property
     def names(self) -> set[str]:
@@ -101,7 +104,21 @@ class Tenant:
         found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())
         self.dead_letter_id = found.dead_letters[0].dead_letter_id
 
-    def _order(self, order_id: str, seconds: int) -> profiles.Event:
+    async def _return(self) -> None:
+        """Customers who come back, and what they are expected to do. The last step: the others know one customer."""
+        today = int(time.time()) // DAY_SECONDS * DAY_SECONDS
+        orders = [
+            self._order(f"r{number}-{day}", today - (day + number % 9) * DAY_SECONDS, self.own(f"regular{number}"))
+            for number in range(REGULARS)
+            for day in (20, 11, 2)
+        ]
+        await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=orders))
+        await until(self._applied)
+        fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
+        job = (await self.call("forecasting", "FitCustomerModel", fit)).job
+        await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+
+    def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [
             {"product_id": self.own(noun), "price": 5, "quantity": 2, "category": self.own("food")}
             for noun in ("milk", "bread")
@@ -110,7 +127,7 @@ class Tenant:
             message_id=order_id,
             type=profiles.EVENT_TYPE_TRACK,
             name="Order Completed",
-            user_id=self.own("ann"),
+            user_id=user_id or self.own("ann"),
             event_time=Timestamp(seconds=seconds),
             properties_json=json.dumps({"order_id": order_id, "currency": "USD", "products": lines}),
         )

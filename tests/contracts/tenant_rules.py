@@ -246,6 +246,23 @@ FORECASTING: dict[str, Rule] = {
         lambda found: any(each.HasField("forecast") for each in found.answers),
     ),
     "ListForecasts": Without(lambda acme: forecasting.ListForecastsRequest()),
+    "FitCustomerModel": Refused(
+        lambda acme: forecasting.FitCustomerModelRequest(request_id=acme.own("customers")),
+        "TOO_FEW_REPEAT_CUSTOMERS",
+        grpc.StatusCode.FAILED_PRECONDITION,
+        STRANGER,
+    ),
+    "GetCustomerModel": Refused(
+        lambda acme: forecasting.GetCustomerModelRequest(), "CUSTOMER_MODEL_NOT_FOUND", who=STRANGER
+    ),
+    "GetCustomerPrediction": Refused(
+        lambda acme: forecasting.GetCustomerPredictionRequest(customer_id=acme.customer_id),
+        "CUSTOMER_PREDICTION_NOT_FOUND",
+    ),
+    "BatchGetCustomerPredictions": Without(
+        lambda acme: forecasting.BatchGetCustomerPredictionsRequest(customer_ids=[acme.customer_id])
+    ),
+    "ListCustomerPredictions": Without(lambda acme: forecasting.ListCustomerPredictionsRequest()),
 }
 
 IN_ACMES_CLUB = "PROGRAM_NOT_FOUND"

@@ -1,0 +1,94 @@
+"""What customers are expected to do, through the gateway: one rpc for a page, arguments as the contract has them."""
+
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from tessera.common.v1 import job_pb2
+from tessera.common.v1.money_pb2 import Money
+from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+
+from tests.gateway.platform import Backend, Client
+
+
+def _asked(backend: Backend, rpc: str) -> dict[str, Any]:
+    return MessageToDict(backend.requests(rpc)[-1], preserving_proto_field_name=True)
+
+
+def _prediction(customer_id: str) -> pb.CustomerPrediction:
+    return pb.CustomerPrediction(
+        customer_id=customer_id,
+        churn_probability=0.25,
+        churn_band=pb.CHURN_BAND_LOW,
+        expected_revenue=Money(currency="USD", amount_minor=1250),
+    )
+
+
+async def test_predictions_of_a_page_of_customers_are_one_rpc(client: Client, backend: Backend) -> None:
+    everyone = [profiles.Customer(customer_id=f"c{number}") for number in range(20)]
+    backend.on("profiles.ListCustomers", lambda _: profiles.ListCustomersResponse(customers=everyone))
+    backend.on(
+        "forecasting.BatchGetCustomerPredictions",
+        lambda asked: pb.BatchGetCustomerPredictionsResponse(
+            predictions=[_prediction(each) for each in asked.customer_ids if each != "c7"]
+        ),
+    )
+    query = """{ customers(first: 20) { nodes { customerId predictions {
+        churnBand churnProbability expectedRevenue { amount } expectedNextOrderTime } } } }"""
+    nodes = (await client.data(query))["customers"]["nodes"]
+    assert nodes[0]["predictions"] == {
+        "churnBand": "LOW",
+        "churnProbability": 0.25,
+        "expectedRevenue": {"amount": "12.50"},
+        "expectedNextOrderTime": None,
+    }
+    assert nodes[7]["predictions"] is None
+    assert len(backend.requests("forecasting.BatchGetCustomerPredictions")) == 1
+
+
+async def test_a_list_names_its_order_and_its_customers(client: Client, backend: Backend) -> None:
+    backend.on(
+        "forecasting.ListCustomerPredictions",
+        lambda _: pb.ListCustomerPredictionsResponse(predictions=[_prediction("c1"), _prediction("c2")]),
+    )
+    backend.on(
+        "profiles.BatchGetCustomers",
+        lambda asked: profiles.BatchGetCustomersResponse(
+            customers=[profiles.Customer(customer_id=each) for each in asked.customer_ids]
+        ),
+    )
+    query = """{ customerPredictions(first: 2, order: CHURN_PROBABILITY) { nodes { customer { customerId } } } }"""
+    nodes = (await client.data(query))["customerPredictions"]["nodes"]
+    assert [node["customer"]["customerId"] for node in nodes] == ["c1", "c2"]
+    asked = {"order": "CUSTOMER_PREDICTION_ORDER_CHURN_PROBABILITY", "page_size": 2}
+    assert _asked(backend, "forecasting.ListCustomerPredictions") == asked
+
+
+async def test_a_fit_is_asked_for_in_the_contracts_words_and_a_model_is_read(client: Client, backend: Backend) -> None:
+    job = job_pb2.Job(job_id="j1", state=job_pb2.JOB_STATE_RUNNING)
+    backend.on("forecasting.FitCustomerModel", lambda _: pb.FitCustomerModelResponse(job=job))
+    data = await client.data(
+        """mutation { fitCustomerModel(input: {requestId: "r", horizonDays: 30, discountRate: 0.0,
+           purchaseModel: PARETO_NBD, asOfTime: "2026-05-01T00:00:00Z"}) { job { jobId state } } }"""
+    )
+    assert data["fitCustomerModel"]["job"] == {"jobId": "j1", "state": "RUNNING"}
+    assert _asked(backend, "forecasting.FitCustomerModel") == {
+        "request_id": "r",
+        "horizon_days": 30,
+        "discount_rate": 0.0,
+        "as_of_time": "2026-05-01T00:00:00Z",
+        "purchase_model": "PURCHASE_MODEL_PARETO_NBD",
+    }
+    model = pb.CustomerModel(
+        purchase_model=pb.PURCHASE_MODEL_BG_NBD,
+        purchase_parameters={"r": 0.25, "alpha": 4.5},
+        holdout=pb.CustomerHoldout(order_bias=-0.1, deciles=[pb.CustomerDecile(customer_count=9)]),
+    )
+    backend.on("forecasting.GetCustomerModel", lambda _: pb.GetCustomerModelResponse(customer_model=model))
+    query = """{ customerModel { purchaseModel purchaseParameters { key value }
+        holdout { orderBias churnAuc deciles { customerCount } } } }"""
+    assert (await client.data(query))["customerModel"] == {
+        "purchaseModel": "BG_NBD",
+        "purchaseParameters": [{"key": "alpha", "value": 4.5}, {"key": "r", "value": 0.25}],
+        "holdout": {"orderBias": -0.1, "churnAuc": None, "deciles": [{"customerCount": 9}]},
+    }
