@@ -2,15 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from services.loyalty.domain.books import Books
+from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import VIOLATIONS_MAX, Audit, Violation
 from services.loyalty.domain.entry import Account, Entry, Lot
 from services.loyalty.domain.member import Member
+from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import Qualification
-from tests.loyalty.making import DAY, NOW, burning, earning, offering, opening, program, redeeming
+from services.loyalty.domain.refund import RefundedOrder
+from tests.loyalty.making import (
+    DAY,
+    NOW,
+    RETURN_WINDOW,
+    burning,
+    earning,
+    offering,
+    opening,
+    order,
+    posting,
+    program,
+    redeeming,
+    refunding,
+)
 
 CLUB = opening(qualification=Qualification.ROLLING_YEAR_POINTS)
 
@@ -70,6 +86,75 @@ def test_a_damaged_member_is_found(invariant: str, damage: Callable[[Member], Me
 def test_a_damaged_entry_is_found(invariant: str, damage: Callable[[list[Entry]], list[Entry]]) -> None:
     member, entries = _kept()
     assert invariant in _found(member, damage(entries))
+
+
+def _waited() -> tuple[Member, list[Entry]]:
+    books = Books(order_counts=OrderCounts())
+    opening(pending=RETURN_WINDOW).apply(books, NOW)
+    ApplyOrderEvents([order("o1", 3000), order("o2", 2000, time=NOW - 20 * DAY)]).apply(books, NOW)
+    refunding("r1", "o1", 1000).apply(books, NOW)
+    refunding("r2", "o2", 500).apply(books, NOW)
+    posting("r3", "o1").apply(books, NOW)
+    earning("r4", 7, pending=True).apply(books, NOW)
+    return books.member("club", "ann"), books.entered
+
+
+def _found_waited(member: Member, entries: list[Entry]) -> set[str]:
+    audit = Audit()
+    audit.check_member(member, program(pending=RETURN_WINDOW), entries)
+    return {violation.invariant for violation in audit.violations}
+
+
+def test_a_sound_ledger_with_pending_points_and_refunds_has_no_violations() -> None:
+    assert _found_waited(*_waited()) == set()
+
+
+@pytest.mark.parametrize(
+    ("invariant", "damage"),
+    [
+        ("PENDING_DIFFERS", lambda member: replace(member, pending=())),
+        ("PENDING_DIFFERS", lambda member: replace(member, pending=member.pending * 2)),
+        ("REFUNDED_DIFFERS", lambda member: replace(member, refunded=0)),
+        ("SPEND_DIFFERS", lambda member: replace(member, spend_minor=5000)),
+    ],
+)
+def test_a_member_whose_pending_points_or_refunds_are_damaged_is_found(
+    invariant: str, damage: Callable[[Member], Member]
+) -> None:
+    member, entries = _waited()
+    assert invariant in _found_waited(damage(member), entries)
+
+
+@pytest.mark.parametrize(
+    ("invariant", "at", "damage"),
+    [
+        ("REFUND_DIFFERS", 2, {"order_amount_minor": 4000}),
+        ("REFUND_DIFFERS", 2, {"uncollected": 1}),
+        ("REFUND_DIFFERS", 3, {"order_id": "o9"}),
+        ("ENTRY_ID_INVALID", 3, {"refund_number": 2}),
+        ("SOURCE_INVALID", 4, {"points": 19, "lots": (Lot(1, 19),)}),
+        ("SOURCE_INVALID", 4, {"source_entry_id": "club/order/o2"}),
+        ("RUNNING_BALANCE_DIFFERS", 0, {"pending": 29}),
+        ("DEBT_INVALID", 3, {"points": 50}),
+        ("ACCOUNTS_INVALID", 4, {"debit": Account.ISSUANCE}),
+    ],
+)
+def test_a_damaged_posting_or_refund_is_found(invariant: str, at: int, damage: dict[str, Any]) -> None:
+    member, entries = _waited()
+    entries[at] = replace(entries[at], **damage)
+    assert invariant in _found_waited(member, entries)
+
+
+def test_what_is_kept_as_refunded_must_be_what_the_refunds_come_to() -> None:
+    audit = Audit()
+    audit.refunds["club", "o1"] = 500
+    kept = RefundedOrder("club", "o1", amount_minor=500, count=1)
+    audit.check_refunds(("club", "o1"), None, kept)
+    assert audit.violations == []
+    audit.check_refunds(("club", "o1"), None, replace(kept, amount_minor=499))
+    audit.check_refunds(("club", "o1"), None, None)
+    audit.check_refunds(("club", "o2"), RefundedOrder("club", "o2", 1, 1), RefundedOrder("club", "o2", 1, 1))
+    assert [violation.invariant for violation in audit.violations] == ["REFUND_DIFFERS"] * 3
 
 
 def test_stock_that_does_not_match_the_redemptions_is_found() -> None:

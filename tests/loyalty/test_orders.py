@@ -20,7 +20,7 @@ from services.loyalty.domain.entry import EntryKind
 from services.loyalty.domain.orders import ApplyOrderEvents
 from tests.loyalty.breaking import BreakingStore
 from tests.loyalty.conftest import House
-from tests.loyalty.making import NOW, TENANT, earning, opening, order, program, request
+from tests.loyalty.making import NOW, TENANT, earning, opening, order, program, request, told_refund
 
 
 def _event(properties: Any, member_id: str = "ann", name: str = "Order Completed", time: int = NOW) -> profiles.Change:
@@ -94,6 +94,48 @@ def test_an_order_is_read_as_profiles_promises_it() -> None:
 )
 def test_an_order_that_cannot_be_read_is_counted_and_stops_nothing(properties: Any) -> None:
     assert read_orders([_event(properties), _order_event("b", 2)]) == {TENANT: ApplyOrderEvents([order("b", 200)], 1)}
+
+
+def test_refunds_and_cancellations_are_read_in_full_by_total_or_by_lines() -> None:
+    lines = [{"product_id": "1", "price": 2, "quantity": 3}, {"product_id": "2", "price": 9, "total": 1.5}]
+    changes = [
+        _event({"order_id": "a"}, name="Order Refunded", time=NOW - 1),
+        _event({"order_id": "a", "total": 3, "currency": "USD", "products": lines}, name="Order Refunded"),
+        _event({"order_id": "a", "currency": "USD", "products": lines}, name="Order Refunded"),
+        _event({"order_id": "a", "total": 3, "currency": "USD", "products": lines}, name="Order Cancelled"),
+        _event({"total": 3}, name="Order Refunded"),
+        _event({"order_id": "a", "total": "much"}, name="Order Cancelled"),
+    ]
+    refunds = [
+        told_refund("a", currency="", time=NOW - 1),
+        told_refund("a", 3),
+        told_refund("a", 6, 1.5),
+        told_refund("a"),
+    ]
+    assert read_orders(changes) == {TENANT: ApplyOrderEvents(refunds, 0, 2)}
+
+
+async def test_refunds_that_cannot_be_read_are_counted_and_stop_nothing(house: House) -> None:
+    changes = [
+        _event([], name="Order Refunded"),
+        _order_event("a", 5),
+        _event({"order_id": "a"}, name="Order Cancelled"),
+    ]
+    outcome = await house.ledger.apply_order_events(read_orders(changes), "", "c1")
+    assert outcome == OrderCounts(earned=1, refunds=1, invalid_refunds=1)
+    assert (await house.audit()).violations == []
+
+
+@pytest.mark.parametrize("failure", ["before", "after"])
+async def test_a_crash_around_a_commit_neither_loses_nor_doubles_a_refund(house: House, failure: str) -> None:
+    refunds = [_event({"order_id": "a", "total": 1, "currency": "USD"}, name="Order Refunded") for _ in range(6)]
+    batches = [_batch("c1", _order_event("a", 10)), *(_batch(f"c{n}", it) for n, it in enumerate(refunds, 2))]
+    broken = BreakingStore(house.store)
+    broken.failures = ["", failure, "", failure, failure, ""]
+    await _follow(broken, StoredLedger(broken, house.clock), Feed(*batches))
+    assert (await house.member("ann")).balance == 4
+    assert await StoredOrderFeed(house.store).counts(TENANT) == OrderCounts(earned=1, refunds=6)
+    assert (await house.audit()).violations == []
 
 
 async def test_an_order_earns_at_its_own_time_in_every_programme_of_its_currency(house: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
@@ -184,6 +185,45 @@ async def test_a_refusal_has_its_code_and_its_reason(
     assert (refused.value.code(), info.reason, info.domain) == (code, reason, "loyalty.tessera")
 
 
+async def test_points_wait_are_posted_voided_and_refunded_by_calls(club: Club) -> None:
+    rule = pb.PendingRule(release=pb.PENDING_RELEASE_ON_ACTION, duration=Duration(seconds=86400))
+    opening = pb.CreateProgramRequest(
+        program_id="held",
+        name="Held",
+        currency="USD",
+        points_per_100_minor=1,
+        pending=rule,
+        refund_policy=pb.REFUND_POLICY_ALLOW_NEGATIVE,
+        request_id="held",
+    )
+    opened = (await club.stub.CreateProgram(opening, metadata=club.metadata)).program
+    assert (opened.pending, opened.refund_policy) == (rule, pb.REFUND_POLICY_ALLOW_NEGATIVE)
+    sources = []
+    for number in range(2):
+        asked = pb.EarnPointsRequest(
+            program_id="held", member_id="ann", points=10, pending=True, request_id=f"held{number}"
+        )
+        sources.append((await club.stub.EarnPoints(asked, metadata=club.metadata)).entry)
+    assert [entry.credit for entry in sources] == [pb.ACCOUNT_KIND_PENDING] * 2
+    shown = pb.GetMemberRequest(program_id="held", member_id="ann")
+    member = (await club.stub.GetMember(shown, metadata=club.metadata)).member
+    assert (member.balance_points, member.pending_points, member.available_points) == (0, 20, 0)
+    assert [(lot.HasField("post_time"), lot.HasField("expire_time")) for lot in member.pending_lots] == [
+        (False, True)
+    ] * 2
+    posting = pb.PostPendingRequest(program_id="held", entry_id=sources[0].entry_id, request_id="p")
+    posted = (await club.stub.PostPending(posting, metadata=club.metadata)).entry
+    voiding = pb.VoidPendingRequest(program_id="held", entry_id=sources[1].entry_id, request_id="v", reason="fraud")
+    voided = (await club.stub.VoidPending(voiding, metadata=club.metadata)).entry
+    assert (posted.kind, posted.balance_points, posted.pending_points) == (pb.ENTRY_KIND_POST, 10, 10)
+    assert (voided.kind, voided.reason, voided.pending_points) == (pb.ENTRY_KIND_VOID, "fraud", 0)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await club.stub.PostPending(pb.PostPendingRequest(program_id="held", request_id="n"), metadata=club.metadata)
+    info = error_info(refused.value)
+    assert info is not None
+    assert info.reason == "FIELD_INVALID"
+
+
 async def test_another_tenant_sees_nothing_of_it(club: Club, keyring: Keyring) -> None:
     await club.earn(5)
     other = Club(club.stub, keyring.header("other"))
@@ -236,6 +276,22 @@ async def test_orders_that_profiles_records_earn_and_the_status_says_how_far(
         assert [(entry.order_id, entry.points) for entry in earned] == [("o1", 12), ("o4", 107)]
         member = await club.member(earned[0].member_id)
         assert (member.balance_points, member.tier.tier_id) == (119, "gold")
+        back = [_order("o4", 7, name="Order Refunded"), _order("o1", 0, name="Order Cancelled")]
+        await shop.IngestEvents(profiles.IngestEventsRequest(events=back), metadata=club.metadata)
+        follow = club.stub.FollowEntries(pb.FollowEntriesRequest(), metadata=club.metadata)
+        refunds: list[pb.Entry] = []
+        while len(refunds) < 2:
+            entered = (await _read(follow)).entries
+            refunds += [it.entry for it in entered if it.entry.kind == pb.ENTRY_KIND_REFUND]
+        follow.cancel()
+        assert [(entry.order_id, entry.points) for entry in refunds] == [("o4", 7), ("o1", 12)]
+        rest = pb.RefundOrderRequest(program_id="club", order_id="o4", amount_minor=5000, request_id="back")
+        refunded = await club.stub.RefundOrder(rest, metadata=club.metadata)
+        assert (refunded.entry.points, refunded.left_amount_minor, refunded.entry.balance_points) == (50, 5000, 50)
+        member = await club.member(earned[0].member_id)
+        assert (member.refunded_points, member.tier.tier_id) == (69, "basic")
+        status = await club.stub.GetStatus(pb.GetStatusRequest(), metadata=club.metadata)
+        assert (status.refund_count, status.waiting_refund_count) == (2, 0)
         assert list((await club.check()).violations) == []
 
 
@@ -251,12 +307,12 @@ def _at(micros: int) -> Timestamp:
     return time
 
 
-def _order(order_id: str, total: float, currency: str = "USD") -> profiles.Event:
+def _order(order_id: str, total: float, currency: str = "USD", name: str = "Order Completed") -> profiles.Event:
     properties = {"order_id": order_id, "currency": currency, "total": total, "products": []}
     event = profiles.Event(
-        message_id=order_id,
+        message_id=f"{name} {order_id}",
         type=profiles.EVENT_TYPE_TRACK,
-        name="Order Completed",
+        name=name,
         user_id="ann",
         properties_json=json.dumps(properties),
     )
