@@ -22,6 +22,7 @@ from gateway.endpoint import GraphQLEndpoint
 from gateway.execution import Execution
 from gateway.limits import Limits
 from gateway.schema.build import schema, sdl, service_of
+from gateway.tracking.endpoint import TrackingEndpoint
 from services.common import telemetry
 from services.common.app import PortTaken, Serving
 from services.common.auth import verifier
@@ -96,6 +97,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         Route("/healthz", endpoint.alive, methods=["GET"]),
         Route("/readyz", endpoint.ready, methods=["GET"]),
     ]
+    routes += TrackingEndpoint(backends, settings.concurrent_calls_max).routes()
     if settings.development:
         routes += [Route(path, endpoint.console, methods=["GET"]) for path in ("/", "/graphql")]
     return Starlette(routes=routes, middleware=_cors(settings.cors_origins))

@@ -41,6 +41,7 @@ class Tenant:
         }
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
+        self.write_key_id = self.write_key = ""
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -98,11 +99,14 @@ class Tenant:
         await self._mistake()
 
     async def _mistake(self) -> None:
-        """An event that is rejected, for lack of a name."""
+        """An event that is rejected, for lack of a name; and a key for a source."""
         nameless = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id=self.own("ann"))
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[nameless]))
         found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())
         self.dead_letter_id = found.dead_letters[0].dead_letter_id
+        create = profiles.CreateWriteKeyRequest(request_id="w", name=self.own("site"))
+        made = await self.call("profiles", "CreateWriteKey", create)
+        self.write_key_id, self.write_key = made.write_key.write_key_id, made.secret
 
     async def _return(self) -> None:
         """Customers who come back, and what they are expected to do. The last step: the others know one customer."""

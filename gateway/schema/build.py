@@ -24,6 +24,7 @@ MODULES = (
     "common",
     "profiles",
     "dead_letters",
+    "write_keys",
     "segmentation",
     "recommendation",
     "forecasting",

@@ -52,7 +52,7 @@ def integrations_text(event: pb.Event) -> str:
     return event.integrations_json
 
 
-@from_proto(pb.DeadLetter, "dead_letter_id", "reason", "message", "reject_time", "event", "truncated")
+@from_proto(pb.DeadLetter, "dead_letter_id", "reason", "message", "reject_time", "event", "truncated", "source_text")
 class DeadLetter: ...
 
 

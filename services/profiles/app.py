@@ -15,6 +15,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
+from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.servicer import Ports, ProfilesServicer
 
 
@@ -31,8 +32,9 @@ class Settings(ServiceSettings):
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, REQUESTS)) as store:
-        ports = Ports(StoredProfiles(store), StoredDeadLetters(store, settings.dead_letters_max))
+    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, WRITE_KEYS, WRITE_KEY_HASHES, REQUESTS)) as store:
+        letters = StoredDeadLetters(store, settings.dead_letters_max)
+        ports = Ports(StoredProfiles(store), letters, StoredWriteKeys(store))
         servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],

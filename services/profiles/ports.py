@@ -7,6 +7,7 @@ from typing import Protocol
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Observation
+from services.profiles.domain.write_key import WriteKey
 
 Identifier = tuple[str, str]
 
@@ -136,4 +137,36 @@ class DeadLetters(Protocol):
 
     async def delete(self, request: Request, dead_letter_ids: Sequence[str]) -> int:
         """Forget dead letters; how many there were, also to the same request again. ``RequestIdReused``."""
+        ...
+
+
+class WriteKeys(Protocol):
+    """The write keys of all tenants: hashes of their secrets, and never the secrets."""
+
+    async def created(self, request: Request) -> WriteKey | None:
+        """The key that ``request`` made before; ``RequestIdReused``."""
+        ...
+
+    async def create(self, request: Request, key: WriteKey, digest: str) -> None:
+        """Keep a new key. ``AlreadyExists`` if the request was carried out meanwhile."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many are not revoked."""
+        ...
+
+    async def get(self, tenant: str, write_key_id: str) -> WriteKey | None:
+        """The key, revoked or not."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[WriteKey], str]:
+        """A page, newest first, and the token of the next."""
+        ...
+
+    async def revoke(self, tenant: str, key: WriteKey) -> None:
+        """Keep ``key`` as revoked; its secret resolves no longer."""
+        ...
+
+    async def resolve(self, digest: str) -> tuple[str, str] | None:
+        """The tenant and the id of the key that is not revoked, by the hash of its secret."""
         ...

@@ -1,5 +1,6 @@
 """gRPC in, use case, gRPC out."""
 
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,17 +19,19 @@ from services.common.idempotency import fingerprint
 from services.profiles.domain.customer import Customer, Trait
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import WITH_TRAITS, Incoming
-from services.profiles.handlers.dead_letters import get_dead_letter, replay_dead_letters
+from services.profiles.domain.write_key import WriteKey
+from services.profiles.handlers.dead_letters import get_dead_letter, keep_dead_letters, replay_dead_letters
 from services.profiles.handlers.get_customer import get_customer
 from services.profiles.handlers.ingest_events import ingest_events
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import DeadLetters, Profiles, Recorded, Request
+from services.profiles.handlers.write_keys import create_write_key, resolve_write_key, revoke_write_key
+from services.profiles.ports import DeadLetters, Profiles, Recorded, Request, WriteKeys
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
 DEAD_LETTERS_DEFAULT = 20
 NOT_JOINED = "previous_id and user_id are known as two customers; an alias does not merge them"
-MutationRequest = pb.ReplayDeadLettersRequest | pb.DeleteDeadLettersRequest
+MutationRequest = pb.ReplayDeadLettersRequest | pb.DeleteDeadLettersRequest | pb.CreateWriteKeyRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,15 @@ class Ports:
 
     profiles: Profiles
     dead_letters: DeadLetters
+    write_keys: WriteKeys
 
 
 class ProfilesServicer(ProfilesServiceServicer):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
 
     def __init__(self, ports: Ports, clock: Clock) -> None:
-        self._profiles, self._dead_letters, self._clock = ports.profiles, ports.dead_letters, clock
+        self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
+        self._clock = clock
         self._recorder = Recorder(ports.profiles, _new_id)
 
     async def IngestEvents(self, request: pb.IngestEventsRequest, context: Context) -> pb.IngestEventsResponse:
@@ -85,6 +90,11 @@ class ProfilesServicer(ProfilesServiceServicer):
         )
         return pb.ListEventsResponse(events=map(_recorded, events), next_page_token=token)
 
+    async def KeepDeadLetters(self, request: pb.KeepDeadLettersRequest, context: Context) -> pb.KeepDeadLettersResponse:
+        unreadable = [(each.source_text, each.reason, each.message) for each in request.unreadable]
+        await keep_dead_letters(self._dead_letters, self._clock, principal().tenant, unreadable)
+        return pb.KeepDeadLettersResponse()
+
     async def ListDeadLetters(self, request: pb.ListDeadLettersRequest, context: Context) -> pb.ListDeadLettersResponse:
         size = request.page_size or DEAD_LETTERS_DEFAULT
         letters, token = await self._dead_letters.page(principal().tenant, request.reason, size, request.page_token)
@@ -116,6 +126,26 @@ class ProfilesServicer(ProfilesServiceServicer):
         deleted = await self._dead_letters.delete(_request(request), list(dict.fromkeys(request.dead_letter_ids)))
         return pb.DeleteDeadLettersResponse(deleted_count=deleted)
 
+    async def CreateWriteKey(self, request: pb.CreateWriteKeyRequest, context: Context) -> pb.CreateWriteKeyResponse:
+        key, secret = await create_write_key(
+            self._write_keys, self._clock, _new_id, _new_secret, _request(request), request.name
+        )
+        return pb.CreateWriteKeyResponse(write_key=_write_key(key), secret=secret)
+
+    async def ListWriteKeys(self, request: pb.ListWriteKeysRequest, context: Context) -> pb.ListWriteKeysResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        keys, token = await self._write_keys.page(principal().tenant, size, request.page_token)
+        return pb.ListWriteKeysResponse(write_keys=map(_write_key, keys), next_page_token=token)
+
+    async def RevokeWriteKey(self, request: pb.RevokeWriteKeyRequest, context: Context) -> pb.RevokeWriteKeyResponse:
+        key = await revoke_write_key(self._write_keys, self._clock, principal().tenant, request.write_key_id)
+        return pb.RevokeWriteKeyResponse(write_key=_write_key(key))
+
+    async def ResolveWriteKey(self, request: pb.ResolveWriteKeyRequest, context: Context) -> pb.ResolveWriteKeyResponse:
+        tenant = principal().tenant
+        found = await resolve_write_key(self._write_keys, None if tenant == ALL_TENANTS else tenant, request.secret)
+        return pb.ResolveWriteKeyResponse(tenant_id=found[0], write_key_id=found[1])
+
     async def GetStatistics(self, request: pb.GetStatisticsRequest, context: Context) -> pb.GetStatisticsResponse:
         customers, events, cursor = await self._profiles.statistics(principal().tenant)
         return pb.GetStatisticsResponse(customer_count=customers, event_count=events, end_cursor=cursor)
@@ -132,6 +162,10 @@ class ProfilesServicer(ProfilesServiceServicer):
 
 def _new_id() -> str:
     return uuid.uuid4().hex
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(24)
 
 
 def _request(request: MutationRequest) -> Request:
@@ -186,8 +220,18 @@ def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
         reason=letter.reason,
         message=letter.message,
         reject_time=_timestamp(letter.reject_time),
-        event=_event(letter.event),
+        event=None if letter.source else _event(letter.event),
         truncated=letter.truncated,
+        source_text=letter.source,
+    )
+
+
+def _write_key(key: WriteKey) -> pb.WriteKey:
+    return pb.WriteKey(
+        write_key_id=key.write_key_id,
+        name=key.name,
+        create_time=_timestamp(key.create_time),
+        revoke_time=_timestamp(key.revoke_time) if key.revoke_time else None,
     )
 
 

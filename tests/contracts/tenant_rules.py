@@ -94,6 +94,23 @@ PROFILES: dict[str, Rule] = {
     "ListEvents": Without(
         lambda acme: profiles.ListEventsRequest(customer_id=acme.customer_id), lambda found: found.events
     ),
+    "KeepDeadLetters": Beside(
+        lambda acme: profiles.KeepDeadLettersRequest(
+            unreadable=[profiles.Unreadable(source_text="[]", reason="EVENT_UNREADABLE")]
+        ),
+        ("ListDeadLetters", lambda acme: profiles.ListDeadLettersRequest()),
+    ),
+    "CreateWriteKey": Beside(
+        lambda acme: profiles.CreateWriteKeyRequest(request_id="w", name=acme.own("site")),
+        ("ListWriteKeys", lambda acme: profiles.ListWriteKeysRequest()),
+    ),
+    "ListWriteKeys": Without(lambda acme: profiles.ListWriteKeysRequest()),
+    "RevokeWriteKey": Refused(
+        lambda acme: profiles.RevokeWriteKeyRequest(write_key_id=acme.write_key_id), "WRITE_KEY_NOT_FOUND"
+    ),
+    "ResolveWriteKey": Refused(
+        lambda acme: profiles.ResolveWriteKeyRequest(secret=acme.write_key), "WRITE_KEY_NOT_FOUND"
+    ),
     "ListDeadLetters": Without(lambda acme: profiles.ListDeadLettersRequest()),
     "GetDeadLetter": Refused(
         lambda acme: profiles.GetDeadLetterRequest(dead_letter_id=acme.dead_letter_id), "DEAD_LETTER_NOT_FOUND"

@@ -87,6 +87,7 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
         "message": letter.message,
         "time": letter.reject_time,
         "truncated": letter.truncated,
+        "source": letter.source,
         "event": {name: getattr(letter.event, name) for name in EVENT_FIELDS},
     }
 
@@ -94,4 +95,6 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
 def _letter(document: Document) -> DeadLetter:
     body = document.body
     event = Incoming(**{name: body["event"][name] for name in EVENT_FIELDS})
-    return DeadLetter(document.id, body["reason"], body["message"], event, body["time"], body["truncated"])
+    return DeadLetter(
+        document.id, body["reason"], body["message"], event, body["time"], body["truncated"], body["source"]
+    )

@@ -12,6 +12,8 @@ CONTEXT_LENGTH_MAX = 8 * 1024
 TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which every clock and calendar can show."""
 
+NO_EVENT = Incoming("", 0, "", "", "", 0, "")
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -24,12 +26,21 @@ class DeadLetter:
     reject_time: int
     truncated: bool
     """Whether ``event`` is not all of what came."""
+    source: str = ""
+    """What came, where it could not be read as an event; ``event`` is empty then."""
 
 
 def bury(event: Incoming, reason: str, message: str, now: int) -> DeadLetter:
     """The dead letter of ``event``, rejected now."""
     kept = _cut(event)
     return DeadLetter(_identity(event), reason, message, kept, now, kept != event)
+
+
+def bury_unreadable(source: str, reason: str, message: str, now: int) -> DeadLetter:
+    """The dead letter of something that is no event."""
+    digest = hashlib.blake2b(source.encode(), digest_size=16, person=b"unreadable")
+    kept = source[:JSON_BYTES_MAX]
+    return DeadLetter(digest.hexdigest(), reason, message, NO_EVENT, now, kept != source, kept)
 
 
 def _identity(event: Incoming) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, InvalidArgument, NotFound, RequestIdReused
-from services.profiles.domain.dead_letter import DeadLetter
+from services.profiles.domain.dead_letter import DeadLetter, bury_unreadable
 from services.profiles.domain.event import Incoming
 from services.profiles.handlers.checking import check
 from services.profiles.handlers.recording import NOTHING, Recorder
@@ -20,6 +20,16 @@ class DeadLetterNotFound(NotFound):
 
 class CorrectionAmbiguous(InvalidArgument):
     """A corrected event stands for one dead letter, and several were named."""
+
+
+async def keep_dead_letters(
+    letters: DeadLetters, clock: Clock, tenant: str, unreadable: Sequence[tuple[str, str, str]]
+) -> None:
+    """Keep what is no event: of each the text, the reason and the message."""
+    now = to_micros(clock())
+    await letters.keep(
+        tenant, [bury_unreadable(source, reason, message, now) for source, reason, message in unreadable]
+    )
 
 
 async def get_dead_letter(letters: DeadLetters, tenant: str, dead_letter_id: str) -> DeadLetter:
@@ -76,6 +86,8 @@ def _sort(
         letter = found.get(key)
         if letter is None:
             refused.append((key, "DEAD_LETTER_NOT_FOUND", f"there is no dead letter {key}"))
+        elif letter.source and corrected is None:
+            refused.append((key, "DEAD_LETTER_UNREADABLE", "there is no event in it; send a corrected one"))
         elif letter.truncated and corrected is None:
             refused.append((key, "DEAD_LETTER_TRUNCATED", "only a part of the event was kept; send a corrected one"))
         else:

@@ -510,6 +510,7 @@ class DeadLetter(_message.Message):
     REJECT_TIME_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    SOURCE_TEXT_FIELD_NUMBER: _builtins.int
     dead_letter_id: _builtins.str
     """Made from the event's content: the same event has the same id."""
     reason: _builtins.str
@@ -518,6 +519,8 @@ class DeadLetter(_message.Message):
     """What is wrong, where, and what to do."""
     truncated: _builtins.bool
     """True if `event` is not all of it. It cannot be replayed then without a correction."""
+    source_text: _builtins.str
+    """What the source sent, where that could not be read as an event; `event` is unset then."""
     @_builtins.property
     def reject_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first rejected."""
@@ -535,14 +538,86 @@ class DeadLetter(_message.Message):
         reject_time: _timestamp_pb2.Timestamp | None = ...,
         event: Global___Event | None = ...,
         truncated: _builtins.bool = ...,
+        source_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "reject_time", b"reject_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id", "event", b"event", "message", b"message", "reason", b"reason", "reject_time", b"reject_time", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id", "event", b"event", "message", b"message", "reason", b"reason", "reject_time", b"reject_time", "source_text", b"source_text", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeadLetter: _TypeAlias = DeadLetter  # noqa: Y015
+
+@_typing.final
+class KeepDeadLettersRequest(_message.Message):
+    """Asks to keep what is no event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNREADABLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unreadable(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unreadable]:
+        """At most 2,500."""
+
+    def __init__(
+        self,
+        *,
+        unreadable: _abc.Iterable[Global___Unreadable] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unreadable", b"unreadable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepDeadLettersRequest: _TypeAlias = KeepDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class Unreadable(_message.Message):
+    """Something that a source sent and that is no event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_TEXT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    source_text: _builtins.str
+    """What it sent, as text; the first 32 KiB are kept."""
+    reason: _builtins.str
+    """UPPER_SNAKE, for programs."""
+    message: _builtins.str
+    """What is wrong, where, and what to do."""
+    def __init__(
+        self,
+        *,
+        source_text: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "source_text", b"source_text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unreadable: _TypeAlias = Unreadable  # noqa: Y015
+
+@_typing.final
+class KeepDeadLettersResponse(_message.Message):
+    """Done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepDeadLettersResponse: _TypeAlias = KeepDeadLettersResponse  # noqa: Y015
 
 @_typing.final
 class ListDeadLettersRequest(_message.Message):
@@ -726,7 +801,7 @@ class ReplayRejection(_message.Message):
     dead_letter_id: _builtins.str
     """Which."""
     reason: _builtins.str
-    """DEAD_LETTER_NOT_FOUND, DEAD_LETTER_TRUNCATED, or one of those in `Rejection`."""
+    """DEAD_LETTER_NOT_FOUND, DEAD_LETTER_TRUNCATED, DEAD_LETTER_UNREADABLE (there is no event in it), or one of those in `Rejection`."""
     message: _builtins.str
     """What is wrong, where, and what to do."""
     def __init__(
@@ -1011,6 +1086,250 @@ class ListEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class WriteKey(_message.Message):
+    """What a source shows to the HTTP tracking API."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_KEY_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    write_key_id: _builtins.str
+    """Assigned by the service."""
+    name: _builtins.str
+    """What it is for, in words."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def revoke_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was revoked; unset while it is good."""
+
+    def __init__(
+        self,
+        *,
+        write_key_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        revoke_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "name", b"name", "revoke_time", b"revoke_time", "write_key_id", b"write_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteKey: _TypeAlias = WriteKey  # noqa: Y015
+
+@_typing.final
+class CreateWriteKeyRequest(_message.Message):
+    """Asks for a new write key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller: the same request again makes no second key."""
+    name: _builtins.str
+    """What it is for, in words."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateWriteKeyRequest: _TypeAlias = CreateWriteKeyRequest  # noqa: Y015
+
+@_typing.final
+class CreateWriteKeyResponse(_message.Message):
+    """A new write key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_KEY_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """What the source is to show. Empty if the same request was answered before."""
+    @_builtins.property
+    def write_key(self) -> Global___WriteKey:
+        """The key."""
+
+    def __init__(
+        self,
+        *,
+        write_key: Global___WriteKey | None = ...,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["write_key", b"write_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret", "write_key", b"write_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateWriteKeyResponse: _TypeAlias = CreateWriteKeyResponse  # noqa: Y015
+
+@_typing.final
+class ListWriteKeysRequest(_message.Message):
+    """Asks for a page of write keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWriteKeysRequest: _TypeAlias = ListWriteKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListWriteKeysResponse(_message.Message):
+    """A page of write keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_KEYS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def write_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___WriteKey]:
+        """The newest first."""
+
+    def __init__(
+        self,
+        *,
+        write_keys: _abc.Iterable[Global___WriteKey] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "write_keys", b"write_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWriteKeysResponse: _TypeAlias = ListWriteKeysResponse  # noqa: Y015
+
+@_typing.final
+class RevokeWriteKeyRequest(_message.Message):
+    """Asks to end a write key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WRITE_KEY_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller. Revoking twice is revoking once, with it or without."""
+    write_key_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        write_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "write_key_id", b"write_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeWriteKeyRequest: _TypeAlias = RevokeWriteKeyRequest  # noqa: Y015
+
+@_typing.final
+class RevokeWriteKeyResponse(_message.Message):
+    """The key that was ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def write_key(self) -> Global___WriteKey:
+        """With the time when it was revoked."""
+
+    def __init__(
+        self,
+        *,
+        write_key: Global___WriteKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["write_key", b"write_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["write_key", b"write_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeWriteKeyResponse: _TypeAlias = RevokeWriteKeyResponse  # noqa: Y015
+
+@_typing.final
+class ResolveWriteKeyRequest(_message.Message):
+    """Asks whose a write key is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """What the source showed."""
+    def __init__(
+        self,
+        *,
+        secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveWriteKeyRequest: _TypeAlias = ResolveWriteKeyRequest  # noqa: Y015
+
+@_typing.final
+class ResolveWriteKeyResponse(_message.Message):
+    """Whose it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    WRITE_KEY_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    write_key_id: _builtins.str
+    """The key."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        write_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id", "write_key_id", b"write_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveWriteKeyResponse: _TypeAlias = ResolveWriteKeyResponse  # noqa: Y015
 
 @_typing.final
 class GetStatisticsRequest(_message.Message):

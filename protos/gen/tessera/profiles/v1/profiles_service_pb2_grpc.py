@@ -61,6 +61,11 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.KeepDeadLetters = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/KeepDeadLetters',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersResponse.FromString,
+                _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/tessera.profiles.v1.ProfilesService/ListDeadLetters',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersRequest.SerializeToString,
@@ -80,6 +85,26 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/DeleteDeadLetters',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.CreateWriteKey = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CreateWriteKey',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyResponse.FromString,
+                _registered_method=True)
+        self.ListWriteKeys = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListWriteKeys',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeWriteKey = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/RevokeWriteKey',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyResponse.FromString,
+                _registered_method=True)
+        self.ResolveWriteKey = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ResolveWriteKey',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyResponse.FromString,
                 _registered_method=True)
         self.GetStatistics = channel.unary_unary(
                 '/tessera.profiles.v1.ProfilesService/GetStatistics',
@@ -136,6 +161,14 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepDeadLetters(self, request, context):
+        """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
+        finds that something is no event. Bounded like every dead letter; the same content again is still one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeadLetters(self, request, context):
         """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
         service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
@@ -163,6 +196,39 @@ class ProfilesServiceServicer:
 
     def DeleteDeadLetters(self, request, context):
         """Forgets rejected events. Those that are not there are passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWriteKey(self, request, context):
+        """Makes a write key: what a source shows to the HTTP tracking API instead of a token, good for sending events and for
+        nothing else. Its secret is in this answer and nowhere else; only a hash is kept. The same request again answers
+        the same key without its secret. FAILED_PRECONDITION, reason TOO_MANY_WRITE_KEYS, past 100 that are not revoked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWriteKeys(self, request, context):
+        """Lists write keys without their secrets, the newest first, revoked ones too. INVALID_ARGUMENT, reason INVALID_CURSOR,
+        for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeWriteKey(self, request, context):
+        """Ends a write key: gateways refuse it after half a minute at the latest. A key that is revoked stays as it is.
+        NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveWriteKey(self, request, context):
+        """Tells whose a write key is, given its secret. A platform token finds the keys of all tenants, another token those of
+        its own. NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none that is not revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +278,11 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListEventsResponse.SerializeToString,
             ),
+            'KeepDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepDeadLetters,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersResponse.SerializeToString,
+            ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListDeadLettersRequest.FromString,
@@ -231,6 +302,26 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.DeleteDeadLetters,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.SerializeToString,
+            ),
+            'CreateWriteKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWriteKey,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyResponse.SerializeToString,
+            ),
+            'ListWriteKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWriteKeys,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysResponse.SerializeToString,
+            ),
+            'RevokeWriteKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeWriteKey,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyResponse.SerializeToString,
+            ),
+            'ResolveWriteKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveWriteKey,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyResponse.SerializeToString,
             ),
             'GetStatistics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatistics,
@@ -391,6 +482,33 @@ class ProfilesService:
             _registered_method=True)
 
     @staticmethod
+    def KeepDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/KeepDeadLetters',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.KeepDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListDeadLetters(request,
             target,
             options=(),
@@ -488,6 +606,114 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/DeleteDeadLetters',
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.DeleteDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWriteKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CreateWriteKey',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.CreateWriteKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWriteKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListWriteKeys',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ListWriteKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeWriteKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/RevokeWriteKey',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.RevokeWriteKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveWriteKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ResolveWriteKey',
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.ResolveWriteKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class ProfilesServiceStub:
     """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]
     """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    KeepDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.KeepDeadLettersRequest, _profiles_service_pb2.KeepDeadLettersResponse]
+    """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
+    finds that something is no event. Bounded like every dead letter; the same content again is still one.
+    """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListDeadLettersRequest, _profiles_service_pb2.ListDeadLettersResponse]
     """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
     service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
@@ -63,6 +67,23 @@ class ProfilesServiceStub:
     """
     DeleteDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteDeadLettersRequest, _profiles_service_pb2.DeleteDeadLettersResponse]
     """Forgets rejected events. Those that are not there are passed over."""
+    CreateWriteKey: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.CreateWriteKeyRequest, _profiles_service_pb2.CreateWriteKeyResponse]
+    """Makes a write key: what a source shows to the HTTP tracking API instead of a token, good for sending events and for
+    nothing else. Its secret is in this answer and nowhere else; only a hash is kept. The same request again answers
+    the same key without its secret. FAILED_PRECONDITION, reason TOO_MANY_WRITE_KEYS, past 100 that are not revoked.
+    """
+    ListWriteKeys: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListWriteKeysRequest, _profiles_service_pb2.ListWriteKeysResponse]
+    """Lists write keys without their secrets, the newest first, revoked ones too. INVALID_ARGUMENT, reason INVALID_CURSOR,
+    for a token that is not ours.
+    """
+    RevokeWriteKey: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.RevokeWriteKeyRequest, _profiles_service_pb2.RevokeWriteKeyResponse]
+    """Ends a write key: gateways refuse it after half a minute at the latest. A key that is revoked stays as it is.
+    NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none.
+    """
+    ResolveWriteKey: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ResolveWriteKeyRequest, _profiles_service_pb2.ResolveWriteKeyResponse]
+    """Tells whose a write key is, given its secret. A platform token finds the keys of all tenants, another token those of
+    its own. NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none that is not revoked.
+    """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
     FollowChanges: _grpc.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]
@@ -92,6 +113,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    KeepDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.KeepDeadLettersRequest, _profiles_service_pb2.KeepDeadLettersResponse]  # type: ignore[assignment]
+    """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
+    finds that something is no event. Bounded like every dead letter; the same content again is still one.
+    """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListDeadLettersRequest, _profiles_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """Lists events that were rejected, those rejected last first. A tenant has room for 10,000 of them unless the
     service is set up otherwise: past that the oldest go. The same event rejected again is still one dead letter.
@@ -106,6 +131,23 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     DeleteDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteDeadLettersRequest, _profiles_service_pb2.DeleteDeadLettersResponse]  # type: ignore[assignment]
     """Forgets rejected events. Those that are not there are passed over."""
+    CreateWriteKey: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.CreateWriteKeyRequest, _profiles_service_pb2.CreateWriteKeyResponse]  # type: ignore[assignment]
+    """Makes a write key: what a source shows to the HTTP tracking API instead of a token, good for sending events and for
+    nothing else. Its secret is in this answer and nowhere else; only a hash is kept. The same request again answers
+    the same key without its secret. FAILED_PRECONDITION, reason TOO_MANY_WRITE_KEYS, past 100 that are not revoked.
+    """
+    ListWriteKeys: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListWriteKeysRequest, _profiles_service_pb2.ListWriteKeysResponse]  # type: ignore[assignment]
+    """Lists write keys without their secrets, the newest first, revoked ones too. INVALID_ARGUMENT, reason INVALID_CURSOR,
+    for a token that is not ours.
+    """
+    RevokeWriteKey: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.RevokeWriteKeyRequest, _profiles_service_pb2.RevokeWriteKeyResponse]  # type: ignore[assignment]
+    """Ends a write key: gateways refuse it after half a minute at the latest. A key that is revoked stays as it is.
+    NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none.
+    """
+    ResolveWriteKey: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ResolveWriteKeyRequest, _profiles_service_pb2.ResolveWriteKeyResponse]  # type: ignore[assignment]
+    """Tells whose a write key is, given its secret. A platform token finds the keys of all tenants, another token those of
+    its own. NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none that is not revoked.
+    """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
     FollowChanges: _aio.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]  # type: ignore[assignment]
@@ -164,6 +206,16 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
 
     @_abc_1.abstractmethod
+    def KeepDeadLetters(
+        self,
+        request: _profiles_service_pb2.KeepDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.KeepDeadLettersResponse, _abc.Awaitable[_profiles_service_pb2.KeepDeadLettersResponse]]:
+        """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
+        finds that something is no event. Bounded like every dead letter; the same content again is still one.
+        """
+
+    @_abc_1.abstractmethod
     def ListDeadLetters(
         self,
         request: _profiles_service_pb2.ListDeadLettersRequest,
@@ -200,6 +252,47 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.DeleteDeadLettersResponse, _abc.Awaitable[_profiles_service_pb2.DeleteDeadLettersResponse]]:
         """Forgets rejected events. Those that are not there are passed over."""
+
+    @_abc_1.abstractmethod
+    def CreateWriteKey(
+        self,
+        request: _profiles_service_pb2.CreateWriteKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.CreateWriteKeyResponse, _abc.Awaitable[_profiles_service_pb2.CreateWriteKeyResponse]]:
+        """Makes a write key: what a source shows to the HTTP tracking API instead of a token, good for sending events and for
+        nothing else. Its secret is in this answer and nowhere else; only a hash is kept. The same request again answers
+        the same key without its secret. FAILED_PRECONDITION, reason TOO_MANY_WRITE_KEYS, past 100 that are not revoked.
+        """
+
+    @_abc_1.abstractmethod
+    def ListWriteKeys(
+        self,
+        request: _profiles_service_pb2.ListWriteKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.ListWriteKeysResponse, _abc.Awaitable[_profiles_service_pb2.ListWriteKeysResponse]]:
+        """Lists write keys without their secrets, the newest first, revoked ones too. INVALID_ARGUMENT, reason INVALID_CURSOR,
+        for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeWriteKey(
+        self,
+        request: _profiles_service_pb2.RevokeWriteKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.RevokeWriteKeyResponse, _abc.Awaitable[_profiles_service_pb2.RevokeWriteKeyResponse]]:
+        """Ends a write key: gateways refuse it after half a minute at the latest. A key that is revoked stays as it is.
+        NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveWriteKey(
+        self,
+        request: _profiles_service_pb2.ResolveWriteKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.ResolveWriteKeyResponse, _abc.Awaitable[_profiles_service_pb2.ResolveWriteKeyResponse]]:
+        """Tells whose a write key is, given its secret. A platform token finds the keys of all tenants, another token those of
+        its own. NOT_FOUND, reason WRITE_KEY_NOT_FOUND, if there is none that is not revoked.
+        """
 
     @_abc_1.abstractmethod
     def GetStatistics(

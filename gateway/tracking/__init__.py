@@ -1,0 +1,1 @@
+"""Segment's HTTP tracking API: what sources send in its form becomes events of the contract."""
