@@ -1,7 +1,8 @@
 """A segmentation with real engines and a clock that tests set; events are fed as profiles' feed would."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from tessera.profiles.v1 import profiles_service_pb2 as profiles
 
 from services.common.clock import from_micros
 from services.common.columnar import open_columnar
+from services.common.columnar.duckdb import DuckDBColumnar
 from services.common.store import Store, open_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.events import Follower
@@ -116,6 +118,14 @@ async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIte
     settings = configure(Settings)
     async with open_store(settings, COLLECTIONS) as store, open_columnar(settings, TABLES) as columnar:
         yield House(store, ColumnarAnalytics(columnar, clock), clock)
+
+
+@pytest.fixture(scope="module")
+def analytics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ColumnarAnalytics]:
+    """One engine for all examples: each has a tenant of its own, which tests the tenants' separation too."""
+    columnar = DuckDBColumnar(tmp_path_factory.mktemp("columnar") / "test.duckdb", TABLES)
+    yield ColumnarAnalytics(columnar, lambda: from_micros(NOW))
+    asyncio.run(columnar.close())
 
 
 @pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])

@@ -16,7 +16,10 @@ from services.common.rules import (
     Not,
     Operator,
     Rule,
+    SequenceCondition,
+    SequenceStep,
     Span,
+    StepField,
     TimeWindow,
     Value,
 )
@@ -152,6 +155,59 @@ def event_conditions(draw: st.DrawFn) -> EventCondition:
 def buckets(draw: st.DrawFn) -> BucketCondition:
     start = draw(st.integers(0, 9_999))
     return BucketCondition(draw(_texts), start, draw(st.integers(start + 1, 10_000)))
+
+
+HALF_DAYS = [number * DAY // 2 for number in range(7)]
+STEP_FIELDS = ("city", "total", "tags")
+
+
+@st.composite
+def journeys(draw: st.DrawFn) -> list[Observed]:
+    """Four to ten events of two customers within three days, alike enough to be steps of a sequence."""
+    described = st.fixed_dictionaries(
+        {},
+        optional={
+            "city": st.sampled_from(["Rome", "A"]),
+            "total": st.sampled_from([0.0, 5.0]),
+            "tags": st.sampled_from(["Rome", 5.0, True]),
+        },
+    )
+    return [
+        Observed(
+            tenant="",
+            customer_id=draw(st.sampled_from(CUSTOMERS[:2])),
+            message_id=f"m{number:02}",
+            type=TRACK,
+            name=draw(st.sampled_from(EVENTS)),
+            time=NOW - draw(st.sampled_from(HALF_DAYS)),
+            content=draw(described),
+        )
+        for number in range(draw(st.integers(4, 10)))
+    ]
+
+
+@st.composite
+def references(draw: st.DrawFn, happened: Sequence[int]) -> Comparison:
+    """A comparison with fields of earlier steps."""
+    operator = draw(st.sampled_from([each for each in (*_EQUALITY, *_ORDER) if each is not Operator.BETWEEN]))
+    fields = st.builds(StepField, st.sampled_from(happened), st.sampled_from(STEP_FIELDS))
+    return Comparison(draw(st.sampled_from(STEP_FIELDS)), operator, _as_many(draw, operator, fields))
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> SequenceCondition:
+    """Two to four steps, some of which must not happen."""
+    plain = st.sampled_from(
+        [Comparison("city", Operator.EQUALS, ("Rome",)), Comparison("total", Operator.NOT_EQUALS, (5.0,))]
+    )
+    steps = [SequenceStep(draw(st.sampled_from(EVENTS)), tuple(draw(st.lists(plain, max_size=1))))]
+    for _ in range(draw(st.integers(1, 3))):
+        happened = [number for number, step in enumerate(steps) if not step.negated]
+        where = draw(st.lists(st.one_of(plain, references(happened)), max_size=1))
+        within = draw(st.none() | st.sampled_from(HALF_DAYS[1:5]))
+        steps.append(SequenceStep(draw(st.sampled_from(EVENTS)), tuple(where), within, draw(st.booleans())))
+    window = draw(st.just(TimeWindow()) | st.builds(TimeWindow, within=st.sampled_from(HALF_DAYS[3:])))
+    return SequenceCondition(tuple(steps), window)
 
 
 def _parts(rule: st.SearchStrategy[Rule]) -> st.SearchStrategy[tuple[Rule, ...]]:

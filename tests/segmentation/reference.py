@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import product
 from typing import Any
 
 from services.common.clock import to_micros
@@ -20,7 +21,11 @@ from services.common.rules import (
     Operator,
     Rule,
     SegmentCondition,
+    SequenceCondition,
+    SequenceStep,
     Span,
+    StepField,
+    TimeWindow,
     bucket,
 )
 from services.segmentation.adapters.tables import IDENTIFY, Observed
@@ -64,6 +69,8 @@ def fulfils(rules: Mapping[str, Rule], rule: Rule, customer: str, events: Sequen
             return compare(look_up(traits(events), rule.field.split(".")), rule, at)
         case EventCondition():
             return event_condition(rule, events, at)
+        case SequenceCondition():
+            return sequence_condition(rule, events, at)
         case _:
             raise AssertionError(rule)
 
@@ -182,15 +189,89 @@ def event_condition(condition: EventCondition, events: Sequence[Observed], at: i
 
 
 def counts(condition: EventCondition, event: Observed, at: int) -> bool:
-    window = condition.window
     return (
         event.type != IDENTIFY
         and event.name == condition.event
-        and (window.within is None or event.time > at - window.within)
-        and (window.before is None or event.time <= at - window.before)
-        and (window.start is None or event.time >= window.start)
-        and (window.end is None or event.time < window.end)
+        and in_window(condition.window, event.time, at)
         and all(compare(look_up(event.content, where.field.split(".")), where, at) for where in condition.where)
+    )
+
+
+def sequence_condition(condition: SequenceCondition, events: Sequence[Observed], at: int) -> bool:
+    """Every way of choosing an event for each step that must happen is tried."""
+    happening = [number for number, step in enumerate(condition.steps) if not step.negated]
+    return any(
+        goes_through(condition, dict(zip(happening, chosen, strict=True)), events, at)
+        for chosen in product([event for event in events if event.type != IDENTIFY], repeat=len(happening))
+    )
+
+
+def goes_through(
+    condition: SequenceCondition, chosen: Mapping[int, Observed], events: Sequence[Observed], at: int
+) -> bool:
+    first, before = chosen[0], chosen[0]
+    if not (in_window(condition.window, first.time, at) and is_step(condition.steps[0], first, {}, at)):
+        return False
+    for number, step in enumerate(condition.steps[1:], 1):
+        if not step.negated:
+            event = chosen[number]
+            if event.time <= before.time or (step.within is not None and event.time - before.time > step.within):
+                return False
+            if not is_step(step, event, chosen, at):
+                return False
+            before = event
+            continue
+        after = next((event.time for other, event in chosen.items() if other > number), None)
+        end = before.time + step.within if step.within is not None else None
+        if after is None and end is not None and end > at:
+            return False
+        for event in events:
+            between = before.time < event.time and (after is None or event.time < after)
+            if between and (end is None or event.time <= end) and is_step(step, event, chosen, at):
+                return False
+    return True
+
+
+def is_step(step: SequenceStep, event: Observed, chosen: Mapping[int, Observed], at: int) -> bool:
+    return (
+        event.type != IDENTIFY
+        and event.name == step.event
+        and all(holds_of(event, comparison, chosen, at) for comparison in step.where)
+    )
+
+
+def holds_of(event: Observed, comparison: Comparison, chosen: Mapping[int, Observed], at: int) -> bool:
+    """With a reference: whether some value of the field and some value that is referred to compare so."""
+    values = look_up(event.content, comparison.field.split("."))
+    if not any(isinstance(bound, StepField) for bound in comparison.values):
+        return compare(values, comparison, at)
+    positive = POSITIVE.get(comparison.operator, comparison.operator)
+    found = any(
+        same_kind(value, bound) and ordered(value, positive, [bound])
+        for value in values
+        for reference in comparison.values
+        if isinstance(reference, StepField)
+        for bound in look_up(chosen[reference.step].content, reference.field.split("."))
+        if not (isinstance(value, bool) and positive not in (Operator.EQUALS, Operator.ANY_OF))
+    )
+    return found if positive is comparison.operator else not found
+
+
+def same_kind(value: Any, other: Any) -> bool:
+    kinds = [
+        bool if isinstance(each, bool) else float if isinstance(each, int | float) else str
+        for each in (value, other)
+        if isinstance(each, str | bool | int | float)
+    ]
+    return len(kinds) == 2 and kinds[0] is kinds[1]
+
+
+def in_window(window: TimeWindow, time: int, at: int) -> bool:
+    return (
+        (window.within is None or time > at - window.within)
+        and (window.before is None or time <= at - window.before)
+        and (window.start is None or time >= window.start)
+        and (window.end is None or time < window.end)
     )
 
 

@@ -5,12 +5,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common.clock import from_micros
-from services.common.columnar.duckdb import DuckDBColumnar
 from services.common.rules import (
     Aggregate,
     AllOf,
@@ -27,20 +24,12 @@ from services.common.rules import (
     TimeWindow,
 )
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.tables import IDENTIFY, TABLES, TRACK, Observed
+from services.segmentation.adapters.tables import IDENTIFY, TRACK, Observed
 from services.segmentation.domain.timing import timing
 from tests.segmentation import reference
 from tests.segmentation.histories import CUSTOMERS, DAY, NOW, comparisons, event_conditions, histories, rules
 
 _tenants = (f"tenant{number}" for number in itertools.count())
-
-
-@pytest.fixture(scope="module")
-def analytics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ColumnarAnalytics]:
-    """One engine for all examples: each has a tenant of its own, which tests the tenants' separation too."""
-    columnar = DuckDBColumnar(tmp_path_factory.mktemp("columnar") / "test.duckdb", TABLES)
-    yield ColumnarAnalytics(columnar, lambda: from_micros(NOW))
-    asyncio.run(columnar.close())
 
 
 async def assert_agreement(

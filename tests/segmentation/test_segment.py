@@ -15,10 +15,8 @@ from services.common.rules import (
     RuleUnsupported,
     ScoreCondition,
     SegmentCondition,
-    SequenceCondition,
-    SequenceStep,
 )
-from services.segmentation.domain.segment import SegmentNotFound, check, dependants, reachable, users
+from services.segmentation.domain.segment import SegmentNotFound, check, dependants, reachable, scored, users
 
 ANY = BucketCondition("", 0, 10_000)
 CHAIN: dict[str, Rule] = {"a": Not(SegmentCondition("b")), "b": AllOf((ANY, SegmentCondition("c"))), "c": ANY}
@@ -48,9 +46,7 @@ def test_a_segment_that_does_not_exist_cannot_be_named() -> None:
 @pytest.mark.parametrize(
     ("rule", "path"),
     [
-        (SequenceCondition((SequenceStep("a"), SequenceStep("b"))), "sequence"),
         (ConsentCondition("marketing", "", True), "consent"),
-        (ScoreCondition("rfm.recency", Operator.AT_LEAST, (3.0,)), "score"),
         (ListCondition("vips"), "list"),
     ],
 )
@@ -59,6 +55,20 @@ def test_what_segments_do_not_evaluate_is_refused_with_its_path(rule: Rule, path
         checked(AllOf((ANY, rule)))
     assert refused.value.metadata["path"] == f"all_of.rules[1].{path}"
     assert refused.value.reason == "RULE_UNSUPPORTED"
+
+
+def test_a_score_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    checked(ScoreCondition("rfm.cell", Operator.EQUALS, (555.0,)))
+    with pytest.raises(RuleInvalid, match=r"no score is called rfm.recency; there are rfm.recency_days, ") as refused:
+        checked(Not(ScoreCondition("rfm.recency", Operator.AT_LEAST, (3.0,))))
+    assert refused.value.metadata["path"] == "not.score.score"
+
+
+def test_segments_that_name_one_with_a_score_depend_on_scores_too() -> None:
+    champions = ScoreCondition("rfm.cell", Operator.EQUALS, (555.0,))
+    rules: dict[str, Rule] = {"a": SegmentCondition("b"), "b": Not(champions), "c": SegmentCondition("d"), "d": ANY}
+    assert scored(rules) == {"a", "b"}
+    assert scored({"d": ANY}) == set()
 
 
 def test_an_invalid_rule_is_told_before_an_unsupported_one() -> None:

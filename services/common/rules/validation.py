@@ -116,7 +116,7 @@ class _Check:
             case ConsentCondition(purpose):
                 self._need(bool(purpose), "purpose", "a purpose is needed")
             case ScoreCondition(score, operator, values):
-                self._need(bool(score), "score", "a score is needed, for example rfm.recency")
+                self._need(bool(score), "score", "a score is needed, for example rfm.recency_score")
                 self._numeric(operator, values)
             case BucketCondition(_, start, end):
                 self._need(0 <= start < end <= BUCKETS, "from", f"0 <= from < to <= {BUCKETS:,} is needed")

@@ -1,12 +1,11 @@
 """The port ``Analytics`` over the analytical engine, and the appending of what is followed."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.clock import Clock, to_micros
@@ -15,7 +14,7 @@ from services.common.columnar.patterns import pattern_fault
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
-from services.segmentation.adapters.expressions import evaluation
+from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Rfm, RfmTable
@@ -61,13 +60,16 @@ class ColumnarAnalytics:
         at: int,
         customer_ids: Collection[str] | None = None,
     ) -> dict[str, set[str]]:
-        events, traits = self._history(tenant)
-        given = None
+        history, given = self._history(tenant), None
         if customer_ids is not None:
-            events, traits = (table.semi_join(_TOUCHED, "customer_id") for table in (events, traits))
+            history = replace(
+                history,
+                events=history.events.semi_join(_TOUCHED, "customer_id"),
+                traits=history.traits.semi_join(_TOUCHED, "customer_id"),
+            )
             given = {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
-        query = evaluation(events, traits, numbered, segments, at)
+        query = evaluation(history, numbered, segments, at)
         some = query.filter(reduce(or_, [query[name] for name in numbered]))
         answer = await self._columnar.execute(some, given)
         return {
@@ -78,9 +80,9 @@ class ColumnarAnalytics:
     async def sizes(
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
     ) -> Sizes:
-        events, traits = self._history(tenant)
+        history = self._history(tenant)
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
-        query = evaluation(events, traits, numbered, segments, at)
+        query = evaluation(history, numbered, segments, at)
         counts = query.aggregate(customer_count=query.count(), **{name: query[name].sum() for name in numbered})
         (counted,) = (await self._columnar.execute(counts)).to_pylist()
         shown: list[str] = []
@@ -93,15 +95,19 @@ class ColumnarAnalytics:
     async def explained(
         self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
     ) -> dict[str, Finding] | None:
-        events, traits = (table.filter(table.customer_id == customer_id) for table in self._history(tenant))
+        history = self._history(tenant)
+        events = history.events.filter(history.events.customer_id == customer_id)
+        traits = history.traits.filter(history.traits.customer_id == customer_id)
+        history = replace(history, events=events, traits=traits)
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
-        found = (await self._columnar.execute(explanation(events, traits, numbered, segments, at))).to_pylist()
+        found = (await self._columnar.execute(explanation(history, numbered, segments, at))).to_pylist()
         if not found:
             return None
         return {path: finding(found[0], name) for path, name in zip(rules, numbered, strict=True)}
 
     async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
-        events, traits = self._history(tenant)
+        history = self._history(tenant)
+        events, traits = history.events, history.traits
         crossed = reduce(
             or_, [(events.time > since - age) & (events.time <= until - age) for age in sorted(timing.ages)]
         )
@@ -128,24 +134,24 @@ class ColumnarAnalytics:
         return table
 
     async def _rfm_table(self, tenant: str, currency: str, at: int) -> RfmTable:
-        orders = rfm_query.orders_until(self._history(tenant)[0], at)
+        orders = rfm_query.orders_until(self._history(tenant).events, at)
         if not currency:
             found = (await self._columnar.execute(rfm_query.currencies(orders)))["currency"].to_pylist()
             if not found:
                 return RfmTable("", at, {})
             currency = found[0]
-        answer = await self._columnar.execute(rfm_query.rfm(orders, currency, at))
+        answer = await self._columnar.execute(rfm_query.rfm(orders.filter(orders.currency == currency), at))
         return RfmTable(currency, at, {row["customer_id"]: Rfm(**row) for row in answer.to_pylist()})
 
     async def status(self, tenant: str) -> Status:
         cursor = await self.applied_cursor()
-        events = self._history(tenant)[0]
+        events = self._history(tenant).events
         counted = await self._columnar.execute(events.aggregate(count=events.count()))
         return Status(cursor, counted["count"][0].as_py())
 
     def pattern_fault(self, pattern: str) -> str | None:
         return pattern_fault(pattern)
 
-    def _history(self, tenant: str) -> tuple[ir.Table, ir.Table]:
-        events, traits = self._columnar.table(EVENTS), self._columnar.table(TRAITS)
-        return of_tenant(events, tenant), of_tenant(traits, tenant)
+    def _history(self, tenant: str) -> History:
+        events = of_tenant(self._columnar.table(EVENTS), tenant)
+        return History(events, of_tenant(self._columnar.table(TRAITS), tenant), everyone=events)

@@ -7,7 +7,7 @@ from operator import or_
 import ibis
 import ibis.expr.types as ir
 
-from services.common.rules import POSITIVE, Comparison, Instant, Operator, Span, Value
+from services.common.rules import POSITIVE, Comparison, Instant, Operator, Span, TimeWindow, Value
 from services.segmentation.domain.properties import element
 
 FALSE = ibis.literal(False)
@@ -24,6 +24,20 @@ def positively(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValu
     """As ``holds``, with the positive of a negative operator: false where the field is missing."""
     operator = POSITIVE.get(comparison.operator, comparison.operator)
     return _COMPILED[operator](row, comparison, at).fill_null(False)
+
+
+def timely(time: ir.IntegerValue, window: TimeWindow, at: int) -> ir.BooleanValue:
+    """Whether the time of an event is in ``window``, seen from ``at``."""
+    timely: ir.BooleanValue = ibis.literal(True)
+    if window.within is not None:
+        timely &= time > at - window.within
+    if window.before is not None:
+        timely &= time <= at - window.before
+    if window.start is not None:
+        timely &= time >= window.start
+    if window.end is not None:
+        timely &= time < window.end
+    return timely
 
 
 def _values(row: ir.Table, comparison: Comparison, kind: type) -> ir.ArrayValue:

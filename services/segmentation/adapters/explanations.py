@@ -6,8 +6,18 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from services.common.rules import Aggregate, AllOf, AnyOf, BucketCondition, Comparison, EventCondition, Not, Rule
-from services.segmentation.adapters.expressions import Leaves, bucket_of, counts, pick
+from services.common.rules import (
+    Aggregate,
+    AllOf,
+    AnyOf,
+    BucketCondition,
+    Comparison,
+    EventCondition,
+    Not,
+    Rule,
+    ScoreCondition,
+)
+from services.segmentation.adapters.expressions import History, Leaves, bucket_of, counts, pick
 from services.segmentation.domain.explanation import Finding, Scalar
 from services.segmentation.domain.timing import trait_names
 
@@ -17,9 +27,7 @@ _earliest, _latest = pick("min_by", _KNOWN), pick("max_by", _KNOWN)
 _DECODED: dict[str, Callable[[str], Scalar]] = {"t": str, "n": float, "b": lambda text: text == "true"}
 
 
-def explanation(
-    events: ir.Table, traits: ir.Table, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
-) -> ir.Table:
+def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
     """One row for each customer: for each rule whether it is true, and what was found if it is a leaf."""
     leaves = Leaves(rules.values(), segments)
 
@@ -33,7 +41,7 @@ def explanation(
                     known[f"{name}_found{number}"] = _trait(told, trait, rule.field)
         return picked, known
 
-    figures = leaves.figures(events, traits, at, beside)
+    figures = leaves.figures(history, at, beside)
     columns: dict[str, ir.Value] = {}
     for name, rule in rules.items():
         columns[name] = leaves.condition(figures, rule)
@@ -70,6 +78,8 @@ def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str
             return {f"{name}_found": figures[leaves.events[rule]].cast("float64")}
         case BucketCondition(salt):
             return {f"{name}_found": bucket_of(salt, figures.customer_hash).cast("float64")}
+        case ScoreCondition(score):
+            return {f"{name}_found": figures[score].cast("float64")}
         case _:
             return {f"{name}_found": leaves.condition(figures, rule)}
 

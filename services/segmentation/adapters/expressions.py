@@ -4,7 +4,8 @@ All figures that the rules need are computed in one aggregation over events and 
 once; the rules are then conditions over the figures of a customer.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 from typing import Any
@@ -23,11 +24,15 @@ from services.common.rules import (
     Not,
     Operator,
     Rule,
+    ScoreCondition,
     SegmentCondition,
-    TimeWindow,
+    SequenceCondition,
+    Value,
 )
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
-from services.segmentation.adapters.comparisons import holds, positively
+from services.segmentation.adapters.comparisons import holds, positively, timely
+from services.segmentation.adapters.rfm_query import scores
+from services.segmentation.adapters.sequences import fulfilling
 from services.segmentation.domain.timing import trait_names
 
 
@@ -49,16 +54,23 @@ _picks: dict[Aggregate, Callable[..., ir.BooleanValue]] = {
 }
 
 
-def evaluation(
-    events: ir.Table, traits: ir.Table, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
-) -> ir.Table:
+@dataclass(frozen=True, slots=True)
+class History:
+    """One tenant's events and traits, or the part of them that is of the customers asked for."""
+
+    events: ir.Table
+    traits: ir.Table
+    everyone: ir.Table
+    """The events of all customers, which scores compare."""
+
+
+def evaluation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
     """One row for each customer seen up to ``at``: ``customer_id``, and for each of ``rules`` whether it is true.
 
-    ``events`` and ``traits`` are one tenant's, or the part of them that is of the customers asked for. ``segments``
-    are the rules of the segments that the rules may name.
+    ``segments`` are the rules of the segments that the rules may name.
     """
     leaves = Leaves(rules.values(), segments)
-    figures = leaves.figures(events, traits, at)
+    figures = leaves.figures(history, at)
     return figures.select("customer_id", **{name: leaves.condition(figures, rule) for name, rule in rules.items()})
 
 
@@ -69,19 +81,21 @@ class Leaves:
         self._segments = segments
         self.events: dict[EventCondition, str] = {}
         self.traits: dict[tuple[str, Comparison], str] = {}
+        self.sequences: dict[SequenceCondition, str] = {}
+        self.scored = False
         for rule in rules:
             self.collect(rule)
 
     def figures(
         self,
-        events: ir.Table,
-        traits: ir.Table,
+        history: History,
         at: int,
         beside: Callable[[ir.Table, ir.Table], tuple[dict[str, ir.Value], dict[str, ir.Value]]] | None = None,
     ) -> ir.Table:
         """One row for each customer seen up to ``at`` with every figure; ``beside`` makes more of them out of the
         events and of the traits up to then."""
-        seen, told = events.filter(events.time <= at), traits.filter(traits.time <= at)
+        seen = history.events.filter(history.events.time <= at)
+        told = history.traits.filter(history.traits.time <= at)
         of_events = {name: _event_figure(seen, condition, at) for condition, name in self.events.items()}
         of_traits = {name: _trait_figure(told, key, at) for key, name in self.traits.items()}
         more_of_events, more_of_traits = beside(seen, told) if beside else ({}, {})
@@ -93,6 +107,10 @@ class Leaves:
         if of_traits or more_of_traits:
             known = told.group_by("customer_id").aggregate(**of_traits, **more_of_traits)
             figures = figures.left_join(known, "customer_id")
+        for condition, name in self.sequences.items():
+            figures = figures.left_join(fulfilling(seen, condition, at).mutate(**{name: True}), "customer_id")
+        if self.scored:
+            figures = figures.left_join(scores(history.everyone, at), "customer_id")
         return figures
 
     def collect(self, rule: Rule) -> None:
@@ -106,6 +124,10 @@ class Leaves:
                 self.collect(self._segments[segment_id])
             case EventCondition():
                 self.events.setdefault(rule, f"e{len(self.events)}")
+            case SequenceCondition():
+                self.sequences.setdefault(rule, f"s{len(self.sequences)}")
+            case ScoreCondition():
+                self.scored = True
             case Comparison():
                 for name in trait_names(rule.field):
                     self.traits.setdefault((name, rule), f"t{len(self.traits)}")
@@ -122,6 +144,10 @@ class Leaves:
                 return self.condition(figures, self._segments[segment_id])
             case EventCondition():
                 return _compared(figures[self.events[rule]], rule)
+            case SequenceCondition():
+                return figures[self.sequences[rule]].fill_null(False)
+            case ScoreCondition(score, operator, values):
+                return _numerically(figures[score], operator, values)
             case Comparison():
                 columns = [figures[self.traits[name, rule]].fill_null(False) for name in trait_names(rule.field)]
                 known = reduce(or_, columns)
@@ -149,22 +175,8 @@ def _event_figure(events: ir.Table, condition: EventCondition, at: int) -> ir.Va
 
 def counts(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
     """Whether an event is one of those that the condition is about."""
-    named = (events.name == condition.event) & timely(events, condition.window, at)
+    named = (events.name == condition.event) & timely(events.time, condition.window, at)
     return reduce(and_, [holds(events, comparison, at) for comparison in condition.where], named)
-
-
-def timely(events: ir.Table, window: TimeWindow, at: int) -> ir.BooleanValue:
-    """Whether an event happened in ``window``, seen from ``at``."""
-    timely: ir.BooleanValue = ibis.literal(True)
-    if window.within is not None:
-        timely &= events.time > at - window.within
-    if window.before is not None:
-        timely &= events.time <= at - window.before
-    if window.start is not None:
-        timely &= events.time >= window.start
-    if window.end is not None:
-        timely &= events.time < window.end
-    return timely
 
 
 def _numeric_figure(values: ir.ArrayValue, aggregate: Aggregate, counted: ir.BooleanValue) -> ir.Value:
@@ -189,8 +201,12 @@ def _compared(figure: ir.Value, condition: EventCondition) -> ir.BooleanValue:
     """False where the figure is missing, whatever the operator."""
     if condition.aggregate in (Aggregate.FIRST, Aggregate.LAST):
         return (~figure if condition.operator in POSITIVE else figure).fill_null(False)
-    values = [ibis.literal(value, "float64") for value in condition.values]
-    return _NUMERIC[condition.operator](figure, values).fill_null(False)
+    return _numerically(figure, condition.operator, condition.values)
+
+
+def _numerically(figure: ir.Value, operator: Operator, values: Sequence[Value]) -> ir.BooleanValue:
+    """False where the figure is missing, whatever the operator."""
+    return _NUMERIC[operator](figure, [ibis.literal(value, "float64") for value in values]).fill_null(False)
 
 
 _NUMERIC: dict[Operator, Callable[[ir.Value, list[ir.Value]], ir.BooleanValue]] = {

@@ -18,9 +18,8 @@ def currencies(orders: ir.Table) -> ir.Table:
     return counted.order_by(ibis.desc("count"), "currency").limit(1)
 
 
-def rfm(orders: ir.Table, currency: str, at: int) -> ir.Table:
-    """One row for each customer with orders in ``currency``; the contract says how scores are made."""
-    counted = orders.filter(orders.currency == currency)
+def rfm(counted: ir.Table, at: int) -> ir.Table:
+    """One row for each customer with orders, all in one currency; the contract says how scores are made."""
     figures = counted.group_by("customer_id").aggregate(
         recency_days=((at - counted.time.max()) // DAY_MICROS).cast("int64"),
         frequency=counted.count(),
@@ -31,6 +30,15 @@ def rfm(orders: ir.Table, currency: str, at: int) -> ir.Table:
         frequency_score=_score(figures, ibis.asc("frequency")),
         monetary_score=_score(figures, ibis.asc("monetary_minor")),
     )
+
+
+def scores(events: ir.Table, at: int) -> ir.Table:
+    """The RFM of one tenant's customers at ``at`` in the currency with the most orders, by the names of scores."""
+    orders = orders_until(events, at)
+    table = rfm(orders.semi_join(currencies(orders), "currency"), at)
+    cell = table.recency_score * 100 + table.frequency_score * 10 + table.monetary_score
+    columns = {f"rfm.{name}": table[name] for name in table.columns if name != "customer_id"}
+    return table.select("customer_id", **columns, **{"rfm.cell": cell})
 
 
 def _score(figures: ir.Table, order: ir.Value) -> ir.IntegerValue:

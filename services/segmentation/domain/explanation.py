@@ -14,7 +14,9 @@ from services.common.rules import (
     Not,
     Operator,
     Rule,
+    ScoreCondition,
     SegmentCondition,
+    SequenceCondition,
     Value,
     nodes,
 )
@@ -60,11 +62,11 @@ def _test(rule: Rule) -> tuple[Operator | None, Sequence[Value]]:
     match rule:
         case AllOf() | AnyOf() | Not():
             return None, ()
-        case Comparison(operator=operator, values=values) | EventCondition(operator=operator, values=values):
-            return operator, values
+        case Comparison() | EventCondition() | ScoreCondition():
+            return rule.operator, rule.values
         case BucketCondition(_, start, end):
             return Operator.BETWEEN, (float(start), float(end - 1))
-        case SegmentCondition():
+        case SegmentCondition() | SequenceCondition():
             return Operator.IS_TRUE, ()
         case _:
             raise AssertionError(f"{rule} was refused when it was saved")

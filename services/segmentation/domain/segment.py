@@ -5,25 +5,15 @@ from dataclasses import dataclass
 
 from services.common.errors import Conflict, FailedPrecondition, NotFound
 from services.common.rules import (
-    ConsentCondition,
-    ListCondition,
     PatternFault,
     Rule,
     RuleInvalid,
-    RuleUnsupported,
     ScoreCondition,
     SegmentCondition,
-    SequenceCondition,
     nodes,
     validate,
 )
-
-_UNSUPPORTED: dict[type, str] = {
-    SequenceCondition: "segments do not evaluate sequences of events yet; use event counts in windows",
-    ConsentCondition: "segments do not know consent yet; it is checked when a message is sent",
-    ScoreCondition: "segments do not know scores yet; use traits or event figures",
-    ListCondition: "segments do not know uploaded lists yet; use a trait that marks the customers",
-}
+from services.segmentation.domain.supported import refuse_unsupported
 
 
 class SegmentNotFound(NotFound):
@@ -68,8 +58,7 @@ def check(rule: Rule, segment_id: str, others: Mapping[str, Rule], pattern_fault
     """
     validate(rule, pattern_fault)
     for node in nodes(rule):
-        if type(node.rule) in _UNSUPPORTED:
-            raise RuleUnsupported(node.path, _UNSUPPORTED[type(node.rule)])
+        refuse_unsupported(node)
     for path, named in references(rule):
         if named != segment_id and named not in others:
             raise SegmentNotFound(named)
@@ -97,3 +86,9 @@ def dependants(segment_id: str, rules: Mapping[str, Rule]) -> set[str]:
 def users(segment_id: str, rules: Mapping[str, Rule]) -> list[str]:
     """The segments whose own rule names ``segment_id``."""
     return sorted(other for other, rule in rules.items() if any(named == segment_id for _, named in references(rule)))
+
+
+def scored(rules: Mapping[str, Rule]) -> set[str]:
+    """The segments that depend on scores, which what other customers do can change."""
+    own = {key for key, rule in rules.items() if any(isinstance(node.rule, ScoreCondition) for node in nodes(rule))}
+    return own.union(*(dependants(segment_id, rules) for segment_id in own))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from services.common.rules import Comparison, EventCondition, Operator, Rule, nodes
+from services.common.rules import Comparison, EventCondition, Operator, Rule, SequenceCondition, nodes
 
 RELATIVE = frozenset({Operator.WITHIN_LAST, Operator.WITHIN_NEXT, Operator.BEFORE_LAST, Operator.AFTER_NEXT})
 
@@ -32,6 +32,11 @@ def timing(rules: Iterable[Rule]) -> Timing:
                 ages.update(age for age in (node.rule.window.within, node.rule.window.before) if age is not None)
                 if any(operator in RELATIVE for operator in _operators(node.rule)):
                     events.add(node.rule.event)
+            if isinstance(node.rule, SequenceCondition):
+                ages.update(_sequence_ages(node.rule))
+                for step in node.rule.steps:
+                    if any(comparison.operator in RELATIVE for comparison in step.where):
+                        events.add(step.event)
     return Timing(frozenset(ages), frozenset(traits), frozenset(events))
 
 
@@ -39,6 +44,16 @@ def trait_names(field: str) -> list[str]:
     """The traits that may hold a field: ``a.b`` is the trait ``a.b``, or ``b`` inside the trait ``a``."""
     parts = field.split(".")
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _sequence_ages(sequence: SequenceCondition) -> Iterator[int]:
+    """The ages at which the first step leaves or enters its window, and at which a last step has not happened."""
+    yield from (age for age in (sequence.window.within, sequence.window.before) if age is not None)
+    for step in reversed(sequence.steps):
+        if not step.negated:
+            break
+        if step.within is not None:
+            yield step.within
 
 
 def _operators(condition: EventCondition) -> Iterator[Operator]:

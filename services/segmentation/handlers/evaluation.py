@@ -12,6 +12,7 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.rules import Rule
 from services.segmentation.domain.history import Calculation, failed
 from services.segmentation.domain.membership import transitions
+from services.segmentation.domain.segment import scored
 from services.segmentation.domain.timing import timing
 from services.segmentation.handlers.reading import member_ids
 from services.segmentation.ports import Analytics, Memberships, Segments
@@ -22,6 +23,8 @@ CUSTOMERS_A_COMMIT = 250
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 1.0
 GATHER_SECONDS = 2.0
+SCORES_MICROS = 60_000_000
+"""How often segments that depend on scores are evaluated for all: others' orders and the time change a score."""
 
 
 class Evaluation:
@@ -35,6 +38,7 @@ class Evaluation:
         self._at_work: set[str] = set()
         self._woken = asyncio.Event()
         self._since: int | None = None
+        self._scored = 0
 
     def touch(self, tenant: str, customer_ids: Iterable[str]) -> None:
         """Evaluate these customers soon."""
@@ -100,6 +104,10 @@ class Evaluation:
                 await self.refresh(tenant)
             elif rules := (await self._segments.catalogue(tenant)).rules:
                 self.touch(tenant, await self._analytics.aged(tenant, timing(rules.values()), since, now))
+                if now - self._scored >= SCORES_MICROS and (dependent := scored(rules)):
+                    self.renew(tenant, dependent)
+        if since is None or now - self._scored >= SCORES_MICROS:
+            self._scored = now
         self._since = now
 
     async def run(self, caught_up: Callable[[], bool]) -> None:

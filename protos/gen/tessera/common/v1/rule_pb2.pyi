@@ -651,7 +651,7 @@ Global___ConsentCondition: _TypeAlias = ConsentCondition  # noqa: Y015
 
 @_typing.final
 class ScoreCondition(_message.Message):
-    """A figure that a service predicted or scored for the subject, for example `rfm.recency`, `churn.probability`."""
+    """A figure that a service predicted or scored for the subject, for example `rfm.recency_score`, `churn.probability`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -132,6 +132,17 @@ class Segment(_message.Message):
     def rule(self) -> _rule_pb2.Rule:
         """Who is in it. Fields are traits (`city`, `address.city`); event properties are paths into the event's properties,
         and `total` of an `Order Completed` is the amount paid, in units of its currency.
+
+        Scores are the figures of `Rfm` in the currency with the most orders: `rfm.recency_days`, `rfm.frequency`,
+        `rfm.monetary_minor`, `rfm.recency_score`, `rfm.frequency_score`, `rfm.monetary_score`, and `rfm.cell` as a number
+        (545). Without orders every comparison of them is false. A customer's scores follow own orders within moments, and
+        the orders of others and the time within two minutes.
+
+        In a sequence the time of a step counts from the last step before it that happened. A step in the middle that must
+        not happen must not happen between the steps around it, with `within` only for so long after the one before; events
+        at the same moment as one of them do not count. A last one without `within` must not have happened until now. A
+        step's field compares by EQUALS, NOT_EQUALS, ANY_OF, NOT_ANY_OF, LESS_THAN, AT_MOST, GREATER_THAN and AT_LEAST: true
+        if some value here and some value there compare so, texts with texts and numbers with numbers.
         """
 
     @_builtins.property
@@ -724,12 +735,12 @@ class NodeExplanation(_message.Message):
     fulfilled: _builtins.bool
     """Whether it is true of the customer."""
     operator: _rule_pb2.Operator.ValueType
-    """At a leaf, how that was compared. A bucket lies BETWEEN its ends, a segment IS_TRUE."""
+    """At a leaf, how that was compared. A bucket lies BETWEEN its ends, a segment or a sequence IS_TRUE."""
     @_builtins.property
     def found(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Value]:
         """At a leaf, what was found: the figure over events; the values of a trait, of which a list has each element; the
-        customer's bucket; whether the customer is in the segment that is named. Empty where nothing was found, and
-        at a node that has parts.
+        customer's bucket; the score; whether the customer is in the segment that is named, or went through the sequence.
+        Empty where nothing was found, and at a node that has parts.
         """
 
     @_builtins.property

@@ -153,8 +153,9 @@ class SegmentationServiceServicer:
     def CreateSegment(self, request, context):
         """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-        RULE_UNSUPPORTED for a node that segments do not evaluate yet (sequence, consent, score, list). Both tell the
-        node's path in the metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+        RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
+        comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
+        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,9 @@ class SegmentationServiceStub:
     CreateSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.CreateSegmentRequest, _segmentation_service_pb2.CreateSegmentResponse]
     """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-    RULE_UNSUPPORTED for a node that segments do not evaluate yet (sequence, consent, score, list). Both tell the
-    node's path in the metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+    RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
+    comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
+    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
     """
     GetSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
@@ -118,8 +119,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     CreateSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.CreateSegmentRequest, _segmentation_service_pb2.CreateSegmentResponse]  # type: ignore[assignment]
     """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-    RULE_UNSUPPORTED for a node that segments do not evaluate yet (sequence, consent, score, list). Both tell the
-    node's path in the metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+    RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
+    comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
+    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
     """
     GetSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]  # type: ignore[assignment]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
@@ -200,8 +202,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_segmentation_service_pb2.CreateSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.CreateSegmentResponse]]:
         """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-        RULE_UNSUPPORTED for a node that segments do not evaluate yet (sequence, consent, score, list). Both tell the
-        node's path in the metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+        RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
+        comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
+        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
         """
 
     @_abc_1.abstractmethod

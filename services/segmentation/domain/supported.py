@@ -1,0 +1,66 @@
+"""Which nodes of a rule segments evaluate; every other one is refused when it is saved, with its path."""
+
+from services.common.rules import (
+    ConsentCondition,
+    ListCondition,
+    Node,
+    Operator,
+    RuleInvalid,
+    RuleUnsupported,
+    ScoreCondition,
+    SequenceCondition,
+    StepField,
+)
+
+SCORES = (
+    "rfm.recency_days",
+    "rfm.frequency",
+    "rfm.monetary_minor",
+    "rfm.recency_score",
+    "rfm.frequency_score",
+    "rfm.monetary_score",
+    "rfm.cell",
+)
+"""The figures of ``Rfm`` in the currency with the most orders; the cell as a number, for example 545."""
+STEPS_MAX = 10
+STEP_FIELD_OPERATORS = frozenset(
+    {
+        Operator.EQUALS,
+        Operator.NOT_EQUALS,
+        Operator.ANY_OF,
+        Operator.NOT_ANY_OF,
+        Operator.LESS_THAN,
+        Operator.AT_MOST,
+        Operator.GREATER_THAN,
+        Operator.AT_LEAST,
+    }
+)
+_UNSUPPORTED: dict[type, str] = {
+    ConsentCondition: "segments do not know consent yet; it is checked when a message is sent",
+    ListCondition: "segments do not know uploaded lists yet; use a trait that marks the customers",
+}
+
+
+def refuse_unsupported(node: Node) -> None:
+    """``RuleUnsupported``, or ``RuleInvalid`` for a score that does not exist and a step that never happens."""
+    if type(node.rule) in _UNSUPPORTED:
+        raise RuleUnsupported(node.path, _UNSUPPORTED[type(node.rule)])
+    if isinstance(node.rule, ScoreCondition) and node.rule.score not in SCORES:
+        raise RuleInvalid(f"{node.path}.score", f"no score is called {node.rule.score}; there are {', '.join(SCORES)}")
+    if isinstance(node.rule, SequenceCondition):
+        _check_sequence(node.path, node.rule)
+
+
+def _check_sequence(path: str, sequence: SequenceCondition) -> None:
+    if len(sequence.steps) > STEPS_MAX:
+        raise RuleUnsupported(f"{path}.steps", f"segments evaluate at most {STEPS_MAX} steps")
+    for number, step in enumerate(sequence.steps):
+        for index, comparison in enumerate(step.where):
+            place = f"{path}.steps[{number}].where[{index}]"
+            referred = [value for value in comparison.values if isinstance(value, StepField)]
+            if referred and comparison.operator not in STEP_FIELD_OPERATORS:
+                problem = f"segments do not compare with a step's field by {comparison.operator.name}"
+                raise RuleUnsupported(f"{place}.operator", problem)
+            for position, value in enumerate(referred):
+                if sequence.steps[value.step].negated:
+                    raise RuleInvalid(f"{place}.values[{position}]", "a step that must not happen has no fields")
