@@ -105,7 +105,8 @@ async def _record(
         del fresh[known]
     if not fresh:
         return NOTHING
-    wanted = {identity for each in fresh.values() for identity in (*each.identities, *each.previous)}
+    wanted = {identity for each in fresh.values() for identity in each.identities}
+    wanted.update(identity for each in fresh.values() if each.previous_id for identity in each.previous)
     owners = await profiles.owners(tenant, list(wanted))
     found = await profiles.customers(tenant, list(set(owners.values())))
     customers = {customer_id: customer for customer_id, (customer, _) in found.items()}
