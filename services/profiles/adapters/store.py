@@ -78,7 +78,8 @@ class StoredProfiles:
     async def changes(self, after: str, tenant: str | None) -> AsyncIterator[Changes]:
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
             cursor = batch[-1].cursor
-            caught_up = cursor == await self._store.end_of_feed()
+            # A short batch is all there was; one tenant's cursor need not be the end of the whole feed.
+            caught_up = len(batch) < FEED_BATCH_MAX or cursor == await self._store.end_of_feed()
             yield Changes([_recorded(change.tenant, change.id, change.body) for change in batch], cursor, caught_up)
 
 
