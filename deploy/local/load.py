@@ -27,7 +27,6 @@ from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationSe
 
 from deploy.local import journey, kept
 from deploy.local.journey import Journey
-from deploy.local.processes import Platform
 from services.common.errors import Unavailable
 
 BATCH_EVENTS = 1000
@@ -82,8 +81,7 @@ def keep_shift(folder: Path, weeks: int) -> None:
 class Shop:
     """A client of the six services on behalf of one tenant."""
 
-    def __init__(self, platform: Platform, channels: dict[str, grpc.aio.Channel], token: str) -> None:
-        self._platform = platform
+    def __init__(self, channels: dict[str, grpc.aio.Channel], token: str) -> None:
         self.token = (("authorization", f"Bearer {token}"),)
         self.profiles = ProfilesServiceStub(channels["profiles"])
         self.segmentation = SegmentationServiceStub(channels["segmentation"])
@@ -93,12 +91,10 @@ class Shop:
         self.crm = CrmServiceStub(channels["crm"])
 
     async def call(self, method: Any, request: Any) -> Any:
-        """Call ``method``; a process of the platform that died is told in its own words."""
+        """Call ``method``; ``Unavailable`` if it fails."""
         try:
             return await method(request, metadata=self.token, timeout=120)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                await self._platform.check_alive_after_failure()
             raise Unavailable(f"{type(request).__name__} failed: {error.code().name}: {error.details()}") from error
 
 
@@ -171,13 +167,17 @@ async def _load_events(shop: Shop, data: Journey, progress: Progress) -> None:
 async def _send_all(elements: Iterable[T], size: int, send: Callable[[int, Sequence[T]], Awaitable[None]]) -> None:
     """Send in batches, a few of them ahead of the answers, so that this process and the service work at once."""
     ahead: set[asyncio.Task[None]] = set()
-    for number, batch in enumerate(_batches(elements, size)):
-        ahead.add(asyncio.ensure_future(send(number, batch)))
-        if len(ahead) > BATCHES_AHEAD:
-            done, ahead = await asyncio.wait(ahead, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-    await asyncio.gather(*ahead)
+    try:
+        for number, batch in enumerate(_batches(elements, size)):
+            ahead.add(asyncio.ensure_future(send(number, batch)))
+            if len(ahead) > BATCHES_AHEAD:
+                done, ahead = await asyncio.wait(ahead, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.gather(*done)
+        await asyncio.gather(*ahead)
+    finally:
+        for task in ahead:
+            task.cancel()
+        await asyncio.gather(*ahead, return_exceptions=True)
 
 
 def _batches(elements: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -10,7 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,10 @@ DEFAULT_PORTS = {
 HOST = "127.0.0.1"
 DISK_BYTES_MIN = 2 * 1024**3
 START_SECONDS_MAX = 90.0
+STARTED_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 20.0
 NOTICE_SECONDS = 2.0
+WATCH_SECONDS = 0.25
 LOG = "platform.log"
 _PROCFILE = Path(__file__).with_name("Procfile")
 _STARTED = re.compile(r"^\S+ system +\| \w+\.1 started \(pid=(\d+)\)$", re.MULTILINE)
@@ -82,11 +85,26 @@ class Platform:
         if words := last_words(self.log, self.runner.poll()):
             raise ProcessStopped(f"{words} (the log is {self.log})")
 
-    async def check_alive_after_failure(self) -> None:
-        """The same, when something has just failed: the end of a process is known a moment after its silence."""
-        for _ in range(round(NOTICE_SECONDS / 0.1)):
+    async def while_alive(self, work: Coroutine[None, None, None]) -> None:
+        """Do ``work``; ``ProcessStopped`` as soon as a process stops, which is then the reason if ``work`` failed.
+
+        Waiting for calls to fail would not do: one that is made while a server goes away may hang until its deadline.
+        """
+        task, watch = asyncio.create_task(work), asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and task.exception():  # the end of a process is known a moment after its silence
+                await asyncio.wait((watch,), timeout=NOTICE_SECONDS)
+            await (watch if watch.done() else task)
+        finally:
+            for each in (task, watch):
+                each.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
             self.check_alive()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def ready(self) -> None:
         """Wait until every service and the gateway answer; ``ProcessStopped`` as soon as one cannot."""
@@ -148,6 +166,10 @@ def _start(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[byt
 
 
 def _stop(runner: subprocess.Popen[bytes], log: Path) -> None:
+    # The runner does not stop what it has not finished starting, and then waits for it.
+    until = time.monotonic() + STARTED_SECONDS_MAX
+    while runner.poll() is None and len(_started(log)) < len(DEFAULT_PORTS) and time.monotonic() < until:
+        time.sleep(0.05)
     if runner.poll() is None:
         runner.send_signal(signal.SIGTERM)
     try:
@@ -156,9 +178,13 @@ def _stop(runner: subprocess.Popen[bytes], log: Path) -> None:
         os.killpg(runner.pid, signal.SIGKILL)
         runner.wait()
     # Each process leads a group. Normally none is left; a killed one leaves its children, a killed runner everything.
-    for group in _STARTED.findall(log.read_text(errors="replace")):
+    for group in _started(log):
         with contextlib.suppress(OSError):
-            os.killpg(int(group), signal.SIGKILL)
+            os.killpg(group, signal.SIGKILL)
+
+
+def _started(log: Path) -> list[int]:
+    return [int(pid) for pid in _STARTED.findall(log.read_text(errors="replace"))]
 
 
 def _ports() -> dict[str, int]:
@@ -188,8 +214,9 @@ def _check_ports(ports: Mapping[str, int]) -> None:
 
 
 def _check_disk(folder: Path) -> None:
+    stored = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     free = shutil.disk_usage(folder).free
-    if free < DISK_BYTES_MIN:
+    if free + stored < DISK_BYTES_MIN:
         raise DiskFull(
             f"{folder} has {free / 1024**3:.1f} GiB free, {DISK_BYTES_MIN / 1024**3:.0f} are needed; "
             "make room, or set TESSERA_DATA_DIR to a folder with more"

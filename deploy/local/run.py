@@ -38,7 +38,7 @@ async def _until_stopped(*, once: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # nohup ignores SIGHUP
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    work = asyncio.create_task(_show(stop, once=once))
+    work = asyncio.create_task(_serve(once=once))
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait((work, asked), return_when=asyncio.FIRST_COMPLETED)
     work.cancel()
@@ -48,21 +48,23 @@ async def _until_stopped(*, once: bool) -> None:
     console.print("stopped; the data stays in the folder above, `make run` finds it again")
 
 
-async def _show(stop: asyncio.Event, *, once: bool) -> None:
+async def _serve(*, once: bool) -> None:
     folder = _folder()
     console.print(f"[bold]Tessera[/] starts six services and a gateway; data and log are in {folder}", soft_wrap=True)
     began = time.monotonic()
     async with running(folder) as platform:
         console.print(f"serving after {time.monotonic() - began:.1f} s")
-        token = tokens.mint(folder, tenant=TENANT)
-        found = loaded(folder) or await _load(platform, token)
-        await tour(console, platform, token, found)
-        console.print(f"from the start of the services to the end of the tour: {time.monotonic() - began:.0f} s")
-        _print_addresses(platform, token)
-        while not once and not stop.is_set():
-            platform.check_alive()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+        await platform.while_alive(_show(platform, began, once=once))
+
+
+async def _show(platform: Platform, began: float, *, once: bool) -> None:
+    token = tokens.mint(platform.folder, tenant=TENANT)
+    found = loaded(platform.folder) or await _load(platform, token)
+    await tour(console, platform.gateway_url, token, found)
+    console.print(f"from the start of the services to the end of the tour: {time.monotonic() - began:.0f} s")
+    _print_addresses(platform, token)
+    if not once:
+        await asyncio.Event().wait()
 
 
 def _folder() -> Path:
@@ -83,12 +85,15 @@ async def _load(platform: Platform, token: str) -> Loaded:
         f"loading the Complete Journey, a sample retailer: {data.basket_count:,} orders; all times move by "
         f"{data.shift_weeks} weeks, so that the last order falls within the week before today"
     )
-    channels = {name: grpc.aio.insecure_channel(platform.address(name)) for name in SERVICES}
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        found = await load(Shop(platform, channels, token), data, progress)
-    for channel in channels.values():
-        await channel.close()
+    async with contextlib.AsyncExitStack() as stack:
+        addresses = {name: platform.address(name) for name in SERVICES}
+        channels = {
+            name: await stack.enter_async_context(grpc.aio.insecure_channel(address))
+            for name, address in addresses.items()
+        }
+        with Progress(*columns, console=console) as progress:
+            found = await load(Shop(channels, token), data, progress)
     found.write(platform.folder)
     received = (platform.folder / COUNT_FILE).read_text()
     console.print(f"the mail sink of this command has received {received} mails")

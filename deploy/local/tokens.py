@@ -15,10 +15,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from services.common.errors import DataLoss
+
 SERVICES = ("profiles", "segmentation", "recommendation", "forecasting", "loyalty", "crm")
 ADMIN_SCOPES = tuple(f"{service}:admin" for service in SERVICES)
 PRIVATE_KEY = "auth_private_key.pem"
 PUBLIC_KEY = "auth_public_key.pem"
+
+
+class KeyDamaged(DataLoss):
+    """The file of the private key cannot be understood."""
 
 
 def ensure_key(folder: Path) -> Path:
@@ -26,9 +32,11 @@ def ensure_key(folder: Path) -> Path:
     private, public = folder / PRIVATE_KEY, folder / PUBLIC_KEY
     if not private.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        key = Ed25519PrivateKey.generate()
-        _write_secret(private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        made = Ed25519PrivateKey.generate()
+        _write_secret(private, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    written = _key(folder).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    if not public.exists() or public.read_bytes() != written:
+        public.write_bytes(written)
     return public
 
 
@@ -53,8 +61,7 @@ def mint(
         "iat": now,
         "exp": now + lifetime,
     }
-    key = load_pem_private_key((folder / PRIVATE_KEY).read_bytes(), None)
-    return jwt.encode(claims, key, algorithm="EdDSA")  # type: ignore[arg-type]  # ensure_key writes Ed25519 only
+    return jwt.encode(claims, _key(folder), algorithm="EdDSA")
 
 
 def write_token(folder: Path, token: str) -> Path:
@@ -62,6 +69,16 @@ def write_token(folder: Path, token: str) -> Path:
     path = folder / "service_token"
     _write_secret(path, token.encode())
     return path
+
+
+def _key(folder: Path) -> Ed25519PrivateKey:
+    path = folder / PRIVATE_KEY
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise KeyDamaged(f"{path} is damaged: remove it, and a new key is made; tokens of the old one end") from error
+    assert isinstance(key, Ed25519PrivateKey), "ensure_key writes no other"
+    return key
 
 
 def _write_secret(path: Path, content: bytes) -> None:

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from deploy.local.load import PROGRAM_ID, REWARD_ID, Loaded
-from deploy.local.processes import Platform
 from services.common.errors import Unavailable
 
 LINES_MAX = 40
@@ -87,12 +86,11 @@ CAMPAIGN = """query Campaign($id: ID!) {
 }"""
 
 
-async def tour(console: Console, platform: Platform, token: str, found: Loaded) -> list[Stop]:
+async def tour(console: Console, gateway_url: str, token: str, found: Loaded) -> list[Stop]:
     """Make the requests and print each with its answer; ``TourStopped`` if one is answered with errors."""
     headers = {"Authorization": f"Bearer {token}"}
-    base = platform.gateway_url
-    async with httpx.AsyncClient(base_url=base, headers=headers, timeout=ANSWER_SECONDS_MAX) as client:
-        guide = _Guide(console, platform, client)
+    async with httpx.AsyncClient(base_url=gateway_url, headers=headers, timeout=ANSWER_SECONDS_MAX) as client:
+        guide = _Guide(console, client)
         await guide.ask("a segment: its size and members", SEGMENT, id=found.segment_id)
         customer = await guide.ask("one customer, seen from every service", CUSTOMER, id=found.customer_id)
         product_id = customer["customer"]["recommendations"]["items"][0]["item"]["itemId"]
@@ -113,8 +111,8 @@ async def tour(console: Console, platform: Platform, token: str, found: Loaded) 
 class _Guide:
     """Asks, prints, and remembers."""
 
-    def __init__(self, console: Console, platform: Platform, client: httpx.AsyncClient) -> None:
-        self._console, self._platform, self._client = console, platform, client
+    def __init__(self, console: Console, client: httpx.AsyncClient) -> None:
+        self._console, self._client = console, client
         self.stops: list[Stop] = []
 
     async def ask(self, title: str, query: str, **variables: Any) -> dict[str, Any]:
@@ -122,10 +120,8 @@ class _Guide:
         try:
             answer = (await self._client.post("/graphql", json={"query": query, "variables": variables})).json()
         except (httpx.HTTPError, ValueError) as error:
-            await self._platform.check_alive_after_failure()
             raise TourStopped(f"{title}: the gateway did not answer ({type(error).__name__})") from error
         if answer.get("errors"):
-            await self._platform.check_alive_after_failure()
             raise TourStopped(f"{title}: {answer['errors'][0]['message']}")
         data: dict[str, Any] = answer["data"]
         self.stops.append(Stop(title, query, variables, data))
