@@ -12,7 +12,7 @@ from typing import Any
 
 from bson.errors import InvalidDocument
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
+from pymongo.errors import ConfigurationError, InvalidOperation, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from services.common.errors import FailedPrecondition
@@ -161,7 +161,8 @@ class MongoStore:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watch
         await self._publisher.close()
-        self._client.close()
+        with contextlib.suppress(InvalidOperation):  # closed before, while a cursor was still to be killed
+            self._client.close()
         self._wake()  # tails learn that the store is closed
 
     def _collection(self, collection: Collection) -> Any:
