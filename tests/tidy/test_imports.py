@@ -40,8 +40,8 @@ def test_a_driver_is_known_in_one_place(driver: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_meets_contracts_at_its_edges_alone(service: str) -> None:
-    own = rf"services/{service}/(servicer|app)\.py"
-    shared = rf"services/{service}/(servicer\.py|app\.py|adapters/[\w/]+\.py)"
+    own = rf"services/{service}/(servicer/\w+|app)\.py"
+    shared = rf"services/{service}/(servicer/\w+\.py|app\.py|adapters/[\w/]+\.py)"
     others = rf"services/{service}/(app|adapters/(clients|events)(/\w+)?)\.py"
     for file, line, name in _running("services"):
         if not file.startswith(f"services/{service}/") or not name.startswith("tessera."):

@@ -12,7 +12,7 @@ from services.__main__ import NAMES
 from tests.tidy.sources import ROOT, SERVICES, modules, relative, tree, written
 
 WITHOUT_MEANING = {"util", "utils", "helper", "helpers", "misc", "base", "manager", "managers"}
-EACH_SERVICE_HAS = {"__init__.py", "README.md", "domain", "ports.py", "handlers", "servicer.py", "adapters", "app.py"}
+EACH_SERVICE_HAS = {"__init__.py", "README.md", "domain", "ports.py", "handlers", "servicer", "adapters", "app.py"}
 LEARNING = {"segmentation", "recommendation", "forecasting"}
 COMMON_DOES_NOT_KNOW = {"customer", "segment", "campaign", "coupon", "loyalty", "forecast", "ticket", "journey"}
 
@@ -69,8 +69,9 @@ def test_the_page_of_a_service_names_its_rpcs(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_servicer_answers_every_rpc(service: str) -> None:
-    servicer = tree(ROOT / "services" / service / "servicer.py")
-    methods = {node.name for node in ast.walk(servicer) if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)}
+    parts = [tree(path) for path in modules("services") if relative(path).startswith(f"services/{service}/servicer/")]
+    nodes = [node for part in parts for node in ast.walk(part)]
+    methods = {node.name for node in nodes if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)}
     assert set(_rpcs(service)) <= methods
 
 

@@ -85,6 +85,38 @@ ALIAS_OUTCOME_NOT_JOINED: AliasOutcome.ValueType  # 2
 """The names are two customers', which an event does not merge."""
 Global___AliasOutcome: _TypeAlias = AliasOutcome  # noqa: Y015
 
+class _ConsentState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONSENT_STATE_UNSPECIFIED: _ConsentState.ValueType  # 0
+    """Nothing was said."""
+    CONSENT_STATE_GRANTED: _ConsentState.ValueType  # 1
+    """Yes."""
+    CONSENT_STATE_DENIED: _ConsentState.ValueType  # 2
+    """No, when asked."""
+    CONSENT_STATE_WITHDRAWN: _ConsentState.ValueType  # 3
+    """Yes before, and no longer."""
+    CONSENT_STATE_EXPIRED: _ConsentState.ValueType  # 4
+    """Yes before, for a time that is over."""
+
+class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
+    """What a person said about a purpose and channel."""
+
+CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
+"""Nothing was said."""
+CONSENT_STATE_GRANTED: ConsentState.ValueType  # 1
+"""Yes."""
+CONSENT_STATE_DENIED: ConsentState.ValueType  # 2
+"""No, when asked."""
+CONSENT_STATE_WITHDRAWN: ConsentState.ValueType  # 3
+"""Yes before, and no longer."""
+CONSENT_STATE_EXPIRED: ConsentState.ValueType  # 4
+"""Yes before, for a time that is over."""
+Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
+
 @_typing.final
 class Customer(_message.Message):
     """A person, as far as the retailer knows them."""
@@ -1396,6 +1428,7 @@ class RecordedEvent(_message.Message):
     ALIAS_OUTCOME_FIELD_NUMBER: _builtins.int
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """As the source sent it."""
     type: Global___EventType.ValueType
@@ -1403,7 +1436,7 @@ class RecordedEvent(_message.Message):
     name: _builtins.str
     """The event's name."""
     customer_id: _builtins.str
-    """Whose event it is."""
+    """Whose event it was when this answer was made; on the feed, when it was recorded."""
     properties_json: _builtins.str
     """As it came in. For IDENTIFY and GROUP the traits."""
     group_id: _builtins.str
@@ -1416,6 +1449,10 @@ class RecordedEvent(_message.Message):
     """As it came in. In ListEvents only; the feed leaves it out."""
     integrations_json: _builtins.str
     """As it came in. In ListEvents only; the feed leaves it out."""
+    origin_customer_id: _builtins.str
+    """The customer whom the event's names belong to, whoever that customer is merged with. The same as `customer_id` unless
+    the customer was merged into another. Merging and unmerging customers moves events by it.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -1439,10 +1476,11 @@ class RecordedEvent(_message.Message):
         alias_outcome: Global___AliasOutcome.ValueType = ...,
         context_json: _builtins.str = ...,
         integrations_json: _builtins.str = ...,
+        origin_customer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_outcome", b"alias_outcome", "context_json", b"context_json", "customer_id", b"customer_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "previous_id", b"previous_id", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_outcome", b"alias_outcome", "context_json", b"context_json", "customer_id", b"customer_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "origin_customer_id", b"origin_customer_id", "previous_id", b"previous_id", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1460,7 +1498,9 @@ class FollowChangesRequest(_message.Message):
     """The last cursor that the follower applied; empty for everything from the beginning."""
     @_builtins.property
     def event_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only events of these names; empty for all. IDENTIFY, GROUP and ALIAS events are named `Identify`, `Group`, `Alias`."""
+        """Only events of these names; empty for all. IDENTIFY, GROUP and ALIAS events are named `Identify`, `Group`, `Alias`.
+        Changes of other kinds always come.
+        """
 
     def __init__(
         self,
@@ -1516,24 +1556,276 @@ class Change(_message.Message):
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     EVENT_RECORDED_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_MERGED_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_UNMERGED_FIELD_NUMBER: _builtins.int
+    CONSENT_CHANGED_FIELD_NUMBER: _builtins.int
+    COMPUTED_TRAIT_CHANGED_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ERASED_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     @_builtins.property
     def event_recorded(self) -> Global___RecordedEvent:
         """An event was recorded."""
 
+    @_builtins.property
+    def customers_merged(self) -> Global___CustomersMerged:
+        """Two customers are one from now on."""
+
+    @_builtins.property
+    def customers_unmerged(self) -> Global___CustomersUnmerged:
+        """A merge was taken back."""
+
+    @_builtins.property
+    def consent_changed(self) -> Global___ConsentChanged:
+        """A person gave, refused or withdrew a consent, or one ran out."""
+
+    @_builtins.property
+    def computed_trait_changed(self) -> Global___ComputedTraitChanged:
+        """A computed trait has another value."""
+
+    @_builtins.property
+    def customer_erased(self) -> Global___CustomerErased:
+        """A person is to be forgotten, by everybody."""
+
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         event_recorded: Global___RecordedEvent | None = ...,
+        customers_merged: Global___CustomersMerged | None = ...,
+        customers_unmerged: Global___CustomersUnmerged | None = ...,
+        consent_changed: Global___ConsentChanged | None = ...,
+        computed_trait_changed: Global___ComputedTraitChanged | None = ...,
+        customer_erased: Global___CustomerErased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event_recorded", b"event_recorded", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_recorded", b"event_recorded", "kind", b"kind", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "kind", b"kind", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_recorded"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_recorded", "customers_merged", "customers_unmerged", "consent_changed", "computed_trait_changed", "customer_erased"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class CustomersMerged(_message.Message):
+    """Two customers are one from now on. Every event whose `origin_customer_id` is among `origin_customer_ids`, those that
+    were recorded before and those to come, belongs to `customer_id`, and so does all else that is known of the person.
+    `merged_customer_id` is nobody's id until the merge is taken back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    MERGED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    MERGE_TIME_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    """The merge, as the merge log names it."""
+    customer_id: _builtins.str
+    """Who stays."""
+    merged_customer_id: _builtins.str
+    """Who became part of `customer_id`."""
+    @_builtins.property
+    def origin_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All origins that `merged_customer_id` had: its own id, and the ids of those merged into it before."""
+
+    @_builtins.property
+    def merge_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        merged_customer_id: _builtins.str = ...,
+        origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        merge_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["merge_time", b"merge_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "merge_id", b"merge_id", "merge_time", b"merge_time", "merged_customer_id", b"merged_customer_id", "origin_customer_ids", b"origin_customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomersMerged: _TypeAlias = CustomersMerged  # noqa: Y015
+
+@_typing.final
+class CustomersUnmerged(_message.Message):
+    """A merge was taken back. Every event whose `origin_customer_id` is among `origin_customer_ids`, whenever it was
+    recorded, belongs to `restored_customer_id` again, and so does what came of these events.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    RESTORED_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    UNMERGE_TIME_FIELD_NUMBER: _builtins.int
+    merge_id: _builtins.str
+    """The merge that was taken back."""
+    customer_id: _builtins.str
+    """Who had become one with `restored_customer_id`: whose the events were until now."""
+    restored_customer_id: _builtins.str
+    """Who is a customer again."""
+    @_builtins.property
+    def origin_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The origins that go back."""
+
+    @_builtins.property
+    def unmerge_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        merge_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        restored_customer_id: _builtins.str = ...,
+        origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        unmerge_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["unmerge_time", b"unmerge_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "merge_id", b"merge_id", "origin_customer_ids", b"origin_customer_ids", "restored_customer_id", b"restored_customer_id", "unmerge_time", b"unmerge_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomersUnmerged: _TypeAlias = CustomersUnmerged  # noqa: Y015
+
+@_typing.final
+class ConsentChanged(_message.Message):
+    """A person gave, refused or withdrew a consent, or one ran out. Of two changes for the same customer, purpose and
+    channel the one with the later `change_time` holds.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Whose it is."""
+    origin_customer_id: _builtins.str
+    """Whose it was when it was said, before any merge; as in `RecordedEvent`."""
+    purpose: _builtins.str
+    """What the data may be used for, for example `marketing`."""
+    channel: _builtins.str
+    """By which channel, for example `email`; empty for all channels."""
+    state: Global___ConsentState.ValueType
+    """What holds now."""
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When the person said so, or when it ran out."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it will run out, which comes as a change of its own; unset for never."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        origin_customer_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        state: Global___ConsentState.ValueType = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "channel", b"channel", "customer_id", b"customer_id", "expire_time", b"expire_time", "origin_customer_id", b"origin_customer_id", "purpose", b"purpose", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConsentChanged: _TypeAlias = ConsentChanged  # noqa: Y015
+
+@_typing.final
+class ComputedTraitChanged(_message.Message):
+    """A computed trait has another value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Whose it is."""
+    name: _builtins.str
+    """Which."""
+    value_json: _builtins.str
+    """The value as JSON; `null` where it has none any more."""
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it holds. Of two changes of one trait of one customer the later holds."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        value_json: _builtins.str = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "customer_id", b"customer_id", "name", b"name", "value_json", b"value_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputedTraitChanged: _TypeAlias = ComputedTraitChanged  # noqa: Y015
+
+@_typing.final
+class CustomerErased(_message.Message):
+    """A person is to be forgotten. Everybody who follows removes what belongs to `customer_id` or to any of
+    `origin_customer_ids`, commits how much that was together with the cursor, and then calls `AcknowledgeErasure` until it
+    is answered. The person's events have left this feed already: who follows from the beginning does not see them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    PSEUDONYM_FIELD_NUMBER: _builtins.int
+    erasure_id: _builtins.str
+    """The erasure, as its receipt names it."""
+    customer_id: _builtins.str
+    """Who."""
+    pseudonym: _builtins.str
+    """Whose accounts are from now on that have to be kept so that books balance. Leads to nobody."""
+    @_builtins.property
+    def origin_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All origins of the customer, its own id too."""
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    def __init__(
+        self,
+        *,
+        erasure_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+        pseudonym: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "erase_time", b"erase_time", "erasure_id", b"erasure_id", "origin_customer_ids", b"origin_customer_ids", "pseudonym", b"pseudonym"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerErased: _TypeAlias = CustomerErased  # noqa: Y015
