@@ -10,6 +10,7 @@ from services.common.feed import CURSORS
 from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Index
 from services.common.store.port import Body
+from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot
 from services.loyalty.domain.member import Member
@@ -36,7 +37,18 @@ ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), 
 REFUNDED_ORDERS = Collection("refunded_orders")
 ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"
-COLLECTIONS = (PROGRAMS, PROGRAM_OWNERS, MEMBERS, REWARDS, ENTRIES, REFUNDED_ORDERS, ORDER_COUNTS, REQUESTS, CURSORS)
+COLLECTIONS = (
+    PROGRAMS,
+    PROGRAM_OWNERS,
+    MEMBERS,
+    REWARDS,
+    ENTRIES,
+    REFUNDED_ORDERS,
+    ORDER_COUNTS,
+    REQUESTS,
+    CURSORS,
+    *RECORDS.values(),
+)
 
 _KINDS = {kind.value: kind for kind in EntryKind}
 _ACCOUNTS = {account.value: account for account in Account}
@@ -276,7 +288,7 @@ def answer_body(answer: object) -> Body:
             return {"kind": "refunded", "id": answer.entry.id, "body": body}
         case Expired():
             return {"kind": "expired", "id": "", "body": asdict(answer)}
-    raise TypeError(f"no answer is a {type(answer).__name__}")
+    return kept_answer(answer)
 
 
 def read_answer(answer: Body) -> Any:
@@ -290,4 +302,6 @@ def read_answer(answer: Body) -> Any:
         return read_reward(body)
     if kind == "refunded":
         return Refunded(read_entry(answer["id"], body["entry"]), body["left_minor"])
-    return Expired(**body)
+    if kind == "expired":
+        return Expired(**body)
+    return read_kept_answer(answer)

@@ -7,7 +7,7 @@ from typing import Any
 from services.common.errors import RequestIdReused
 from services.common.feed import CURSORS
 from services.common.idempotency import REQUESTS, remember
-from services.common.store import Collection, Document, Insert, Put, Query, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Insert, Put, Query, Replace, Store, Write
 from services.common.store.port import Body
 from services.loyalty.adapters.documents import (
     ENTRIES,
@@ -34,10 +34,12 @@ from services.loyalty.adapters.documents import (
     refunded_order_body,
     reward_body,
 )
+from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.adapters.store import ORDER_FOLLOWER, PAGE_MAX
 from services.loyalty.domain.books import Books, Needs, OrderCounts
 from services.loyalty.domain.entry import Entry, refunded_order_id
 from services.loyalty.domain.operations import Operation
+from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.ports import Request
 
 ALL = "*"
@@ -94,6 +96,7 @@ class TenantDraft:
         for body in await self._read(store, REWARDS, (key(*pair) for need in needs for pair in need.rewards)):
             reward = read_reward(body)
             books.rewards[(reward.program_id, reward.id)] = reward
+        await self._load_records(store, needs)
         if entry_ids := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entry_ids)):
             books.entry_ids = set(await store.get_many(tenant, ENTRIES, entry_ids))
         if any(need.order_counts for need in needs):
@@ -117,11 +120,30 @@ class TenantDraft:
             writes.append(
                 self._write(REFUNDED_ORDERS, refunded_order_id(*pair), refunded_order_body(books.refunds[pair]))
             )
+        writes.extend(filter(None, map(self._record_write, books.touched_records)))
         writes.extend(Insert(self.tenant, ENTRIES, entry.id, entry_body(entry)) for entry in books.entered)
         if books.counted:
             assert books.order_counts is not None
             writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))
         return writes
+
+    async def _load_records(self, store: Store, needs: Sequence[Needs]) -> None:
+        wanted: dict[Kind[Any], dict[str, None]] = {}
+        for need in needs:
+            for ref in need.records:
+                wanted.setdefault(ref.kind, {})[ref.id] = None
+        for kind, ids in wanted.items():
+            for document in (await store.get_many(self.tenant, RECORDS[kind.name], list(ids))).values():
+                self._seen(RECORDS[kind.name], document)
+                self.books.records[Ref(kind, document.id)] = read_record(kind, document.body)
+
+    def _record_write(self, ref: Ref[Any]) -> Write | None:
+        """The write that keeps a record, or drops it; ``None`` for one that came and went in the group."""
+        collection, record = RECORDS[ref.kind.name], self.books.record(ref)
+        if record is not None:
+            return self._write(collection, ref.id, record_body(record))
+        version = self.versions.get((collection.name, ref.id))
+        return None if version is None else Delete(self.tenant, collection, ref.id, version)
 
     async def _read(self, store: Store, collection: Collection, ids: Iterable[str]) -> list[Body]:
         keys = list(dict.fromkeys(ids))

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import MemberNotFound, ProgramNotFound, RewardNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
+
+T = TypeVar("T")
 
 Key = tuple[str, str]
 """The programme's id, and the member's, the reward's or the order's."""
@@ -44,6 +48,7 @@ class Needs:
     """Ids of entries that must be found whole, each with its member."""
     refunds: Iterable[Key] = ()
     order_counts: bool = False
+    records: Iterable[Ref[Any]] = ()
 
 
 @dataclass(slots=True)
@@ -69,6 +74,9 @@ class Books:
     touched_members: set[Key] = field(default_factory=set)
     touched_rewards: set[Key] = field(default_factory=set)
     touched_refunds: set[Key] = field(default_factory=set)
+    records: dict[Ref[Any], Any] = field(default_factory=dict)
+    """Those of the needed records that exist."""
+    touched_records: set[Ref[Any]] = field(default_factory=set)
 
     def program(self, program_id: str) -> Program:
         """The programme, or ``ProgramNotFound``."""
@@ -98,6 +106,21 @@ class Books:
     def refunded(self, program_id: str, order_id: str) -> RefundedOrder:
         """What has been refunded of the order so far."""
         return self.refunds.get((program_id, order_id)) or RefundedOrder(program_id, order_id)
+
+    def record(self, ref: Ref[T]) -> T | None:
+        """The record, which the operation needed; ``None`` if there is none."""
+        found: T | None = self.records.get(ref)
+        return found
+
+    def put_record(self, ref: Ref[T], record: T) -> None:
+        """Keep a new or changed record."""
+        self.records[ref] = record
+        self.touched_records.add(ref)
+
+    def drop_record(self, ref: Ref[Any]) -> None:
+        """Keep a record no longer."""
+        if self.records.pop(ref, None) is not None:
+            self.touched_records.add(ref)
 
     def add_program(self, program: Program) -> None:
         """Keep a new programme."""

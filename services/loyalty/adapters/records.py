@@ -1,0 +1,46 @@
+"""Records as documents: each kind in a collection of its own, and answers that are kept for replay.
+
+A topic adds its kinds to ``RECORDS``, with the indexes that its lists need, and what its operations answer to
+``ANSWERS``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from services.common.store import Collection
+from services.common.store.port import Body
+from services.loyalty.domain.records import Kind
+
+T = TypeVar("T")
+
+RECORDS: Mapping[str, Collection] = {}
+"""The collection of each kind, by the kind's name."""
+ANSWERS: Mapping[str, type] = {}
+"""The types of answers that are records or plain dataclasses, by the name they are kept under."""
+_NAMES = {type_: name for name, type_ in ANSWERS.items()}
+
+
+def record_body(record: object) -> Body:
+    """A record's document."""
+    body: Body = msgspec.to_builtins(record)
+    return body
+
+
+def read_record(kind: Kind[T], body: Body) -> T:
+    """The record in a document; fields from after it was written have their defaults."""
+    return msgspec.convert(body, kind.type)
+
+
+def kept_answer(answer: object) -> Body:
+    """What is kept of an answer that ``ANSWERS`` names; ``TypeError`` for any other."""
+    name = _NAMES.get(type(answer))
+    if name is None:
+        raise TypeError(f"no answer is a {type(answer).__name__}")
+    return {"kind": name, "body": msgspec.to_builtins(answer)}
+
+
+def read_kept_answer(kept: Body) -> Any:
+    """The answer that was kept."""
+    return msgspec.convert(kept["body"], ANSWERS[kept["kind"]])
