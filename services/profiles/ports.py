@@ -39,6 +39,8 @@ class Recorded:
     """For an alias: whether both names are one customer's."""
     context: str = ""
     integrations: str = ""
+    origin: str = ""
+    """Whom its names belong to; empty for ``customer_id``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,37 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """Recorded events in commit order, and the cursor after them."""
+class CustomersMerged:
+    """Two customers are one; times are microseconds."""
 
-    events: Sequence[Recorded]
+    tenant: str
+    merge_id: str
+    customer_id: str
+    merged_customer_id: str
+    origin_customer_ids: tuple[str, ...]
+    merge_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomersUnmerged:
+    """A merge was taken back."""
+
+    tenant: str
+    merge_id: str
+    customer_id: str
+    restored_customer_id: str
+    origin_customer_ids: tuple[str, ...]
+    unmerge_time: int
+
+
+Change = Recorded | CustomersMerged | CustomersUnmerged
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Changes in commit order, and the cursor after them."""
+
+    changes: Sequence[Change]
     cursor: str
     caught_up: bool
 

@@ -4,15 +4,17 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from services.common import telemetry
+from services.common.store import Change as Entry
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
+from services.profiles.adapters.changes import CHANGES, read
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import Observation
-from services.profiles.ports import Changes, Identifier, Recorded, Recording
+from services.profiles.ports import Change, Changes, Identifier, Recorded, Recording
 
 CUSTOMERS = Collection("customers")
 IDENTITIES = Collection("identities")
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
-COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS)
+COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES)
 FEED_BATCH_MAX = 1000
 
 
@@ -80,7 +82,13 @@ class StoredProfiles:
             cursor = batch[-1].cursor
             # A short batch is all there was; one tenant's cursor need not be the end of the whole feed.
             caught_up = len(batch) < FEED_BATCH_MAX or cursor == await self._store.end_of_feed()
-            yield Changes([_recorded(change.tenant, change.id, change.body) for change in batch], cursor, caught_up)
+            yield Changes([_change(entry) for entry in batch], cursor, caught_up)
+
+
+def _change(entry: Entry) -> Change:
+    if entry.collection == CHANGES.name:
+        return read(entry.tenant, entry.body)
+    return _recorded(entry.tenant, entry.id, entry.body)
 
 
 def _identity_key(identifier: Identifier) -> str:

@@ -1,0 +1,159 @@
+"""Plain values and messages: what several rpcs translate."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import money_pb2
+from tessera.profiles.v1 import profiles_service_pb2 as pb
+
+from services.common import json
+from services.common.auth import principal
+from services.common.idempotency import fingerprint
+from services.profiles.domain.customer import Customer, Trait
+from services.profiles.domain.event import WITH_TRAITS, Incoming
+from services.profiles.ports import Recorded, Request
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE_DEFAULT = 100
+
+
+def new_id() -> str:
+    """An id that nobody had before."""
+    return uuid.uuid4().hex
+
+
+class Mutation(Protocol):
+    """A message that asks to change something."""
+
+    @property
+    def request_id(self) -> str: ...
+
+
+def named(request: Mutation) -> Request:
+    """The request as the caller named it."""
+    assert isinstance(request, Message)
+    return Request(principal().tenant, request.request_id, fingerprint(request))
+
+
+def to_micros(time: Timestamp) -> int:
+    """Microseconds since the epoch."""
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def timestamp(micros: int) -> Timestamp:
+    """The message of a time in microseconds."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def incoming(event: pb.Event) -> Incoming:
+    """An event as it arrives."""
+    time = event.event_time
+    content = event.traits_json if event.type in WITH_TRAITS else event.properties_json
+    micros = time.seconds * 1_000_000 + time.nanos // 1000
+    return Incoming(
+        event.message_id,
+        event.type,
+        event.name,
+        event.user_id,
+        event.anonymous_id,
+        micros,
+        content,
+        event.group_id,
+        event.previous_id,
+        to_micros(event.sent_time) if event.HasField("sent_time") else 0,
+        event.context_json,
+        event.integrations_json,
+    )
+
+
+def event_message(event: Incoming) -> pb.Event:
+    """An event as it arrived."""
+    content = {"traits_json" if event.type in WITH_TRAITS else "properties_json": event.json}
+    return pb.Event(
+        message_id=event.message_id,
+        type=event.type,  # type: ignore[arg-type]  # as it came: perhaps none of ours
+        name=event.name,
+        user_id=event.user_id,
+        anonymous_id=event.anonymous_id,
+        event_time=timestamp(event.event_time) if event.event_time else None,
+        group_id=event.group_id,
+        previous_id=event.previous_id,
+        sent_time=timestamp(event.sent_time) if event.sent_time else None,
+        context_json=event.context,
+        integrations_json=event.integrations,
+        **content,
+    )
+
+
+def recorded_message(event: Recorded) -> pb.RecordedEvent:
+    """All that was recorded of an event."""
+    told = told_message(event)
+    told.context_json, told.integrations_json = event.context, event.integrations
+    return told
+
+
+def told_message(event: Recorded) -> pb.RecordedEvent:
+    """As followers hear of it: without what only concerns where it came from and where it goes."""
+    return pb.RecordedEvent(
+        message_id=event.message_id,
+        type=pb.EventType.ValueType(event.type),
+        name=event.name,
+        customer_id=event.customer_id,
+        event_time=timestamp(event.event_time),
+        record_time=timestamp(event.record_time),
+        properties_json=event.json,
+        group_id=event.group_id,
+        previous_id=event.previous_id,
+        alias_outcome=_alias_outcome(event),
+    )
+
+
+def _alias_outcome(event: Recorded) -> pb.AliasOutcome.ValueType:
+    if not event.previous_id:
+        return pb.ALIAS_OUTCOME_UNSPECIFIED
+    return pb.ALIAS_OUTCOME_JOINED if event.joined else pb.ALIAS_OUTCOME_NOT_JOINED
+
+
+def customer_message(customer: Customer) -> pb.Customer:
+    """A customer."""
+    return pb.Customer(
+        customer_id=customer.customer_id,
+        identifiers=[pb.Identifier(type=kind, value=value) for kind, value in customer.identifiers],
+        traits=traits_message(customer.traits),
+        lifetime=_lifetime(customer),
+        first_seen_time=timestamp(customer.first_seen_time),
+        last_seen_time=timestamp(customer.last_seen_time),
+        groups=[
+            pb.Group(group_id=group_id, traits=traits_message(group.traits), event_time=timestamp(group.event_time))
+            for group_id, group in sorted(customer.groups.items())
+        ],
+    )
+
+
+def traits_message(traits: Mapping[str, Trait]) -> list[pb.Trait]:
+    """Traits by name, without those that were forgotten."""
+    return [
+        pb.Trait(name=name, value_json=json.write(trait.value), event_time=timestamp(trait.event_time))
+        for name, trait in sorted(traits.items())
+        if trait.value is not None
+    ]
+
+
+def _lifetime(customer: Customer) -> pb.Lifetime:
+    figures = customer.lifetime
+    ordered = figures.order_count > 0
+    return pb.Lifetime(
+        event_count=figures.event_count,
+        order_count=figures.order_count,
+        spend=[
+            money_pb2.Money(currency=currency, amount_minor=amount)
+            for currency, amount in sorted(figures.spend_minor.items())
+        ],
+        first_order_time=timestamp(figures.first_order_time) if ordered else None,
+        last_order_time=timestamp(figures.last_order_time) if ordered else None,
+    )
