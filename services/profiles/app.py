@@ -14,6 +14,7 @@ from services.common.idempotency import REQUESTS
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
+from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.servicer import Ports, ProfilesServicer
@@ -32,9 +33,10 @@ class Settings(ServiceSettings):
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, WRITE_KEYS, WRITE_KEY_HASHES, REQUESTS)) as store:
+    keys = WRITE_KEYS, WRITE_KEY_HASHES
+    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, *keys, ERASURES, REQUESTS)) as store:
         letters = StoredDeadLetters(store, settings.dead_letters_max)
-        ports = Ports(StoredProfiles(store), letters, StoredWriteKeys(store))
+        ports = Ports(StoredProfiles(store), letters, StoredWriteKeys(store), StoredErasures(store))
         servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],

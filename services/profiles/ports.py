@@ -2,14 +2,24 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
+from services.profiles.domain.erasure import Erasure
 from services.profiles.domain.event import Observation
 from services.profiles.domain.write_key import WriteKey
 
 Identifier = tuple[str, str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned(Generic[T]):
+    """What was read, and the version it was read at: a write that brings it fails with ``Conflict`` if outdated."""
+
+    value: T
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +208,16 @@ class WriteKeys(Protocol):
 
     async def resolve(self, digest: str) -> tuple[str, str] | None:
         """The tenant and the id of the key that is not revoked, by the hash of its secret."""
+        ...
+
+
+class Erasures(Protocol):
+    """The erasures of all tenants: what is to be done, and the receipts of what was done."""
+
+    async def get(self, tenant: str, erasure_id: str) -> Versioned[Erasure] | None:
+        """The erasure."""
+        ...
+
+    async def replace(self, tenant: str, read: Versioned[Erasure], erasure: Erasure) -> None:
+        """Keep ``erasure`` instead; ``Conflict``."""
         ...

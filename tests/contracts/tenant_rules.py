@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -127,6 +128,11 @@ PROFILES: dict[str, Rule] = {
         lambda acme: profiles.GetStatisticsRequest(), lambda found: found.customer_count + found.event_count
     ),
     "FollowChanges": Feed(profiles.FollowChangesRequest(), lambda batch: batch.changes),
+    "GetErasure": Refused(lambda acme: erasure.GetErasureRequest(erasure_id=acme.own("erasure")), "ERASURE_NOT_FOUND"),
+    "AcknowledgeErasure": Refused(
+        lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),
+        "ERASURE_NOT_FOUND",
+    ),
 }
 
 SEGMENTATION: dict[str, Rule] = {

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -115,6 +116,16 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/FollowChanges',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.FromString,
+                _registered_method=True)
+        self.GetErasure = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetErasure',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeErasure = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/AcknowledgeErasure',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.FromString,
                 _registered_method=True)
 
 
@@ -250,6 +261,23 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetErasure(self, request, context):
+        """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
+        ERASURE_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeErasure(self, request, context):
+        """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
+        receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
+        ERASURE_NOT_FOUND, if there is no such erasure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -332,6 +360,16 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.FollowChanges,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.SerializeToString,
+            ),
+            'GetErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasure,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureResponse.SerializeToString,
+            ),
+            'AcknowledgeErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeErasure,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -768,6 +806,60 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/FollowChanges',
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetErasure',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/AcknowledgeErasure',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.FromString,
             options,
             channel_credentials,
             insecure,

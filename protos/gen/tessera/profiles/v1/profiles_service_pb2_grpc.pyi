@@ -5,6 +5,7 @@ Customers: who they are, what they did, and the feed from which every other serv
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -91,6 +92,15 @@ class ProfilesServiceStub:
     at least once: a follower commits the cursor together with the effect and so applies each change once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
+    GetErasure: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]
+    """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
+    ERASURE_NOT_FOUND, if there is none.
+    """
+    AcknowledgeErasure: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.AcknowledgeErasureRequest, _erasure_pb2.AcknowledgeErasureResponse]
+    """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
+    receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
+    ERASURE_NOT_FOUND, if there is no such erasure.
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -154,6 +164,15 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
     at least once: a follower commits the cursor together with the effect and so applies each change once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    GetErasure: _aio.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]  # type: ignore[assignment]
+    """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
+    ERASURE_NOT_FOUND, if there is none.
+    """
+    AcknowledgeErasure: _aio.UnaryUnaryMultiCallable[_erasure_pb2.AcknowledgeErasureRequest, _erasure_pb2.AcknowledgeErasureResponse]  # type: ignore[assignment]
+    """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
+    receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
+    ERASURE_NOT_FOUND, if there is no such erasure.
     """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -311,6 +330,27 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
         at least once: a follower commits the cursor together with the effect and so applies each change once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def GetErasure(
+        self,
+        request: _erasure_pb2.GetErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.GetErasureResponse, _abc.Awaitable[_erasure_pb2.GetErasureResponse]]:
+        """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
+        ERASURE_NOT_FOUND, if there is none.
+        """
+
+    @_abc_1.abstractmethod
+    def AcknowledgeErasure(
+        self,
+        request: _erasure_pb2.AcknowledgeErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.AcknowledgeErasureResponse, _abc.Awaitable[_erasure_pb2.AcknowledgeErasureResponse]]:
+        """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
+        receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
+        ERASURE_NOT_FOUND, if there is no such erasure.
         """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
