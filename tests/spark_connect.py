@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
+
 START_SECONDS_MAX = 110
 
 
@@ -20,8 +22,7 @@ def spark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("Java is absent: Spark needs Java 17 or newer")
     pyspark = pytest.importorskip("pyspark", reason="pyspark is absent")
     folder = tmp_path_factory.mktemp("spark")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(_command(Path(pyspark.__file__).parent, port), cwd=folder, stdout=log, stderr=log)
     try:

@@ -1,7 +1,6 @@
 """``make run`` as a user starts it: a command line with a folder and ports of its own, and what it says."""
 
 import os
-import random
 import re
 import signal
 import socket
@@ -10,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from tests import ports
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "deploy.local")
@@ -134,16 +134,8 @@ class Run:
 
 
 def free_ports() -> dict[str, int]:
-    """A free port for each part: none of those that outgoing connections take in passing."""
-    with ExitStack() as stack:
-        ports = {}
-        for name in NAMES:
-            listener = None
-            while listener is None:
-                with suppress(OSError):
-                    listener = socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000)))
-            ports[name] = stack.enter_context(listener).getsockname()[1]
-        return ports
+    """A free port for each part."""
+    return dict(zip(NAMES, ports.free_ports(len(NAMES)), strict=True))
 
 
 def processes_on(folder: Path) -> list[int]:
