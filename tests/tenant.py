@@ -12,6 +12,7 @@ from tessera.common.v1 import job_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import event_schema_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -99,7 +100,11 @@ class Tenant:
         await self._mistake()
 
     async def _mistake(self) -> None:
-        """An event that is rejected, for lack of a name; and a key for a source."""
+        """An event that is rejected, for lack of a name; a key for a source; and a schema of an event."""
+        put = event_schema_pb2.PutEventSchemaRequest(
+            event_name=self.own("scan"), schema_json="{}", mode=event_schema_pb2.SCHEMA_MODE_REJECT
+        )
+        await self.call("profiles", "PutEventSchema", put)
         nameless = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id=self.own("ann"))
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[nameless]))
         found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())

@@ -25,6 +25,7 @@ MODULES = (
     "profiles",
     "dead_letters",
     "write_keys",
+    "event_schemas",
     "segmentation",
     "recommendation",
     "forecasting",

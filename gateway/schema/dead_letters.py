@@ -52,7 +52,9 @@ def integrations_text(event: pb.Event) -> str:
     return event.integrations_json
 
 
-@from_proto(pb.DeadLetter, "dead_letter_id", "reason", "message", "reject_time", "event", "truncated", "source_text")
+@from_proto(
+    pb.DeadLetter, "dead_letter_id", "reason", "message", "reject_time", "event", "truncated", "source_text", "path"
+)
 class DeadLetter: ...
 
 

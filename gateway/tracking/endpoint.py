@@ -121,7 +121,13 @@ class TrackingEndpoint:
         if events:
             answer = await profiles.IngestEvents(pb.IngestEventsRequest(events=events), metadata=metadata)
             rejections += [
-                {"index": places[it.index], "messageId": it.message_id, "reason": it.reason, "message": it.message}
+                {
+                    "index": places[it.index],
+                    "messageId": it.message_id,
+                    "reason": it.reason,
+                    "message": it.message,
+                    **({"path": it.path} if it.path else {}),
+                }
                 for it in answer.rejections
             ]
         if unreadable:

@@ -15,6 +15,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
+from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.servicer import Ports, ProfilesServicer
@@ -33,10 +34,12 @@ class Settings(ServiceSettings):
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    keys = WRITE_KEYS, WRITE_KEY_HASHES
-    async with open_store(settings, (*COLLECTIONS, DEAD_LETTERS, *keys, ERASURES, REQUESTS)) as store:
+    keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
+    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, ERASURES, REQUESTS)
+    async with open_store(settings, kept) as store:
         letters = StoredDeadLetters(store, settings.dead_letters_max)
-        ports = Ports(StoredProfiles(store), letters, StoredWriteKeys(store), StoredErasures(store))
+        keeping = StoredWriteKeys(store), StoredErasures(store), StoredEventSchemas(store)
+        ports = Ports(StoredProfiles(store), letters, *keeping)
         servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],

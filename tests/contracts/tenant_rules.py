@@ -10,6 +10,7 @@ from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import erasure_pb2 as erasure
+from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -79,7 +80,7 @@ PROFILES: dict[str, Rule] = {
         lambda acme: profiles.IngestEventsRequest(
             events=[
                 profiles.Event(
-                    message_id="m0", type=profiles.EVENT_TYPE_TRACK, name="Product Viewed", user_id=acme.own("ann")
+                    message_id="m0", type=profiles.EVENT_TYPE_TRACK, name="Cart Viewed", user_id=acme.own("ann")
                 )
             ]
         ),
@@ -132,6 +133,21 @@ PROFILES: dict[str, Rule] = {
     "AcknowledgeErasure": Refused(
         lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),
         "ERASURE_NOT_FOUND",
+    ),
+    "PutEventSchema": Beside(
+        lambda acme: profiles_event_schema.PutEventSchemaRequest(
+            request_id="s", event_name=acme.own("scan"), schema_json="{}", mode=profiles_event_schema.SCHEMA_MODE_WARN
+        ),
+        ("GetEventSchema", lambda acme: profiles_event_schema.GetEventSchemaRequest(event_name=acme.own("scan"))),
+    ),
+    "GetEventSchema": Refused(
+        lambda acme: profiles_event_schema.GetEventSchemaRequest(event_name=acme.own("scan")),
+        "EVENT_SCHEMA_NOT_FOUND",
+    ),
+    "ListEventSchemas": Without(lambda acme: profiles_event_schema.ListEventSchemasRequest()),
+    "DeleteEventSchema": Refused(
+        lambda acme: profiles_event_schema.DeleteEventSchemaRequest(request_id="ds", event_name=acme.own("scan")),
+        "EVENT_SCHEMA_NOT_FOUND",
     ),
 }
 

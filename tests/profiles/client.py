@@ -25,6 +25,7 @@ def track(
         user_id=user,
         anonymous_id=anonymous,
         event_time=Timestamp(seconds=at),
+        properties_json='{"product_id": "p1"}' if name == "Product Viewed" else "",
     )
 
 

@@ -88,6 +88,7 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
         "time": letter.reject_time,
         "truncated": letter.truncated,
         "source": letter.source,
+        "path": letter.path,
         "event": {name: getattr(letter.event, name) for name in EVENT_FIELDS},
     }
 
@@ -96,5 +97,12 @@ def _letter(document: Document) -> DeadLetter:
     body = document.body
     event = Incoming(**{name: body["event"][name] for name in EVENT_FIELDS})
     return DeadLetter(
-        document.id, body["reason"], body["message"], event, body["time"], body["truncated"], body["source"]
+        document.id,
+        body["reason"],
+        body["message"],
+        event,
+        body["time"],
+        body["truncated"],
+        body["source"],
+        body.get("path", ""),
     )

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-from services.profiles.domain.event import JSON_BYTES_MAX, Incoming
+from services.profiles.domain.event import JSON_BYTES_MAX, Incoming, Rejection
 
 TEXT_LENGTH_MAX = 1024
 """Of ids and names; a good event's are shorter."""
@@ -28,12 +28,15 @@ class DeadLetter:
     """Whether ``event`` is not all of what came."""
     source: str = ""
     """What came, where it could not be read as an event; ``event`` is empty then."""
+    path: str = ""
+    """Where in the properties or traits it is wrong, if it is there."""
 
 
-def bury(event: Incoming, reason: str, message: str, now: int) -> DeadLetter:
+def bury(event: Incoming, rejection: Rejection, now: int) -> DeadLetter:
     """The dead letter of ``event``, rejected now."""
     kept = _cut(event)
-    return DeadLetter(_identity(event), reason, message, kept, now, kept != event)
+    reason, message, path = rejection.reason, rejection.message, rejection.path
+    return DeadLetter(_identity(event), reason, message, kept, now, kept != event, path=path)
 
 
 def bury_unreadable(source: str, reason: str, message: str, now: int) -> DeadLetter:

@@ -101,6 +101,8 @@ class Rejection:
     message_id: str
     reason: str
     message: str
+    path: str = ""
+    """Where in the properties or traits, if it is something there."""
 
 
 def fault(event: Incoming, now: int) -> tuple[str, str] | None:

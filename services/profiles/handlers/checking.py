@@ -1,8 +1,10 @@
 """Check a batch: each event stands alone, and what is wrong with one is said of that one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from services.common.errors import InvalidArgument
 from services.common.json import JsonInvalid, read_object
 from services.profiles.domain.event import (
     FIXED_NAMES,
@@ -15,27 +17,48 @@ from services.profiles.domain.event import (
     Rejection,
     fault,
 )
+from services.profiles.domain.event_schema import Mode
 from services.profiles.domain.order import OrderInvalid, read_order
+from services.profiles.domain.traits import TraitsInvalid, check_traits
+from services.profiles.domain.vocabulary import PropertiesInvalid, check_properties
+from services.profiles.ports import Demand
 
 
-def check(batch: Sequence[Incoming], now: int) -> tuple[list[Observation], tuple[Rejection, ...]]:
-    """What can be recorded, and why the rest cannot."""
-    observations, rejections = [], []
+class SchemaViolated(InvalidArgument):
+    """An event that breaks what its tenant demands of it. Metadata ``field``."""
+
+
+NOTHING_DEMANDED: Mapping[str, Demand] = {}
+
+
+@dataclass(slots=True)
+class Checked:
+    """What of a batch can be recorded, and why the rest cannot."""
+
+    observations: list[Observation] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """Of acceptable events that break a schema which only warns: the message id, and a sentence."""
+
+
+def check(batch: Sequence[Incoming], now: int, demands: Mapping[str, Demand] = NOTHING_DEMANDED) -> Checked:
+    """Judge each event by itself."""
+    checked = Checked()
     for index, event in enumerate(batch):
-        wrong = fault(event, now)
+        wrong: tuple[str, ...] | None = fault(event, now)
         if wrong is None:
             try:
-                observations.append(_observe(event, now))
+                checked.observations.append(_observe(event, now, demands, checked.warnings))
                 continue
             except JsonInvalid as error:
                 wrong = "JSON_INVALID", str(error)
-            except OrderInvalid as error:
-                wrong = "ORDER_INVALID", str(error)
-        rejections.append(Rejection(index, event.message_id, *wrong))
-    return observations, tuple(rejections)
+            except (OrderInvalid, PropertiesInvalid, TraitsInvalid, SchemaViolated) as error:
+                wrong = error.reason, error.message, error.metadata["field"]
+        checked.rejections.append(Rejection(index, event.message_id, *wrong))
+    return checked
 
 
-def _observe(event: Incoming, now: int) -> Observation:
+def _observe(event: Incoming, now: int, demands: Mapping[str, Demand], warnings: list[tuple[str, str]]) -> Observation:
     kind = EventType(event.type)
     with_traits = kind in WITH_TRAITS
     content = _object("traits" if with_traits else "properties", event.json)
@@ -44,6 +67,14 @@ def _observe(event: Incoming, now: int) -> Observation:
     if event.integrations:
         _object("integrations", event.integrations)
     name = FIXED_NAMES.get(kind, event.name)
+    order = None
+    if with_traits:
+        check_traits(content)
+    elif kind is EventType.TRACK:
+        order = read_order(content) if name == ORDER_COMPLETED else None
+        check_properties(name, content)
+    if name in demands:
+        _meet(demands[name], content, event.message_id, warnings)
     return Observation(
         message_id=event.message_id,
         type=kind,
@@ -53,12 +84,24 @@ def _observe(event: Incoming, now: int) -> Observation:
         event_time=event.happened(now),
         json=event.json,
         traits=content if with_traits else {},
-        order=read_order(content) if name == ORDER_COMPLETED and kind is EventType.TRACK else None,
+        order=order,
         group_id=event.group_id if kind is EventType.GROUP else "",
         previous_id=event.previous_id if kind is EventType.ALIAS else "",
         context=event.context,
         integrations=event.integrations,
     )
+
+
+def _meet(demand: Demand, content: dict[str, Any], message_id: str, warnings: list[tuple[str, str]]) -> None:
+    wrong = demand.check(content)
+    if wrong is None:
+        return
+    path, problem = wrong
+    schema = demand.schema
+    text = f"{path or 'the event'}: {problem} (version {schema.version} of the schema of {schema.event_name})"
+    if schema.mode is Mode.REJECT:
+        raise SchemaViolated(text, field=path)
+    warnings.append((message_id, text))
 
 
 def _object(field: str, text: str) -> dict[str, Any]:

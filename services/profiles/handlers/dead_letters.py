@@ -9,7 +9,7 @@ from services.profiles.domain.dead_letter import DeadLetter, bury_unreadable
 from services.profiles.domain.event import Incoming
 from services.profiles.handlers.checking import check
 from services.profiles.handlers.recording import NOTHING, Recorder
-from services.profiles.ports import DeadLetters, Replayed, Request
+from services.profiles.ports import DeadLetters, EventSchemas, Replayed, Request
 
 Refused = tuple[str, str, str]
 
@@ -43,6 +43,7 @@ async def get_dead_letter(letters: DeadLetters, tenant: str, dead_letter_id: str
 async def replay_dead_letters(
     letters: DeadLetters,
     recorder: Recorder,
+    schemas: EventSchemas,
     clock: Clock,
     request: Request,
     dead_letter_ids: Sequence[str],
@@ -61,7 +62,8 @@ async def replay_dead_letters(
     now = to_micros(clock())
     found = await letters.get_many(request.tenant, wanted)
     ready, refused = _sort(wanted, found, corrected)
-    observations, rejections = check([event for _, event in ready], now)
+    checked = check([event for _, event in ready], now, await schemas.demands(request.tenant))
+    observations, rejections = checked.observations, checked.rejections
     refused += [(ready[each.index][0], each.reason, each.message) for each in rejections]
     written = await recorder.record(request.tenant, observations, now) if observations else NOTHING
     recorded = len(written.recorded)

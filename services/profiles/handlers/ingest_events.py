@@ -8,7 +8,7 @@ from services.profiles.domain.dead_letter import bury
 from services.profiles.domain.event import Incoming, Rejection
 from services.profiles.handlers.checking import check
 from services.profiles.handlers.recording import NOTHING, Recorder
-from services.profiles.ports import DeadLetters
+from services.profiles.ports import DeadLetters, EventSchemas
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,25 @@ class Outcome:
     rejections: tuple[Rejection, ...]
     unjoined: tuple[str, ...]
     """The message ids of aliases that left two customers two."""
+    warnings: tuple[tuple[str, str], ...]
+    """Of recorded events that break a schema which only warns: the message id, and a sentence."""
 
 
 async def ingest_events(
-    recorder: Recorder, letters: DeadLetters, clock: Clock, tenant: str, batch: Sequence[Incoming]
+    recorder: Recorder,
+    letters: DeadLetters,
+    schemas: EventSchemas,
+    clock: Clock,
+    tenant: str,
+    batch: Sequence[Incoming],
 ) -> Outcome:
     """Record what is acceptable and new. ``Conflict`` only after twenty attempts against other processes."""
     now = to_micros(clock())
-    observations, rejections = check(batch, now)
+    checked = check(batch, now, await schemas.demands(tenant))
+    observations, rejections = checked.observations, tuple(checked.rejections)
     written = await recorder.record(tenant, observations, now) if observations else NOTHING
     if rejections:
-        rejected = [bury(batch[each.index], each.reason, each.message, now) for each in rejections]
-        await letters.keep(tenant, rejected)
+        await letters.keep(tenant, [bury(batch[each.index], each, now) for each in rejections])
     recorded = len(written.recorded)
-    return Outcome(recorded, len(observations) - recorded, rejections, tuple(sorted(written.unjoined)))
+    warnings = tuple(warning for warning in checked.warnings if warning[0] in written.recorded)
+    return Outcome(recorded, len(observations) - recorded, rejections, tuple(sorted(written.unjoined)), warnings)

@@ -6,10 +6,11 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 
 from services.common.clock import Clock
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import DeadLetters, Erasures, Profiles, WriteKeys
+from services.profiles.ports import DeadLetters, Erasures, EventSchemas, Profiles, WriteKeys
 from services.profiles.servicer.customers import CustomerRpcs
 from services.profiles.servicer.dead_letters import DeadLetterRpcs
 from services.profiles.servicer.erasures import ErasureRpcs
+from services.profiles.servicer.event_schemas import EventSchemaRpcs
 from services.profiles.servicer.feed import FeedRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.messages import new_id
@@ -24,15 +25,23 @@ class Ports:
     dead_letters: DeadLetters
     write_keys: WriteKeys
     erasures: Erasures
+    event_schemas: EventSchemas
 
 
 class ProfilesServicer(
-    IngestRpcs, CustomerRpcs, DeadLetterRpcs, WriteKeyRpcs, FeedRpcs, ErasureRpcs, ProfilesServiceServicer
+    IngestRpcs,
+    CustomerRpcs,
+    DeadLetterRpcs,
+    WriteKeyRpcs,
+    FeedRpcs,
+    ErasureRpcs,
+    EventSchemaRpcs,
+    ProfilesServiceServicer,
 ):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
 
     def __init__(self, ports: Ports, clock: Clock) -> None:
         self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
-        self._erasures = ports.erasures
+        self._erasures, self._schemas = ports.erasures, ports.event_schemas
         self._clock = clock
         self._recorder = Recorder(ports.profiles, new_id)

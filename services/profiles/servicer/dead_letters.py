@@ -7,7 +7,7 @@ from services.common.clock import Clock
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.handlers.dead_letters import get_dead_letter, keep_dead_letters, replay_dead_letters
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import DeadLetters
+from services.profiles.ports import DeadLetters, EventSchemas
 from services.profiles.servicer.messages import Context, event_message, incoming, named, timestamp
 
 PAGE_SIZE_DEFAULT = 20
@@ -18,6 +18,7 @@ class DeadLetterRpcs:
 
     _recorder: Recorder
     _dead_letters: DeadLetters
+    _schemas: EventSchemas
     _clock: Clock
 
     async def KeepDeadLetters(self, request: pb.KeepDeadLettersRequest, context: Context) -> pb.KeepDeadLettersResponse:
@@ -39,7 +40,13 @@ class DeadLetterRpcs:
     ) -> pb.ReplayDeadLettersResponse:
         corrected = incoming(request.corrected_event) if request.HasField("corrected_event") else None
         outcome = await replay_dead_letters(
-            self._dead_letters, self._recorder, self._clock, named(request), request.dead_letter_ids, corrected
+            self._dead_letters,
+            self._recorder,
+            self._schemas,
+            self._clock,
+            named(request),
+            request.dead_letter_ids,
+            corrected,
         )
         return pb.ReplayDeadLettersResponse(
             recorded_count=outcome.recorded_count,
@@ -66,4 +73,5 @@ def _dead_letter(letter: DeadLetter) -> pb.DeadLetter:
         event=None if letter.source else event_message(letter.event),
         truncated=letter.truncated,
         source_text=letter.source,
+        path=letter.path,
     )

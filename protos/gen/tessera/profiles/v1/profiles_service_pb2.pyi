@@ -348,10 +348,16 @@ class Event(_message.Message):
     it passes through unchanged and unparsed to those who follow. An `Order Completed` needs `order_id`, `products`
     (each with `product_id`, `price`, `quantity`, and optionally `category` and `total`, the line's amount after
     discounts, which is `price` times `quantity` if absent) and `currency`; `total` is the amount paid, the sum of
-    the lines if absent. Amounts are decimal, in units of the currency.
+    the lines if absent. Amounts are decimal, in units of the currency. Every TRACK event of Segment's e-commerce
+    specification, version 2, must have the types that it names for what it says, nulls aside, and name what it is
+    about: a product by `product_id` or `sku`, an order by `order_id`, a coupon by `coupon_id`, `coupon_name` or `coupon`,
+    a promotion by `promotion_id`, `name` or `creative`, a search by `query`, a step of the checkout by `step`. Whatever
+    else it says is let through. `EventSchema` demands more of an event.
     """
     traits_json: _builtins.str
-    """For IDENTIFY: what is learnt about the person; for GROUP: about the group. One JSON object. A null forgets a trait."""
+    """For IDENTIFY: what is learnt about the person; for GROUP: about the group. One JSON object. A null forgets a trait.
+    Names have 1 to 256 characters and no NUL; values are nested at most 16 deep, and integers have at most 64 bits.
+    """
     group_id: _builtins.str
     """For GROUP: the group that the person belongs to."""
     previous_id: _builtins.str
@@ -475,9 +481,9 @@ class Notice(_message.Message):
     message_id: _builtins.str
     """Its message id."""
     reason: _builtins.str
-    """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED."""
+    """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED; SCHEMA_VIOLATED, of an event schema that only warns."""
     message: _builtins.str
-    """What was not done, and why."""
+    """What was not done, and why; what is wrong, and where."""
     def __init__(
         self,
         *,
@@ -503,17 +509,20 @@ class Rejection(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Its position in the request, from 0."""
     message_id: _builtins.str
     """Its message id, if it had one."""
     reason: _builtins.str
     """UPPER_SNAKE, for programs: MESSAGE_ID_MISSING, IDENTITY_MISSING, EVENT_TYPE_INVALID, NAME_MISSING,
-    GROUP_ID_MISSING, PREVIOUS_ID_MISSING, EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, ORDER_INVALID, in this
-    order of precedence.
+    GROUP_ID_MISSING, PREVIOUS_ID_MISSING, EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, TRAITS_INVALID,
+    ORDER_INVALID, PROPERTIES_INVALID, SCHEMA_VIOLATED, in this order of precedence.
     """
     message: _builtins.str
     """What is wrong, where, and what to do."""
+    path: _builtins.str
+    """Where in the properties or traits it is wrong, for example `products[0].price`; empty if it is elsewhere."""
     def __init__(
         self,
         *,
@@ -521,10 +530,11 @@ class Rejection(_message.Message):
         message_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "message", b"message", "message_id", b"message_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "message", b"message", "message_id", b"message_id", "path", b"path", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,6 +553,7 @@ class DeadLetter(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     SOURCE_TEXT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     dead_letter_id: _builtins.str
     """Made from the event's content: the same event has the same id."""
     reason: _builtins.str
@@ -553,6 +564,8 @@ class DeadLetter(_message.Message):
     """True if `event` is not all of it. It cannot be replayed then without a correction."""
     source_text: _builtins.str
     """What the source sent, where that could not be read as an event; `event` is unset then."""
+    path: _builtins.str
+    """Where in the properties or traits it is wrong, as in `Rejection`."""
     @_builtins.property
     def reject_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first rejected."""
@@ -571,10 +584,11 @@ class DeadLetter(_message.Message):
         event: Global___Event | None = ...,
         truncated: _builtins.bool = ...,
         source_text: _builtins.str = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "reject_time", b"reject_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id", "event", b"event", "message", b"message", "reason", b"reason", "reject_time", b"reject_time", "source_text", b"source_text", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead_letter_id", b"dead_letter_id", "event", b"event", "message", b"message", "path", b"path", "reason", b"reason", "reject_time", b"reject_time", "source_text", b"source_text", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
+from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -126,6 +127,26 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/AcknowledgeErasure',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.FromString,
+                _registered_method=True)
+        self.PutEventSchema = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/PutEventSchema',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaResponse.FromString,
+                _registered_method=True)
+        self.GetEventSchema = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetEventSchema',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaResponse.FromString,
+                _registered_method=True)
+        self.ListEventSchemas = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListEventSchemas',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasResponse.FromString,
+                _registered_method=True)
+        self.DeleteEventSchema = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/DeleteEventSchema',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.FromString,
                 _registered_method=True)
 
 
@@ -278,6 +299,40 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutEventSchema(self, request, context):
+        """Demands of an event what a JSON Schema says, from the next batch on; other servers of the service follow within five
+        seconds. Makes a new version unless the same is demanded already. INVALID_ARGUMENT, reason SCHEMA_INVALID with the
+        `path` in the schema, for what is no JSON Schema 2020-12, for more than 64 KiB, 32 levels or 1,000 objects and lists
+        with references followed, for references that leave the schema or form a circle, and for patterns that need
+        backtracking (look-around, back-references). FAILED_PRECONDITION, reason TOO_MANY_EVENT_SCHEMAS, past 200 events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEventSchema(self, request, context):
+        """Gets a schema, the one that holds or another version. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEventSchemas(self, request, context):
+        """Lists the schemas that hold, or the versions of one, of which the newest 100 are kept. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteEventSchema(self, request, context):
+        """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
+        there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -370,6 +425,26 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeErasure,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.SerializeToString,
+            ),
+            'PutEventSchema': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutEventSchema,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaResponse.SerializeToString,
+            ),
+            'GetEventSchema': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEventSchema,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaResponse.SerializeToString,
+            ),
+            'ListEventSchemas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEventSchemas,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasResponse.SerializeToString,
+            ),
+            'DeleteEventSchema': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEventSchema,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -860,6 +935,114 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/AcknowledgeErasure',
             tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_erasure__pb2.AcknowledgeErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutEventSchema(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/PutEventSchema',
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.PutEventSchemaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEventSchema(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetEventSchema',
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.GetEventSchemaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEventSchemas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListEventSchemas',
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.ListEventSchemasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEventSchema(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/DeleteEventSchema',
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ Customers: who they are, what they did, and the feed from which every other serv
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
+from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -101,6 +102,23 @@ class ProfilesServiceStub:
     receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is no such erasure.
     """
+    PutEventSchema: _grpc.UnaryUnaryMultiCallable[_event_schema_pb2.PutEventSchemaRequest, _event_schema_pb2.PutEventSchemaResponse]
+    """Demands of an event what a JSON Schema says, from the next batch on; other servers of the service follow within five
+    seconds. Makes a new version unless the same is demanded already. INVALID_ARGUMENT, reason SCHEMA_INVALID with the
+    `path` in the schema, for what is no JSON Schema 2020-12, for more than 64 KiB, 32 levels or 1,000 objects and lists
+    with references followed, for references that leave the schema or form a circle, and for patterns that need
+    backtracking (look-around, back-references). FAILED_PRECONDITION, reason TOO_MANY_EVENT_SCHEMAS, past 200 events.
+    """
+    GetEventSchema: _grpc.UnaryUnaryMultiCallable[_event_schema_pb2.GetEventSchemaRequest, _event_schema_pb2.GetEventSchemaResponse]
+    """Gets a schema, the one that holds or another version. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if there is none."""
+    ListEventSchemas: _grpc.UnaryUnaryMultiCallable[_event_schema_pb2.ListEventSchemasRequest, _event_schema_pb2.ListEventSchemasResponse]
+    """Lists the schemas that hold, or the versions of one, of which the newest 100 are kept. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
+    """
+    DeleteEventSchema: _grpc.UnaryUnaryMultiCallable[_event_schema_pb2.DeleteEventSchemaRequest, _event_schema_pb2.DeleteEventSchemaResponse]
+    """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
+    there is none.
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -173,6 +191,23 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
     receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is no such erasure.
+    """
+    PutEventSchema: _aio.UnaryUnaryMultiCallable[_event_schema_pb2.PutEventSchemaRequest, _event_schema_pb2.PutEventSchemaResponse]  # type: ignore[assignment]
+    """Demands of an event what a JSON Schema says, from the next batch on; other servers of the service follow within five
+    seconds. Makes a new version unless the same is demanded already. INVALID_ARGUMENT, reason SCHEMA_INVALID with the
+    `path` in the schema, for what is no JSON Schema 2020-12, for more than 64 KiB, 32 levels or 1,000 objects and lists
+    with references followed, for references that leave the schema or form a circle, and for patterns that need
+    backtracking (look-around, back-references). FAILED_PRECONDITION, reason TOO_MANY_EVENT_SCHEMAS, past 200 events.
+    """
+    GetEventSchema: _aio.UnaryUnaryMultiCallable[_event_schema_pb2.GetEventSchemaRequest, _event_schema_pb2.GetEventSchemaResponse]  # type: ignore[assignment]
+    """Gets a schema, the one that holds or another version. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if there is none."""
+    ListEventSchemas: _aio.UnaryUnaryMultiCallable[_event_schema_pb2.ListEventSchemasRequest, _event_schema_pb2.ListEventSchemasResponse]  # type: ignore[assignment]
+    """Lists the schemas that hold, or the versions of one, of which the newest 100 are kept. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
+    """
+    DeleteEventSchema: _aio.UnaryUnaryMultiCallable[_event_schema_pb2.DeleteEventSchemaRequest, _event_schema_pb2.DeleteEventSchemaResponse]  # type: ignore[assignment]
+    """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
+    there is none.
     """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -351,6 +386,47 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tells that a service has removed what it held of an erased person. The first answer of a service stands on the
         receipt: the same service again changes nothing, so that it can call until it is answered. NOT_FOUND, reason
         ERASURE_NOT_FOUND, if there is no such erasure.
+        """
+
+    @_abc_1.abstractmethod
+    def PutEventSchema(
+        self,
+        request: _event_schema_pb2.PutEventSchemaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_schema_pb2.PutEventSchemaResponse, _abc.Awaitable[_event_schema_pb2.PutEventSchemaResponse]]:
+        """Demands of an event what a JSON Schema says, from the next batch on; other servers of the service follow within five
+        seconds. Makes a new version unless the same is demanded already. INVALID_ARGUMENT, reason SCHEMA_INVALID with the
+        `path` in the schema, for what is no JSON Schema 2020-12, for more than 64 KiB, 32 levels or 1,000 objects and lists
+        with references followed, for references that leave the schema or form a circle, and for patterns that need
+        backtracking (look-around, back-references). FAILED_PRECONDITION, reason TOO_MANY_EVENT_SCHEMAS, past 200 events.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEventSchema(
+        self,
+        request: _event_schema_pb2.GetEventSchemaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_schema_pb2.GetEventSchemaResponse, _abc.Awaitable[_event_schema_pb2.GetEventSchemaResponse]]:
+        """Gets a schema, the one that holds or another version. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def ListEventSchemas(
+        self,
+        request: _event_schema_pb2.ListEventSchemasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_schema_pb2.ListEventSchemasResponse, _abc.Awaitable[_event_schema_pb2.ListEventSchemasResponse]]:
+        """Lists the schemas that hold, or the versions of one, of which the newest 100 are kept. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteEventSchema(
+        self,
+        request: _event_schema_pb2.DeleteEventSchemaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_schema_pb2.DeleteEventSchemaResponse, _abc.Awaitable[_event_schema_pb2.DeleteEventSchemaResponse]]:
+        """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
+        there is none.
         """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
