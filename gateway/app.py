@@ -14,7 +14,7 @@ from pydantic_settings import SettingsConfigDict
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from gateway.auth import TENANT_HEADER
 from gateway.backends import Backends, connected
@@ -22,6 +22,8 @@ from gateway.endpoint import GraphQLEndpoint
 from gateway.execution import Execution
 from gateway.limits import Limits
 from gateway.schema.build import schema, sdl, service_of
+from gateway.subscriptions.endpoint import SubscriptionEndpoint
+from gateway.subscriptions.session import SessionLimits
 from gateway.tracking.endpoint import TrackingEndpoint
 from services.common import telemetry
 from services.common.app import PortTaken, Serving
@@ -47,6 +49,10 @@ class Settings(ServiceSettings):
     root_fields_max: int = Field(20, ge=1)
     tokens_max: int = Field(5_000, ge=1)
     cost_max: int = Field(50_000, ge=1)
+    connections_max: int = Field(1_000, ge=0)
+    """WebSocket connections at once."""
+    subscriptions_max: int = Field(20, ge=1)
+    """Operations at work at once on one of them."""
 
     @property
     def limits(self) -> Limits:
@@ -82,17 +88,21 @@ def application(settings: Settings, backends: Backends) -> Starlette:
     """The HTTP application over ``backends``."""
     built = schema()
     execution = Execution(built._schema, settings.limits, service_of(built), settings.call_seconds_max)
+    admitting = verifier(settings)
     endpoint = GraphQLEndpoint(
         execution,
-        verifier(settings),
+        admitting,
         backends,
         body_bytes_max=settings.body_bytes_max,
         requests_max=settings.concurrent_calls_max,
         development=settings.development,
         sdl=sdl(built),
     )
-    routes = [
+    limits = SessionLimits(settings.subscriptions_max)
+    subscriptions = SubscriptionEndpoint(execution, admitting, backends, settings.connections_max, limits)
+    routes: list[BaseRoute] = [
         Route("/graphql", endpoint.graphql, methods=["POST"]),
+        WebSocketRoute("/graphql", subscriptions.graphql),
         Route("/schema.graphql", endpoint.schema, methods=["GET"]),
         Route("/healthz", endpoint.alive, methods=["GET"]),
         Route("/readyz", endpoint.ready, methods=["GET"]),
@@ -114,7 +124,9 @@ def _config(settings: Settings, app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # costs each connection 300 kB, for messages that are small
+        ws_max_size=settings.body_bytes_max,
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any, TypeGuard, cast
@@ -14,8 +14,10 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
+    OperationType,
     execute,
     parse,
+    subscribe,
     validate,
 )
 
@@ -35,6 +37,10 @@ Answer = dict[str, Any]
 
 class OperationUnknown(InvalidArgument):
     """The document has several operations and the request names none, or one that is not there."""
+
+
+class WebSocketNeeded(InvalidArgument):
+    """A subscription was sent as an HTTP request."""
 
 
 class DocumentTooLarge(InvalidArgument):
@@ -90,15 +96,57 @@ class Execution:
         self, prepared: Prepared, operation: OperationDefinitionNode, variables: dict[str, Any], context: Context
     ) -> Answer:
         """The answer to one operation."""
-        name = operation.name.value if operation.name else ""
-        cost = prepared.costs[name](variables) if prepared.costs else 0
-        extensions = {"cost": {"requestedQueryCost": cost, "maximumAvailable": self._limits.cost_max}}
+        name, cost, extensions = self._priced(prepared, operation, variables)
         try:
             check_cost(cost, self._limits)
+            if operation.operation is OperationType.SUBSCRIPTION:
+                raise WebSocketNeeded("subscriptions are answered over WebSocket, by the protocol graphql-transport-ws")
             result = await self._run(cast(DocumentNode, prepared.document), name, variables, context)
         except Refusal as refusal:
             return {"errors": [errors.refused(refusal)], "extensions": extensions}
         return self._answer(result, extensions)
+
+    async def answers(
+        self, prepared: Prepared, operation: OperationDefinitionNode, variables: dict[str, Any], context: Context
+    ) -> AsyncGenerator[Answer, None]:
+        """The answers to an operation of any kind: one, or those of a subscription until its source ends.
+
+        An answer without ``data`` is the last. What interrupts a source is raised.
+        """
+        if operation.operation is not OperationType.SUBSCRIPTION:
+            yield await self.execute(prepared, operation, variables, context)
+            return
+        name, cost, extensions = self._priced(prepared, operation, variables)
+        check_cost(cost, self._limits)
+        document = cast(DocumentNode, prepared.document)
+        begun = subscribe(
+            self._schema,
+            document,
+            context_value=context,
+            variable_values=variables,
+            operation_name=name or None,
+            is_awaitable=_is_awaitable,
+        )
+        results = await begun if _is_awaitable(begun) else begun
+        if isinstance(results, ExecutionResult):
+            yield {"errors": self._answer(results, extensions)["errors"]}
+            return
+        try:
+            async for result in cast(AsyncGenerator[ExecutionResult, None], results):
+                yield self._answer(result, extensions)
+        finally:
+            await cast(AsyncGenerator[ExecutionResult, None], results).aclose()
+
+    def failure(self, error: Exception) -> dict[str, Any]:
+        """What interrupted the source of a subscription, as an error of an answer."""
+        return errors.formatted(GraphQLError(str(error), original_error=error), self._service_of)
+
+    def _priced(
+        self, prepared: Prepared, operation: OperationDefinitionNode, variables: dict[str, Any]
+    ) -> tuple[str, int, dict[str, Any]]:
+        name = operation.name.value if operation.name else ""
+        cost = prepared.costs[name](variables) if prepared.costs else 0
+        return name, cost, {"cost": {"requestedQueryCost": cost, "maximumAvailable": self._limits.cost_max}}
 
     async def _run(
         self, document: DocumentNode, name: str, variables: dict[str, Any], context: Context

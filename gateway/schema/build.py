@@ -1,8 +1,10 @@
 """The schema itself, built once from what the modules of this package declare."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from functools import cache
 from importlib import import_module
+from inspect import isawaitable
 from typing import Any
 
 import strawberry
@@ -27,6 +29,7 @@ MODULES = (
     "write_keys",
     "event_schemas",
     "segmentation",
+    "segment_changes",
     "recommendation",
     "forecasting",
     "customer_value",
@@ -55,10 +58,11 @@ def build(types: ProtoTypes, fields: Fields) -> strawberry.Schema:
     for owner in fields.owners():
         for field in fields.of(owner):
             types.add(owner, field)
-    changes = fields.of("Mutation")
+    changes, feeds = fields.of("Mutation"), fields.of("Subscription")
     built = strawberry.Schema(
         query=_root("Query", "Everything that can be asked.", fields.of("Query")),
         mutation=_root("Mutation", "Everything that can be changed.", changes) if changes else None,
+        subscription=_root("Subscription", "Everything that can be followed live.", feeds) if feeds else None,
         config=StrawberryConfig(scalar_map=SCALARS, sort_schema=False),
     )
     _finish(built._schema)
@@ -83,7 +87,11 @@ def _finish(schema: GraphQLSchema) -> None:
             continue
         kind.is_type_of = None  # interfaces say by themselves which type an object is
         for name, field in kind.fields.items():
-            field.resolve = _resolver(f"{kind.name}.{name}", field)
+            if field.subscribe is not None:
+                field.subscribe = _source(field.extensions[_BACKREF].access.scope, field.subscribe)
+                field.resolve = _event
+            else:
+                field.resolve = _resolver(f"{kind.name}.{name}", field)
 
 
 def _resolver(path: str, field: GraphQLField) -> Callable[..., Any]:
@@ -95,17 +103,35 @@ def _resolver(path: str, field: GraphQLField) -> Callable[..., Any]:
     raise AccessUndeclared(f"{path} is neither read from a message nor declared with who may ask for it")
 
 
+def _source(scope: str, subscribe: Callable[..., Any]) -> Callable[..., Any]:
+    """The events of a subscription; what was loaded for one event is forgotten before the next."""
+
+    async def source(root: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> AsyncGenerator[Any, None]:
+        _admit(info, scope)
+        events = subscribe(root, info, **arguments)
+        return _fresh(await events if isawaitable(events) else events, info)
+
+    return source
+
+
+async def _fresh(events: AsyncGenerator[Any, None], info: GraphQLResolveInfo[Any]) -> AsyncGenerator[Any, None]:
+    async with aclosing(events):
+        async for event in events:
+            info.context.forget()
+            yield event
+
+
+def _event(event: Any, _info: GraphQLResolveInfo[Any], **_arguments: Any) -> Any:
+    return event
+
+
 def _reading(read: Callable[[Any], Any]) -> Callable[[Any, GraphQLResolveInfo[Any]], Any]:
     return lambda source, _info: read(source)
 
 
 def _guarded(scope: str, resolve: Callable[..., Any], *, forget: bool) -> Callable[..., Any]:
     def guarded(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        principal = info.context.principal
-        if principal is None:
-            raise TokenMissing("this field needs a token")
-        if scope:
-            principal.require(scope)
+        _admit(info, scope)
         if forget:
             info.context.forget()
         return resolve(source, info, **arguments)
@@ -113,9 +139,18 @@ def _guarded(scope: str, resolve: Callable[..., Any], *, forget: bool) -> Callab
     return guarded
 
 
+def _admit(info: GraphQLResolveInfo[Any], scope: str) -> None:
+    principal = info.context.principal
+    if principal is None:
+        raise TokenMissing("this field needs a token")
+    if scope:
+        principal.require(scope)
+
+
 def root_fields(built: strawberry.Schema) -> Iterable[tuple[str, str, GuardedField]]:
     """Every root field: the name of its type, its own, and its declaration."""
-    for root in (built._schema.query_type, built._schema.mutation_type):
+    schema = built._schema
+    for root in (schema.query_type, schema.mutation_type, schema.subscription_type):
         for name, field in root.fields.items() if root else ():
             yield root.name if root else "", name, field.extensions[_BACKREF]
 

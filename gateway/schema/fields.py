@@ -9,7 +9,7 @@ nullable, so that one service that is down costs one field of the answer and not
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,7 +31,7 @@ from gateway.schema.from_proto import ProtoTypes
 from gateway.schema.proto_fields import camel_case
 
 F = TypeVar("F", bound=Callable[..., Any])
-Root = Literal["Query", "Mutation"]
+Root = Literal["Query", "Mutation", "Subscription"]
 
 
 class GuardedField(StrawberryField):
@@ -62,6 +62,10 @@ class Fields:
     def mutation(self, access: Access) -> Callable[[F], F]:
         """Declare a root field of ``Mutation``; what was loaded before it is forgotten, as it may change it."""
         return self._declare("Mutation", access)
+
+    def subscription(self, access: Access) -> Callable[[F], F]:
+        """Declare a root field of ``Subscription``: an asynchronous generator of messages."""
+        return self._declare("Subscription", access)
 
     def edge(self, owner: type, access: Access, name: str = "") -> Callable[[F], F]:
         """Declare a field of ``owner`` that asks a service; its first parameter is the object, a ``Parent``.
@@ -94,6 +98,7 @@ class Fields:
             type_annotation=StrawberryAnnotation(self._answer(hints["return"]) | None),
             base_resolver=StrawberryResolver(function),
             description=_description(function, access),
+            is_subscription=declared.owner == "Subscription",
         )
         field.arguments = [
             StrawberryArgument(
@@ -111,6 +116,8 @@ class Fields:
     def _answer(self, annotation: Any) -> Any:
         """The type in the schema of what a resolver answers."""
         origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is AsyncGenerator:
+            return self._answer(arguments[0])
         if origin is Page:
             return connection_type(self._answer(arguments[0]))
         return self._translated(annotation, self._answer, self._types.object_type)

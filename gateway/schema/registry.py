@@ -11,4 +11,5 @@ input_from_proto = TYPES.input
 computed = TYPES.computed
 query = FIELDS.query
 mutation = FIELDS.mutation
+subscription = FIELDS.subscription
 edge = FIELDS.edge

@@ -29,8 +29,8 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="SEGMENTATION_")
     service: ClassVar[str] = "segmentation"
     port: Port = 50052
-    clock_seconds: float = Field(30.0, gt=0)
-    """How often those are evaluated for whom the passing of time may have changed something."""
+    clock_seconds: float = Field(30.0, gt=0, le=50)
+    """How often the moments are looked up at which time changes something; each is then kept to the moment."""
 
 
 @asynccontextmanager
@@ -56,6 +56,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         async with (
             background(follower.run(), "segmentation-follower"),
             background(evaluation.run(lambda: follower.caught_up), "segmentation-evaluation"),
+            background(evaluation.keep_time(), "segmentation-schedule"),
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             serving(settings, exposed) as up,
         ):

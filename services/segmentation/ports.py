@@ -97,6 +97,7 @@ class MembershipChange:
     customer_id: str
     entered: bool
     time: int
+    cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,10 @@ class Memberships(Protocol):
 
     async def calculations(self, tenant: str, segment_id: str) -> list[Calculation]:
         """What is remembered of a segment, the newest first."""
+        ...
+
+    async def newest(self) -> str:
+        """The cursor of the newest entry of the feed; empty while there is none."""
         ...
 
     def changes(self, after: str, tenant: str | None) -> AsyncIterator[MembershipChanges]:
@@ -187,8 +192,11 @@ class Analytics(Protocol):
         """For each rule whether the customer fulfils it, and what was found; ``None`` of a customer without events."""
         ...
 
-    async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
-        """The customers for whom the time that passed between two moments may have changed something."""
+    async def upcoming(
+        self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
+    ) -> dict[str, int]:
+        """The customers (of all or of those given) for whom the passing of time may change something after ``since``
+        and not after ``until``, each with the first such moment."""
         ...
 
     async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:

@@ -102,7 +102,8 @@ async def standing_in(name: str, backend: Backend, configure: Configure) -> Asyn
 
     servicer = getattr(generated, f"{noun}Servicer")()
     for method in descriptor.methods:
-        setattr(servicer, method.name, _method(f"{name}.{method.name}", GetMessageClass(method.output_type), backend))
+        made = _feed if method.server_streaming else _method
+        setattr(servicer, method.name, made(f"{name}.{method.name}", GetMessageClass(method.output_type), backend))
     exposed = Exposed(descriptor, getattr(generated, f"add_{noun}Servicer_to_server"), servicer)
     async with serving(configure(StandInSettings), exposed) as up:
         yield up
@@ -112,6 +113,17 @@ def _method(rpc: str, empty: type[Message], backend: Backend) -> Callable[..., A
     async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         answered = backend.answer(rpc, empty, request)
         return await answered if inspect.isawaitable(answered) else answered
+
+    return answer
+
+
+def _feed(rpc: str, empty: type[Message], backend: Backend) -> Callable[..., Any]:
+    """A feed: the reply is an asynchronous generator of a request."""
+
+    async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
+        feed: Any = backend.answer(rpc, empty, request)
+        async for batch in feed:
+            yield batch
 
     return answer
 

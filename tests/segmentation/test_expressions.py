@@ -25,7 +25,6 @@ from services.common.rules import (
 )
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.tables import IDENTIFY, TRACK, Observed
-from services.segmentation.domain.timing import timing
 from tests.segmentation import reference
 from tests.segmentation.histories import CUSTOMERS, DAY, NOW, comparisons, event_conditions, histories, rules
 
@@ -175,14 +174,3 @@ async def test_a_preview_counts_every_node(analytics: ColumnarAnalytics) -> None
     assert sizes.customer_count == 3
     assert sizes.counts == {name: len(reference.members(RULES, name, HISTORY, NOW)) for name in RULES}
     assert list(sizes.sample) == sorted(reference.members(RULES, next(iter(RULES)), HISTORY, NOW))[:2]
-
-
-async def test_only_customers_for_whom_time_changed_something_have_aged(analytics: ColumnarAnalytics) -> None:
-    await analytics.append([replace(event, tenant="aged") for event in HISTORY], "aged")
-    week = timing([bought(Aggregate.COUNT, Operator.EQUALS, 0.0, window=TimeWindow(within=7 * DAY))])
-    assert await analytics.aged("aged", week, NOW - 1, NOW) == ["ç3"]
-    assert await analytics.aged("aged", week, NOW, NOW + 1) == []
-    assert await analytics.aged("aged", week, NOW, NOW + DAY) == ["c2"], "its order was still to come"
-    assert await analytics.aged(
-        "aged", timing([Comparison("renewal", Operator.WITHIN_NEXT, (Span(1),))]), NOW, NOW
-    ) == ["c2"]

@@ -121,8 +121,8 @@ def test_the_clock_looks_at_the_first_steps_window_and_at_what_has_not_happened(
     renewing = Comparison("renewal", Operator.WITHIN_NEXT, (Span(1),))
     steps = (step("a"), step("b", days=3), step("c", renewing, days=4, absent=True), step("d", days=5, absent=True))
     seen = timing([SequenceCondition(steps, TimeWindow(within=2 * DAY, before=DAY))])
-    assert seen.ages == {0, DAY, 2 * DAY, 4 * DAY, 5 * DAY}
-    assert seen.events == {"c"}
+    assert seen.ages == {("a", DAY), ("a", 2 * DAY), ("b", 4 * DAY), ("b", 5 * DAY)}
+    assert seen.properties == {("c", "renewal", -1), ("c", "renewal", 0)}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
 from services.segmentation.adapters.expressions import History, evaluation
+from services.segmentation.adapters.moments import upcoming
 from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Rfm, RfmTable
@@ -60,14 +61,7 @@ class ColumnarAnalytics:
         at: int,
         customer_ids: Collection[str] | None = None,
     ) -> dict[str, set[str]]:
-        history, given = self._history(tenant), None
-        if customer_ids is not None:
-            history = replace(
-                history,
-                events=history.events.semi_join(_TOUCHED, "customer_id"),
-                traits=history.traits.semi_join(_TOUCHED, "customer_id"),
-            )
-            given = {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
+        history, given = self._touched(tenant, customer_ids)
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
         query = evaluation(history, numbered, segments, at)
         some = query.filter(reduce(or_, [query[name] for name in numbered]))
@@ -105,20 +99,12 @@ class ColumnarAnalytics:
             return None
         return {path: finding(found[0], name) for path, name in zip(rules, numbered, strict=True)}
 
-    async def aged(self, tenant: str, timing: Timing, since: int, until: int) -> list[str]:
-        history = self._history(tenant)
-        events, traits = history.events, history.traits
-        crossed = reduce(
-            or_, [(events.time > since - age) & (events.time <= until - age) for age in sorted(timing.ages)]
-        )
-        if timing.events:
-            crossed |= events.name.isin(sorted(timing.events))
-        query = events.filter(crossed).select("customer_id").distinct()
-        if timing.traits:
-            told = traits.filter(traits.name.isin(sorted(timing.traits)))
-            query = query.union(told.select("customer_id"), distinct=True)
-        answer: list[str] = (await self._columnar.execute(query))["customer_id"].to_pylist()
-        return answer
+    async def upcoming(
+        self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
+    ) -> dict[str, int]:
+        history, given = self._touched(tenant, customer_ids)
+        answer = await self._columnar.execute(upcoming(history, timing, since, until), given)
+        return dict(zip(answer["customer_id"].to_pylist(), answer["moment"].to_pylist(), strict=True))
 
     async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:
         if at is not None:
@@ -151,6 +137,18 @@ class ColumnarAnalytics:
 
     def pattern_fault(self, pattern: str) -> str | None:
         return pattern_fault(pattern)
+
+    def _touched(self, tenant: str, customer_ids: Collection[str] | None) -> tuple[History, dict[str, pa.Table] | None]:
+        """The history of some customers, or of all, with the table that a query over it needs."""
+        history = self._history(tenant)
+        if customer_ids is None:
+            return history, None
+        some = replace(
+            history,
+            events=history.events.semi_join(_TOUCHED, "customer_id"),
+            traits=history.traits.semi_join(_TOUCHED, "customer_id"),
+        )
+        return some, {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
 
     def _history(self, tenant: str) -> History:
         events = of_tenant(self._columnar.table(EVENTS), tenant)

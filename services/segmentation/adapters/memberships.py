@@ -59,6 +59,9 @@ class StoredMemberships:
         kept = await self._store.get(tenant, REFRESHES, segment_id)
         return [Calculation(**made) for made in kept.body["calculations"]] if kept else []
 
+    async def newest(self) -> str:
+        return await self._store.end_of_feed()
+
     async def changes(self, after: str, tenant: str | None) -> AsyncIterator[MembershipChanges]:
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
             cursor = batch[-1].cursor
@@ -69,6 +72,7 @@ class StoredMemberships:
                     entry.body["customer_id"],
                     entry.body["entered"],
                     entry.body["time"],
+                    entry.cursor,
                 )
                 for entry in batch
             ]

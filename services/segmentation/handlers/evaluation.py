@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Set
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from services.common import telemetry
 from services.common.clock import Clock, to_micros
@@ -13,7 +13,7 @@ from services.common.rules import Rule
 from services.segmentation.domain.history import Calculation, failed
 from services.segmentation.domain.membership import transitions
 from services.segmentation.domain.segment import scored
-from services.segmentation.domain.timing import timing
+from services.segmentation.domain.timing import Schedule, timing
 from services.segmentation.handlers.reading import member_ids
 from services.segmentation.ports import Analytics, Memberships, Segments
 
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 CUSTOMERS_A_COMMIT = 250
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 1.0
-GATHER_SECONDS = 2.0
+GATHER_SECONDS = 0.2
+AHEAD_MICROS_MIN = 60_000_000
+"""How far ahead of the clock the moments are known at which something changes."""
 SCORES_MICROS = 60_000_000
 """How often segments that depend on scores are evaluated for all: others' orders and the time change a score."""
 
@@ -37,7 +39,8 @@ class Evaluation:
         self._renewed: dict[str, set[str]] = {}
         self._at_work: set[str] = set()
         self._woken = asyncio.Event()
-        self._since: int | None = None
+        self._schedule, self._sooner = Schedule(), asyncio.Event()
+        self._known_until: int | None = None
         self._scored = 0
 
     def touch(self, tenant: str, customer_ids: Iterable[str]) -> None:
@@ -52,7 +55,7 @@ class Evaluation:
 
     def current(self, tenant: str) -> bool:
         """Whether memberships take into account everything that was touched or renewed, and the start."""
-        return self._since is not None and not any(
+        return self._known_until is not None and not any(
             tenant in waiting for waiting in (self._touched, self._renewed, self._at_work)
         )
 
@@ -67,7 +70,7 @@ class Evaluation:
                     await self._refresh(tenant, rules, catalogue.rules)
 
     async def _refresh(self, tenant: str, rules: Mapping[str, Rule], known: Mapping[str, Rule]) -> None:
-        began, at = time.perf_counter(), to_micros(self._clock())
+        began, at = time.perf_counter(), self._now()
 
         def lasted() -> int:
             return round((time.perf_counter() - began) * 1_000_000)
@@ -77,6 +80,7 @@ class Evaluation:
             before = {each: await member_ids(self._memberships, tenant, each) for each in rules}
             moved = {who for each, fulfilling in matched.items() for who in fulfilling ^ before[each]}
             await self._record(tenant, moved, matched, at)
+            await self._look_ahead(tenant, rules, at)
         except Exception as error:
             failure = failed(at, lasted(), error)
             await self._memberships.calculated(tenant, dict.fromkeys(rules, failure))
@@ -92,23 +96,65 @@ class Evaluation:
         """With every member having left the segment, and nothing evaluated until the block is left."""
         async with self._turn:
             members = await member_ids(self._memberships, tenant, segment_id)
-            await self._record(tenant, members, {segment_id: set()}, to_micros(self._clock()))
+            await self._record(tenant, members, {segment_id: set()}, self._now())
             yield
 
     async def tick(self) -> None:
-        """Touch those for whom time has changed something since the last tick; at first, evaluate everything."""
-        now = to_micros(self._clock())
-        since = self._since
-        for tenant in await self._segments.tenants():
-            if since is None:
-                await self.refresh(tenant)
-            elif rules := (await self._segments.catalogue(tenant)).rules:
-                self.touch(tenant, await self._analytics.aged(tenant, timing(rules.values()), since, now))
-                if now - self._scored >= SCORES_MICROS and (dependent := scored(rules)):
-                    self.renew(tenant, dependent)
+        """Learn the moments to come, and evaluate whose has come; at first, evaluate everything."""
+        now, since = self._now(), self._known_until
+        # What is recorded from here on is looked at up to the new horizon by whoever evaluates it.
+        self._known_until = now + AHEAD_MICROS_MIN if since is None else max(since, now + AHEAD_MICROS_MIN)
+        try:
+            for tenant in await self._segments.tenants():
+                if since is None:
+                    await self.refresh(tenant)
+                elif rules := (await self._segments.catalogue(tenant)).rules:
+                    await self._learn(tenant, rules, since, self._known_until)
+                    if now - self._scored >= SCORES_MICROS and (dependent := scored(rules)):
+                        self.renew(tenant, dependent)
+        except BaseException:
+            self._known_until = since  # the next tick looks at the same time again
+            raise
         if since is None or now - self._scored >= SCORES_MICROS:
             self._scored = now
-        self._since = now
+        self._touch_due()
+
+    async def keep_time(self) -> None:
+        """Touch those whose moment has come, at that moment, for ever."""
+        while True:
+            self._sooner.clear()
+            self._touch_due()
+            moment = self._schedule.earliest
+            seconds = None if moment is None else (moment - self._now()) / 1_000_000
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._sooner.wait()
+
+    def _touch_due(self) -> None:
+        for tenant, customer_ids in self._schedule.due(self._now()).items():
+            self.touch(tenant, customer_ids)
+
+    async def _look_ahead(
+        self, tenant: str, rules: Mapping[str, Rule], at: int, customer_ids: Collection[str] | None = None
+    ) -> None:
+        """Learn when what was evaluated at ``at`` may change, as far ahead as is known of all others."""
+        if self._known_until is not None and self._known_until > at:
+            await self._learn(tenant, rules, at, self._known_until, customer_ids)
+
+    async def _learn(
+        self,
+        tenant: str,
+        rules: Mapping[str, Rule],
+        since: int,
+        until: int,
+        customer_ids: Collection[str] | None = None,
+    ) -> None:
+        moments = await self._analytics.upcoming(tenant, timing(rules.values()), since, until, customer_ids)
+        self._schedule.add(tenant, moments)
+        self._sooner.set()
+
+    def _now(self) -> int:
+        return to_micros(self._clock())
 
     async def run(self, caught_up: Callable[[], bool]) -> None:
         """Work for ever. While the feed has more to come customers are gathered for a while: one evaluation of many
@@ -152,9 +198,10 @@ class Evaluation:
             if not rules:
                 return
             async with self._measured("touched"):
-                at = to_micros(self._clock())
+                at = self._now()
                 matched = await self._analytics.matching(tenant, rules, rules, at, customer_ids)
                 await self._record(tenant, customer_ids, matched, at)
+                await self._look_ahead(tenant, rules, at, customer_ids)
 
     async def _record(self, tenant: str, customer_ids: Iterable[str], matched: Mapping[str, Set[str]], at: int) -> None:
         ordered = sorted(customer_ids)

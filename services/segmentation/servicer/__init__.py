@@ -218,7 +218,11 @@ class SegmentationServicer(SegmentationServiceServicer):
     ) -> AsyncIterator[pb.FollowMembershipsResponse]:
         tenant = principal().tenant
         wanted = frozenset(request.segment_ids)
-        async for batch in self.memberships.changes(request.after_cursor, None if tenant == ALL_TENANTS else tenant):
+        after = request.after_cursor
+        if request.from_now and not after:
+            after = await self.memberships.newest()
+            yield pb.FollowMembershipsResponse(cursor=after, caught_up=True)
+        async for batch in self.memberships.changes(after, None if tenant == ALL_TENANTS else tenant):
             changes = [_change(change) for change in batch.changes if not wanted or change.segment_id in wanted]
             yield pb.FollowMembershipsResponse(changes=changes, cursor=batch.cursor, caught_up=batch.caught_up)
 
@@ -356,6 +360,7 @@ def _change(change: MembershipChange) -> pb.MembershipChange:
         customer_id=change.customer_id,
         transition=pb.TRANSITION_ENTERED if change.entered else pb.TRANSITION_LEFT,
         change_time=_timestamp(change.time),
+        cursor=change.cursor,
     )
 
 

@@ -1438,8 +1438,11 @@ class FollowMembershipsRequest(_message.Message):
 
     AFTER_CURSOR_FIELD_NUMBER: _builtins.int
     SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    FROM_NOW_FIELD_NUMBER: _builtins.int
     after_cursor: _builtins.str
     """The last cursor that the follower applied; empty for everything from the beginning."""
+    from_now: _builtins.bool
+    """True: only what happens from now on, if `after_cursor` is empty; the first response tells the cursor of now."""
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these segments; empty for all."""
@@ -1449,10 +1452,11 @@ class FollowMembershipsRequest(_message.Message):
         *,
         after_cursor: _builtins.str = ...,
         segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        from_now: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "segment_ids", b"segment_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "from_now", b"from_now", "segment_ids", b"segment_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1501,6 +1505,7 @@ class MembershipChange(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     TRANSITION_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     segment_id: _builtins.str
@@ -1509,6 +1514,8 @@ class MembershipChange(_message.Message):
     """Who."""
     transition: Global___Transition.ValueType
     """What happened."""
+    cursor: _builtins.str
+    """To resume after it."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
         """The moment of the evaluation that found it."""
@@ -1521,10 +1528,11 @@ class MembershipChange(_message.Message):
         customer_id: _builtins.str = ...,
         transition: Global___Transition.ValueType = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "customer_id", b"customer_id", "segment_id", b"segment_id", "tenant_id", b"tenant_id", "transition", b"transition"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "cursor", b"cursor", "customer_id", b"customer_id", "segment_id", b"segment_id", "tenant_id", b"tenant_id", "transition", b"transition"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class SegmentationServiceStub:
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     def __init__(self, channel):
@@ -146,8 +146,8 @@ class SegmentationServiceStub:
 
 class SegmentationServiceServicer:
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     def CreateSegment(self, request, context):
@@ -432,8 +432,8 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SegmentationService:
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     @staticmethod

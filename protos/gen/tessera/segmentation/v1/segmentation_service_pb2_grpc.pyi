@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class SegmentationServiceStub:
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     @_typing.overload
@@ -111,8 +111,8 @@ class SegmentationServiceStub:
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -190,8 +190,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
-    every segment follow the events within moments, and the passing of time within the clock's period (30 s unless
-    configured).
+    every segment follow the events within moments, and the passing of time, without an event, from the very moment on at
+    which a window ends or begins.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,1 @@
+"""GraphQL subscriptions over WebSocket, by the protocol `graphql-transport-ws`."""

@@ -1,0 +1,45 @@
+"""The moments at which time alone may change what rules say of customers, as one Ibis expression over the history."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import ibis
+import ibis.expr.types as ir
+
+from services.segmentation.adapters.expressions import History
+from services.segmentation.domain.timing import Timing, trait_names
+
+
+def upcoming(history: History, timing: Timing, since: int, until: int) -> ir.Table:
+    """Each customer for whom something may change after ``since`` and not after ``until``, with the first ``moment``.
+
+    For each age the time of events is compared with constants, so that an engine reads only the part of the history
+    that was recorded about then.
+    """
+    parts = list(_parts(history, timing, since, until))
+    moments = ibis.union(parts[0], *parts[1:])
+    return moments.group_by("customer_id").aggregate(moment=moments.moment.min())
+
+
+def _parts(history: History, timing: Timing, since: int, until: int) -> Iterator[ir.Table]:
+    events, traits = history.events, history.traits
+    for rows in (events, traits):  # told ahead of their time
+        yield _timely(rows, 0, since, until)
+    for age, pairs in groupby(sorted((age, name) for name, age in timing.ages), key=lambda pair: pair[0]):
+        yield _timely(events.filter(events.name.isin([name for _, name in pairs])), age, since, until)
+    for field, offset in sorted(timing.traits):
+        yield _valued(traits.filter(traits.name.isin(trait_names(field))), field, offset, since, until)
+    for name, field, offset in sorted(timing.properties):
+        yield _valued(events.filter(events.name == name), field, offset, since, until)
+
+
+def _timely(rows: ir.Table, age: int, since: int, until: int) -> ir.Table:
+    found = rows.filter(rows.time > since - age, rows.time <= until - age)
+    return found.select("customer_id", moment=found.time + age)
+
+
+def _valued(rows: ir.Table, field: str, offset: int, since: int, until: int) -> ir.Table:
+    instants = rows.instants.get(field)
+    timely = instants.filter(lambda time: (time > since - offset) & (time <= until - offset))
+    found = rows.select("customer_id", moment=timely.mins() + offset)
+    return found.filter(found.moment.notnull())
