@@ -27,7 +27,8 @@ from tests.conftest import Keyring
 from tests.gateway.platform import SERVICES, Backend, Client
 
 BUILT = schema()
-ROOT_FIELDS = {(root, name): field for root, name, field in root_fields(BUILT)}
+# Those of Subscription are asked over WebSocket: test_subscriptions enumerates them.
+ROOT_FIELDS = {(root, name): field for root, name, field in root_fields(BUILT) if root != "Subscription"}
 GUARDED = [key for key, field in ROOT_FIELDS.items() if field.access.scope]
 _LEAVES = {"ID": '"x"', "String": '"x"', "Int": "1", "SafeInt": "1", "Float": "1", "Boolean": "true", "JSON": "{}"}
 

@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from graphql import GraphQLNonNull, get_named_type, is_leaf_type
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from gateway.schema.build import root_fields, schema
 from services.common.errors import InvalidCursor, Unavailable
 from tests.conftest import Keyring
-from tests.gateway.platform import Backend, Client, Configure, gateway_over, stand_ins
+from tests.gateway.platform import SERVICES, Backend, Client, Configure, gateway_over, stand_ins
 
 FOLLOW = "segmentation.FollowMemberships"
 CHANGED = "subscription { segmentMembershipChanged { segmentId customerId transition cursor segment { name } } }"
@@ -174,14 +176,30 @@ async def test_a_document_that_is_wrong_is_one_error(client: Client, bearer: Bea
     assert code in refused["payload"][0]["extensions"]["code"]
 
 
-async def test_a_caller_without_the_scope_is_refused_before_a_service_is_asked(
+async def test_every_subscription_is_refused_without_its_scope_before_a_service_is_asked(
     client: Client, backend: Backend, bearer: Bearer
 ) -> None:
-    async with connected(client) as wire:
-        await (await wire.initialised(bearer(scopes=["loyalty:read"]))).subscribe(CHANGED)
-        refused = await wire.receive()
-    assert refused["payload"][0]["extensions"]["code"] == "SCOPE_MISSING"
+    declared = {name: field.access.scope for root, name, field in root_fields(schema()) if root == "Subscription"}
+    assert "segmentMembershipChanged" in declared
+    for name, scope in declared.items():
+        others = [f"{each}:admin" for each in SERVICES if each != scope.partition(":")[0]]
+        async with connected(client) as wire:
+            await (await wire.initialised(bearer(scopes=others))).subscribe(_document(name))
+            refused = await wire.receive()
+        assert refused["payload"][0]["extensions"]["code"] == "SCOPE_MISSING", name
     assert backend.calls == []
+
+
+def _document(name: str) -> str:
+    """A valid request for a root field of Subscription."""
+    kind = schema()._schema.subscription_type
+    assert kind is not None
+    field = kind.fields[name]
+    needed = [key for key, each in field.args.items() if isinstance(each.type, GraphQLNonNull)]
+    listed = ", ".join(f'{key}: "x"' for key in needed)
+    given = f"({listed})" if needed else ""
+    inside = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
+    return f"subscription {{ {name}{given}{inside} }}"
 
 
 async def test_the_token_and_the_tenant_are_checked_when_a_connection_is_initialised(
