@@ -12,7 +12,8 @@ from tessera.common.v1 import job_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
-from tessera.profiles.v1 import event_schema_pb2
+from tessera.profiles.v1 import consent_pb2 as consent
+from tessera.profiles.v1 import event_schema_pb2, person_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -97,7 +98,17 @@ class Tenant:
         person = profiles.Identifier(type="user_id", value=self.own("ann"))
         found = await self.call("profiles", "GetCustomer", profiles.GetCustomerRequest(identifier=person))
         self.customer_id = found.customer.customer_id
+        await self._allow()
         await self._mistake()
+
+    async def _allow(self) -> None:
+        """A consent."""
+        granted = consent.NewConsentStatement(
+            person=person_pb2.Person(customer_id=self.customer_id),
+            purpose=self.own("news"),
+            state=consent.CONSENT_STATE_GRANTED,
+        )
+        await self.call("profiles", "SetConsents", consent.SetConsentsRequest(statements=[granted]))
 
     async def _mistake(self) -> None:
         """An event that is rejected, for lack of a name; a key for a source; and a schema of an event."""

@@ -2,23 +2,30 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
-from services.common.app import Exposed, Serving, serving
+from services.common.app import Exposed, Serving, background, every, serving
 from services.common.clock import system_clock
 from services.common.idempotency import REQUESTS
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
+from services.profiles.handlers.consents import expire_consents
 from services.profiles.servicer import Ports, ProfilesServicer
+from services.profiles.servicer.messages import new_id
+
+EXPIRY_SECONDS = 1.0
+"""How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
 
 class Settings(ServiceSettings):
@@ -35,16 +42,27 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
-    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, ERASURES, REQUESTS)
+    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
     async with open_store(settings, kept) as store:
-        letters = StoredDeadLetters(store, settings.dead_letters_max)
-        keeping = StoredWriteKeys(store), StoredErasures(store), StoredEventSchemas(store)
-        ports = Ports(StoredProfiles(store), letters, *keeping)
+        ports = Ports(
+            profiles=StoredProfiles(store),
+            dead_letters=StoredDeadLetters(store, settings.dead_letters_max),
+            write_keys=StoredWriteKeys(store),
+            erasures=StoredErasures(store),
+            event_schemas=StoredEventSchemas(store),
+            consents=StoredConsents(store),
+        )
         servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
             servicer,
         )
-        async with serving(settings, exposed) as up:
+        expiry = every(EXPIRY_SECONDS, partial(_expire, ports))
+        async with background(expiry, "consents that run out"), serving(settings, exposed) as up:
             yield up
+
+
+async def _expire(ports: Ports) -> None:
+    while await expire_consents(ports.profiles, ports.consents, system_clock, new_id):
+        pass

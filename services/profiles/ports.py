@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from services.profiles.domain.consent import Consents, Statement
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.erasure import Erasure
@@ -67,6 +68,8 @@ class Recording:
     """New identifiers and whose they are."""
     unjoined: Collection[str] = ()
     """The message ids of aliases that left two customers two."""
+    consents: "Sequence[ConsentUpdate]" = ()
+    """What the events said of consents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,21 @@ class CustomersUnmerged:
     unmerge_time: int
 
 
-Change = Recorded | CustomersMerged | CustomersUnmerged
+@dataclass(frozen=True, slots=True)
+class ConsentChanged:
+    """What holds for a purpose and channel is something else; as in the contract."""
+
+    tenant: str
+    customer_id: str
+    origin_customer_id: str
+    purpose: str
+    channel: str
+    state: int
+    change_time: int
+    expire_time: int
+
+
+Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,4 +282,47 @@ class Erasures(Protocol):
 
     async def replace(self, tenant: str, read: Versioned[Erasure], erasure: Erasure) -> None:
         """Keep ``erasure`` instead; ``Conflict``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentUpdate:
+    """What is new of one origin's consents: what holds afterwards, what was said, and what followers hear."""
+
+    consents: Consents
+    version: int | None
+    """At which the consents were read; ``None`` where there were none."""
+    statements: Sequence[Statement] = ()
+    changes: Sequence[ConsentChanged] = ()
+
+
+class ConsentBook(Protocol):
+    """The consents of all tenants, by origin, with everything that was ever said."""
+
+    async def get_many(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Versioned[Consents]]:
+        """Of those origins that said something."""
+        ...
+
+    async def history(
+        self, tenant: str, customer_ids: Sequence[str], purpose: str, limit: int, after: str
+    ) -> tuple[list[Statement], str]:
+        """A page of what these origins said, newest first, of one purpose or of all, and the token of the next."""
+        ...
+
+    async def answered(self, request: Request) -> dict[str, Any] | None:
+        """What ``request`` was answered before; ``RequestIdReused``."""
+        ...
+
+    async def commit(
+        self, tenant: str, updates: Sequence[ConsentUpdate], request: Request | None, answer: dict[str, Any]
+    ) -> None:
+        """Commit, with the answer to ``request``. ``Conflict`` or ``AlreadyExists`` if another was faster."""
+        ...
+
+    async def expired(self, now: int, limit: int) -> list[tuple[str, str]]:
+        """Tenants and origins of whose consents one has run out and was not told yet."""
+        ...
+
+    async def forget_expiry(self, tenant: str, customer_id: str) -> None:
+        """Nothing of this origin runs out."""
         ...

@@ -9,8 +9,10 @@ from google.protobuf.message import Message
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
+from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -129,6 +131,31 @@ PROFILES: dict[str, Rule] = {
         lambda acme: profiles.GetStatisticsRequest(), lambda found: found.customer_count + found.event_count
     ),
     "FollowChanges": Feed(profiles.FollowChangesRequest(), lambda batch: batch.changes),
+    "SetConsents": Beside(
+        lambda acme: consent.SetConsentsRequest(
+            request_id="consent",
+            statements=[
+                consent.NewConsentStatement(
+                    person=person.Person(customer_id=acme.customer_id),
+                    purpose="marketing",
+                    state=consent.CONSENT_STATE_WITHDRAWN,
+                )
+            ],
+        ),
+        ("GetConsents", lambda acme: consent.GetConsentsRequest(customer_id=acme.customer_id)),
+    ),
+    "GetConsents": Refused(lambda acme: consent.GetConsentsRequest(customer_id=acme.customer_id), "CUSTOMER_NOT_FOUND"),
+    "BatchGetConsents": Without(
+        lambda acme: consent.BatchGetConsentsRequest(customer_ids=[acme.customer_id]),
+        lambda found: any(each.consents for each in found.customers),
+    ),
+    "ListConsentHistory": Refused(
+        lambda acme: consent.ListConsentHistoryRequest(customer_id=acme.customer_id), "CUSTOMER_NOT_FOUND"
+    ),
+    "CheckConsents": Without(
+        lambda acme: consent.CheckConsentsRequest(customer_ids=[acme.customer_id], purpose=acme.own("news")),
+        lambda found: any(each.state for each in found.answers),
+    ),
     "GetErasure": Refused(lambda acme: erasure.GetErasureRequest(erasure_id=acme.own("erasure")), "ERASURE_NOT_FOUND"),
     "AcknowledgeErasure": Refused(
         lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),

@@ -4,12 +4,12 @@ from dataclasses import fields
 from typing import Any
 
 from services.common.store import Collection, Insert
-from services.profiles.ports import CustomersMerged, CustomersUnmerged
+from services.profiles.ports import ConsentChanged, CustomersMerged, CustomersUnmerged
 
 CHANGES = Collection("changes", published=True)
 
-Told = CustomersMerged | CustomersUnmerged
-_KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in (CustomersMerged, CustomersUnmerged)}
+Told = CustomersMerged | CustomersUnmerged | ConsentChanged
+_KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in (CustomersMerged, CustomersUnmerged, ConsentChanged)}
 
 
 def tell(change: Told, key: str) -> Insert:

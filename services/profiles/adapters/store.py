@@ -7,6 +7,7 @@ from services.common import telemetry
 from services.common.store import Change as Entry
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
 from services.profiles.adapters.changes import CHANGES, read
+from services.profiles.adapters.consents import consent_writes
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import Observation
 from services.profiles.ports import Change, Changes, Identifier, Recorded, Recording
@@ -69,6 +70,7 @@ class StoredProfiles:
             )
             for event, customer_id in recording.events
         )
+        writes.extend(consent_writes(tenant, recording.consents))
         await self._store.commit(writes)
         telemetry.counter("profiles.events.recorded").add(len(recording.events))
 

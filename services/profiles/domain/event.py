@@ -78,6 +78,8 @@ class Observation:
     previous_id: str = ""
     context: str = ""
     integrations: str = ""
+    consents: dict[str, bool] | None = None
+    """Whether each purpose is allowed, where the context says so."""
 
     @property
     def identities(self) -> tuple[tuple[str, str], ...]:

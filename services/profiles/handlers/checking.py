@@ -6,6 +6,7 @@ from typing import Any
 
 from services.common.errors import InvalidArgument
 from services.common.json import JsonInvalid, read_object
+from services.profiles.domain.consent import categories
 from services.profiles.domain.event import (
     FIXED_NAMES,
     JSON_BYTES_MAX,
@@ -62,8 +63,7 @@ def _observe(event: Incoming, now: int, demands: Mapping[str, Demand], warnings:
     kind = EventType(event.type)
     with_traits = kind in WITH_TRAITS
     content = _object("traits" if with_traits else "properties", event.json)
-    if event.context:
-        _object("context", event.context)
+    consents = categories(_object("context", event.context)) if event.context else None
     if event.integrations:
         _object("integrations", event.integrations)
     name = FIXED_NAMES.get(kind, event.name)
@@ -89,6 +89,7 @@ def _observe(event: Incoming, now: int, demands: Mapping[str, Demand], warnings:
         previous_id=event.previous_id if kind is EventType.ALIAS else "",
         context=event.context,
         integrations=event.integrations,
+        consents=consents,
     )
 
 

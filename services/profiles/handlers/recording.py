@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from services.common.errors import AlreadyExists, Conflict
 from services.profiles.domain.event import Observation
 from services.profiles.domain.identity import Directory
-from services.profiles.ports import Profiles, Recording
+from services.profiles.handlers.consents import overhear
+from services.profiles.ports import ConsentBook, Profiles, Recording
 
 ATTEMPTS_MAX = 20
 RETRY_SECONDS = 0.01
@@ -40,8 +41,8 @@ class Recorder:
     conflict with each other, and pay for one sync to disk together.
     """
 
-    def __init__(self, profiles: Profiles, new_id: Callable[[], str]) -> None:
-        self._profiles, self._new_id = profiles, new_id
+    def __init__(self, profiles: Profiles, book: ConsentBook, new_id: Callable[[], str]) -> None:
+        self._profiles, self._book, self._new_id = profiles, book, new_id
         self._waiting: dict[str, list[_Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
@@ -78,7 +79,7 @@ class Recorder:
         observations = [observation for waiting in group for observation in waiting.observations]
         for attempt in range(ATTEMPTS_MAX):
             try:
-                return await _record(self._profiles, self._new_id, tenant, observations, group[-1].now)
+                return await _record(self._profiles, self._book, self._new_id, tenant, observations, group[-1].now)
             except (Conflict, AlreadyExists):
                 if attempt == ATTEMPTS_MAX - 1:
                     raise
@@ -96,7 +97,12 @@ class Recorder:
 
 
 async def _record(
-    profiles: Profiles, new_id: Callable[[], str], tenant: str, observations: Sequence[Observation], now: int
+    profiles: Profiles,
+    book: ConsentBook,
+    new_id: Callable[[], str],
+    tenant: str,
+    observations: Sequence[Observation],
+    now: int,
 ) -> Written:
     fresh: dict[str, Observation] = {}
     for observation in observations:
@@ -118,5 +124,7 @@ async def _record(
         recorded.append((observation, customer.customer_id))
         touched[customer.customer_id] = customer
     versions = {customer_id: version for customer_id, (_, version) in found.items()}
-    await profiles.record(tenant, Recording(recorded, now, touched, versions, directory.learnt, directory.unjoined))
+    consents = await overhear(book, tenant, recorded, now)
+    recording = Recording(recorded, now, touched, versions, directory.learnt, directory.unjoined, consents)
+    await profiles.record(tenant, recording)
     return Written(set(fresh), directory.unjoined)

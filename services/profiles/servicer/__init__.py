@@ -6,7 +6,8 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 
 from services.common.clock import Clock
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import DeadLetters, Erasures, EventSchemas, Profiles, WriteKeys
+from services.profiles.ports import ConsentBook, DeadLetters, Erasures, EventSchemas, Profiles, WriteKeys
+from services.profiles.servicer.consents import ConsentRpcs
 from services.profiles.servicer.customers import CustomerRpcs
 from services.profiles.servicer.dead_letters import DeadLetterRpcs
 from services.profiles.servicer.erasures import ErasureRpcs
@@ -26,6 +27,7 @@ class Ports:
     write_keys: WriteKeys
     erasures: Erasures
     event_schemas: EventSchemas
+    consents: ConsentBook
 
 
 class ProfilesServicer(
@@ -34,6 +36,7 @@ class ProfilesServicer(
     DeadLetterRpcs,
     WriteKeyRpcs,
     FeedRpcs,
+    ConsentRpcs,
     ErasureRpcs,
     EventSchemaRpcs,
     ProfilesServiceServicer,
@@ -42,6 +45,7 @@ class ProfilesServicer(
 
     def __init__(self, ports: Ports, clock: Clock) -> None:
         self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
-        self._erasures, self._schemas = ports.erasures, ports.event_schemas
+        self._erasures, self._consents = ports.erasures, ports.consents
+        self._schemas = ports.event_schemas
         self._clock = clock
-        self._recorder = Recorder(ports.profiles, new_id)
+        self._recorder = Recorder(ports.profiles, ports.consents, new_id)

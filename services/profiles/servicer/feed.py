@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
-from services.profiles.ports import Change, CustomersMerged, CustomersUnmerged, Profiles, Recorded
+from services.profiles.ports import Change, ConsentChanged, CustomersMerged, CustomersUnmerged, Profiles, Recorded
 from services.profiles.servicer.messages import Context, timestamp, told_message
 
 
@@ -34,6 +35,8 @@ def change_message(change: Change) -> pb.Change:
         return pb.Change(tenant_id=change.tenant, event_recorded=told_message(change))
     if isinstance(change, CustomersMerged):
         return pb.Change(tenant_id=change.tenant, customers_merged=_merged(change))
+    if isinstance(change, ConsentChanged):
+        return pb.Change(tenant_id=change.tenant, consent_changed=_consent(change))
     return pb.Change(tenant_id=change.tenant, customers_unmerged=_unmerged(change))
 
 
@@ -54,4 +57,16 @@ def _unmerged(change: CustomersUnmerged) -> pb.CustomersUnmerged:
         restored_customer_id=change.restored_customer_id,
         origin_customer_ids=change.origin_customer_ids,
         unmerge_time=timestamp(change.unmerge_time),
+    )
+
+
+def _consent(change: ConsentChanged) -> pb.ConsentChanged:
+    return pb.ConsentChanged(
+        customer_id=change.customer_id,
+        origin_customer_id=change.origin_customer_id,
+        purpose=change.purpose,
+        channel=change.channel,
+        state=consent_pb2.ConsentState.ValueType(change.state),
+        change_time=timestamp(change.change_time),
+        expire_time=timestamp(change.expire_time) if change.expire_time else None,
     )

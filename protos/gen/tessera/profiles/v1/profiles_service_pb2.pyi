@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -84,38 +85,6 @@ ALIAS_OUTCOME_JOINED: AliasOutcome.ValueType  # 1
 ALIAS_OUTCOME_NOT_JOINED: AliasOutcome.ValueType  # 2
 """The names are two customers', which an event does not merge."""
 Global___AliasOutcome: _TypeAlias = AliasOutcome  # noqa: Y015
-
-class _ConsentState:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentState.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    CONSENT_STATE_UNSPECIFIED: _ConsentState.ValueType  # 0
-    """Nothing was said."""
-    CONSENT_STATE_GRANTED: _ConsentState.ValueType  # 1
-    """Yes."""
-    CONSENT_STATE_DENIED: _ConsentState.ValueType  # 2
-    """No, when asked."""
-    CONSENT_STATE_WITHDRAWN: _ConsentState.ValueType  # 3
-    """Yes before, and no longer."""
-    CONSENT_STATE_EXPIRED: _ConsentState.ValueType  # 4
-    """Yes before, for a time that is over."""
-
-class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
-    """What a person said about a purpose and channel."""
-
-CONSENT_STATE_UNSPECIFIED: ConsentState.ValueType  # 0
-"""Nothing was said."""
-CONSENT_STATE_GRANTED: ConsentState.ValueType  # 1
-"""Yes."""
-CONSENT_STATE_DENIED: ConsentState.ValueType  # 2
-"""No, when asked."""
-CONSENT_STATE_WITHDRAWN: ConsentState.ValueType  # 3
-"""Yes before, and no longer."""
-CONSENT_STATE_EXPIRED: ConsentState.ValueType  # 4
-"""Yes before, for a time that is over."""
-Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
 
 @_typing.final
 class Customer(_message.Message):
@@ -1734,7 +1703,7 @@ class ConsentChanged(_message.Message):
     """What the data may be used for, for example `marketing`."""
     channel: _builtins.str
     """By which channel, for example `email`; empty for all channels."""
-    state: Global___ConsentState.ValueType
+    state: _consent_pb2.ConsentState.ValueType
     """What holds now."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
@@ -1751,7 +1720,7 @@ class ConsentChanged(_message.Message):
         origin_customer_id: _builtins.str = ...,
         purpose: _builtins.str = ...,
         channel: _builtins.str = ...,
-        state: Global___ConsentState.ValueType = ...,
+        state: _consent_pb2.ConsentState.ValueType = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
@@ -117,6 +118,31 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/FollowChanges',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.FromString,
+                _registered_method=True)
+        self.SetConsents = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/SetConsents',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsResponse.FromString,
+                _registered_method=True)
+        self.GetConsents = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetConsents',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetConsents = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/BatchGetConsents',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsResponse.FromString,
+                _registered_method=True)
+        self.ListConsentHistory = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListConsentHistory',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryResponse.FromString,
+                _registered_method=True)
+        self.CheckConsents = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CheckConsents',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.FromString,
                 _registered_method=True)
         self.GetErasure = channel.unary_unary(
                 '/tessera.profiles.v1.ProfilesService/GetErasure',
@@ -282,6 +308,48 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetConsents(self, request, context):
+        """Records what people said about consents, up to 500 statements. Each stands alone: those that are wrong come back in
+        `rejections`. A statement that is older than what holds is kept in the history and changes nothing. What changes is
+        on the feed as `ConsentChanged`, in the same commit. Consents also come by events, with Segment's
+        `context.consent.categoryPreferences`: each category is a purpose, for all channels; what says the same as before is
+        no new statement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsents(self, request, context):
+        """Gets what holds for a customer. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetConsents(self, request, context):
+        """Gets what holds for many customers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConsentHistory(self, request, context):
+        """Lists what a customer said about consents, newest first. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckConsents(self, request, context):
+        """Answers what holds at this moment for up to 1,000 customers, one purpose and one channel: for whoever is about to
+        send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
+        what was said of all channels.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetErasure(self, request, context):
         """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
         ERASURE_NOT_FOUND, if there is none.
@@ -415,6 +483,31 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.FollowChanges,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.SerializeToString,
+            ),
+            'SetConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetConsents,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsResponse.SerializeToString,
+            ),
+            'GetConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsents,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsResponse.SerializeToString,
+            ),
+            'BatchGetConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetConsents,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsResponse.SerializeToString,
+            ),
+            'ListConsentHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConsentHistory,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryResponse.SerializeToString,
+            ),
+            'CheckConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckConsents,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.SerializeToString,
             ),
             'GetErasure': grpc.unary_unary_rpc_method_handler(
                     servicer.GetErasure,
@@ -881,6 +974,141 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/FollowChanges',
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/SetConsents',
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.SetConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetConsents',
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.GetConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/BatchGetConsents',
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.BatchGetConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConsentHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListConsentHistory',
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.ListConsentHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CheckConsents',
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Customers: who they are, what they did, and the feed from which every other serv
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
@@ -92,6 +93,26 @@ class ProfilesServiceStub:
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
     at least once: a follower commits the cursor together with the effect and so applies each change once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    SetConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.SetConsentsRequest, _consent_pb2.SetConsentsResponse]
+    """Records what people said about consents, up to 500 statements. Each stands alone: those that are wrong come back in
+    `rejections`. A statement that is older than what holds is kept in the history and changes nothing. What changes is
+    on the feed as `ConsentChanged`, in the same commit. Consents also come by events, with Segment's
+    `context.consent.categoryPreferences`: each category is a purpose, for all channels; what says the same as before is
+    no new statement.
+    """
+    GetConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GetConsentsRequest, _consent_pb2.GetConsentsResponse]
+    """Gets what holds for a customer. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+    BatchGetConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.BatchGetConsentsRequest, _consent_pb2.BatchGetConsentsResponse]
+    """Gets what holds for many customers."""
+    ListConsentHistory: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListConsentHistoryRequest, _consent_pb2.ListConsentHistoryResponse]
+    """Lists what a customer said about consents, newest first. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    CheckConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.CheckConsentsRequest, _consent_pb2.CheckConsentsResponse]
+    """Answers what holds at this moment for up to 1,000 customers, one purpose and one channel: for whoever is about to
+    send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
+    what was said of all channels.
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
@@ -182,6 +203,26 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
     at least once: a follower commits the cursor together with the effect and so applies each change once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    SetConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.SetConsentsRequest, _consent_pb2.SetConsentsResponse]  # type: ignore[assignment]
+    """Records what people said about consents, up to 500 statements. Each stands alone: those that are wrong come back in
+    `rejections`. A statement that is older than what holds is kept in the history and changes nothing. What changes is
+    on the feed as `ConsentChanged`, in the same commit. Consents also come by events, with Segment's
+    `context.consent.categoryPreferences`: each category is a purpose, for all channels; what says the same as before is
+    no new statement.
+    """
+    GetConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.GetConsentsRequest, _consent_pb2.GetConsentsResponse]  # type: ignore[assignment]
+    """Gets what holds for a customer. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+    BatchGetConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.BatchGetConsentsRequest, _consent_pb2.BatchGetConsentsResponse]  # type: ignore[assignment]
+    """Gets what holds for many customers."""
+    ListConsentHistory: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListConsentHistoryRequest, _consent_pb2.ListConsentHistoryResponse]  # type: ignore[assignment]
+    """Lists what a customer said about consents, newest first. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    CheckConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.CheckConsentsRequest, _consent_pb2.CheckConsentsResponse]  # type: ignore[assignment]
+    """Answers what holds at this moment for up to 1,000 customers, one purpose and one channel: for whoever is about to
+    send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
+    what was said of all channels.
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]  # type: ignore[assignment]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
@@ -365,6 +406,56 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
         at least once: a follower commits the cursor together with the effect and so applies each change once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def SetConsents(
+        self,
+        request: _consent_pb2.SetConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.SetConsentsResponse, _abc.Awaitable[_consent_pb2.SetConsentsResponse]]:
+        """Records what people said about consents, up to 500 statements. Each stands alone: those that are wrong come back in
+        `rejections`. A statement that is older than what holds is kept in the history and changes nothing. What changes is
+        on the feed as `ConsentChanged`, in the same commit. Consents also come by events, with Segment's
+        `context.consent.categoryPreferences`: each category is a purpose, for all channels; what says the same as before is
+        no new statement.
+        """
+
+    @_abc_1.abstractmethod
+    def GetConsents(
+        self,
+        request: _consent_pb2.GetConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.GetConsentsResponse, _abc.Awaitable[_consent_pb2.GetConsentsResponse]]:
+        """Gets what holds for a customer. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def BatchGetConsents(
+        self,
+        request: _consent_pb2.BatchGetConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.BatchGetConsentsResponse, _abc.Awaitable[_consent_pb2.BatchGetConsentsResponse]]:
+        """Gets what holds for many customers."""
+
+    @_abc_1.abstractmethod
+    def ListConsentHistory(
+        self,
+        request: _consent_pb2.ListConsentHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.ListConsentHistoryResponse, _abc.Awaitable[_consent_pb2.ListConsentHistoryResponse]]:
+        """Lists what a customer said about consents, newest first. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckConsents(
+        self,
+        request: _consent_pb2.CheckConsentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_consent_pb2.CheckConsentsResponse, _abc.Awaitable[_consent_pb2.CheckConsentsResponse]]:
+        """Answers what holds at this moment for up to 1,000 customers, one purpose and one channel: for whoever is about to
+        send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
+        what was said of all channels.
         """
 
     @_abc_1.abstractmethod
