@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.loyalty.v1 import cart_pb2, coupon_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import event_schema_pb2, person_pb2
@@ -43,7 +44,7 @@ class Tenant:
         }
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
-        self.write_key_id = self.write_key = ""
+        self.write_key_id = self.write_key = self.coupon_job_id = ""
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -85,6 +86,26 @@ class Tenant:
             program_id=self.own("club"), reward_id=self.own("mug"), name="Mug", cost_points=1, request_id="w"
         )
         await self.call("loyalty", "CreateReward", reward)
+        await self._promote()
+
+    async def _promote(self) -> None:
+        """Coupons, and an order that used one."""
+        for noun, code in (("spring", {"code": self.own("spring")}), ("unique", {"pattern": "U-########"})):
+            opened = coupon_pb2.CouponCampaign(campaign_id=self.own(noun), name=noun, currency="USD", **code)
+            create = coupon_pb2.CreateCouponCampaignRequest(campaign=opened, request_id=noun)
+            await self.call("loyalty", "CreateCouponCampaign", create)
+        make = coupon_pb2.GenerateCouponsRequest(campaign_id=self.own("unique"), count=2, request_id="make")
+        self.coupon_job_id = (await self.call("loyalty", "GenerateCoupons", make)).job.job_id
+        coupons = [coupon_pb2.PresentedCoupon(code=self.own("spring"))]
+        redeem = coupon_pb2.RedeemCouponsRequest(
+            order_id=self.own("checkout"), coupons=coupons, cart=self.cart(), request_id="use"
+        )
+        await self.call("loyalty", "RedeemCoupons", redeem)
+
+    def cart(self) -> cart_pb2.Cart:
+        """A cart with milk."""
+        line = cart_pb2.CartLine(line_id="1", item_id=self.own("milk"), quantity=1, price_minor=500)
+        return cart_pb2.Cart(shopper=cart_pb2.Shopper(customer_id=self.own("ann")), currency="USD", lines=[line])
 
     async def _sell(self) -> None:
         """An order a day to one customer, which every follower has applied when this returns."""

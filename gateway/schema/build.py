@@ -35,6 +35,8 @@ MODULES = (
     "customer_value",
     "loyalty",
     "loyalty_changes",
+    "carts",
+    "coupons",
     "crm",
 )
 

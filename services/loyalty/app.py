@@ -1,5 +1,6 @@
 """The composition root of loyalty: everything is wired here, and nowhere else."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,8 +13,10 @@ from tessera.loyalty.v1 import loyalty_service_pb2, loyalty_service_pb2_grpc
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock, to_micros
+from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
+from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.events import OrderFollower, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
@@ -24,6 +27,7 @@ from services.loyalty.adapters.store import (
     StoredPrograms,
     StoredRewards,
 )
+from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
 from services.loyalty.handlers.orders import apply_order_events
 from services.loyalty.servicer import LoyaltyServicer
@@ -47,11 +51,13 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.profiles_addr, settings) as profiles,
     ):
         ledger = StoredLedger(store, clock)
+        jobs = Jobs(store, clock)
+        await jobs.recover()
         follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
-            _servicer(store, ledger, clock),
+            _servicer(store, ledger, jobs, clock),
         )
         try:
             async with (
@@ -61,10 +67,11 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             ):
                 yield up
         finally:
+            await jobs.close()
             await ledger.close()
 
 
-def _servicer(store: Store, ledger: StoredLedger, clock: Clock) -> LoyaltyServicer:
+def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> LoyaltyServicer:
     return LoyaltyServicer(
         ledger=ledger,
         programs=StoredPrograms(store),
@@ -73,13 +80,18 @@ def _servicer(store: Store, ledger: StoredLedger, clock: Clock) -> LoyaltyServic
         rewards=StoredRewards(store),
         orders=StoredOrderFeed(store),
         clock=clock,
+        coupons=StoredCoupons(store),
+        jobs=jobs,
+        draw=os.urandom,
     )
 
 
 async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
-    programs, members = StoredPrograms(store), StoredMembers(store)
+    programs, members, coupons = StoredPrograms(store), StoredMembers(store), StoredCoupons(store)
 
     async def tick() -> None:
-        await expire_due_points(programs, members, ledger, to_micros(clock()))
+        now = to_micros(clock())
+        await expire_due_points(programs, members, ledger, now)
+        await expire_reservations(ledger, coupons, now)
 
     await every(settings.expiry_interval_seconds, tick)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.coupon import Coupon, CouponCampaign, CouponOrder, CouponUsage
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.operations import Operation
@@ -52,6 +53,10 @@ class Ledger(Protocol):
 
         ``Conflict`` if the feed does not stand at ``after``: someone else applied these orders.
         """
+        ...
+
+    async def try_out(self, tenant: str, operation: Operation[T]) -> T:
+        """What the operation would answer now, or its refusal; nothing is kept."""
         ...
 
 
@@ -138,4 +143,58 @@ class OrderFeed(Protocol):
 
     async def refunded(self, tenant: str) -> dict[tuple[str, str], RefundedOrder]:
         """What has been refunded of the tenant's orders, by programme and order."""
+        ...
+
+
+class Coupons(Protocol):
+    """Coupons and their campaigns, to read."""
+
+    async def campaign(self, tenant: str, campaign_id: str) -> CouponCampaign:
+        """The campaign, or ``CouponCampaignNotFound``."""
+        ...
+
+    async def usage(self, tenant: str, campaign_id: str) -> tuple[int, CouponUsage]:
+        """How many codes the campaign has, and how often it was used."""
+        ...
+
+    async def campaigns(self, tenant: str, limit: int, after: str) -> tuple[list[CouponCampaign], str]:
+        """A page of campaigns by id, and the token of the next."""
+        ...
+
+    async def find(self, tenant: str, codes: Sequence[str]) -> dict[str, Coupon]:
+        """Those codes that exist."""
+        ...
+
+    async def page(
+        self, tenant: str, campaign_id: str, holder_id: str, limit: int, after: str
+    ) -> tuple[list[Coupon], str]:
+        """A page of the codes of a campaign, or of a holder where no campaign is named; and the token of the next."""
+        ...
+
+    async def free(self, tenant: str, campaign_id: str, limit: int) -> list[str]:
+        """Some codes of the campaign that nobody holds."""
+        ...
+
+    async def order(self, tenant: str, order_id: str) -> CouponOrder | None:
+        """What the order has done with coupons."""
+        ...
+
+    async def orders(self, tenant: str, customer_id: str, limit: int, after: str) -> tuple[list[CouponOrder], str]:
+        """A page of a customer's orders with coupons, latest change first; and the token of the next."""
+        ...
+
+    async def due(self, tenant: str, as_of: int, limit: int) -> list[CouponOrder]:
+        """Orders with reservations whose time has passed, most overdue first."""
+        ...
+
+    async def add(self, tenant: str, coupons: Sequence[Coupon]) -> int:
+        """Keep those codes that do not exist yet; how many."""
+        ...
+
+    def tenants(self) -> AsyncIterator[str]:
+        """The tenants that have had campaigns."""
+        ...
+
+    async def enlist(self, tenant: str) -> None:
+        """Remember that the tenant has campaigns."""
         ...

@@ -8,8 +8,10 @@ from typing import Any
 
 from services.common.feed import CURSORS
 from services.common.idempotency import REQUESTS
+from services.common.jobs import COLLECTIONS as JOB_COLLECTIONS
 from services.common.store import Collection, Index
 from services.common.store.port import Body
+from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
 from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot
@@ -48,6 +50,8 @@ COLLECTIONS = (
     REQUESTS,
     CURSORS,
     *RECORDS.values(),
+    PROMOTION_TENANTS,
+    *JOB_COLLECTIONS,
 )
 
 _KINDS = {kind.value: kind for kind in EntryKind}

@@ -100,6 +100,10 @@ class StoredLedger:
         outcome: OrderCounts = await self._enqueue(_Queued(orders, carry_out, weight, _future(), is_order_batch=True))
         return outcome
 
+    async def try_out(self, tenant: str, operation: Operation[T]) -> T:
+        draft = await load_draft(self._store, {tenant: [operation]}, {}, with_order_cursor=False)
+        return operation.apply(draft.tenants[tenant].books, to_micros(self._clock()))
+
     async def close(self) -> None:
         """Finish what was accepted."""
         if self._writer:

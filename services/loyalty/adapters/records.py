@@ -11,26 +11,27 @@ import msgspec
 
 from services.common.store import Collection
 from services.common.store.port import Body
+from services.loyalty.adapters.promotion_records import PROMOTION_ANSWERS, PROMOTION_RECORDS, decode, encode
 from services.loyalty.domain.records import Kind
 
 T = TypeVar("T")
 
-RECORDS: Mapping[str, Collection] = {}
+RECORDS: Mapping[str, Collection] = {**PROMOTION_RECORDS}
 """The collection of each kind, by the kind's name."""
-ANSWERS: Mapping[str, type] = {}
+ANSWERS: Mapping[str, type] = {**PROMOTION_ANSWERS}
 """The types of answers that are records or plain dataclasses, by the name they are kept under."""
 _NAMES = {type_: name for name, type_ in ANSWERS.items()}
 
 
 def record_body(record: object) -> Body:
     """A record's document."""
-    body: Body = msgspec.to_builtins(record)
+    body: Body = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=encode)
     return body
 
 
 def read_record(kind: Kind[T], body: Body) -> T:
     """The record in a document; fields from after it was written have their defaults."""
-    return msgspec.convert(body, kind.type)
+    return msgspec.convert(body, kind.type, dec_hook=decode)
 
 
 def kept_answer(answer: object) -> Body:
@@ -38,9 +39,9 @@ def kept_answer(answer: object) -> Body:
     name = _NAMES.get(type(answer))
     if name is None:
         raise TypeError(f"no answer is a {type(answer).__name__}")
-    return {"kind": name, "body": msgspec.to_builtins(answer)}
+    return {"kind": name, "body": msgspec.to_builtins(answer, builtin_types=(bytes,), enc_hook=encode)}
 
 
 def read_kept_answer(kept: Body) -> Any:
     """The answer that was kept."""
-    return msgspec.convert(kept["body"], ANSWERS[kept["kind"]])
+    return msgspec.convert(kept["body"], ANSWERS[kept["kind"]], dec_hook=decode)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -157,6 +158,81 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/FollowEntries',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesResponse.FromString,
+                _registered_method=True)
+        self.CreateCouponCampaign = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateCouponCampaign',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignResponse.FromString,
+                _registered_method=True)
+        self.UpdateCouponCampaign = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateCouponCampaign',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignResponse.FromString,
+                _registered_method=True)
+        self.GetCouponCampaign = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetCouponCampaign',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignResponse.FromString,
+                _registered_method=True)
+        self.ListCouponCampaigns = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListCouponCampaigns',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsResponse.FromString,
+                _registered_method=True)
+        self.GenerateCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GenerateCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsResponse.FromString,
+                _registered_method=True)
+        self.GetCouponJob = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetCouponJob',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.FromString,
+                _registered_method=True)
+        self.ListCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsResponse.FromString,
+                _registered_method=True)
+        self.ExportCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ExportCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsResponse.FromString,
+                _registered_method=True)
+        self.AssignCoupon = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/AssignCoupon',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponResponse.FromString,
+                _registered_method=True)
+        self.SwitchCoupon = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SwitchCoupon',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponResponse.FromString,
+                _registered_method=True)
+        self.ValidateCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ValidateCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsResponse.FromString,
+                _registered_method=True)
+        self.ReserveCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ReserveCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsResponse.FromString,
+                _registered_method=True)
+        self.RedeemCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/RedeemCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsResponse.FromString,
+                _registered_method=True)
+        self.RollBackCoupons = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/RollBackCoupons',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsResponse.FromString,
+                _registered_method=True)
+        self.ListCouponOrders = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListCouponOrders',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.FromString,
                 _registered_method=True)
 
 
@@ -347,6 +423,125 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateCouponCampaign(self, request, context):
+        """Creates a campaign of coupons. Refusals: COUPON_CAMPAIGN_INVALID (neither or both of a code and a pattern, or an end
+        before its start), COUPON_PATTERN_INVALID, RULE_INVALID, RULE_UNSUPPORTED, COUPON_CAMPAIGN_EXISTS,
+        COUPON_CODE_EXISTS (the public code is a code of another campaign).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCouponCampaign(self, request, context):
+        """Pauses a campaign, lets it go on, or changes its end. Refusals: COUPON_CAMPAIGN_NOT_FOUND, COUPON_CAMPAIGN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCouponCampaign(self, request, context):
+        """Gets one campaign and how much of it is used. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCouponCampaigns(self, request, context):
+        """Lists campaigns of coupons by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateCoupons(self, request, context):
+        """Generates unique codes of a campaign in the background, from a cryptographic source. A job that the end of its
+        process stopped is FAILED, and the codes that it made stay. Refusals: COUPON_CAMPAIGN_NOT_FOUND,
+        COUPON_CAMPAIGN_INVALID (it has a public code), COUPON_PATTERN_INVALID (too few random places for so many codes).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCouponJob(self, request, context):
+        """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCoupons(self, request, context):
+        """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
+        scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCoupons(self, request, context):
+        """Exports the codes of a campaign as CSV, part by part. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignCoupon(self, request, context):
+        """Gives a customer a free code of a campaign: nobody else can use it, and nobody else is given it. Refusals:
+        COUPON_CAMPAIGN_NOT_FOUND, COUPON_POOL_EMPTY (no code is free).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchCoupon(self, request, context):
+        """Switches a code off, or on again. NOT_FOUND, reason COUPON_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ValidateCoupons(self, request, context):
+        """Answers what codes would be worth to a cart, each with the first reason why not. Changes nothing, but counts codes
+        that are not found. RESOURCE_EXHAUSTED, reason COUPON_GUESSES_EXCEEDED; FAILED_PRECONDITION, reason
+        COUPON_ORDER_OF_ANOTHER; INVALID_ARGUMENT, reason CART_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveCoupons(self, request, context):
+        """Reserves codes for an order: all or none. They count as used until their time has passed (given back within a
+        minute of it); reserving them again for the same order makes it longer. Refusals as listed in coupon.proto, the
+        code in the metadata.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeemCoupons(self, request, context):
+        """Redeems codes for an order: all or none, each code once an order however often it is asked. What the order has
+        reserved is redeemed whatever the limits have become. Refusals as listed in coupon.proto, the code in the metadata.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackCoupons(self, request, context):
+        """Gives back what an order has reserved or redeemed, exactly: every count and budget is as if it had not been used.
+        What is given back already stays so. NOT_FOUND, reason COUPON_ORDER_NOT_FOUND, if the order has not used them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCouponOrders(self, request, context):
+        """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -439,6 +634,81 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.FollowEntries,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesResponse.SerializeToString,
+            ),
+            'CreateCouponCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCouponCampaign,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignResponse.SerializeToString,
+            ),
+            'UpdateCouponCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCouponCampaign,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignResponse.SerializeToString,
+            ),
+            'GetCouponCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCouponCampaign,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignResponse.SerializeToString,
+            ),
+            'ListCouponCampaigns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCouponCampaigns,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsResponse.SerializeToString,
+            ),
+            'GenerateCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsResponse.SerializeToString,
+            ),
+            'GetCouponJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCouponJob,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.SerializeToString,
+            ),
+            'ListCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsResponse.SerializeToString,
+            ),
+            'ExportCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsResponse.SerializeToString,
+            ),
+            'AssignCoupon': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignCoupon,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponResponse.SerializeToString,
+            ),
+            'SwitchCoupon': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchCoupon,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponResponse.SerializeToString,
+            ),
+            'ValidateCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ValidateCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsResponse.SerializeToString,
+            ),
+            'ReserveCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsResponse.SerializeToString,
+            ),
+            'RedeemCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeemCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsResponse.SerializeToString,
+            ),
+            'RollBackCoupons': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackCoupons,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsResponse.SerializeToString,
+            ),
+            'ListCouponOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCouponOrders,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -961,6 +1231,411 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/FollowEntries',
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCouponCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateCouponCampaign',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.CreateCouponCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCouponCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateCouponCampaign',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.UpdateCouponCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCouponCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetCouponCampaign',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCouponCampaigns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListCouponCampaigns',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponCampaignsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GenerateCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GenerateCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCouponJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetCouponJob',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ExportCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ExportCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignCoupon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/AssignCoupon',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.AssignCouponResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchCoupon(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SwitchCoupon',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.SwitchCouponResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValidateCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ValidateCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ValidateCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ReserveCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ReserveCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeemCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/RedeemCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RedeemCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackCoupons(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/RollBackCoupons',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.RollBackCouponsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCouponOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListCouponOrders',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -140,6 +141,60 @@ class LoyaltyServiceStub:
     least once: a follower commits the cursor together with the effect and so applies each entry once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
+    CreateCouponCampaign: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.CreateCouponCampaignRequest, _coupon_pb2.CreateCouponCampaignResponse]
+    """Creates a campaign of coupons. Refusals: COUPON_CAMPAIGN_INVALID (neither or both of a code and a pattern, or an end
+    before its start), COUPON_PATTERN_INVALID, RULE_INVALID, RULE_UNSUPPORTED, COUPON_CAMPAIGN_EXISTS,
+    COUPON_CODE_EXISTS (the public code is a code of another campaign).
+    """
+    UpdateCouponCampaign: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.UpdateCouponCampaignRequest, _coupon_pb2.UpdateCouponCampaignResponse]
+    """Pauses a campaign, lets it go on, or changes its end. Refusals: COUPON_CAMPAIGN_NOT_FOUND, COUPON_CAMPAIGN_INVALID."""
+    GetCouponCampaign: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponCampaignRequest, _coupon_pb2.GetCouponCampaignResponse]
+    """Gets one campaign and how much of it is used. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND."""
+    ListCouponCampaigns: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponCampaignsRequest, _coupon_pb2.ListCouponCampaignsResponse]
+    """Lists campaigns of coupons by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    GenerateCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.GenerateCouponsRequest, _coupon_pb2.GenerateCouponsResponse]
+    """Generates unique codes of a campaign in the background, from a cryptographic source. A job that the end of its
+    process stopped is FAILED, and the codes that it made stay. Refusals: COUPON_CAMPAIGN_NOT_FOUND,
+    COUPON_CAMPAIGN_INVALID (it has a public code), COUPON_PATTERN_INVALID (too few random places for so many codes).
+    """
+    GetCouponJob: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponJobRequest, _coupon_pb2.GetCouponJobResponse]
+    """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    ListCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponsRequest, _coupon_pb2.ListCouponsResponse]
+    """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
+    scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    ExportCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ExportCouponsRequest, _coupon_pb2.ExportCouponsResponse]
+    """Exports the codes of a campaign as CSV, part by part. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    AssignCoupon: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.AssignCouponRequest, _coupon_pb2.AssignCouponResponse]
+    """Gives a customer a free code of a campaign: nobody else can use it, and nobody else is given it. Refusals:
+    COUPON_CAMPAIGN_NOT_FOUND, COUPON_POOL_EMPTY (no code is free).
+    """
+    SwitchCoupon: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.SwitchCouponRequest, _coupon_pb2.SwitchCouponResponse]
+    """Switches a code off, or on again. NOT_FOUND, reason COUPON_NOT_FOUND."""
+    ValidateCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ValidateCouponsRequest, _coupon_pb2.ValidateCouponsResponse]
+    """Answers what codes would be worth to a cart, each with the first reason why not. Changes nothing, but counts codes
+    that are not found. RESOURCE_EXHAUSTED, reason COUPON_GUESSES_EXCEEDED; FAILED_PRECONDITION, reason
+    COUPON_ORDER_OF_ANOTHER; INVALID_ARGUMENT, reason CART_INVALID.
+    """
+    ReserveCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ReserveCouponsRequest, _coupon_pb2.ReserveCouponsResponse]
+    """Reserves codes for an order: all or none. They count as used until their time has passed (given back within a
+    minute of it); reserving them again for the same order makes it longer. Refusals as listed in coupon.proto, the
+    code in the metadata.
+    """
+    RedeemCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.RedeemCouponsRequest, _coupon_pb2.RedeemCouponsResponse]
+    """Redeems codes for an order: all or none, each code once an order however often it is asked. What the order has
+    reserved is redeemed whatever the limits have become. Refusals as listed in coupon.proto, the code in the metadata.
+    """
+    RollBackCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.RollBackCouponsRequest, _coupon_pb2.RollBackCouponsResponse]
+    """Gives back what an order has reserved or redeemed, exactly: every count and budget is as if it had not been used.
+    What is given back already stays so. NOT_FOUND, reason COUPON_ORDER_NOT_FOUND, if the order has not used them.
+    """
+    ListCouponOrders: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponOrdersRequest, _coupon_pb2.ListCouponOrdersResponse]
+    """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
+    """
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -252,6 +307,60 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
     least once: a follower commits the cursor together with the effect and so applies each entry once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    CreateCouponCampaign: _aio.UnaryUnaryMultiCallable[_coupon_pb2.CreateCouponCampaignRequest, _coupon_pb2.CreateCouponCampaignResponse]  # type: ignore[assignment]
+    """Creates a campaign of coupons. Refusals: COUPON_CAMPAIGN_INVALID (neither or both of a code and a pattern, or an end
+    before its start), COUPON_PATTERN_INVALID, RULE_INVALID, RULE_UNSUPPORTED, COUPON_CAMPAIGN_EXISTS,
+    COUPON_CODE_EXISTS (the public code is a code of another campaign).
+    """
+    UpdateCouponCampaign: _aio.UnaryUnaryMultiCallable[_coupon_pb2.UpdateCouponCampaignRequest, _coupon_pb2.UpdateCouponCampaignResponse]  # type: ignore[assignment]
+    """Pauses a campaign, lets it go on, or changes its end. Refusals: COUPON_CAMPAIGN_NOT_FOUND, COUPON_CAMPAIGN_INVALID."""
+    GetCouponCampaign: _aio.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponCampaignRequest, _coupon_pb2.GetCouponCampaignResponse]  # type: ignore[assignment]
+    """Gets one campaign and how much of it is used. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND."""
+    ListCouponCampaigns: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponCampaignsRequest, _coupon_pb2.ListCouponCampaignsResponse]  # type: ignore[assignment]
+    """Lists campaigns of coupons by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    GenerateCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.GenerateCouponsRequest, _coupon_pb2.GenerateCouponsResponse]  # type: ignore[assignment]
+    """Generates unique codes of a campaign in the background, from a cryptographic source. A job that the end of its
+    process stopped is FAILED, and the codes that it made stay. Refusals: COUPON_CAMPAIGN_NOT_FOUND,
+    COUPON_CAMPAIGN_INVALID (it has a public code), COUPON_PATTERN_INVALID (too few random places for so many codes).
+    """
+    GetCouponJob: _aio.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponJobRequest, _coupon_pb2.GetCouponJobResponse]  # type: ignore[assignment]
+    """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    ListCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponsRequest, _coupon_pb2.ListCouponsResponse]  # type: ignore[assignment]
+    """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
+    scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    ExportCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ExportCouponsRequest, _coupon_pb2.ExportCouponsResponse]  # type: ignore[assignment]
+    """Exports the codes of a campaign as CSV, part by part. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    AssignCoupon: _aio.UnaryUnaryMultiCallable[_coupon_pb2.AssignCouponRequest, _coupon_pb2.AssignCouponResponse]  # type: ignore[assignment]
+    """Gives a customer a free code of a campaign: nobody else can use it, and nobody else is given it. Refusals:
+    COUPON_CAMPAIGN_NOT_FOUND, COUPON_POOL_EMPTY (no code is free).
+    """
+    SwitchCoupon: _aio.UnaryUnaryMultiCallable[_coupon_pb2.SwitchCouponRequest, _coupon_pb2.SwitchCouponResponse]  # type: ignore[assignment]
+    """Switches a code off, or on again. NOT_FOUND, reason COUPON_NOT_FOUND."""
+    ValidateCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ValidateCouponsRequest, _coupon_pb2.ValidateCouponsResponse]  # type: ignore[assignment]
+    """Answers what codes would be worth to a cart, each with the first reason why not. Changes nothing, but counts codes
+    that are not found. RESOURCE_EXHAUSTED, reason COUPON_GUESSES_EXCEEDED; FAILED_PRECONDITION, reason
+    COUPON_ORDER_OF_ANOTHER; INVALID_ARGUMENT, reason CART_INVALID.
+    """
+    ReserveCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ReserveCouponsRequest, _coupon_pb2.ReserveCouponsResponse]  # type: ignore[assignment]
+    """Reserves codes for an order: all or none. They count as used until their time has passed (given back within a
+    minute of it); reserving them again for the same order makes it longer. Refusals as listed in coupon.proto, the
+    code in the metadata.
+    """
+    RedeemCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.RedeemCouponsRequest, _coupon_pb2.RedeemCouponsResponse]  # type: ignore[assignment]
+    """Redeems codes for an order: all or none, each code once an order however often it is asked. What the order has
+    reserved is redeemed whatever the limits have become. Refusals as listed in coupon.proto, the code in the metadata.
+    """
+    RollBackCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.RollBackCouponsRequest, _coupon_pb2.RollBackCouponsResponse]  # type: ignore[assignment]
+    """Gives back what an order has reserved or redeemed, exactly: every count and budget is as if it had not been used.
+    What is given back already stays so. NOT_FOUND, reason COUPON_ORDER_NOT_FOUND, if the order has not used them.
+    """
+    ListCouponOrders: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponOrdersRequest, _coupon_pb2.ListCouponOrdersResponse]  # type: ignore[assignment]
+    """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
     """
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -470,6 +579,150 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
         least once: a follower commits the cursor together with the effect and so applies each entry once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateCouponCampaign(
+        self,
+        request: _coupon_pb2.CreateCouponCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.CreateCouponCampaignResponse, _abc.Awaitable[_coupon_pb2.CreateCouponCampaignResponse]]:
+        """Creates a campaign of coupons. Refusals: COUPON_CAMPAIGN_INVALID (neither or both of a code and a pattern, or an end
+        before its start), COUPON_PATTERN_INVALID, RULE_INVALID, RULE_UNSUPPORTED, COUPON_CAMPAIGN_EXISTS,
+        COUPON_CODE_EXISTS (the public code is a code of another campaign).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateCouponCampaign(
+        self,
+        request: _coupon_pb2.UpdateCouponCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.UpdateCouponCampaignResponse, _abc.Awaitable[_coupon_pb2.UpdateCouponCampaignResponse]]:
+        """Pauses a campaign, lets it go on, or changes its end. Refusals: COUPON_CAMPAIGN_NOT_FOUND, COUPON_CAMPAIGN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def GetCouponCampaign(
+        self,
+        request: _coupon_pb2.GetCouponCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.GetCouponCampaignResponse, _abc.Awaitable[_coupon_pb2.GetCouponCampaignResponse]]:
+        """Gets one campaign and how much of it is used. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListCouponCampaigns(
+        self,
+        request: _coupon_pb2.ListCouponCampaignsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ListCouponCampaignsResponse, _abc.Awaitable[_coupon_pb2.ListCouponCampaignsResponse]]:
+        """Lists campaigns of coupons by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def GenerateCoupons(
+        self,
+        request: _coupon_pb2.GenerateCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.GenerateCouponsResponse, _abc.Awaitable[_coupon_pb2.GenerateCouponsResponse]]:
+        """Generates unique codes of a campaign in the background, from a cryptographic source. A job that the end of its
+        process stopped is FAILED, and the codes that it made stay. Refusals: COUPON_CAMPAIGN_NOT_FOUND,
+        COUPON_CAMPAIGN_INVALID (it has a public code), COUPON_PATTERN_INVALID (too few random places for so many codes).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCouponJob(
+        self,
+        request: _coupon_pb2.GetCouponJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.GetCouponJobResponse, _abc.Awaitable[_coupon_pb2.GetCouponJobResponse]]:
+        """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListCoupons(
+        self,
+        request: _coupon_pb2.ListCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ListCouponsResponse, _abc.Awaitable[_coupon_pb2.ListCouponsResponse]]:
+        """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
+        scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCoupons(
+        self,
+        request: _coupon_pb2.ExportCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ExportCouponsResponse, _abc.Awaitable[_coupon_pb2.ExportCouponsResponse]]:
+        """Exports the codes of a campaign as CSV, part by part. NOT_FOUND, reason COUPON_CAMPAIGN_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def AssignCoupon(
+        self,
+        request: _coupon_pb2.AssignCouponRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.AssignCouponResponse, _abc.Awaitable[_coupon_pb2.AssignCouponResponse]]:
+        """Gives a customer a free code of a campaign: nobody else can use it, and nobody else is given it. Refusals:
+        COUPON_CAMPAIGN_NOT_FOUND, COUPON_POOL_EMPTY (no code is free).
+        """
+
+    @_abc_1.abstractmethod
+    def SwitchCoupon(
+        self,
+        request: _coupon_pb2.SwitchCouponRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.SwitchCouponResponse, _abc.Awaitable[_coupon_pb2.SwitchCouponResponse]]:
+        """Switches a code off, or on again. NOT_FOUND, reason COUPON_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ValidateCoupons(
+        self,
+        request: _coupon_pb2.ValidateCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ValidateCouponsResponse, _abc.Awaitable[_coupon_pb2.ValidateCouponsResponse]]:
+        """Answers what codes would be worth to a cart, each with the first reason why not. Changes nothing, but counts codes
+        that are not found. RESOURCE_EXHAUSTED, reason COUPON_GUESSES_EXCEEDED; FAILED_PRECONDITION, reason
+        COUPON_ORDER_OF_ANOTHER; INVALID_ARGUMENT, reason CART_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def ReserveCoupons(
+        self,
+        request: _coupon_pb2.ReserveCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ReserveCouponsResponse, _abc.Awaitable[_coupon_pb2.ReserveCouponsResponse]]:
+        """Reserves codes for an order: all or none. They count as used until their time has passed (given back within a
+        minute of it); reserving them again for the same order makes it longer. Refusals as listed in coupon.proto, the
+        code in the metadata.
+        """
+
+    @_abc_1.abstractmethod
+    def RedeemCoupons(
+        self,
+        request: _coupon_pb2.RedeemCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.RedeemCouponsResponse, _abc.Awaitable[_coupon_pb2.RedeemCouponsResponse]]:
+        """Redeems codes for an order: all or none, each code once an order however often it is asked. What the order has
+        reserved is redeemed whatever the limits have become. Refusals as listed in coupon.proto, the code in the metadata.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBackCoupons(
+        self,
+        request: _coupon_pb2.RollBackCouponsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.RollBackCouponsResponse, _abc.Awaitable[_coupon_pb2.RollBackCouponsResponse]]:
+        """Gives back what an order has reserved or redeemed, exactly: every count and budget is as if it had not been used.
+        What is given back already stays so. NOT_FOUND, reason COUPON_ORDER_NOT_FOUND, if the order has not used them.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCouponOrders(
+        self,
+        request: _coupon_pb2.ListCouponOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coupon_pb2.ListCouponOrdersResponse, _abc.Awaitable[_coupon_pb2.ListCouponOrdersResponse]]:
+        """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
         """
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

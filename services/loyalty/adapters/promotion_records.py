@@ -1,0 +1,45 @@
+"""Coupons and offers as documents: the collection of each kind with its indexes, and conditions on the way there."""
+
+from typing import Any
+
+from tessera.common.v1 import rule_pb2
+
+from services.common.rules import wire
+from services.common.store import Collection, Index
+from services.loyalty.domain.condition import Condition
+from services.loyalty.domain.coupon import CAMPAIGNS, COUPONS, ORDERS, USAGES, Coupon, CouponCampaign, CouponOrder
+from services.loyalty.domain.coupon_operations import CouponBatch
+from services.loyalty.domain.guesses import GUESSES
+
+PROMOTION_RECORDS = {
+    CAMPAIGNS.name: Collection(CAMPAIGNS.name),
+    COUPONS.name: Collection(
+        COUPONS.name, (Index(("campaign_id", "holder_id", "uses")), Index(("campaign_id",)), Index(("holder_id",)))
+    ),
+    USAGES.name: Collection(USAGES.name, (Index(("customer_id",)),)),
+    ORDERS.name: Collection(ORDERS.name, (Index(("next_expire_time",)), Index(("customer_id", "update_time")))),
+    GUESSES.name: Collection(GUESSES.name),
+}
+PROMOTION_ANSWERS = {
+    "coupon_campaign": CouponCampaign,
+    "coupon": Coupon,
+    "coupon_batch": CouponBatch,
+    "coupon_order": CouponOrder,
+    "count": int,
+}
+PROMOTION_TENANTS = Collection("promotion_tenants")
+"""Of all tenants, under the tenant ``*``: who has promotions, for the clock."""
+
+
+def encode(value: object) -> object:
+    """A condition as what is kept of it."""
+    if isinstance(value, Condition):
+        return wire.write(value.rule).SerializeToString()
+    raise NotImplementedError(type(value))
+
+
+def decode(kind: type, value: Any) -> object:
+    """A condition from what was kept of it."""
+    if kind is Condition:
+        return Condition(wire.read(rule_pb2.Rule.FromString(value)))
+    raise NotImplementedError(kind)
