@@ -90,8 +90,10 @@ class Tenant:
 
     async def _promote(self) -> None:
         """Coupons, and an order that used one."""
-        for noun, code in (("spring", {"code": self.own("spring")}), ("unique", {"pattern": "U-########"})):
-            opened = coupon_pb2.CouponCampaign(campaign_id=self.own(noun), name=noun, currency="USD", **code)
+        for noun, code, pattern in (("spring", self.own("spring"), ""), ("unique", "", "U-########")):
+            opened = coupon_pb2.CouponCampaign(
+                campaign_id=self.own(noun), name=noun, currency="USD", code=code, pattern=pattern
+            )
             create = coupon_pb2.CreateCouponCampaignRequest(campaign=opened, request_id=noun)
             await self.call("loyalty", "CreateCouponCampaign", create)
         make = coupon_pb2.GenerateCouponsRequest(campaign_id=self.own("unique"), count=2, request_id="make")

@@ -58,9 +58,7 @@ class CouponCampaignUsage: ...
 class Coupon: ...
 
 
-@from_proto(
-    pb.CouponUse, "code", "campaign_id", "state", "use_time", "expire_time", "end_time", "discount_minor"
-)
+@from_proto(pb.CouponUse, "code", "campaign_id", "state", "use_time", "expire_time", "end_time", "discount_minor")
 class CouponUse: ...
 
 
@@ -224,16 +222,12 @@ async def coupon_orders(
 
 
 @mutation(by_rpc("loyalty.CreateCouponCampaign"))
-async def create_coupon_campaign(
-    info: Info, input: pb.CreateCouponCampaignRequest
-) -> pb.CreateCouponCampaignResponse:
+async def create_coupon_campaign(info: Info, input: pb.CreateCouponCampaignRequest) -> pb.CreateCouponCampaignResponse:
     return await info.context.backends.loyalty.CreateCouponCampaign(input, metadata=info.context.metadata)
 
 
 @mutation(by_rpc("loyalty.UpdateCouponCampaign"))
-async def update_coupon_campaign(
-    info: Info, input: pb.UpdateCouponCampaignRequest
-) -> pb.UpdateCouponCampaignResponse:
+async def update_coupon_campaign(info: Info, input: pb.UpdateCouponCampaignRequest) -> pb.UpdateCouponCampaignResponse:
     return await info.context.backends.loyalty.UpdateCouponCampaign(input, metadata=info.context.metadata)
 
 

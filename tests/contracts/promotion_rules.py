@@ -2,7 +2,7 @@
 
 from tessera.loyalty.v1 import coupon_pb2 as coupon
 
-from tests.contracts.rules_of_tenants import Beside, Refused, Rule, Without
+from tests.contracts.tenant_rule import Beside, Refused, Rule, Without
 
 CAMPAIGN = "COUPON_CAMPAIGN_NOT_FOUND"
 

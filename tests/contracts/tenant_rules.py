@@ -1,11 +1,6 @@
 """How every rpc keeps tenants apart: what ``acme`` has, and what another tenant is answered that asks for it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import grpc
-from google.protobuf.message import Message
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
@@ -17,65 +12,9 @@ from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
-from tests.tenant import Tenant, bought, in_segment
-
-ACME, RIVAL, STRANGER, NEWCOMER = "acme", "rival", "stranger", "newcomer"
-Request = Callable[[Tenant], Message]
-MISSING = grpc.StatusCode.NOT_FOUND
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A request that names acme's object is refused to rival, as if the object did not exist.
-
-    Rival has objects of its own; a request that works on all that one has is sent by ``who`` has none.
-    """
-
-    request: Request
-    reason: str
-    code: grpc.StatusCode = MISSING
-    who: str = RIVAL
-
-
-@dataclass(frozen=True)
-class Without:
-    """The answer holds something of acme for acme, and nothing of acme for rival.
-
-    ``shows`` tells whether something of acme is there, where the names of its objects do not.
-    """
-
-    request: Request
-    shows: Callable[[Any], object] | None = None
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure over all that a tenant has: not zero for acme, zero for a tenant that has nothing."""
-
-    request: Request
-    figure: Callable[[Any], float]
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A stream: rival's begins with what is rival's and holds nothing else."""
-
-    request: Message
-    changes: Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A request that makes an object of one's own, even with the names and the ``request_id`` that acme chose.
-
-    ``look`` is what acme sees of its own: the same before and after.
-    """
-
-    request: Request
-    look: tuple[str, Request]
-
-
-Rule = Refused | Without | Figure | Feed | Beside
+from tests.contracts.promotion_rules import PROMOTIONS
+from tests.contracts.tenant_rule import ACME, STRANGER, Beside, Feed, Figure, Refused, Rule, Without
+from tests.tenant import bought, in_segment
 
 PROFILES: dict[str, Rule] = {
     "IngestEvents": Beside(
@@ -458,7 +397,7 @@ TABLES = {
     "segmentation": SEGMENTATION,
     "recommendation": RECOMMENDATION,
     "forecasting": FORECASTING,
-    "loyalty": LOYALTY,
+    "loyalty": LOYALTY | PROMOTIONS,
     "crm": CRM,
 }
 RULES = {f"{service}.{rpc}": rule for service, table in TABLES.items() for rpc, rule in table.items()}

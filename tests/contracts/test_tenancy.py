@@ -17,7 +17,8 @@ from tessera.crm.v1 import crm_service_pb2 as crm
 
 from services.common.grpc_errors import error_info
 from tests.conftest import Keyring
-from tests.contracts.tenant_rules import ACME, NEWCOMER, RIVAL, RULES, STRANGER, Beside, Feed, Figure, Refused, Without
+from tests.contracts.tenant_rule import ACME, NEWCOMER, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Without
+from tests.contracts.tenant_rules import RULES
 from tests.contracts.test_access import METHODS, access
 from tests.tenant import DAYS, Tenant
 from tests.whole_platform import NOBODY, running, until

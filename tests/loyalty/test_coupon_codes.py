@@ -51,7 +51,13 @@ def test_generated_codes_with_a_check_character_check() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "checksum", "count"),
-    [("######", False, 100_000), ("lower####", False, 1), ("#######-X", True, 1), ("A/########", False, 1), ("", False, 1)],
+    [
+        ("######", False, 100_000),
+        ("lower####", False, 1),
+        ("#######-X", True, 1),
+        ("A/########", False, 1),
+        ("", False, 1),
+    ],
 )
 def test_a_pattern_that_could_be_guessed_or_written_wrong_is_refused(pattern: str, checksum: bool, count: int) -> None:
     with pytest.raises(CouponPatternInvalid):

@@ -37,6 +37,7 @@ from tests.loyalty.conftest import House, SetClock
 from tests.loyalty.making import DAY, NOW, TENANT, earning, opening, request
 from tests.loyalty.promoting import campaign, cart, open_campaign, use, used, where
 from tests.mongodb import mongodb_url
+from tests.whole_platform import until
 
 __all__ = ["mongodb_url"]
 
@@ -106,7 +107,8 @@ async def test_a_reservation_counts_is_kept_through_redemption_and_comes_back_wh
     house.clock.micros += DAY
     assert await expire_reservations(house.ledger, coupons, house.clock.micros) == 0
     held = await coupons.order(TENANT, "held")
-    assert held and [use.state for use in held.uses] == [UseState.EXPIRED]
+    assert held is not None
+    assert [use.state for use in held.uses] == [UseState.EXPIRED]
     assert await used(house) == (1, 0)
 
 
@@ -204,10 +206,12 @@ async def generate(house: House, campaign_id: str, count: int, id: str = "make")
     coupons = StoredCoupons(house.store)
     jobs = Jobs(house.store, lambda: from_micros(NOW))
     job = await generate_coupons(house.ledger, coupons, jobs, os.urandom, request(id), campaign_id, count)
-    async with asyncio.timeout(60):
-        while (job := await jobs.get(TENANT, job.job_id)).state not in (State.SUCCEEDED, State.FAILED):
-            await asyncio.sleep(0.01)
-    return job
+
+    async def done() -> bool:
+        return (await jobs.get(TENANT, job.job_id)).state in (State.SUCCEEDED, State.FAILED)
+
+    await until(done)
+    return await jobs.get(TENANT, job.job_id)
 
 
 async def test_codes_are_generated_once_a_request_exported_in_parts_and_given_to_one_customer_each(
@@ -225,7 +229,8 @@ async def test_codes_are_generated_once_a_request_exported_in_parts_and_given_to
         if not token:
             break
     rows = "".join(parts).splitlines()
-    assert len(parts) == 2 and len(rows) == 12_001 == len(set(rows))
+    assert len(parts) == 2
+    assert len(rows) == 12_001 == len(set(rows))
     assert rows[0] == "code,holder_id,use_count,disabled,create_time"
 
     given = await asyncio.gather(
