@@ -30,6 +30,7 @@ MODULES = (
     "event_schemas",
     "segmentation",
     "segment_changes",
+    "rule_texts",
     "recommendation",
     "forecasting",
     "customer_value",

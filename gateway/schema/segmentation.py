@@ -35,6 +35,7 @@ AsOf = Annotated[DateTime | None, strawberry.argument(description="The moment of
     "update_time",
     "member_count",
     "refresh_time",
+    "rule_text",
 )
 class Segment: ...
 
@@ -122,7 +123,7 @@ class RfmSummary: ...
 class SegmentationStatus: ...
 
 
-@input_from_proto(pb.CreateSegmentRequest, "request_id", "name", "description", "rule")
+@input_from_proto(pb.CreateSegmentRequest, "request_id", "name", "description", "rule", "rule_text")
 class CreateSegmentInput: ...
 
 
@@ -130,7 +131,9 @@ class CreateSegmentInput: ...
 class CreateSegmentPayload: ...
 
 
-@input_from_proto(pb.UpdateSegmentRequest, "request_id", "segment_id", "name", "description", "rule", "version")
+@input_from_proto(
+    pb.UpdateSegmentRequest, "request_id", "segment_id", "name", "description", "rule", "rule_text", "version"
+)
 class UpdateSegmentInput: ...
 
 
@@ -199,10 +202,17 @@ async def segments(info: Info, first: First = 20, after: After = None) -> Page[p
 
 @query(by_rpc("segmentation.PreviewSegment"))
 async def preview_segment(
-    info: Info, rule: rule_pb2.Rule, first: First = 20, as_of_time: AsOf = None
+    info: Info,
+    rule: rule_pb2.Rule | None = None,
+    rule_text: str | None = None,
+    first: First = 20,
+    as_of_time: AsOf = None,
 ) -> pb.PreviewSegmentResponse:
-    """Who would be in a segment with this rule, without storing anything; `customers` shows the `first` of them."""
-    request = pb.PreviewSegmentRequest(rule=rule, sample_size=limited(first), as_of_time=as_of_time)
+    """Who would be in a segment with this rule, in either of its forms, without storing anything; `customers` shows the
+    `first` of them."""
+    request = pb.PreviewSegmentRequest(
+        rule=rule, rule_text=rule_text or "", sample_size=limited(first), as_of_time=as_of_time
+    )
     return await info.context.backends.segmentation.PreviewSegment(request, metadata=info.context.metadata)
 
 

@@ -46,7 +46,12 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         evaluation = Evaluation(segments, memberships, analytics, clock)
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch)
         servicer = SegmentationServicer(
-            segments, memberships, analytics, evaluation, clock, settled=lambda: follower.settled
+            segments=segments,
+            memberships=memberships,
+            analytics=analytics,
+            evaluation=evaluation,
+            clock=clock,
+            settled=lambda: follower.settled,
         )
         exposed = Exposed(
             segmentation_service_pb2.DESCRIPTOR.services_by_name["SegmentationService"],

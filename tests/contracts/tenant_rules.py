@@ -10,6 +10,7 @@ from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from tests.contracts.promotion_rules import PROMOTIONS
@@ -168,6 +169,12 @@ SEGMENTATION: dict[str, Rule] = {
     "BatchGetMemberships": Without(
         lambda acme: segmentation.BatchGetMembershipsRequest(customer_ids=[acme.customer_id]),
         lambda found: any(each.segment_ids for each in found.memberships),
+    ),
+    "ParseRule": Refused(
+        lambda acme: rule_text.ParseRuleRequest(text=f'segment("{acme.segment_id}")'), "SEGMENT_NOT_FOUND"
+    ),
+    "FormatRule": Refused(
+        lambda acme: rule_text.FormatRuleRequest(rule=in_segment(acme.segment_id)), "SEGMENT_NOT_FOUND"
     ),
     "FollowMemberships": Feed(segmentation.FollowMembershipsRequest(), lambda batch: batch.changes),
     "GetRfm": Refused(lambda acme: segmentation.GetRfmRequest(customer_id=acme.customer_id), "RFM_NOT_FOUND"),

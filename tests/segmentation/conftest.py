@@ -22,7 +22,9 @@ from services.segmentation.adapters.tables import TABLES
 from services.segmentation.app import Settings
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.ports import MembershipChange
+from tests.conftest import Keyring
 from tests.segmentation.histories import NOW
+from tests.segmentation.platform import Platform, platform_of
 
 TENANT = "acme"
 
@@ -135,3 +137,9 @@ async def engine(
     url = request.getfixturevalue("spark_url") if request.param == "spark" else None
     async with open_columnar(configure(Settings, analytics_url=url), TABLES) as columnar:
         yield ColumnarAnalytics(columnar, lambda: from_micros(NOW))
+
+
+@pytest.fixture
+async def platform(configure: Callable[..., Settings], keyring: Keyring) -> AsyncIterator[Platform]:
+    async with platform_of(configure, keyring) as platform:
+        yield platform

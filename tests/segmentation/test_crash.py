@@ -25,7 +25,7 @@ from services.profiles.app import Settings as ProfilesSettings
 from services.profiles.app import serve as serve_profiles
 from tests.conftest import Keyring
 from tests.segmentation.histories import DAY
-from tests.segmentation.test_service import ordered
+from tests.segmentation.platform import ordered
 
 if TYPE_CHECKING:
     from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceAsyncStub

@@ -31,6 +31,9 @@ NODES_MAX = 1000
 DEPTH_MAX = 32
 PATTERN_LENGTH_MAX = 1000
 
+_CALENDAR = "the time must lie in the years 1 to 9999"
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+
 PatternFault = Callable[[str], str | None]
 """What is wrong with an RE2 pattern, or ``None``. Whoever evaluates patterns knows."""
 
@@ -145,6 +148,7 @@ class _Check:
             self._need(type(value) in types, at, f"{operator.name} needs {wanted}, not {_NAMES[type(value)]}")
             self._need(not isinstance(value, float) or math.isfinite(value), at, "the number must be finite")
             self._need(not isinstance(value, Span) or value.micros >= 0, at, "the duration must not be negative")
+            self._need(not isinstance(value, Instant) or _in_calendar(value.micros), at, _CALENDAR)
             if operator is Operator.MATCHES:
                 self._pattern(str(value), at)
         self._need(len({type(value) for value in values}) <= 1, f"{place}values", "all values must be of one type")
@@ -189,6 +193,8 @@ class _Check:
             self._need(span is None or span >= 0, f"window.{name}", "the duration must not be negative")
         if window.within is not None and window.before is not None:
             self._need(window.within > window.before, "window.within", "must be longer than before")
+        for name, time in (("start_time", window.start), ("end_time", window.end)):
+            self._need(time is None or _in_calendar(time), f"window.{name}", _CALENDAR)
         if window.start is not None and window.end is not None:
             self._need(window.start < window.end, "window.end_time", "must be later than start_time")
 
@@ -202,3 +208,7 @@ class _Check:
             self._need(index > 0 or step.within is None, f"{place}within", "the first step has none before it")
             self._need(step.within is None or step.within > 0, f"{place}within", "the duration must be positive")
             self._where(step.where, place, index)
+
+
+def _in_calendar(micros: int) -> bool:
+    return _FIRST <= micros <= _LAST

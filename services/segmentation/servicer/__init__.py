@@ -3,20 +3,17 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import money_pb2, rule_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
-from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.common.clock import Clock
 from services.common.idempotency import fingerprint
-from services.common.rules import Rule, wire
+from services.common.rules import Rule, text, wire
 from services.segmentation.domain.explanation import NodeExplanation, SubjectMissing
 from services.segmentation.domain.history import Calculation, Difference, SegmentVersion
 from services.segmentation.domain.rfm import Rfm, RfmTable, summarise
@@ -34,19 +31,18 @@ from services.segmentation.handlers.list_segment_versions import list_segment_ve
 from services.segmentation.handlers.preview_segment import preview_segment
 from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
-from services.segmentation.ports import Analytics, MembershipChange, Memberships, Request, Segments
+from services.segmentation.ports import MembershipChange, Memberships, Request
+from services.segmentation.servicer.context import Context
+from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
 
-Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentationServicer(SegmentationServiceServicer):
+@dataclass(frozen=True, kw_only=True)
+class SegmentationServicer(RuleTextRpcs):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
-    segments: Segments
     memberships: Memberships
-    analytics: Analytics
     evaluation: Evaluation
     clock: Clock
     settled: Callable[[], bool]
@@ -63,7 +59,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             _request(request, request.request_id),
             request.name,
             request.description,
-            wire.read(request.rule),
+            rule_of(request),
         )
         return pb.CreateSegmentResponse(segment=await self._segment(segment))
 
@@ -97,7 +93,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             request.segment_id,
             request.name,
             request.description,
-            wire.read(request.rule),
+            rule_of(request),
             request.version,
         )
         return pb.UpdateSegmentResponse(segment=await self._segment(segment))
@@ -117,7 +113,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             self.analytics,
             self.clock,
             principal().tenant,
-            wire.read(request.rule),
+            rule_of(request),
             request.sample_size,
             _moment(request),
         )
@@ -270,6 +266,7 @@ class SegmentationServicer(SegmentationServiceServicer):
             name=segment.name,
             description=segment.description,
             rule=wire.write(segment.rule),
+            rule_text=text.write(segment.rule),
             version=segment.version,
             create_time=_timestamp(segment.create_time),
             update_time=_timestamp(segment.update_time),

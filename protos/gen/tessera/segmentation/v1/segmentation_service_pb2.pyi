@@ -118,6 +118,7 @@ class Segment(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     REFRESH_TIME_FIELD_NUMBER: _builtins.int
+    RULE_TEXT_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Assigned by the service."""
     name: _builtins.str
@@ -128,6 +129,8 @@ class Segment(_message.Message):
     """Begins at 1 and grows by one with each update."""
     member_count: _builtins.int
     """How many customers are in it."""
+    rule_text: _builtins.str
+    """The rule as text (see `ParseRuleRequest`)."""
     @_builtins.property
     def rule(self) -> _rule_pb2.Rule:
         """Who is in it. Fields are traits (`city`, `address.city`); event properties are paths into the event's properties,
@@ -169,10 +172,11 @@ class Segment(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         member_count: _builtins.int = ...,
         refresh_time: _timestamp_pb2.Timestamp | None = ...,
+        rule_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "refresh_time", b"refresh_time", "rule", b"rule", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "member_count", b"member_count", "name", b"name", "refresh_time", b"refresh_time", "rule", b"rule", "segment_id", b"segment_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "member_count", b"member_count", "name", b"name", "refresh_time", b"refresh_time", "rule", b"rule", "rule_text", b"rule_text", "segment_id", b"segment_id", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,12 +192,15 @@ class CreateSegmentRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    RULE_TEXT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same id and content again answers the first answer; with other content ALREADY_EXISTS, REQUEST_ID_REUSED."""
     name: _builtins.str
     """For people."""
     description: _builtins.str
     """What it is for."""
+    rule_text: _builtins.str
+    """Who is in it, as text (see `ParseRuleRequest`)."""
     @_builtins.property
     def rule(self) -> _rule_pb2.Rule:
         """Who is in it."""
@@ -205,10 +212,11 @@ class CreateSegmentRequest(_message.Message):
         name: _builtins.str = ...,
         description: _builtins.str = ...,
         rule: _rule_pb2.Rule | None = ...,
+        rule_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "request_id", b"request_id", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "request_id", b"request_id", "rule", b"rule", "rule_text", b"rule_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,6 +406,7 @@ class UpdateSegmentRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    RULE_TEXT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateSegmentRequest."""
     segment_id: _builtins.str
@@ -408,6 +417,8 @@ class UpdateSegmentRequest(_message.Message):
     """What it is for."""
     version: _builtins.int
     """The version that is to be replaced; 0: whichever is there."""
+    rule_text: _builtins.str
+    """Who is in it, as text (see `ParseRuleRequest`)."""
     @_builtins.property
     def rule(self) -> _rule_pb2.Rule:
         """Who is in it."""
@@ -421,10 +432,11 @@ class UpdateSegmentRequest(_message.Message):
         description: _builtins.str = ...,
         rule: _rule_pb2.Rule | None = ...,
         version: _builtins.int = ...,
+        rule_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "request_id", b"request_id", "rule", b"rule", "segment_id", b"segment_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "request_id", b"request_id", "rule", b"rule", "rule_text", b"rule_text", "segment_id", b"segment_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -556,8 +568,11 @@ class PreviewSegmentRequest(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    RULE_TEXT_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """How many customers to show, at most 1,000."""
+    rule_text: _builtins.str
+    """Who would be in it, as text (see `ParseRuleRequest`)."""
     @_builtins.property
     def rule(self) -> _rule_pb2.Rule:
         """Who would be in it."""
@@ -572,10 +587,11 @@ class PreviewSegmentRequest(_message.Message):
         rule: _rule_pb2.Rule | None = ...,
         sample_size: _builtins.int = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        rule_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "rule", b"rule", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "rule", b"rule", "rule_text", b"rule_text", "sample_size", b"sample_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

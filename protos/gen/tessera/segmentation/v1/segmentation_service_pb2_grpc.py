@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -142,6 +143,16 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ParseRule = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ParseRule',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleResponse.FromString,
+                _registered_method=True)
+        self.FormatRule = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/FormatRule',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentationServiceServicer:
@@ -155,7 +166,8 @@ class SegmentationServiceServicer:
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
         RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
         comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+        message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -314,6 +326,21 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ParseRule(self, request, context):
+        """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
+        `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FormatRule(self, request, context):
+        """Writes a rule as text. Errors of the rule as for CreateSegment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -421,6 +448,16 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ParseRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ParseRule,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleResponse.SerializeToString,
+            ),
+            'FormatRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.FormatRule,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -993,6 +1030,60 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetStatus',
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ParseRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ParseRule',
+            tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.ParseRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FormatRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/FormatRule',
+            tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -41,7 +42,8 @@ class SegmentationServiceStub:
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
     RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
     comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+    message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
     """
     GetSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
@@ -107,6 +109,12 @@ class SegmentationServiceStub:
     """Answers how many customers and how much value are in each named group."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetStatusRequest, _segmentation_service_pb2.GetStatusResponse]
     """Answers how far this service has followed profiles."""
+    ParseRule: _grpc.UnaryUnaryMultiCallable[_rule_text_pb2.ParseRuleRequest, _rule_text_pb2.ParseRuleResponse]
+    """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
+    `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
+    """
+    FormatRule: _grpc.UnaryUnaryMultiCallable[_rule_text_pb2.FormatRuleRequest, _rule_text_pb2.FormatRuleResponse]
+    """Writes a rule as text. Errors of the rule as for CreateSegment."""
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -121,7 +129,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
     RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
     comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+    message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
     """
     GetSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]  # type: ignore[assignment]
     """Gets one segment. NOT_FOUND, reason SEGMENT_NOT_FOUND, if there is none."""
@@ -187,6 +196,12 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """Answers how many customers and how much value are in each named group."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetStatusRequest, _segmentation_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Answers how far this service has followed profiles."""
+    ParseRule: _aio.UnaryUnaryMultiCallable[_rule_text_pb2.ParseRuleRequest, _rule_text_pb2.ParseRuleResponse]  # type: ignore[assignment]
+    """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
+    `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
+    """
+    FormatRule: _aio.UnaryUnaryMultiCallable[_rule_text_pb2.FormatRuleRequest, _rule_text_pb2.FormatRuleResponse]  # type: ignore[assignment]
+    """Writes a rule as text. Errors of the rule as for CreateSegment."""
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
@@ -204,7 +219,8 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
         RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
         comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist.
+        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+        message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
         """
 
     @_abc_1.abstractmethod
@@ -390,5 +406,23 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.GetStatusResponse, _abc.Awaitable[_segmentation_service_pb2.GetStatusResponse]]:
         """Answers how far this service has followed profiles."""
+
+    @_abc_1.abstractmethod
+    def ParseRule(
+        self,
+        request: _rule_text_pb2.ParseRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_text_pb2.ParseRuleResponse, _abc.Awaitable[_rule_text_pb2.ParseRuleResponse]]:
+        """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
+        `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
+        """
+
+    @_abc_1.abstractmethod
+    def FormatRule(
+        self,
+        request: _rule_text_pb2.FormatRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_text_pb2.FormatRuleResponse, _abc.Awaitable[_rule_text_pb2.FormatRuleResponse]]:
+        """Writes a rule as text. Errors of the rule as for CreateSegment."""
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
