@@ -16,6 +16,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import event_schema_pb2, person_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -44,7 +45,7 @@ class Tenant:
         }
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
-        self.write_key_id = self.write_key = self.coupon_job_id = ""
+        self.write_key_id = self.write_key = self.coupon_job_id = self.merge_id = ""
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -71,7 +72,9 @@ class Tenant:
     def names(self) -> set[str]:
         """What tells that an answer holds something of this tenant."""
         given = {self.customer_id, self.segment_id, self.template_id, self.campaign_id}
-        return {self.tenant, *given, self.training_job_id, self.fitting_job_id, self.model_version} - {""}
+        return {self.tenant, *given, self.merge_id, self.training_job_id, self.fitting_job_id, self.model_version} - {
+            ""
+        }
 
     async def _offer(self) -> None:
         """A catalogue and a programme, which orders meet."""
@@ -156,10 +159,27 @@ class Tenant:
             for day in (20, 11, 2)
         ]
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=orders))
+        await self._sign_in()
         await until(self._applied)
         fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+
+    async def _sign_in(self) -> None:
+        """A visitor who turns out to be a customer: a merge."""
+        visit, sign_in = (
+            profiles.Event(
+                message_id=f"v{number}",
+                type=profiles.EVENT_TYPE_PAGE,
+                name="Home",
+                user_id=user_id,
+                anonymous_id=self.own("tablet"),
+            )
+            for number, user_id in enumerate(("", self.own("regular0")))
+        )
+        await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[visit, sign_in]))
+        (merge,) = (await self.call("profiles", "ListMerges", ListMergesRequest())).merges
+        self.merge_id = merge.merge_id
 
     def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [

@@ -25,6 +25,7 @@ MODULES = (
     "node",
     "common",
     "profiles",
+    "merges",
     "dead_letters",
     "write_keys",
     "event_schemas",

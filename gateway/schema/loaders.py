@@ -25,7 +25,12 @@ async def customer(context: Context, customer_id: str) -> profiles_pb.Customer |
     async def fetch(ids: list[str]) -> dict[str, profiles_pb.Customer]:
         request = profiles_pb.BatchGetCustomersRequest(customer_ids=ids)
         answer = await context.backends.profiles.BatchGetCustomers(request, metadata=context.metadata)
-        return {found.customer_id: found for found in answer.customers}
+        # The customer that is left stands for those that were merged into it.
+        return {
+            known_as: found
+            for found in answer.customers
+            for known_as in (*found.origin_customer_ids, found.customer_id)
+        }
 
     return await context.load("customers", customer_id, fetch, BATCH_GET_MAX)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+import orjson
 import strawberry
 from strawberry import Parent
 from tessera.profiles.v1 import profiles_service_pb2 as pb
@@ -14,6 +15,7 @@ from gateway.schema.access import by_rpc
 from gateway.schema.connections import After, First, Page, page
 from gateway.schema.node import as_node, own_id
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
+from gateway.schema.scalars import JSON, DateTime
 from services.common.errors import InvalidArgument
 
 
@@ -41,7 +43,16 @@ class Lifetime: ...
 class Group: ...
 
 
-@from_proto(pb.Customer, "customer_id", "identifiers", "lifetime", "first_seen_time", "last_seen_time", "groups")
+@from_proto(
+    pb.Customer,
+    "customer_id",
+    "identifiers",
+    "lifetime",
+    "first_seen_time",
+    "last_seen_time",
+    "groups",
+    "origin_customer_ids",
+)
 class Customer: ...
 
 
@@ -59,6 +70,7 @@ class Customer: ...
     "alias_outcome",
     "context_json",
     "integrations_json",
+    "origin_customer_id",
 )
 class Event: ...
 
@@ -163,12 +175,26 @@ async def timeline(
     first: First = 20,
     after: After = None,
     name: Annotated[str | None, strawberry.argument(description="Only events of this name.")] = None,
+    names: Annotated[list[str] | None, strawberry.argument(description="Only events of these names.")] = None,
+    from_time: Annotated[DateTime | None, strawberry.argument(description="Only what happened then or later.")] = None,
+    before_time: Annotated[DateTime | None, strawberry.argument(description="Only what happened before.")] = None,
+    properties: Annotated[
+        JSON | None, strawberry.argument(description="Only events whose properties have these values: an object.")
+    ] = None,
 ) -> Page[pb.RecordedEvent]:
-    """What the customer did, newest first."""
+    """What the customer did, newest first, under all names."""
+    properties_json = "" if properties is None else orjson.dumps(properties).decode()
 
     async def fetch(size: int, token: str) -> tuple[Sequence[pb.RecordedEvent], str]:
         request = pb.ListEventsRequest(
-            customer_id=customer.customer_id, name=name or "", page_size=size, page_token=token
+            customer_id=customer.customer_id,
+            name=name or "",
+            names=names,
+            from_time=from_time,
+            before_time=before_time,
+            properties_json=properties_json,
+            page_size=size,
+            page_token=token,
         )
         answer = await info.context.backends.profiles.ListEvents(request, metadata=info.context.metadata)
         return answer.events, answer.next_page_token

@@ -18,6 +18,7 @@ from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConse
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
+from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.handlers.consents import expire_consents
@@ -51,6 +52,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             erasures=StoredErasures(store),
             event_schemas=StoredEventSchemas(store),
             consents=StoredConsents(store),
+            merges=StoredMerges(store),
         )
         servicer = ProfilesServicer(ports, system_clock)
         exposed = Exposed(

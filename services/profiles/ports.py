@@ -1,7 +1,7 @@
 """What the use cases of profiles need from outside."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.profiles.domain.consent import Consents, Statement
@@ -10,6 +10,7 @@ from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.erasure import Erasure
 from services.profiles.domain.event import Observation
 from services.profiles.domain.event_schema import EventSchema
+from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
 
 Identifier = tuple[str, str]
@@ -22,6 +23,18 @@ class Versioned(Generic[T]):
 
     value: T
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of a timeline are wanted; times are microseconds."""
+
+    names: frozenset[str] = frozenset()
+    """Empty for all."""
+    from_time: int | None = None
+    before_time: int | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """What top-level properties have to be equal to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +70,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One batch to be recorded whole: new events with their customers, and the customers as they are afterwards."""
+    """One batch to be recorded whole: new events with their origins, and the customers as they are afterwards."""
 
     events: Sequence[tuple[Observation, str]]
     record_time: int
@@ -70,6 +83,8 @@ class Recording:
     """The message ids of aliases that left two customers two."""
     consents: "Sequence[ConsentUpdate]" = ()
     """What the events said of consents."""
+    merges: Sequence[Merge] = ()
+    """Those that rules made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +148,21 @@ class Profiles(Protocol):
         """Whose the identifiers are, as far as they are known."""
         ...
 
-    async def customers(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
-        """Those customers that exist, with their versions."""
+    async def origins(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
+        """Those that exist, with their versions: each as its own events made it, merged or not."""
         ...
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
-        """A page of customers by id, and the token of the next."""
+        """A page of origins by id that are not merged into others, and the token of the next."""
         ...
 
     async def timeline(
-        self, tenant: str, customer_id: str, name: str, limit: int, after: str
+        self, tenant: str, parts: Sequence[Customer], wanted: EventFilter, limit: int, after: str
     ) -> tuple[list[Recorded], str]:
-        """A page of a customer's events, newest first, and the token of the next."""
+        """A page of the events of a customer, the first of ``parts``, and its other origins, and the next token.
+
+        Newest first. A page may be short and have a next one: it looks at 10,000 events at most.
+        """
         ...
 
     async def record(self, tenant: str, recording: Recording) -> None:
@@ -325,4 +343,36 @@ class ConsentBook(Protocol):
 
     async def forget_expiry(self, tenant: str, customer_id: str) -> None:
         """Nothing of this origin runs out."""
+
+
+class Movement:
+    """What merging or unmerging changes, in one commit."""
+
+    changed: Mapping[str, Customer]
+    versions: Mapping[str, int]
+    made: Sequence[Merge] = ()
+    taken_back: Merge | None = None
+    taken_from: str = ""
+    """Whose the origins that go back were until now."""
+    moved: tuple[str, ...] = ()
+    """The origins that go back."""
+
+
+class Merges(Protocol):
+    """The merge log of all tenants."""
+
+    async def get(self, tenant: str, merge_id: str) -> Merge | None:
+        """The merge, taken back or not."""
+        ...
+
+    async def page(self, tenant: str, customers: Sequence[str], limit: int, after: str) -> tuple[list[Merge], str]:
+        """A page, newest first, of those in which any of ``customers`` took part (none: all), and the next token."""
+        ...
+
+    async def answered(self, request: Request) -> list[Merge] | None:
+        """What ``request`` was answered before; ``RequestIdReused``."""
+        ...
+
+    async def move(self, request: Request, movement: Movement) -> None:
+        """Commit. ``Conflict`` or ``AlreadyExists`` if another writer was faster: read again and retry."""
         ...

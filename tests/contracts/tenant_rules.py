@@ -7,6 +7,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
+from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
@@ -67,6 +68,16 @@ PROFILES: dict[str, Rule] = {
         lambda acme: profiles.DeleteDeadLettersRequest(dead_letter_ids=[acme.dead_letter_id], request_id="d"),
         ("GetDeadLetter", lambda acme: profiles.GetDeadLetterRequest(dead_letter_id=acme.dead_letter_id)),
     ),
+    "MergeCustomers": Refused(
+        lambda acme: merges.MergeCustomersRequest(
+            customer_id=acme.customer_id, merged_customer_ids=[acme.customer_id], reason="the same"
+        ),
+        "CUSTOMER_NOT_FOUND",
+    ),
+    "UnmergeCustomer": Refused(
+        lambda acme: merges.UnmergeCustomerRequest(merge_id=acme.merge_id, reason="not the same"), "MERGE_NOT_FOUND"
+    ),
+    "ListMerges": Without(lambda acme: merges.ListMergesRequest()),
     "GetStatistics": Figure(
         lambda acme: profiles.GetStatisticsRequest(), lambda found: found.customer_count + found.event_count
     ),

@@ -80,6 +80,8 @@ FAULTS = frozenset(
     {
         "rpc.server.refused",
         "feed.follower.failures",
+        "profiles.customers.merged",
+        "profiles.customers.unmerged",
         "segmentation.orders.unreadable",
         "recommendation.orders.unreadable",
         "forecasting.orders.skipped",

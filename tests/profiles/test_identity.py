@@ -1,8 +1,9 @@
-"""No event merges two customers, whatever the order; an alias joins names where that loses nobody, and says so."""
+"""No event merges two people, whatever the order; an anonymous visitor's history moves to who they turn out to be."""
 
 from collections.abc import Sequence
 from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,20 @@ class Shop:
         return [self.directory.resolve(each) for each in events]
 
     def owner(self, kind: str, value: str) -> str | None:
+        """The origin that has the name."""
         return self.directory.learnt.get((kind, value))
+
+    def has(self, kind: str, value: str) -> str:
+        """The customer who is left of it."""
+        return self.directory.touched[self.directory.learnt[kind, value]].surviving_id
+
+    def user_ids(self) -> dict[str, set[str]]:
+        """The user ids of each surviving customer."""
+        found: dict[str, set[str]] = {}
+        for kind, value in self.directory.learnt:
+            if kind == "user_id":
+                found.setdefault(self.has(kind, value), set()).add(value)
+        return found
 
 
 @given(st.lists(EVENTS, max_size=30))
@@ -51,25 +65,38 @@ def test_an_identifier_never_changes_its_customer(events: Sequence[Observation])
         before = dict(shop.directory.learnt)
         if each.user_id:
             assert customer.customer_id == before["user_id", each.user_id]
-        joined = {before.get(name, customer.customer_id) for name in each.previous} == {customer.customer_id}
-        assert (each.message_id in shop.directory.unjoined) != (joined or not each.previous)
+        joined = {shop.has(*name) for name in each.previous if name in before} <= {customer.surviving_id}
+        assert (each.message_id in shop.directory.notices) != (joined or not each.previous)
     assert all(("user_id", each.user_id) in before for each in events if each.user_id)
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_only_an_alias_gives_a_customer_a_second_user_id(events: Sequence[Observation]) -> None:
+def test_only_an_alias_to_a_new_user_id_gives_a_customer_a_second_one(events: Sequence[Observation]) -> None:
     shop = Shop()
     for each in events:
-        customer = shop.directory.resolve(each)
-        user_ids = {value for kind, value in customer.identifiers if kind == "user_id"}
-        assert len(user_ids) <= 1 or any(other.previous_id and other.user_id in user_ids for other in events)
+        new = ("user_id", each.user_id) not in shop.directory.learnt
+        before = shop.user_ids()
+        shop.directory.resolve(each)
+        for customer_id, user_ids in shop.user_ids().items():
+            more = user_ids - before.get(customer_id, set())
+            assert len(user_ids) <= 1 or not more or (each.previous_id and new and more == {each.user_id})
+
+
+@given(st.lists(EVENTS, max_size=30))
+def test_two_people_are_never_merged_by_an_event(events: Sequence[Observation]) -> None:
+    shop = Shop()
+    for each in events:
+        before = shop.user_ids()
+        shop.directory.resolve(each)
+        for user_ids in shop.user_ids().values():
+            assert sum(1 for known in before.values() if known & user_ids) <= 1
 
 
 def test_an_alias_of_an_unknown_name_adds_it() -> None:
     shop = Shop()
     known, aliased, later = shop.see(event("ann"), event("ann", previous="device"), event(anonymous="device"))
     assert known is aliased is later
-    assert not shop.directory.unjoined
+    assert not shop.directory.notices
 
 
 def test_an_alias_of_two_unknown_names_makes_one_customer() -> None:
@@ -88,7 +115,7 @@ def test_a_user_can_be_given_a_new_user_id() -> None:
     shop = Shop()
     old, new = shop.see(event("ann@example.com"), event("7", previous="ann@example.com"))
     assert old is new
-    assert not shop.directory.unjoined
+    assert not shop.directory.notices
 
 
 def test_two_users_stay_two() -> None:
@@ -96,7 +123,7 @@ def test_two_users_stay_two() -> None:
     ann, bob, aliased = shop.see(event("ann"), event("bob"), alias := event("bob", previous="ann"))
     assert ann is not bob
     assert aliased is bob
-    assert shop.directory.unjoined == {alias.message_id}
+    assert set(shop.directory.notices) == {alias.message_id}
 
 
 def test_a_device_of_somebody_else_is_not_taken_from_them() -> None:
@@ -104,11 +131,25 @@ def test_a_device_of_somebody_else_is_not_taken_from_them() -> None:
     ann, bob = shop.see(event("ann", "tablet"), alias := event("bob", previous="tablet"))
     assert ann is not bob
     assert shop.owner("anonymous_id", "tablet") == ann.customer_id
-    assert shop.directory.unjoined == {alias.message_id}
+    assert set(shop.directory.notices) == {alias.message_id}
 
 
-def test_a_visitor_with_a_history_and_a_known_user_stay_two() -> None:
+@pytest.mark.parametrize("meeting", [event("ann", "d"), event("ann", previous="d")])
+def test_a_visitors_history_moves_to_the_known_person_who_signs_in(meeting: Observation) -> None:
     shop = Shop()
-    visitor, ann, aliased = shop.see(event(anonymous="d"), event("ann"), alias := event("ann", previous="d"))
-    assert aliased is ann is not visitor
-    assert shop.directory.unjoined == {alias.message_id}
+    visitor, ann, signed_in = shop.see(event(anonymous="d"), event("ann"), meeting)
+    assert signed_in is ann is not visitor
+    assert visitor.surviving_id == ann.customer_id
+    (joining,) = shop.directory.joinings
+    assert (joining.customer_id, joining.merged_id) == (ann.customer_id, visitor.customer_id)
+    assert joining.rule == ("alias" if meeting.previous_id else "signed_in")
+    assert not shop.directory.notices
+
+
+def test_a_visitor_who_became_known_is_not_taken_by_the_next_who_signs_in() -> None:
+    shop = Shop()
+    _, ann, _, bob, late = shop.see(
+        event(anonymous="d"), event("ann"), event("ann", "d"), event("bob", "d"), event(anonymous="d")
+    )
+    assert bob.surviving_id != ann.surviving_id == late.surviving_id
+    assert len(shop.directory.joinings) == 1

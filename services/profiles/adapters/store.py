@@ -1,6 +1,7 @@
 """Customers, identities and events as documents."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from services.common import telemetry
@@ -8,14 +9,16 @@ from services.common.store import Change as Entry
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
 from services.profiles.adapters.changes import CHANGES, read
 from services.profiles.adapters.consents import consent_writes
+from services.profiles.adapters.merge_log import MERGES, merge_writes
+from services.profiles.adapters.timeline import timeline
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import Observation
-from services.profiles.ports import Change, Changes, Identifier, Recorded, Recording
+from services.profiles.ports import Change, Changes, EventFilter, Identifier, Recorded, Recording
 
 CUSTOMERS = Collection("customers")
 IDENTITIES = Collection("identities")
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
-COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES)
+COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES)
 FEED_BATCH_MAX = 1000
 
 
@@ -33,49 +36,47 @@ class StoredProfiles:
         found = await self._store.get_many(tenant, IDENTITIES, list(keys))
         return {keys[key]: document.body["customer_id"] for key, document in found.items()}
 
-    async def customers(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
+    async def origins(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
         found = await self._store.get_many(tenant, CUSTOMERS, customer_ids)
         return {key: (_customer(document), document.version) for key, document in found.items()}
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
-        page = await self._store.find(tenant, CUSTOMERS, Query(limit=limit, after=after))
-        return [_customer(document) for document in page.documents], page.next_cursor
+        found: list[Customer] = []
+        while True:  # pages of documents have fewer customers: those that are merged into others are left out
+            page = await self._store.find(tenant, CUSTOMERS, Query(limit=limit - len(found), after=after))
+            found += (_customer(document) for document in page.documents if not document.body.get("merged_into"))
+            after = page.next_cursor
+            if len(found) == limit or not after:
+                return found, after
 
     async def timeline(
-        self, tenant: str, customer_id: str, name: str, limit: int, after: str
+        self, tenant: str, parts: Sequence[Customer], wanted: EventFilter, limit: int, after: str
     ) -> tuple[list[Recorded], str]:
-        where = {"customer_id": customer_id, "name": name} if name else {"customer_id": customer_id}
-        query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
-        page = await self._store.find(tenant, EVENTS, query)
-        return [_recorded(tenant, document.id, document.body) for document in page.documents], page.next_cursor
+        documents, token = await timeline(self._store, EVENTS, tenant, parts, wanted, limit, after)
+        events = [_recorded(tenant, document.id, document.body) for document in documents]
+        return [replace(event, customer_id=parts[0].customer_id) for event in events], token
 
     async def record(self, tenant: str, recording: Recording) -> None:
         writes: list[Write] = [
             Insert(tenant, IDENTITIES, _identity_key(identity), {"customer_id": customer_id})
             for identity, customer_id in recording.identities.items()
         ]
-        for customer_id, customer in recording.changed.items():
-            version = recording.versions.get(customer_id)
-            body = _body(customer)
-            if version is None:
-                writes.append(Insert(tenant, CUSTOMERS, customer_id, body))
-            else:
-                writes.append(Replace(tenant, CUSTOMERS, customer_id, body, version))
-        writes.extend(
-            Insert(
-                tenant,
-                EVENTS,
-                event.message_id,
-                _event_body(event, customer_id, recording),
-            )
+        writes += customer_writes(tenant, recording.changed, recording.versions)
+        for merge in recording.merges:
+            writes += merge_writes(tenant, merge)
+        writes += (
+            Insert(tenant, EVENTS, event.message_id, _event_body(event, customer_id, recording))
             for event, customer_id in recording.events
         )
         writes.extend(consent_writes(tenant, recording.consents))
         await self._store.commit(writes)
+        for merge in recording.merges:
+            telemetry.counter("profiles.customers.merged").add(1, {"rule": merge.rule})
         telemetry.counter("profiles.events.recorded").add(len(recording.events))
 
     async def statistics(self, tenant: str) -> tuple[int, int, str]:
-        customers = await self._store.count(tenant, CUSTOMERS)
+        merged = await self._store.count(tenant, MERGES, Query(where={"active": True}))
+        customers = await self._store.count(tenant, CUSTOMERS) - merged
         events = await self._store.count(tenant, EVENTS)
         return customers, events, await self._store.end_of_feed()
 
@@ -97,6 +98,16 @@ def _identity_key(identifier: Identifier) -> str:
     return f"{identifier[0]}:{identifier[1]}"
 
 
+def customer_writes(tenant: str, changed: Mapping[str, Customer], versions: Mapping[str, int]) -> Iterator[Write]:
+    """Those that write ``changed``, each of which is new or still at its version."""
+    for customer_id, customer in changed.items():
+        version = versions.get(customer_id)
+        if version is None:
+            yield Insert(tenant, CUSTOMERS, customer_id, _body(customer))
+        else:
+            yield Replace(tenant, CUSTOMERS, customer_id, _body(customer), version)
+
+
 def _event_body(event: Observation, customer_id: str, recording: Recording) -> dict[str, Any]:
     body = {
         "customer_id": customer_id,
@@ -106,6 +117,8 @@ def _event_body(event: Observation, customer_id: str, recording: Recording) -> d
         "recorded": recording.record_time,
         "json": event.json,
     }
+    if merged_into := recording.changed[customer_id].merged_into:
+        body["owner"] = merged_into
     if event.group_id:
         body["group_id"] = event.group_id
     if event.previous_id:
@@ -125,7 +138,7 @@ def _recorded(tenant: str, message_id: str, body: dict[str, Any]) -> Recorded:
         message_id,
         body["type"],
         body["name"],
-        body["customer_id"],
+        get("owner") or body["customer_id"],
         body["time"],
         body["recorded"],
         body["json"],
@@ -134,6 +147,7 @@ def _recorded(tenant: str, message_id: str, body: dict[str, Any]) -> Recorded:
         get("joined", True),
         get("context", ""),
         get("integrations", ""),
+        body["customer_id"],
     )
 
 
@@ -154,6 +168,10 @@ def _body(customer: Customer) -> dict[str, Any]:
         body["groups"] = [
             [group_id, group.event_time, _traits_body(group.traits)] for group_id, group in customer.groups.items()
         ]
+    if customer.merged_into:
+        body.update(merged_into=customer.merged_into, parent=customer.parent, merge_id=customer.merge_id)
+    if customer.origins:
+        body["origins"] = customer.origins
     return body
 
 
@@ -175,4 +193,8 @@ def _customer(document: Document) -> Customer:
         first_seen_time=body["first_seen"],
         last_seen_time=body["last_seen"],
         groups={name: Group(_traits(traits), time) for name, time, traits in body.get("groups", ())},
+        merged_into=body.get("merged_into", ""),
+        parent=body.get("parent", ""),
+        merge_id=body.get("merge_id", ""),
+        origins=body.get("origins", []),
     )

@@ -46,6 +46,18 @@ class Customer:
     first_seen_time: int = 0
     last_seen_time: int = 0
     groups: dict[str, Group] = field(default_factory=dict)
+    merged_into: str = ""
+    """The customer that is left, if this one is merged into another."""
+    parent: str = ""
+    """The origin that this one was merged into, by ``merge_id``; see ``merge``."""
+    merge_id: str = ""
+    origins: list[str] = field(default_factory=list)
+    """Of a customer that is left: the others that it is made of."""
+
+    @property
+    def surviving_id(self) -> str:
+        """Whose events these are at the moment."""
+        return self.merged_into or self.customer_id
 
     def observe(self, observation: Observation) -> None:
         """Learn from an event. The outcome does not depend on the order in which events arrive."""
@@ -83,6 +95,12 @@ class Customer:
 def _learn(known: dict[str, Trait], traits: dict[str, Any], time: int) -> None:
     for name, value in traits.items():
         before = known.get(name)
-        # Two events at the same instant: the larger text wins, so that arrival order does not matter.
-        if before is None or (time, repr(value)) > (before.event_time, repr(before.value)):
+        if before is None or time > before.event_time or newer(Trait(value, time), before):
             known[name] = Trait(value, time)
+
+
+def newer(one: Trait, other: Trait) -> bool:
+    """Whether ``one`` holds. Of two from one instant the larger text does, so that arrival order does not matter."""
+    if one.event_time != other.event_time:
+        return one.event_time > other.event_time
+    return repr(one.value) > repr(other.value)

@@ -184,9 +184,10 @@ async def overhear(
     book: ConsentBook,
     tenant: str,
     recorded: Sequence[tuple[Observation, str]],
+    owned: Mapping[str, str],
     now: int,
 ) -> list[ConsentUpdate]:
-    """What events say of consents: only what differs from what was said before is a new statement."""
+    """What events say of consents, each of an origin that is ``owned`` by somebody: only what differs from what was said before is a new statement."""
     saying = [(observation, origin) for observation, origin in recorded if observation.consents]
     if not saying:
         return []
@@ -195,7 +196,7 @@ async def overhear(
         for purpose, granted in (observation.consents or {}).items():
             statement, is_new = _overheard(observation, hearing.of(origin), purpose, granted, now)
             try:
-                hearing.hear(statement, origin, keep=is_new)
+                hearing.hear(statement, owned[origin], keep=is_new)
             except TooManyConsents as error:
                 log.warning("%s: a consent that an event carried is left out: %s", tenant, error.message)
     return hearing.updates()

@@ -18,10 +18,10 @@ class Outcome:
     recorded_count: int
     duplicate_count: int
     rejections: tuple[Rejection, ...]
-    unjoined: tuple[str, ...]
-    """The message ids of aliases that left two customers two."""
     warnings: tuple[tuple[str, str], ...]
     """Of recorded events that break a schema which only warns: the message id, and a sentence."""
+    notices: tuple[tuple[str, str], ...]
+    """What recorded events did not do: message id and reason."""
 
 
 async def ingest_events(
@@ -41,4 +41,5 @@ async def ingest_events(
         await letters.keep(tenant, [bury(batch[each.index], each, now) for each in rejections])
     recorded = len(written.recorded)
     warnings = tuple(warning for warning in checked.warnings if warning[0] in written.recorded)
-    return Outcome(recorded, len(observations) - recorded, rejections, tuple(sorted(written.unjoined)), warnings)
+    notices = tuple(sorted(written.notices.items()))
+    return Outcome(recorded, len(observations) - recorded, rejections, warnings, notices)

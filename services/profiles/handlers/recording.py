@@ -1,30 +1,30 @@
 """Write checked events: drop those recorded before, resolve identities, commit once for all batches that wait."""
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.common.errors import AlreadyExists, Conflict
+from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import Observation
-from services.profiles.domain.identity import Directory
+from services.profiles.domain.identity import Directory, Joining, undecided
+from services.profiles.domain.merge import Merge
 from services.profiles.handlers.consents import overhear
-from services.profiles.ports import ConsentBook, Profiles, Recording
+from services.profiles.handlers.families import families
+from services.profiles.handlers.retrying import retrying
+from services.profiles.ports import ConsentBook, Identifier, Profiles, Recording
 
-ATTEMPTS_MAX = 20
-RETRY_SECONDS = 0.01
 COMMIT_EVENTS_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was recorded, and which aliases among it left two customers two, by message id."""
+    """What was recorded, and what that did not do, by message id: the reason."""
 
     recorded: set[str]
-    unjoined: set[str]
+    notices: Mapping[str, str]
 
 
-NOTHING = Written(set(), set())
+NOTHING = Written(set(), {})
 
 
 @dataclass(slots=True)
@@ -77,14 +77,9 @@ class Recorder:
 
     async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
-        for attempt in range(ATTEMPTS_MAX):
-            try:
-                return await _record(self._profiles, self._book, self._new_id, tenant, observations, group[-1].now)
-            except (Conflict, AlreadyExists):
-                if attempt == ATTEMPTS_MAX - 1:
-                    raise
-                await asyncio.sleep(RETRY_SECONDS * attempt * random.random())
-        raise AssertionError("unreachable")
+        return await retrying(
+            lambda: _record(self._profiles, self._book, self._new_id, tenant, observations, group[-1].now)
+        )
 
     @staticmethod
     def _answer(group: Sequence[_Waiting], written: Written) -> None:
@@ -93,7 +88,8 @@ class Recorder:
             own = {observation.message_id for observation in waiting.observations} & left
             left -= own  # of equal messages in one group, the first counts
             if not waiting.written.done():
-                waiting.written.set_result(Written(own, own & written.unjoined))
+                notices = {key: reason for key, reason in written.notices.items() if key in own}
+                waiting.written.set_result(Written(own, notices))
 
 
 async def _record(
@@ -113,18 +109,44 @@ async def _record(
         return NOTHING
     wanted = {identity for each in fresh.values() for identity in each.identities}
     wanted.update(identity for each in fresh.values() if each.previous_id for identity in each.previous)
-    owners = await profiles.owners(tenant, list(wanted))
-    found = await profiles.customers(tenant, list(set(owners.values())))
-    customers = {customer_id: customer for customer_id, (customer, _) in found.items()}
-    directory = Directory(owners, customers, new_id)
-    recorded, touched = [], {}
+    owners, found = await _known(profiles, tenant, list(wanted), fresh.values())
+    directory = Directory(owners, {key: customer for key, (customer, _) in found.items()}, new_id)
+    recorded = []
     for observation in fresh.values():
         customer = directory.resolve(observation)
         customer.observe(observation)
         recorded.append((observation, customer.customer_id))
-        touched[customer.customer_id] = customer
     versions = {customer_id: version for customer_id, (_, version) in found.items()}
-    consents = await overhear(book, tenant, recorded, now)
-    recording = Recording(recorded, now, touched, versions, directory.learnt, directory.unjoined, consents)
+    unjoined = {key for key, reason in directory.notices.items() if fresh[key].previous_id}
+    merges = [_merge(joining, now) for joining in directory.joinings]
+    owned = {origin: directory.touched[origin].surviving_id for _, origin in recorded}
+    consents = await overhear(book, tenant, recorded, owned, now)
+    recording = Recording(recorded, now, directory.touched, versions, directory.learnt, unjoined, merges, consents)
     await profiles.record(tenant, recording)
-    return Written(set(fresh), directory.unjoined)
+    return Written(set(fresh), directory.notices)
+
+
+async def _known(
+    profiles: Profiles, tenant: str, names: Sequence[Identifier], observations: Collection[Observation]
+) -> tuple[dict[Identifier, str], dict[str, tuple[Customer, int]]]:
+    """Whose the names are, and these customers; where there is something to decide, with all that they are made of."""
+    owners = await profiles.owners(tenant, names)
+    found = await profiles.origins(tenant, list(set(owners.values())))
+    owners = {name: customer_id for name, customer_id in owners.items() if customer_id in found}
+    asked = undecided(observations, owners, {key: customer for key, (customer, _) in found.items()})
+    if asked and any(customer.merged_into or customer.origins for customer, _ in found.values()):
+        found |= await families(profiles, tenant, asked, found)
+    return owners, found
+
+
+def _merge(joining: Joining, now: int) -> Merge:
+    return Merge(
+        joining.merge_id,
+        joining.customer_id,
+        joining.onto_id,
+        joining.merged_id,
+        joining.origins,
+        now,
+        joining.rule,
+        message_id=joining.message_id,
+    )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceServicer
 
 from services.common.clock import Clock
+from services.profiles.handlers.merging import MergeStore
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import ConsentBook, DeadLetters, Erasures, EventSchemas, Profiles, WriteKeys
+from services.profiles.ports import ConsentBook, DeadLetters, Erasures, EventSchemas, Merges, Profiles, WriteKeys
 from services.profiles.servicer.consents import ConsentRpcs
 from services.profiles.servicer.customers import CustomerRpcs
 from services.profiles.servicer.dead_letters import DeadLetterRpcs
@@ -14,6 +15,7 @@ from services.profiles.servicer.erasures import ErasureRpcs
 from services.profiles.servicer.event_schemas import EventSchemaRpcs
 from services.profiles.servicer.feed import FeedRpcs
 from services.profiles.servicer.ingest import IngestRpcs
+from services.profiles.servicer.merges import MergeRpcs
 from services.profiles.servicer.messages import new_id
 from services.profiles.servicer.write_keys import WriteKeyRpcs
 
@@ -28,11 +30,13 @@ class Ports:
     erasures: Erasures
     event_schemas: EventSchemas
     consents: ConsentBook
+    merges: Merges
 
 
 class ProfilesServicer(
     IngestRpcs,
     CustomerRpcs,
+    MergeRpcs,
     DeadLetterRpcs,
     WriteKeyRpcs,
     FeedRpcs,
@@ -48,4 +52,5 @@ class ProfilesServicer(
         self._erasures, self._consents = ports.erasures, ports.consents
         self._schemas = ports.event_schemas
         self._clock = clock
+        self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
         self._recorder = Recorder(ports.profiles, ports.consents, new_id)

@@ -3,9 +3,18 @@
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import principal
-from services.profiles.handlers.get_customer import get_customer
-from services.profiles.ports import Profiles
-from services.profiles.servicer.messages import PAGE_SIZE_DEFAULT, Context, customer_message, recorded_message
+from services.common.json import JsonInvalid, read_object
+from services.profiles.handlers.get_customer import batch_get_customers, get_customer, list_customers, list_events
+from services.profiles.ports import EventFilter, Profiles
+from services.profiles.servicer.messages import (
+    PAGE_SIZE_DEFAULT,
+    Context,
+    customer_message,
+    recorded_message,
+    to_micros,
+)
+
+FILTER_BYTES_MAX = 4096
 
 
 class CustomerRpcs:
@@ -22,21 +31,35 @@ class CustomerRpcs:
     async def BatchGetCustomers(
         self, request: pb.BatchGetCustomersRequest, context: Context
     ) -> pb.BatchGetCustomersResponse:
-        found = await self._profiles.customers(principal().tenant, list(dict.fromkeys(request.customer_ids)))
-        return pb.BatchGetCustomersResponse(customers=[customer_message(customer) for customer, _ in found.values()])
+        wanted = list(dict.fromkeys(request.customer_ids))
+        found = await batch_get_customers(self._profiles, principal().tenant, wanted)
+        return pb.BatchGetCustomersResponse(customers=map(customer_message, found))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT
-        customers, token = await self._profiles.page(principal().tenant, size, request.page_token)
+        customers, token = await list_customers(self._profiles, principal().tenant, size, request.page_token)
         return pb.ListCustomersResponse(customers=map(customer_message, customers), next_page_token=token)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT
-        events, token = await self._profiles.timeline(
-            principal().tenant, request.customer_id, request.name, size, request.page_token
+        events, token = await list_events(
+            self._profiles, principal().tenant, request.customer_id, _wanted(request), size, request.page_token
         )
         return pb.ListEventsResponse(events=map(recorded_message, events), next_page_token=token)
 
     async def GetStatistics(self, request: pb.GetStatisticsRequest, context: Context) -> pb.GetStatisticsResponse:
         customers, events, cursor = await self._profiles.statistics(principal().tenant)
         return pb.GetStatisticsResponse(customer_count=customers, event_count=events, end_cursor=cursor)
+
+
+def _wanted(request: pb.ListEventsRequest) -> EventFilter:
+    try:
+        properties = read_object(request.properties_json, FILTER_BYTES_MAX)
+    except JsonInvalid as error:
+        raise JsonInvalid(f"properties_json {error}", field="properties_json") from error
+    return EventFilter(
+        frozenset((*request.names, *([request.name] if request.name else []))),
+        to_micros(request.from_time) if request.HasField("from_time") else None,
+        to_micros(request.before_time) if request.HasField("before_time") else None,
+        properties,
+    )

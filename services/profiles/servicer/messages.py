@@ -110,6 +110,7 @@ def told_message(event: Recorded) -> pb.RecordedEvent:
         group_id=event.group_id,
         previous_id=event.previous_id,
         alias_outcome=_alias_outcome(event),
+        origin_customer_id=event.origin or event.customer_id,
     )
 
 
@@ -132,6 +133,7 @@ def customer_message(customer: Customer) -> pb.Customer:
             pb.Group(group_id=group_id, traits=traits_message(group.traits), event_time=timestamp(group.event_time))
             for group_id, group in sorted(customer.groups.items())
         ],
+        origin_customer_ids=[customer.customer_id, *customer.origins],
     )
 
 

@@ -99,6 +99,7 @@ class Customer(_message.Message):
     FIRST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
@@ -125,6 +126,10 @@ class Customer(_message.Message):
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
         """The groups (companies, households, teams) that GROUP events put the person into: the 100 heard of last, by id."""
 
+    @_builtins.property
+    def origin_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The customers that this one is made of, its own id first: after a merge, also those that were merged into it."""
+
     def __init__(
         self,
         *,
@@ -135,10 +140,11 @@ class Customer(_message.Message):
         first_seen_time: _timestamp_pb2.Timestamp | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         groups: _abc.Iterable[Global___Group] | None = ...,
+        origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -310,7 +316,10 @@ class Event(_message.Message):
     user_id: _builtins.str
     """The person, as the shop knows them once they have signed in. This or `anonymous_id` is needed; ALIAS needs this."""
     anonymous_id: _builtins.str
-    """The person, before they have signed in."""
+    """The person, before they have signed in. If a visitor without a user id is known by it, and a person by `user_id`,
+    the visitor's history moves to the person: a merge, by the rule SIGNED_IN. If another person is known by it, as on a
+    device that is shared, the two stay two and the event is that of `user_id`.
+    """
     properties_json: _builtins.str
     """For TRACK, PAGE and SCREEN: what is said about the event, as one JSON object. This or the traits, `context_json`
     and `integrations_json` have at most 32 KiB together. JSON, because
@@ -331,9 +340,10 @@ class Event(_message.Message):
     """For GROUP: the group that the person belongs to."""
     previous_id: _builtins.str
     """For ALIAS: the name, anonymous or of a user, by which the person in `user_id` was known before. The two become one
-    where that loses nobody: if nobody is known by `previous_id`, or if nobody is known by `user_id` and who is known by
-    `previous_id` has no other user id. Otherwise two customers stay two, the event is recorded with the customer of
-    `user_id`, its `alias_outcome` is NOT_JOINED, and the answer has a notice.
+    where that loses nobody: if nobody is known by `previous_id`; if a visitor without a user id is, whose history moves
+    to the person by a merge; or if nobody is known by `user_id` and who is known by `previous_id` has no other user id.
+    Otherwise two people stay two, the event is recorded with the customer of `user_id`, its `alias_outcome` is
+    NOT_JOINED, and the answer has a notice.
     """
     context_json: _builtins.str
     """Where the event comes from (page, device, campaign, library), as one JSON object."""
@@ -450,7 +460,9 @@ class Notice(_message.Message):
     message_id: _builtins.str
     """Its message id."""
     reason: _builtins.str
-    """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED; SCHEMA_VIOLATED, of an event schema that only warns."""
+    """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED; MERGE_NOT_MADE, where a visitor's history would move to a customer who
+    is made of 1,000 already; SCHEMA_VIOLATED, of an event schema that only warns.
+    """
     message: _builtins.str
     """What was not done, and why; what is wrong, and where."""
     def __init__(
@@ -1050,6 +1062,10 @@ class ListEventsRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    PROPERTIES_JSON_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Whose."""
     name: _builtins.str
@@ -1058,6 +1074,20 @@ class ListEventsRequest(_message.Message):
     """At most 1,000; 0 means 100."""
     page_token: _builtins.str
     """From the answer before; empty for the first page."""
+    properties_json: _builtins.str
+    """Only events whose properties (of IDENTIFY and GROUP: traits) have these values: one JSON object."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only events of these names, and of `name`; empty for all."""
+
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened then or later."""
+
+    @_builtins.property
+    def before_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what happened before then."""
+
     def __init__(
         self,
         *,
@@ -1065,10 +1095,14 @@ class ListEventsRequest(_message.Message):
         name: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        before_time: _timestamp_pb2.Timestamp | None = ...,
+        properties_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "from_time", b"from_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_time", b"before_time", "customer_id", b"customer_id", "from_time", b"from_time", "name", b"name", "names", b"names", "page_size", b"page_size", "page_token", b"page_token", "properties_json", b"properties_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

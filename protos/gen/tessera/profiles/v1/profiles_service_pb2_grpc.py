@@ -6,6 +6,7 @@ import warnings
 from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
+from tessera.profiles.v1 import merge_pb2 as tessera_dot_profiles_dot_v1_dot_merge__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -114,6 +115,21 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsResponse.FromString,
                 _registered_method=True)
+        self.MergeCustomers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/MergeCustomers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersResponse.FromString,
+                _registered_method=True)
+        self.UnmergeCustomer = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/UnmergeCustomer',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerResponse.FromString,
+                _registered_method=True)
+        self.ListMerges = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListMerges',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.FromString,
+                _registered_method=True)
         self.FollowChanges = channel.unary_stream(
                 '/tessera.profiles.v1.ProfilesService/FollowChanges',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.FollowChangesRequest.SerializeToString,
@@ -192,28 +208,33 @@ class ProfilesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCustomer(self, request, context):
-        """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
+        """Gets one customer by id or by identifier. The id or the identifier of a customer that was merged into another gets
+        the one that is left. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetCustomers(self, request, context):
-        """Gets many customers. Those that do not exist are left out of the answer.
+        """Gets many customers. Those that do not exist are left out of the answer. For one that was merged into another the
+        answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCustomers(self, request, context):
-        """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Lists what one customer did, newest first. An unknown customer has an empty timeline.
+        """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
+        empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
+        `properties_json` leaves out most of them, it is short, and `next_page_token` goes on. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request; reason JSON_INVALID for properties that are no object.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -294,6 +315,36 @@ class ProfilesServiceServicer:
 
     def GetStatistics(self, request, context):
         """Answers how many customers and events are kept, and the feed's newest cursor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeCustomers(self, request, context):
+        """Makes customers one: from now on all that is known of them is known of `customer_id`, and each of the others is
+        answered with it. All or none, and told on the feed. Whatever is merged can be taken back. Refused with
+        NOT_FOUND, reason CUSTOMER_NOT_FOUND; INVALID_ARGUMENT, reason SAME_CUSTOMER, for a customer and itself;
+        FAILED_PRECONDITION, reason CUSTOMER_ALREADY_MERGED, for one that is part of another (`surviving_customer_id` in the
+        metadata names that one); FAILED_PRECONDITION, reason TOO_MANY_ORIGINS, where a customer would be made of more than
+        1,000; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT, where others change the same customers
+        all the time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnmergeCustomer(self, request, context):
+        """Takes one merge back, also while later ones stay: who was merged is a customer again, with what its names did before
+        and since. Told on the feed. NOT_FOUND, reason MERGE_NOT_FOUND; FAILED_PRECONDITION, reason MERGE_TAKEN_BACK, if it
+        was taken back before; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMerges(self, request, context):
+        """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
+        reason INVALID_CURSOR, for a token of another request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -478,6 +529,21 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.GetStatistics,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsResponse.SerializeToString,
+            ),
+            'MergeCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeCustomers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersResponse.SerializeToString,
+            ),
+            'UnmergeCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnmergeCustomer,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerResponse.SerializeToString,
+            ),
+            'ListMerges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMerges,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.SerializeToString,
             ),
             'FollowChanges': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowChanges,
@@ -947,6 +1013,87 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/GetStatistics',
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_profiles__service__pb2.GetStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/MergeCustomers',
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.MergeCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnmergeCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/UnmergeCustomer',
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.UnmergeCustomerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMerges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListMerges',
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.FromString,
             options,
             channel_credentials,
             insecure,

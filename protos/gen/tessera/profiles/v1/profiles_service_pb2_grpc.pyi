@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
+from tessera.profiles.v1 import merge_pb2 as _merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -45,13 +46,21 @@ class ProfilesServiceStub:
     can be sent again safely.
     """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetCustomerRequest, _profiles_service_pb2.GetCustomerResponse]
-    """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+    """Gets one customer by id or by identifier. The id or the identifier of a customer that was merged into another gets
+    the one that is left. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
+    """
     BatchGetCustomers: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.BatchGetCustomersRequest, _profiles_service_pb2.BatchGetCustomersResponse]
-    """Gets many customers. Those that do not exist are left out of the answer."""
+    """Gets many customers. Those that do not exist are left out of the answer. For one that was merged into another the
+    answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
+    """
     ListCustomers: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListCustomersRequest, _profiles_service_pb2.ListCustomersResponse]
-    """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]
-    """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
+    empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
+    `properties_json` leaves out most of them, it is short, and `next_page_token` goes on. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request; reason JSON_INVALID for properties that are no object.
+    """
     KeepDeadLetters: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.KeepDeadLettersRequest, _profiles_service_pb2.KeepDeadLettersResponse]
     """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
     finds that something is no event. Bounded like every dead letter; the same content again is still one.
@@ -89,6 +98,24 @@ class ProfilesServiceStub:
     """
     GetStatistics: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
+    MergeCustomers: _grpc.UnaryUnaryMultiCallable[_merge_pb2.MergeCustomersRequest, _merge_pb2.MergeCustomersResponse]
+    """Makes customers one: from now on all that is known of them is known of `customer_id`, and each of the others is
+    answered with it. All or none, and told on the feed. Whatever is merged can be taken back. Refused with
+    NOT_FOUND, reason CUSTOMER_NOT_FOUND; INVALID_ARGUMENT, reason SAME_CUSTOMER, for a customer and itself;
+    FAILED_PRECONDITION, reason CUSTOMER_ALREADY_MERGED, for one that is part of another (`surviving_customer_id` in the
+    metadata names that one); FAILED_PRECONDITION, reason TOO_MANY_ORIGINS, where a customer would be made of more than
+    1,000; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT, where others change the same customers
+    all the time.
+    """
+    UnmergeCustomer: _grpc.UnaryUnaryMultiCallable[_merge_pb2.UnmergeCustomerRequest, _merge_pb2.UnmergeCustomerResponse]
+    """Takes one merge back, also while later ones stay: who was merged is a customer again, with what its names did before
+    and since. Told on the feed. NOT_FOUND, reason MERGE_NOT_FOUND; FAILED_PRECONDITION, reason MERGE_TAKEN_BACK, if it
+    was taken back before; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+    """
+    ListMerges: _grpc.UnaryUnaryMultiCallable[_merge_pb2.ListMergesRequest, _merge_pb2.ListMergesResponse]
+    """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
+    reason INVALID_CURSOR, for a token of another request.
+    """
     FollowChanges: _grpc.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
     at least once: a follower commits the cursor together with the effect and so applies each change once.
@@ -155,13 +182,21 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     can be sent again safely.
     """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetCustomerRequest, _profiles_service_pb2.GetCustomerResponse]  # type: ignore[assignment]
-    """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+    """Gets one customer by id or by identifier. The id or the identifier of a customer that was merged into another gets
+    the one that is left. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
+    """
     BatchGetCustomers: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.BatchGetCustomersRequest, _profiles_service_pb2.BatchGetCustomersResponse]  # type: ignore[assignment]
-    """Gets many customers. Those that do not exist are left out of the answer."""
+    """Gets many customers. Those that do not exist are left out of the answer. For one that was merged into another the
+    answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
+    """
     ListCustomers: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListCustomersRequest, _profiles_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
-    """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]  # type: ignore[assignment]
-    """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+    """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
+    empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
+    `properties_json` leaves out most of them, it is short, and `next_page_token` goes on. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request; reason JSON_INVALID for properties that are no object.
+    """
     KeepDeadLetters: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.KeepDeadLettersRequest, _profiles_service_pb2.KeepDeadLettersResponse]  # type: ignore[assignment]
     """Keeps what a source sent as dead letters, without judging it: for whoever takes events in over another protocol and
     finds that something is no event. Bounded like every dead letter; the same content again is still one.
@@ -199,6 +234,24 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     GetStatistics: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.GetStatisticsRequest, _profiles_service_pb2.GetStatisticsResponse]  # type: ignore[assignment]
     """Answers how many customers and events are kept, and the feed's newest cursor."""
+    MergeCustomers: _aio.UnaryUnaryMultiCallable[_merge_pb2.MergeCustomersRequest, _merge_pb2.MergeCustomersResponse]  # type: ignore[assignment]
+    """Makes customers one: from now on all that is known of them is known of `customer_id`, and each of the others is
+    answered with it. All or none, and told on the feed. Whatever is merged can be taken back. Refused with
+    NOT_FOUND, reason CUSTOMER_NOT_FOUND; INVALID_ARGUMENT, reason SAME_CUSTOMER, for a customer and itself;
+    FAILED_PRECONDITION, reason CUSTOMER_ALREADY_MERGED, for one that is part of another (`surviving_customer_id` in the
+    metadata names that one); FAILED_PRECONDITION, reason TOO_MANY_ORIGINS, where a customer would be made of more than
+    1,000; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT, where others change the same customers
+    all the time.
+    """
+    UnmergeCustomer: _aio.UnaryUnaryMultiCallable[_merge_pb2.UnmergeCustomerRequest, _merge_pb2.UnmergeCustomerResponse]  # type: ignore[assignment]
+    """Takes one merge back, also while later ones stay: who was merged is a customer again, with what its names did before
+    and since. Told on the feed. NOT_FOUND, reason MERGE_NOT_FOUND; FAILED_PRECONDITION, reason MERGE_TAKEN_BACK, if it
+    was taken back before; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+    """
+    ListMerges: _aio.UnaryUnaryMultiCallable[_merge_pb2.ListMergesRequest, _merge_pb2.ListMergesResponse]  # type: ignore[assignment]
+    """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
+    reason INVALID_CURSOR, for a token of another request.
+    """
     FollowChanges: _aio.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]  # type: ignore[assignment]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
     at least once: a follower commits the cursor together with the effect and so applies each change once.
@@ -274,7 +327,9 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profiles_service_pb2.GetCustomerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.GetCustomerResponse, _abc.Awaitable[_profiles_service_pb2.GetCustomerResponse]]:
-        """Gets one customer by id or by identifier. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none."""
+        """Gets one customer by id or by identifier. The id or the identifier of a customer that was merged into another gets
+        the one that is left. NOT_FOUND, reason CUSTOMER_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetCustomers(
@@ -282,7 +337,9 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profiles_service_pb2.BatchGetCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.BatchGetCustomersResponse, _abc.Awaitable[_profiles_service_pb2.BatchGetCustomersResponse]]:
-        """Gets many customers. Those that do not exist are left out of the answer."""
+        """Gets many customers. Those that do not exist are left out of the answer. For one that was merged into another the
+        answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
+        """
 
     @_abc_1.abstractmethod
     def ListCustomers(
@@ -290,7 +347,7 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profiles_service_pb2.ListCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.ListCustomersResponse, _abc.Awaitable[_profiles_service_pb2.ListCustomersResponse]]:
-        """Lists customers by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+        """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
 
     @_abc_1.abstractmethod
     def ListEvents(
@@ -298,7 +355,11 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profiles_service_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.ListEventsResponse, _abc.Awaitable[_profiles_service_pb2.ListEventsResponse]]:
-        """Lists what one customer did, newest first. An unknown customer has an empty timeline."""
+        """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
+        empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
+        `properties_json` leaves out most of them, it is short, and `next_page_token` goes on. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request; reason JSON_INVALID for properties that are no object.
+        """
 
     @_abc_1.abstractmethod
     def KeepDeadLetters(
@@ -396,6 +457,42 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.GetStatisticsResponse, _abc.Awaitable[_profiles_service_pb2.GetStatisticsResponse]]:
         """Answers how many customers and events are kept, and the feed's newest cursor."""
+
+    @_abc_1.abstractmethod
+    def MergeCustomers(
+        self,
+        request: _merge_pb2.MergeCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_merge_pb2.MergeCustomersResponse, _abc.Awaitable[_merge_pb2.MergeCustomersResponse]]:
+        """Makes customers one: from now on all that is known of them is known of `customer_id`, and each of the others is
+        answered with it. All or none, and told on the feed. Whatever is merged can be taken back. Refused with
+        NOT_FOUND, reason CUSTOMER_NOT_FOUND; INVALID_ARGUMENT, reason SAME_CUSTOMER, for a customer and itself;
+        FAILED_PRECONDITION, reason CUSTOMER_ALREADY_MERGED, for one that is part of another (`surviving_customer_id` in the
+        metadata names that one); FAILED_PRECONDITION, reason TOO_MANY_ORIGINS, where a customer would be made of more than
+        1,000; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT, where others change the same customers
+        all the time.
+        """
+
+    @_abc_1.abstractmethod
+    def UnmergeCustomer(
+        self,
+        request: _merge_pb2.UnmergeCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_merge_pb2.UnmergeCustomerResponse, _abc.Awaitable[_merge_pb2.UnmergeCustomerResponse]]:
+        """Takes one merge back, also while later ones stay: who was merged is a customer again, with what its names did before
+        and since. Told on the feed. NOT_FOUND, reason MERGE_NOT_FOUND; FAILED_PRECONDITION, reason MERGE_TAKEN_BACK, if it
+        was taken back before; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMerges(
+        self,
+        request: _merge_pb2.ListMergesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_merge_pb2.ListMergesResponse, _abc.Awaitable[_merge_pb2.ListMergesResponse]]:
+        """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
+        reason INVALID_CURSOR, for a token of another request.
+        """
 
     @_abc_1.abstractmethod
     def FollowChanges(
