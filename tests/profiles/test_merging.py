@@ -266,7 +266,7 @@ async def test_a_timeline_covers_all_origins_and_pages_through_them(acme: Client
 
 
 async def test_a_timeline_is_filtered_by_properties(acme: Client) -> None:
-    events = [track(f"m{n}", "ann", at=n + 1) for n in range(6)]
+    events = [track(f"m{n}", "ann", name="Shared", at=n + 1) for n in range(6)]
     for event, text in zip(
         events, ('{"a":1}', '{"a":1.0,"b":"x"}', '{"a":true}', '{"a":"1"}', "", '{"b":"x"}'), strict=True
     ):
@@ -282,7 +282,7 @@ async def test_a_timeline_is_filtered_by_properties(acme: Client) -> None:
         answer = await acme.events(ann, properties_json=wanted)
         assert [event.message_id for event in answer.events] == found
     first = await acme.events(ann, page_size=1)
-    other = pb.ListEventsRequest(customer_id=ann, name="Product Viewed", page_token=first.next_page_token)
+    other = pb.ListEventsRequest(customer_id=ann, name="Shared", page_token=first.next_page_token)
     assert await acme.refusal("ListEvents", other) == (INVALID, "INVALID_CURSOR")
     broken = pb.ListEventsRequest(customer_id=ann, properties_json="[1]")
     assert await acme.refusal("ListEvents", broken) == (INVALID, "JSON_INVALID")
