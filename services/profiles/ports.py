@@ -343,8 +343,10 @@ class ConsentBook(Protocol):
 
     async def forget_expiry(self, tenant: str, customer_id: str) -> None:
         """Nothing of this origin runs out."""
+        ...
 
 
+@dataclass(frozen=True, slots=True)
 class Movement:
     """What merging or unmerging changes, in one commit."""
 

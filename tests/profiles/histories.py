@@ -1,15 +1,17 @@
 """Histories of events, merges and unmerges: a shop that lives through one, and a follower that hears of it."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 
 from hypothesis import strategies as st
 
+from services.common.errors import Conflict
 from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Store
+from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.domain.customer import Customer
@@ -21,9 +23,8 @@ from services.profiles.handlers.merging import Asked, MergeStore, merge_customer
 from services.profiles.handlers.recording import Recorder
 from services.profiles.ports import CustomersMerged, CustomersUnmerged, EventFilter, Recorded, Request
 
-KEPT: tuple[Collection, ...] = (*COLLECTIONS, REQUESTS)
+KEPT: tuple[Collection, ...] = (*COLLECTIONS, *CONSENT_COLLECTIONS, REQUESTS)
 EVERYTHING = EventFilter()
-NUMBERS = count()
 
 
 @dataclass(frozen=True)
@@ -94,16 +95,22 @@ class Shop:
     store: Store
     tenant: str = field(default_factory=lambda: f"t{uuid.uuid4().hex}")
     seen: dict[str, Observation] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
-        self.recorder = Recorder(self.profiles, _new_id)
+        self.recorder = Recorder(self.profiles, StoredConsents(self.store), _new_id)
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)
 
     async def see(self, *sights: See) -> None:
-        observations = [sight.observation(len(self.seen) + place) for place, sight in enumerate(sights)]
+        observations = [sight.observation(next(self.numbers)) for sight in sights]
         self.seen.update((each.message_id, each) for each in observations)
-        await self.recorder.record(self.tenant, observations, 5)
+        try:
+            await self.recorder.record(self.tenant, observations, 5)
+        except Conflict:
+            for each in observations:
+                del self.seen[each.message_id]
+            raise
 
     def asked(self, request_id: str = "") -> Asked:
         return Asked(Request(self.tenant, request_id, request_id), "clerk", "because")
@@ -149,7 +156,7 @@ class Shop:
 
     async def state(self) -> dict[frozenset[tuple[str, str]], object]:
         """Everything that is known, by the names of the customers: ids differ between shops."""
-        found = {}
+        found: dict[frozenset[tuple[str, str]], object] = {}
         for customer in await self.customers():
             events, _ = await list_events(self.profiles, self.tenant, customer.customer_id, EVERYTHING, 1000, "")
             names = frozenset(customer.identifiers)

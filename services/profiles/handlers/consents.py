@@ -187,7 +187,10 @@ async def overhear(
     owned: Mapping[str, str],
     now: int,
 ) -> list[ConsentUpdate]:
-    """What events say of consents, each of an origin that is ``owned`` by somebody: only what differs from what was said before is a new statement."""
+    """What events say of consents: only what differs from what was said before is a new statement.
+
+    ``owned`` tells whose the origins are.
+    """
     saying = [(observation, origin) for observation, origin in recorded if observation.consents]
     if not saying:
         return []

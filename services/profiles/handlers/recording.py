@@ -121,7 +121,9 @@ async def _record(
     merges = [_merge(joining, now) for joining in directory.joinings]
     owned = {origin: directory.touched[origin].surviving_id for _, origin in recorded}
     consents = await overhear(book, tenant, recorded, owned, now)
-    recording = Recording(recorded, now, directory.touched, versions, directory.learnt, unjoined, merges, consents)
+    recording = Recording(
+        recorded, now, directory.touched, versions, directory.learnt, unjoined, consents=consents, merges=merges
+    )
     await profiles.record(tenant, recording)
     return Written(set(fresh), directory.notices)
 
