@@ -39,6 +39,7 @@ MODULES = (
     "loyalty_changes",
     "carts",
     "coupons",
+    "loyalty_earning",
     "crm",
 )
 

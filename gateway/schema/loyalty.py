@@ -5,6 +5,7 @@ from typing import Annotated
 
 import strawberry
 from strawberry import Parent
+from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 
@@ -45,6 +46,7 @@ class PendingRule: ...
     "tiers",
     "pending",
     "refund_policy",
+    "time_zone",
     "create_time",
 )
 class Program: ...
@@ -82,6 +84,10 @@ class PendingLot: ...
 class Member: ...
 
 
+@from_proto(earning_pb.EarningShare, "rule_id", "rule_version", "points")
+class EarningShare: ...
+
+
 @from_proto(
     pb.Entry,
     "entry_id",
@@ -108,6 +114,8 @@ class Member: ...
     "debt_points",
     "uncollected_points",
     "refund_number",
+    "event_id",
+    "shares",
 )
 class LedgerEntry: ...
 
@@ -153,6 +161,8 @@ class LedgerCheck: ...
     "other_currency_order_count",
     "refund_count",
     "waiting_refund_count",
+    "limited_order_count",
+    "earned_event_count",
 )
 class LoyaltyStatus: ...
 

@@ -30,6 +30,7 @@ class PendingRuleInput: ...
     "tiers",
     "pending",
     "refund_policy",
+    "time_zone",
 )
 class CreateProgramInput: ...
 

@@ -18,7 +18,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
-from services.loyalty.adapters.events import OrderFollower, order_stream
+from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.store import (
     StoredEntries,
@@ -27,6 +27,8 @@ from services.loyalty.adapters.store import (
     StoredPrograms,
     StoredRewards,
 )
+from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
+from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
 from services.loyalty.handlers.orders import apply_order_events
@@ -49,11 +51,15 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
     async with (
         open_store(settings, COLLECTIONS) as store,
         connect(settings.profiles_addr, settings) as profiles,
+        connect(settings.segmentation_addr, settings) as segmentation,
     ):
         ledger = StoredLedger(store, clock)
         jobs = Jobs(store, clock)
         await jobs.recover()
         follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
+        memberships = MembershipFollower(
+            membership_stream(segmentation), StoredOrderFeed(store), partial(apply_order_events, ledger)
+        )
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
@@ -62,6 +68,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         try:
             async with (
                 background(follower.run(), "loyalty-orders"),
+                background(memberships.run(), "loyalty-memberships"),
                 background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
                 serving(settings, exposed) as up,
             ):
@@ -79,6 +86,7 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         entries=StoredEntries(store),
         rewards=StoredRewards(store),
         orders=StoredOrderFeed(store),
+        earning_rules=StoredEarningRules(store),
         clock=clock,
         coupons=StoredCoupons(store),
         jobs=jobs,
@@ -88,10 +96,12 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
 
 async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
     programs, members, coupons = StoredPrograms(store), StoredMembers(store), StoredCoupons(store)
+    celebrations = Celebrations(programs, StoredEarningRules(store), StoredOccasions(store), ledger)
 
     async def tick() -> None:
         now = to_micros(clock())
         await expire_due_points(programs, members, ledger, now)
         await expire_reservations(ledger, coupons, now)
+        await celebrations.tick(now)
 
     await every(settings.expiry_interval_seconds, tick)

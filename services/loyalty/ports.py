@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.coupon import Coupon, CouponCampaign, CouponOrder, CouponUsage
+from services.loyalty.domain.earning_rule import EarningRule, ProgramUsage, RuleBook, Trigger
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.operations import Operation
@@ -48,10 +49,16 @@ class Ledger(Protocol):
         """
         ...
 
-    async def apply_order_events(self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str) -> OrderCounts:
-        """Apply orders by tenant and move the order feed from ``after`` to ``cursor``, all in one commit.
+    async def simulate(self, tenant: str, operation: Operation[T]) -> T:
+        """What ``operation`` would answer now; nothing is changed. Raises the operation's refusal."""
+        ...
 
-        ``Conflict`` if the feed does not stand at ``after``: someone else applied these orders.
+    async def apply_order_events(
+        self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str, follower: str = ...
+    ) -> OrderCounts:
+        """Apply what a feed told, by tenant, and move its follower from ``after`` to ``cursor``, all in one commit.
+
+        ``Conflict`` if the follower does not stand at ``after``: someone else applied this.
         """
         ...
 
@@ -130,11 +137,35 @@ class Entries(Protocol):
         ...
 
 
+class EarningRules(Protocol):
+    """The earning rules."""
+
+    async def of_program(self, tenant: str, program_id: str) -> tuple[RuleBook, ProgramUsage]:
+        """All that decides what is earned in a programme, and what each rule has given."""
+        ...
+
+    async def versions(
+        self, tenant: str, program_id: str, rule_id: str, limit: int, after: str
+    ) -> tuple[list[EarningRule], str]:
+        """A page of a rule's versions, newest first, and the token of the next."""
+        ...
+
+
+class Occasions(Protocol):
+    """Whose occasion falls on which day of the year."""
+
+    async def page(
+        self, tenant: str, program_id: str, trigger: Trigger, day_of_year: str, limit: int, after: str
+    ) -> tuple[list[str], str]:
+        """A page of customers whose birthday, or of members whose joining, was on such a day (``MM-DD``)."""
+        ...
+
+
 class OrderFeed(Protocol):
     """How far orders have been applied."""
 
-    async def cursor(self) -> str:
-        """The cursor that was committed last."""
+    async def cursor(self, follower: str = ...) -> str:
+        """The cursor that was committed last, of profiles' feed unless another follower is named."""
         ...
 
     async def counts(self, tenant: str) -> OrderCounts:

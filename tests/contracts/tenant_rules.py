@@ -3,6 +3,7 @@
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
@@ -289,6 +290,10 @@ FORECASTING: dict[str, Rule] = {
 }
 
 IN_ACMES_CLUB = "PROGRAM_NOT_FOUND"
+GIFT = earning.EarningRuleDefinition(
+    name="Gift", trigger=earning.EARNING_TRIGGER_ORDER, effect=earning.EarningEffect(fixed_points=1)
+)
+SALE = earning.EarningOrder(order_id="o1", currency="USD", total_minor=100)
 LOYALTY: dict[str, Rule] = {
     "CreateProgram": Beside(
         lambda acme: loyalty.CreateProgramRequest(
@@ -350,6 +355,42 @@ LOYALTY: dict[str, Rule] = {
     ),
     "ExpirePoints": Refused(
         lambda acme: loyalty.ExpirePointsRequest(program_id=acme.own("club"), request_id="x"), IN_ACMES_CLUB
+    ),
+    "CreateEarningRule": Refused(
+        lambda acme: earning.CreateEarningRuleRequest(
+            program_id=acme.own("club"), rule_id="r", definition=GIFT, request_id="k"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "UpdateEarningRule": Refused(
+        lambda acme: earning.UpdateEarningRuleRequest(
+            program_id=acme.own("club"), rule_id="r", definition=GIFT, version=1, request_id="l"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListEarningRules": Refused(
+        lambda acme: earning.ListEarningRulesRequest(program_id=acme.own("club")), IN_ACMES_CLUB
+    ),
+    "ListEarningRuleVersions": Refused(
+        lambda acme: earning.ListEarningRuleVersionsRequest(program_id=acme.own("club"), rule_id="r"), IN_ACMES_CLUB
+    ),
+    "SetEarningLimits": Refused(
+        lambda acme: earning.SetEarningLimitsRequest(program_id=acme.own("club"), request_id="m"), IN_ACMES_CLUB
+    ),
+    "GetEarningLimits": Refused(
+        lambda acme: earning.GetEarningLimitsRequest(program_id=acme.own("club")), IN_ACMES_CLUB
+    ),
+    "EarnByRules": Refused(
+        lambda acme: earning.EarnByRulesRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, order=SALE, request_id="s"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "SimulateEarning": Refused(
+        lambda acme: earning.SimulateEarningRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, order=SALE
+        ),
+        IN_ACMES_CLUB,
     ),
     "CheckLedger": Figure(lambda acme: loyalty.CheckLedgerRequest(), lambda found: found.entry_count),
     "GetStatus": Figure(

@@ -13,6 +13,7 @@ from services.common.store.sqlite import SqliteStore
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.store import StoredEntries, StoredMembers, StoredOrderFeed, StoredPrograms, StoredRewards
+from services.loyalty.adapters.stored_records import StoredEarningRules
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.member import Member
 from services.loyalty.handlers.check_ledger import check_ledger
@@ -49,6 +50,7 @@ class House:
             StoredEntries(self.store),
             StoredRewards(self.store),
             StoredOrderFeed(self.store),
+            StoredEarningRules(self.store),
             TENANT,
         )
 

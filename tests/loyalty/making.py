@@ -5,8 +5,10 @@ from typing import Any
 
 from services.common.clock import to_micros
 from services.loyalty.domain.days import DAY_MICROS
+from services.loyalty.domain.earning_operations import CreateEarningRule, EarnByRules, UpdateEarningRule
+from services.loyalty.domain.earning_rule import Definition, Effect, EffectKind, Trigger
 from services.loyalty.domain.operations import BurnPoints, CreateProgram, CreateReward, EarnPoints, RedeemReward
-from services.loyalty.domain.orders import Order
+from services.loyalty.domain.orders import Event, Order
 from services.loyalty.domain.pending_points import PostPending, Source, VoidPending
 from services.loyalty.domain.program import PendingRelease, PendingRule, Program, Qualification, Tier
 from services.loyalty.domain.refunds import OrderRefund, RefundOrder
@@ -15,6 +17,8 @@ from services.loyalty.ports import Request
 TENANT = "acme"
 NOW = to_micros(datetime(2026, 3, 15, 12, tzinfo=UTC))
 DAY = DAY_MICROS
+BONUS = Effect(EffectKind.FIXED, 7)
+DOUBLE = Effect(EffectKind.MULTIPLIER, 200)
 RETURN_WINDOW = PendingRule(PendingRelease.AFTER_DURATION, 14 * DAY)
 ON_ACTION = PendingRule(PendingRelease.ON_ACTION, 30 * DAY)
 TIERS = (Tier("basic", "Basic", 0), Tier("silver", "Silver", 100), Tier("gold", "Gold", 500))
@@ -102,6 +106,23 @@ def refunding(id: str, order_id: str, amount_minor: int | None = None, program_i
 def told_refund(order_id: str, *amounts: float, currency: str = "USD", time: int = NOW) -> OrderRefund:
     """A refund that was recorded as an event; without amounts, in full."""
     return OrderRefund(order_id, currency, amounts or None, time)
+
+
+def adding(rule_id: str, effect: Effect = BONUS, program_id: str = "club", **changed: Any) -> CreateEarningRule:
+    """An earning rule of the club, about orders."""
+    values = {"name": rule_id, "trigger": Trigger.ORDER, "effect": effect, **changed}
+    return CreateEarningRule(program_id=program_id, rule_id=rule_id, definition=Definition(**values))
+
+
+def changing(rule_id: str, version: int, effect: Effect = BONUS, **changed: Any) -> UpdateEarningRule:
+    """A new version of an earning rule of the club, about orders."""
+    values = {"name": rule_id, "trigger": Trigger.ORDER, "effect": effect, **changed}
+    return UpdateEarningRule(program_id="club", rule_id=rule_id, definition=Definition(**values), version=version)
+
+
+def by_rules(told: Order | Event, id: str = "") -> EarnByRules:
+    """An order or event that a till tells the club."""
+    return EarnByRules(program_id="club", told=told, request_id=id)
 
 
 def order(id: str, amount_minor: int, member_id: str = "ann", currency: str = "USD", time: int = NOW) -> Order:

@@ -8,17 +8,25 @@ from typing import Any
 import pytest
 
 from services.common.errors import Refusal
+from services.common.rules import AllOf, ConsentCondition
+from services.loyalty.domain.condition import Condition
+from services.loyalty.domain.earning_rule import RULES_MAX, Trigger
 from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import PROGRAMS_MAX, PendingRelease, PendingRule
 from tests.loyalty.conftest import House
 from tests.loyalty.making import (
+    BONUS,
     DAY,
+    DOUBLE,
     NOW,
     TENANT,
     TIERS,
+    adding,
     burning,
+    by_rules,
+    changing,
     earning,
     offering,
     opening,
@@ -51,6 +59,8 @@ class Case:
 
 
 REUSED = "REQUEST_ID_REUSED"
+EMPTY = Condition(AllOf(()))
+CONSENT = Condition(ConsentCondition("marketing", "email", granted=True))
 ENDLESS = PendingRule(PendingRelease.IMMEDIATE, DAY)
 CASES = [
     Case(redeeming("used", "ghost", "nobody", "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
@@ -86,6 +96,21 @@ CASES = [
     Case(refunding("new", "o9", 10**6, "none"), {"PROGRAM_NOT_FOUND", "ORDER_NOT_FOUND"}),
     Case(refunding("new", "o9", 10**6), {"ORDER_NOT_FOUND"}),
     Case(refunding("new", "o1", 10**6), {"REFUND_EXCEEDS_ORDER"}),
+    Case(opening("club", pending=ENDLESS, time_zone="Mars"), {"PENDING_RULE_INVALID", "TIME_ZONE_INVALID"}),
+    Case(opening("club", time_zone="Mars"), {"TIME_ZONE_INVALID", "PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
+    Case(adding("full", BONUS, trigger=Trigger.EVENT), {"EARNING_RULE_INVALID", "EARNING_RULE_EXISTS"}),
+    Case(
+        adding("full", DOUBLE, trigger=Trigger.BIRTHDAY, condition=EMPTY),
+        {"EARNING_RULE_INVALID", "RULE_INVALID", "EARNING_RULE_EXISTS"},
+    ),
+    Case(adding("full", condition=EMPTY, program_id="none"), {"RULE_INVALID", "PROGRAM_NOT_FOUND"}),
+    Case(adding("full", condition=CONSENT, program_id="none"), {"RULE_UNSUPPORTED", "PROGRAM_NOT_FOUND"}),
+    Case(adding("full"), {"EARNING_RULE_EXISTS", "EARNING_RULE_LIMIT_REACHED"}),
+    Case(adding("one-more"), {"EARNING_RULE_LIMIT_REACHED"}),
+    Case(changing("none", 9), {"EARNING_RULE_NOT_FOUND"}),
+    Case(changing("full", 9), {"EARNING_RULE_CHANGED"}),
+    Case(by_rules(order("o1", 1, "ann", time=FUTURE)), {"EVENT_TIME_INVALID", "ACTIVITY_EXISTS"}),
+    Case(by_rules(order("o1", EARNED_MAX * 100, "ann")), {"ACTIVITY_EXISTS", "BALANCE_LIMIT_REACHED"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
     Case(offering("car", 5, program_id="none"), {"PROGRAM_NOT_FOUND"}),
@@ -103,6 +128,9 @@ async def _prepare(house: House) -> None:
     await house.ledger.apply_order_events({TENANT: ApplyOrderEvents([order("o1", 100, "bob")])}, "", "c1")
     await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
     await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
+    await house.ledger.post(request("full"), adding("full"))
+    for number in range(1, RULES_MAX):
+        await house.ledger.post(request(f"rule-{number}"), adding(f"rule-{number}"))
     for number in range(1, PROGRAMS_MAX):
         await house.ledger.post(request(f"open-{number}"), opening(f"club-{number}"))
 

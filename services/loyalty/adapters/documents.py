@@ -14,7 +14,7 @@ from services.common.store.port import Body
 from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
 from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot, Share
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.operations import Expired
 from services.loyalty.domain.program import (
@@ -29,11 +29,12 @@ from services.loyalty.domain.program import (
 from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
 from services.loyalty.domain.refunds import Refunded
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.zones import local_date
 
 PROGRAMS = Collection("programs")
 PROGRAM_OWNERS = Collection("program_owners")
 """Of all tenants, under the tenant ``*``: which programmes there are, for the clock that expires points."""
-MEMBERS = Collection("members", (Index(("program_id", "next_due_time")),))
+MEMBERS = Collection("members", (Index(("program_id", "next_due_time")), Index(("program_id", "enroll_day"))))
 REWARDS = Collection("rewards", (Index(("program_id",)),))
 ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), unique=True),), published=True)
 REFUNDED_ORDERS = Collection("refunded_orders")
@@ -66,6 +67,7 @@ _OPTIONAL = (
     "source_entry_id",
     "uncollected",
     "refund_number",
+    "event_id",
 )
 _PENDING_FIELDS = len(PendingLot._fields)
 
@@ -109,6 +111,7 @@ def program_body(program: Program) -> Body:
         "create_time": program.create_time,
         "pending": [program.pending.release.value, program.pending.duration],
         "refund_policy": program.refund_policy.value,
+        "time_zone": program.time_zone,
     }
 
 
@@ -126,6 +129,7 @@ def read_program(id: str, body: Body) -> Program:
         create_time=body["create_time"],
         pending=PendingRule(PendingRelease(release), duration),
         refund_policy=RefundPolicy(body.get("refund_policy", RefundPolicy.WITHIN_BALANCE.value)),
+        time_zone=body.get("time_zone", "UTC"),
     )
 
 
@@ -155,8 +159,10 @@ def read_reward(body: Body) -> Reward:
     )
 
 
-def member_body(member: Member) -> Body:
-    """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, or to post."""
+def member_body(member: Member, zone: str) -> Body:
+    """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, or to post;
+    ``enroll_day`` is the day of the year, in the programme's zone, on which the member joined.
+    """
     soonest = member.lots[0].expire_time if member.lots else NEVER
     if member.pending:
         soonest = min(soonest, member.pending[0].due_time)
@@ -170,6 +176,7 @@ def member_body(member: Member) -> Body:
         "spend_minor": member.spend_minor,
         "entry_count": member.entry_count,
         "enroll_time": member.enroll_time,
+        "enroll_day": f"{local_date(member.enroll_time, zone):%m-%d}",
         "tier_id": member.tier_id,
         "lots": _flat(member.lots),
         "qualified": _flat(member.qualified),
@@ -177,6 +184,8 @@ def member_body(member: Member) -> Body:
     }
     if member.pending:
         body["pending"] = list(chain.from_iterable(member.pending))
+    if member.orders:
+        body["orders"] = member.orders
     if member.refunded:
         body["refunded"] = member.refunded
     return body
@@ -199,6 +208,7 @@ def read_member(body: Body) -> Member:
         qualified=_pairs(body["qualified"]),
         pending=_pending(body["pending"]) if "pending" in body else (),
         refunded=body.get("refunded", 0),
+        orders=body.get("orders", 0),
     )
 
 
@@ -222,6 +232,8 @@ def entry_body(entry: Entry) -> Body:
     for name in _OPTIONAL:
         if value := getattr(entry, name):
             body[name] = value
+    if entry.shares:
+        body["shares"] = [list(share) for share in entry.shares]
     return body
 
 
@@ -242,6 +254,7 @@ def read_entry(id: str, body: Body) -> Entry:
         record_time=body["record_time"],
         tier_id=body["tier_id"],
         previous_tier_id=body["previous_tier_id"],
+        shares=tuple(Share(*share) for share in body.get("shares", ())),
         **{name: body[name] for name in _OPTIONAL if name in body},
     )
 
@@ -254,6 +267,7 @@ def refunded_order_body(refunded: RefundedOrder) -> Body:
         "amount_minor": refunded.amount_minor,
         "count": refunded.count,
         "waiting": [list(waiting) for waiting in refunded.waiting],
+        "returned": list(refunded.returned),
     }
 
 
@@ -265,6 +279,7 @@ def read_refunded_order(body: Body) -> RefundedOrder:
         body["amount_minor"],
         body["count"],
         tuple(WaitingRefund(*waiting) for waiting in body["waiting"]),
+        tuple(body.get("returned", ())),
     )
 
 

@@ -35,7 +35,7 @@ from services.loyalty.adapters.documents import (
     reward_body,
 )
 from services.loyalty.adapters.records import RECORDS, read_record, record_body
-from services.loyalty.adapters.store import ORDER_FOLLOWER, PAGE_MAX
+from services.loyalty.adapters.store import PAGE_MAX
 from services.loyalty.domain.books import Books, Needs, OrderCounts
 from services.loyalty.domain.entry import Entry, refunded_order_id
 from services.loyalty.domain.operations import Operation
@@ -54,6 +54,8 @@ class TenantDraft:
     requests: dict[str, Body] = field(default_factory=dict)
     answered: list[Insert] = field(default_factory=list)
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
+    looked_for: set[tuple[str, str]] = field(default_factory=set)
+    """What was read, or is not there, by collection and id."""
 
     def replay(self, request: Request) -> Any | None:
         """The answer to a request that was carried out before; ``RequestIdReused`` if another was."""
@@ -69,6 +71,8 @@ class TenantDraft:
 
     def keep_answer(self, request: Request, answer: object) -> None:
         """Keep the answer with the effect."""
+        if not request.id:
+            return
         writes = remember(self.tenant, request.id, request.fingerprint, answer_body(answer))
         self.requests.update({write.id: write.body for write in writes})
         self.answered.extend(writes)
@@ -82,9 +86,17 @@ class TenantDraft:
         page = await store.find(tenant, PROGRAMS, Query(limit=PAGE_MAX))
         books.programs = {document.id: read_program(document.id, document.body) for document in page.documents}
         needs = [operation.needs(books.programs) for operation in operations]
-        if whole := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entries)):
-            found = await store.get_many(tenant, ENTRIES, whole)
-            books.entries = {document.id: read_entry(document.id, document.body) for document in found.values()}
+        while needs:
+            await self._load(store, needs)
+            needs = [need.then(books) for need in needs if need.then]
+
+    async def _load(self, store: Store, needs: Sequence[Needs]) -> None:
+        """Read what is needed and was not read yet."""
+        tenant, books = self.tenant, self.books
+        whole = dict.fromkeys(entry_id for need in needs for entry_id in need.entries)
+        if missing := [entry_id for entry_id in whole if entry_id not in books.entries]:
+            found = await store.get_many(tenant, ENTRIES, missing)
+            books.entries |= {document.id: read_entry(document.id, document.body) for document in found.values()}
         members = [key(*pair) for need in needs for pair in need.members]
         members += [key(entry.program_id, entry.member_id) for entry in books.entries.values()]
         for body in await self._read(store, MEMBERS, members):
@@ -98,8 +110,8 @@ class TenantDraft:
             books.rewards[(reward.program_id, reward.id)] = reward
         await self._load_records(store, needs)
         if entry_ids := list(dict.fromkeys(entry_id for need in needs for entry_id in need.entry_ids)):
-            books.entry_ids = set(await store.get_many(tenant, ENTRIES, entry_ids))
-        if any(need.order_counts for need in needs):
+            books.entry_ids |= set(await store.get_many(tenant, ENTRIES, entry_ids))
+        if books.order_counts is None and any(need.order_counts for need in needs):
             document = self._seen(ORDER_COUNTS, await store.get(tenant, ORDER_COUNTS, ORDER_COUNTS_ID))
             books.order_counts = read_order_counts(document.body) if document else OrderCounts()
 
@@ -113,7 +125,9 @@ class TenantDraft:
             writes.append(Insert(self.tenant, PROGRAMS, program_id, body))
             writes.append(Put(ALL, PROGRAM_OWNERS, key(self.tenant, program_id), owner))
         for pair in books.touched_members:
-            writes.append(self._write(MEMBERS, key(*pair), member_body(books.members[pair])))
+            writes.append(
+                self._write(MEMBERS, key(*pair), member_body(books.members[pair], books.programs[pair[0]].time_zone))
+            )
         for pair in books.touched_rewards:
             writes.append(self._write(REWARDS, key(*pair), reward_body(books.rewards[pair])))
         for pair in books.touched_refunds:
@@ -133,8 +147,8 @@ class TenantDraft:
             for ref in need.records:
                 wanted.setdefault(ref.kind, {})[ref.id] = None
         for kind, ids in wanted.items():
-            for document in (await store.get_many(self.tenant, RECORDS[kind.name], list(ids))).values():
-                self._seen(RECORDS[kind.name], document)
+            collection = RECORDS[kind.name]
+            for document in await self._documents(store, collection, ids):
                 self.books.records[Ref(kind, document.id)] = read_record(kind, document.body)
 
     def _record_write(self, ref: Ref[Any]) -> Write | None:
@@ -146,13 +160,18 @@ class TenantDraft:
         return None if version is None else Delete(self.tenant, collection, ref.id, version)
 
     async def _read(self, store: Store, collection: Collection, ids: Iterable[str]) -> list[Body]:
-        keys = list(dict.fromkeys(ids))
+        return [document.body for document in await self._documents(store, collection, ids)]
+
+    async def _documents(self, store: Store, collection: Collection, ids: Iterable[str]) -> list[Document]:
+        """Those that exist and were not read yet, each with its version kept."""
+        keys = [key for key in dict.fromkeys(ids) if (collection.name, key) not in self.looked_for]
         if not keys:
             return []
+        self.looked_for.update((collection.name, key) for key in keys)
         found = await store.get_many(self.tenant, collection, keys)
         for document in found.values():
             self._seen(collection, document)
-        return [document.body for document in found.values()]
+        return list(found.values())
 
     def _seen(self, collection: Collection, document: Document | None) -> Document | None:
         if document is not None:
@@ -175,25 +194,26 @@ class Draft:
     """What a group of operations works on, of all the tenants it concerns."""
 
     tenants: dict[str, TenantDraft]
-    order_cursor: str = ""
-    order_cursor_version: int | None = None
-    order_cursor_moved: bool = False
+    cursors: dict[str, str] = field(default_factory=dict)
+    """How far each feed was applied, by its follower."""
+    cursor_versions: dict[str, int] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
 
-    def move_order_cursor(self, cursor: str) -> None:
-        """Orders up to here are applied."""
-        self.order_cursor = cursor
-        self.order_cursor_moved = True
+    def move_cursor(self, follower: str, cursor: str) -> None:
+        """What the feed told up to here is applied."""
+        self.cursors[follower] = cursor
+        self.moved.add(follower)
 
     def writes(self) -> list[Write]:
         """The one commit."""
         writes = [write for tenant in self.tenants.values() for write in tenant.writes()]
-        if self.order_cursor_moved:
+        for follower in self.moved:
             # With its version, unlike ``feed.advance``: two processes that follow cannot both apply a batch.
-            body, version = {"cursor": self.order_cursor}, self.order_cursor_version
+            body, version = {"cursor": self.cursors[follower]}, self.cursor_versions.get(follower)
             writes.append(
-                Insert(ALL, CURSORS, ORDER_FOLLOWER, body)
+                Insert(ALL, CURSORS, follower, body)
                 if version is None
-                else Replace(ALL, CURSORS, ORDER_FOLLOWER, body, version)
+                else Replace(ALL, CURSORS, follower, body, version)
             )
         return writes
 
@@ -206,14 +226,15 @@ async def load_draft(
     store: Store,
     operations: Mapping[str, Sequence[Operation[Any]]],
     request_ids: Mapping[str, Sequence[str]],
-    *,
-    with_order_cursor: bool,
+    followers: Iterable[str] = (),
 ) -> Draft:
-    """Read, for each tenant, what its operations need."""
+    """Read, for each tenant, what its operations need, and how far the followers have come."""
     draft = Draft({tenant: TenantDraft(tenant) for tenant in operations})
     for tenant, wanted in operations.items():
         await draft.tenants[tenant].load(store, wanted, list(dict.fromkeys(request_ids.get(tenant, ()))))
-    if with_order_cursor and (document := await store.get(ALL, CURSORS, ORDER_FOLLOWER)):
-        draft.order_cursor = document.body["cursor"]
-        draft.order_cursor_version = document.version
+    for follower in followers:
+        document = await store.get(ALL, CURSORS, follower)
+        draft.cursors[follower] = document.body["cursor"] if document else ""
+        if document:
+            draft.cursor_versions[follower] = document.version
     return draft

@@ -1,28 +1,36 @@
-"""Following profiles: each `Order Completed` becomes an order that earns, and may be refunded or cancelled."""
+"""Following profiles: orders earn and are refunded, other events earn by rules, traits are kept for rules."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import grpc
 import msgspec
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
-from services.loyalty.adapters.store import ORDER_FOLLOWER
+from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.orders import ApplyOrderEvents, Order
+from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
+from services.loyalty.domain.earning import Line
+from services.loyalty.domain.order_lines import lines_of
+from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order, Told
 from services.loyalty.domain.refunds import OrderRefund
 from services.loyalty.ports import OrderFeed
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_REFUNDED = "Order Refunded"
 ORDER_CANCELLED = "Order Cancelled"
-ORDER_EVENTS = (ORDER_COMPLETED, ORDER_REFUNDED, ORDER_CANCELLED)
+REFUNDS = (ORDER_REFUNDED, ORDER_CANCELLED)
 
 Apply = Callable[[Mapping[str, ApplyOrderEvents], str, str], Awaitable[OrderCounts]]
 """Applies orders by tenant and moves the feed from one cursor to the next."""
+ApplyFrom = Callable[[Mapping[str, ApplyOrderEvents], str, str, str], Awaitable[OrderCounts]]
+"""The same, for the follower that is named last."""
 Stream = Callable[[str], AsyncIterator[profiles.FollowChangesResponse]]
 """Batches of orders after a cursor."""
 
@@ -36,7 +44,6 @@ class _Line(msgspec.Struct):
 class _Properties(msgspec.Struct):
     order_id: str
     currency: str
-    products: msgspec.Raw
     total: float | None = None
 
 
@@ -47,9 +54,33 @@ class _RefundProperties(msgspec.Struct):
     products: list[_Line] | None = None
 
 
-_decode_properties = msgspec.json.Decoder(_Properties).decode
 _decode_refund = msgspec.json.Decoder(_RefundProperties).decode
-_decode_lines = msgspec.json.Decoder(list[_Line]).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+MembershipStream = Callable[[str], AsyncIterator[segmentation.FollowMembershipsResponse]]
+"""Batches of memberships after a cursor."""
+
+
+class MembershipFollower:
+    """Reads segmentation's feed for ever, so that what orders earn never waits for another service's answer."""
+
+    def __init__(self, stream: MembershipStream, feed: OrderFeed, apply: ApplyFrom) -> None:
+        self._stream, self._feed, self._apply = stream, feed, apply
+        self._position = ""
+
+    async def run(self) -> None:
+        """Follow for ever, through failures."""
+        await follow(MEMBERSHIP_FOLLOWER, self._load_cursor, self._stream, self.apply)
+
+    async def apply(self, batch: segmentation.FollowMembershipsResponse) -> None:
+        """Apply the memberships of one batch."""
+        await self._apply(read_memberships(batch.changes), self._position, batch.cursor, MEMBERSHIP_FOLLOWER)
+        self._position = batch.cursor
+
+    async def _load_cursor(self) -> str:
+        self._position = await self._feed.cursor(MEMBERSHIP_FOLLOWER)
+        return self._position
 
 
 class OrderFollower:
@@ -67,7 +98,7 @@ class OrderFollower:
         """Apply the orders and refunds of one batch."""
         outcome = await self._apply(read_orders(batch.changes), self._position, batch.cursor)
         self._position = batch.cursor
-        for reason in ("other_currency", "small", "duplicate", "invalid"):
+        for reason in ("other_currency", "small", "duplicate", "invalid", "limited"):
             if skipped := getattr(outcome, reason):
                 telemetry.counter("loyalty.orders.skipped").add(skipped, {"reason": reason})
         if outcome.refunds:
@@ -79,32 +110,53 @@ class OrderFollower:
 
 
 def order_stream(channel: grpc.aio.Channel) -> Stream:
-    """The orders and their refunds in profiles' feed, of all tenants."""
+    """Profiles' feed, of all tenants. All of it: which events earn is for rules to say, that come and go."""
     stub = ProfilesServiceStub(channel)
 
     async def stream(cursor: str) -> AsyncIterator[profiles.FollowChangesResponse]:
-        request = profiles.FollowChangesRequest(after_cursor=cursor, event_names=ORDER_EVENTS)
-        async for response in stub.FollowChanges(request):
+        async for response in stub.FollowChanges(profiles.FollowChangesRequest(after_cursor=cursor)):
             yield response
 
     return stream
 
 
+def membership_stream(channel: grpc.aio.Channel) -> MembershipStream:
+    """Segmentation's feed, of all tenants."""
+    stub = SegmentationServiceStub(channel)
+
+    async def stream(cursor: str) -> AsyncIterator[segmentation.FollowMembershipsResponse]:
+        async for response in stub.FollowMemberships(segmentation.FollowMembershipsRequest(after_cursor=cursor)):
+            yield response
+
+    return stream
+
+
+def read_memberships(changes: Sequence[segmentation.MembershipChange]) -> dict[str, ApplyOrderEvents]:
+    """Who entered and left, by tenant."""
+    read: dict[str, list[Told]] = {}
+    for change in changes:
+        entered = change.transition == segmentation.TRANSITION_ENTERED
+        read.setdefault(change.tenant_id, []).append(MembershipTold(change.customer_id, change.segment_id, entered))
+    return {tenant: ApplyOrderEvents(told) for tenant, told in read.items()}
+
+
 def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvents]:
-    """The orders and refunds among the changes, by tenant. What cannot be read is counted: it never stops the feed."""
-    read: dict[str, list[Order | OrderRefund]] = {}
+    """What the changes tell, by tenant. What cannot be read is counted: it never stops the feed."""
+    read: dict[str, list[Told]] = {}
     unreadable: dict[tuple[str, bool], int] = {}
     for change in changes:
-        event = change.event_recorded
-        if event.name not in ORDER_EVENTS:
+        if change.WhichOneof("kind") != "event_recorded":
             continue
-        is_order = event.name == ORDER_COMPLETED
+        event = change.event_recorded
         try:
-            told = _order(event) if is_order else _refund(event)
-        except (msgspec.MsgspecError, ValueError, OverflowError):
-            unreadable[change.tenant_id, is_order] = unreadable.get((change.tenant_id, is_order), 0) + 1
+            told = _read(event)
+        except (msgspec.MsgspecError, ValueError, OverflowError, TypeError):
+            if event.name == ORDER_COMPLETED or event.name in REFUNDS:
+                key = change.tenant_id, event.name == ORDER_COMPLETED
+                unreadable[key] = unreadable.get(key, 0) + 1
         else:
-            read.setdefault(change.tenant_id, []).append(told)
+            if told is not None:
+                read.setdefault(change.tenant_id, []).append(told)
     return {
         tenant: ApplyOrderEvents(
             read.get(tenant, ()), unreadable.get((tenant, True), 0), unreadable.get((tenant, False), 0)
@@ -113,15 +165,48 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
     }
 
 
-def _order(event: profiles.RecordedEvent) -> Order:
-    properties = _decode_properties(event.properties_json)
+def _read(event: profiles.RecordedEvent) -> Told | None:
+    if event.name in REFUNDS:
+        return _refund(event)
+    content = _decode_object(event.properties_json or "{}")
+    if event.name == ORDER_COMPLETED:
+        return _order(content, event.customer_id, _micros(event))
+    if event.type == profiles.EVENT_TYPE_IDENTIFY:
+        return _traits(event, content)
+    return Event(event.message_id, event.name, event.customer_id, _micros(event), content)
+
+
+def _order(content: dict[str, Any], member_id: str, event_time: int) -> Order:
+    properties = msgspec.convert(content, _Properties)
+    currency, total = properties.currency, properties.total
+    lines = _lines(content, currency, needed=total is None)
     return Order(
         order_id=properties.order_id,
-        member_id=event.customer_id,
-        currency=properties.currency,
-        amount_minor=_amount_minor(properties),
-        event_time=_micros(event),
+        member_id=member_id,
+        currency=currency,
+        amount_minor=sum(line.amount_minor for line in lines) if total is None else to_minor(total, currency),
+        event_time=event_time,
+        properties=content,
+        lines=lines,
     )
+
+
+def _lines(content: dict[str, Any], currency: str, *, needed: bool) -> tuple[Line, ...]:
+    try:
+        return lines_of(content.get("products"), currency)
+    except (ValueError, OverflowError):
+        if needed:
+            raise
+        return ()  # the total says what the order came to: it earns, though no rule about items gives anything
+
+
+def _traits(event: profiles.RecordedEvent, traits: dict[str, Any]) -> TraitsTold | None:
+    birthday, address = traits.get("birthday"), traits.get("address")
+    told_birthday = None if birthday is None else month_and_day(str(birthday))
+    told_address = address_of(address) if isinstance(address, dict) else None
+    if told_birthday is None and told_address is None:
+        return None
+    return TraitsTold(event.customer_id, _micros(event), told_birthday, told_address)
 
 
 def _refund(event: profiles.RecordedEvent) -> OrderRefund:
@@ -139,13 +224,3 @@ def _refund(event: profiles.RecordedEvent) -> OrderRefund:
 
 def _micros(event: profiles.RecordedEvent) -> int:
     return event.event_time.seconds * 1_000_000 + event.event_time.nanos // 1000
-
-
-def _amount_minor(properties: _Properties) -> int:
-    if properties.total is not None:
-        return to_minor(properties.total, properties.currency)
-    lines = _decode_lines(properties.products)
-    return sum(
-        to_minor(line.price * line.quantity if line.total is None else line.total, properties.currency)
-        for line in lines
-    )

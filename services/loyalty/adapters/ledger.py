@@ -18,6 +18,7 @@ from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.store import Store
 from services.loyalty.adapters.draft import Draft, load_draft
+from services.loyalty.adapters.store import ORDER_FOLLOWER
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import (
     EARNED,
@@ -59,7 +60,8 @@ class _Queued:
     weight: int
     done: "asyncio.Future[Any]"
     request: Request | None = None
-    is_order_batch: bool = False
+    follower: str = ""
+    """Whose batch it is."""
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
@@ -86,18 +88,24 @@ class StoredLedger:
             answer: T = await self._enqueue(queued)
         return answer
 
-    async def apply_order_events(self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str) -> OrderCounts:
+    async def simulate(self, tenant: str, operation: Operation[T]) -> T:
+        draft = await load_draft(self._store, {tenant: [operation]}, {})
+        return operation.apply(draft.tenants[tenant].books, to_micros(self._clock()))
+
+    async def apply_order_events(
+        self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str, follower: str = ORDER_FOLLOWER
+    ) -> OrderCounts:
         def carry_out(draft: Draft, now: int) -> OrderCounts:
-            if draft.order_cursor != after:
+            if draft.cursors[follower] != after:
                 raise OrdersApplied("the order feed has moved on")
             outcome = OrderCounts()
             for tenant, told in orders.items():
                 outcome = outcome.plus(told.apply(draft.tenants[tenant].books, now))
-            draft.move_order_cursor(cursor)
+            draft.move_cursor(follower, cursor)
             return outcome
 
         weight = sum(len(told.events) for told in orders.values())
-        outcome: OrderCounts = await self._enqueue(_Queued(orders, carry_out, weight, _future(), is_order_batch=True))
+        outcome: OrderCounts = await self._enqueue(_Queued(orders, carry_out, weight, _future(), follower=follower))
         return outcome
 
     async def try_out(self, tenant: str, operation: Operation[T]) -> T:
@@ -172,8 +180,8 @@ class StoredLedger:
                 operations.setdefault(tenant, []).append(operation)
             if queued.request and queued.request.id:
                 request_ids.setdefault(queued.request.tenant, []).append(queued.request.id)
-        with_order_cursor = any(queued.is_order_batch for queued in group)
-        return await load_draft(self._store, operations, request_ids, with_order_cursor=with_order_cursor)
+        followers = dict.fromkeys(queued.follower for queued in group if queued.follower)
+        return await load_draft(self._store, operations, request_ids, followers)
 
 
 def _future() -> "asyncio.Future[Any]":

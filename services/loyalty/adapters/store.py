@@ -31,6 +31,7 @@ from services.loyalty.domain.reward import Reward
 from services.loyalty.ports import Enterings
 
 ORDER_FOLLOWER = "loyalty.orders"
+MEMBERSHIP_FOLLOWER = "loyalty.memberships"
 PAGE_MAX = 1000
 FEED_BATCH_MAX = 1000
 
@@ -160,8 +161,8 @@ class StoredOrderFeed:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def cursor(self) -> str:
-        return await stored_cursor(self._store, ORDER_FOLLOWER)
+    async def cursor(self, follower: str = ORDER_FOLLOWER) -> str:
+        return await stored_cursor(self._store, follower)
 
     async def counts(self, tenant: str) -> OrderCounts:
         document = await self._store.get(tenant, ORDER_COUNTS, ORDER_COUNTS_ID)

@@ -1,6 +1,6 @@
 """Books: the part of one tenant's ledger that a group of operations reads, and what they enter in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,6 +31,8 @@ class OrderCounts:
     waiting_refunds: int = 0
     empty_refunds: int = 0
     invalid_refunds: int = 0
+    limited: int = 0
+    earned_events: int = 0
 
     def plus(self, more: "OrderCounts") -> "OrderCounts":
         """These and ``more`` added up."""
@@ -49,6 +51,8 @@ class Needs:
     refunds: Iterable[Key] = ()
     order_counts: bool = False
     records: Iterable[Ref[Any]] = ()
+    then: "Callable[[Books], Needs] | None" = None
+    """What must be loaded besides, once the rest is."""
 
 
 @dataclass(slots=True)

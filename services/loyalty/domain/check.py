@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from services.loyalty.domain.earning import BASE
+from services.loyalty.domain.earning_rule import ProgramUsage, RuleBook
 from services.loyalty.domain.entry import Account, Entry, EntryKind
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
@@ -38,6 +40,8 @@ class Audit:
     redemptions: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     refunds: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     """Money refunded, by programme and order."""
+    given: dict[str, dict[str, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    """What each rule gave, less what came back, and how many times, by programme."""
 
     def check_member(self, member: Member, program: Program, entries: Sequence[Entry]) -> None:
         """Add up the member's entries, by sequence, and compare."""
@@ -49,6 +53,7 @@ class Audit:
                 self.redemptions[(program.id, entry.reward_id)] += 1
             if entry.kind is EntryKind.REFUND:
                 self.refunds[(program.id, entry.order_id)] += entry.order_amount_minor
+            self._add_shares(program.id, entry)
         self.members += 1
         self.entries += len(entries)
         for invariant, message in Recount(program).faults(member, entries):
@@ -68,6 +73,21 @@ class Audit:
         if not low <= self.refunds.get(key, 0) <= high:
             found = f"order {key[1]}: refunds come to {self.refunds.get(key, 0)}, but {high} is kept as refunded"
             self.report(Violation(key[0], "", "REFUND_DIFFERS", found))
+
+    def _add_shares(self, program_id: str, entry: Entry) -> None:
+        back = entry.kind is EntryKind.REFUND
+        rules = self.given[program_id]
+        for share in entry.shares:
+            if share.rule_id != BASE:
+                points, count = rules.get(share.rule_id, (0, 0))
+                rules[share.rule_id] = (points - share.points if back else points + share.points, count + (not back))
+
+    def check_usage(self, book: RuleBook, before: ProgramUsage, after: ProgramUsage) -> None:
+        """Compare what rules gave with their usage, where it was the same before and after entries were read."""
+        given = self.given[book.program_id]
+        if before.rules == after.rules and before.rules != given:
+            found = f"rules gave {given}, but {before.rules} is kept as given"
+            self.report(Violation(book.program_id, "", "USAGE_DIFFERS", found))
 
     def check_count(self, entry_count: int) -> None:
         """Compare with the number of entries that was there before members were read."""

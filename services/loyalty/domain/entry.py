@@ -32,6 +32,7 @@ class EntryKind(Enum):
     POST = "post"
     VOID = "void"
     REFUND = "refund"
+    EVENT = "event"
 
 
 Accounts = tuple[Account, Account]
@@ -49,6 +50,7 @@ RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
 ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.ORDER: (EARNED, HELD),
     EntryKind.GRANT: (EARNED, HELD),
+    EntryKind.EVENT: (EARNED, HELD),
     EntryKind.BURN: (SPENT,),
     EntryKind.REDEMPTION: (SPENT,),
     EntryKind.EXPIRY: (LAPSED, LAPSED_PENDING),
@@ -74,6 +76,14 @@ class PendingLot(NamedTuple):
     entry_id: str
     event_time: int
     order_id: str
+
+
+class Share(NamedTuple):
+    """What one version of an earning rule gave of an entry's points, or what of it came back in a refund."""
+
+    rule_id: str
+    rule_version: int
+    points: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +117,9 @@ class Entry:
     source_entry_id: str = ""
     uncollected: int = 0
     refund_number: int = 0
+    event_id: str = ""
+    shares: tuple[Share, ...] = ()
+    """By rule, together the points (of a refund: with what could not be collected); none where only the rate gave."""
 
     @property
     def debt(self) -> int:
@@ -119,6 +132,11 @@ class Entry:
 def order_entry_id(program_id: str, order_id: str) -> str:
     """The id of what an order earns in a programme: the order cannot be entered twice."""
     return _bounded(f"{program_id}/order/{order_id}")
+
+
+def event_entry_id(program_id: str, event_id: str) -> str:
+    """The id of what an event earns in a programme: the event cannot be entered twice."""
+    return _bounded(f"{program_id}/event/{event_id}")
 
 
 def request_entry_id(request_id: str) -> str:

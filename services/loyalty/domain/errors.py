@@ -16,6 +16,14 @@ class TiersInvalid(InvalidArgument):
     """Tiers do not ascend, or two share an id."""
 
 
+class TimeZoneInvalid(InvalidArgument):
+    """A time zone that the IANA database does not have."""
+
+
+class EarningRuleInvalid(InvalidArgument):
+    """An earning rule, or a limit, contradicts itself."""
+
+
 class EventTimeInvalid(InvalidArgument):
     """A time that lies in the future, or before 1970."""
 
@@ -36,12 +44,28 @@ class RewardExists(AlreadyExists):
     """The id of the new reward is taken in its programme."""
 
 
+class EarningRuleExists(AlreadyExists):
+    """The id of the new earning rule is taken in its programme."""
+
+
+class ActivityExists(AlreadyExists):
+    """The order or event has earned for another member."""
+
+
+class EarningRuleLimitReached(ResourceExhausted):
+    """The programme has as many earning rules as it may."""
+
+
 class ProgramLimitReached(ResourceExhausted):
     """The tenant has as many programmes as it may."""
 
 
 class RewardNotFound(NotFound):
     """There is no such reward in the programme."""
+
+
+class EarningRuleNotFound(NotFound):
+    """There is no such earning rule in the programme."""
 
 
 class OrderNotFound(NotFound):
@@ -54,6 +78,10 @@ class PendingNotFound(NotFound):
 
 class MemberNotFound(NotFound):
     """The customer has never earned in the programme."""
+
+
+class EarningRuleChanged(FailedPrecondition):
+    """Somebody changed the earning rule since the caller read it. Metadata has the version that it is at."""
 
 
 class OutOfStock(FailedPrecondition):

@@ -14,6 +14,7 @@ from services.loyalty.domain.entry import (
     EntryKind,
     Lot,
     PendingLot,
+    Share,
     expiry_entry_id,
 )
 from services.loyalty.domain.errors import BalanceLimitReached, InsufficientPoints
@@ -48,6 +49,8 @@ class Member:
     pending: tuple[PendingLot, ...] = ()
     """What waits, by when the clock acts on it."""
     refunded: int = 0
+    orders: int = 0
+    """Orders that were entered and not refunded in full."""
 
     @property
     def pending_points(self) -> int:
@@ -82,6 +85,8 @@ class Cause:
     source_entry_id: str = ""
     uncollected: int = 0
     refund_number: int = 0
+    event_id: str = ""
+    shares: tuple[Share, ...] = ()
 
 
 def earn(
@@ -99,6 +104,7 @@ def earn(
         balance=member.balance + points,
         earned=member.earned + points,
         spend_minor=member.spend_minor + cause.order_amount_minor,
+        orders=member.orders + (cause.kind is EntryKind.ORDER),
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
         lots=added(member.lots, lots),
@@ -188,6 +194,8 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, acc
         source_entry_id=cause.source_entry_id,
         uncollected=cause.uncollected,
         refund_number=cause.refund_number,
+        event_id=cause.event_id,
+        shares=cause.shares,
     )
 
 

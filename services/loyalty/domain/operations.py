@@ -22,6 +22,7 @@ from services.loyalty.domain.program import (
     check_tiers,
 )
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.zones import check_zone
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -64,6 +65,7 @@ class CreateProgram:
     tiers: tuple[Tier, ...]
     pending: PendingRule = IMMEDIATELY
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
+    time_zone: str = "UTC"
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         return Needs()
@@ -71,6 +73,7 @@ class CreateProgram:
     def apply(self, books: Books, now: int) -> Program:
         check_tiers(self.tiers)
         check_pending_rule(self.pending)
+        check_zone(self.time_zone)
         if self.program_id in books.programs:
             raise ProgramExists(f"there is a programme {self.program_id} already", program_id=self.program_id)
         if len(books.programs) >= PROGRAMS_MAX:
@@ -86,6 +89,7 @@ class CreateProgram:
             create_time=now,
             pending=self.pending,
             refund_policy=self.refund_policy,
+            time_zone=self.time_zone,
         )
         books.add_program(program)
         return program

@@ -1,93 +1,197 @@
-"""Orders as they are followed: each earns once in each programme of its tenant, and its refunds take back."""
+"""What profiles tells, as it is followed: orders and events earn once in each programme of their tenant."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from services.loyalty.domain.books import Books, Needs, OrderCounts
-from services.loyalty.domain.entry import EntryKind, order_entry_id
+from services.loyalty.domain.earned import book_ref, earn_by_rules, weighing_refs
+from services.loyalty.domain.earning import Activity, Line, Miss
+from services.loyalty.domain.earning_rule import Trigger
+from services.loyalty.domain.entry import EntryKind, event_entry_id, order_entry_id
 from services.loyalty.domain.errors import BalanceLimitReached
 from services.loyalty.domain.member import Cause
-from services.loyalty.domain.pending import earn_or_hold
 from services.loyalty.domain.program import Program
-from services.loyalty.domain.refunds import OrderRefund, refund_what_waited
+from services.loyalty.domain.refunds import refund_what_waited
+
+
+class Told(Protocol):
+    """Something that a feed told."""
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        """What must be loaded before."""
+        ...
+
+    def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
+        """Apply it in every programme that it concerns, and count what became of it. Never refused."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What an order came to, in minor units, who made it and when."""
+    """What an order came to, in minor units, who made it and when; its properties and lines are for rules."""
 
     order_id: str
     member_id: str
     currency: str
     amount_minor: int
     event_time: int
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def activity(self) -> Activity:
+        """The order as rules see it."""
+        return Activity(Trigger.ORDER, self.event_time, "", self.properties, self.amount_minor, self.lines)
+
+    def cause(self, program: Program, now: int, request_id: str = "") -> Cause:
+        """Why it is entered."""
+        return Cause(
+            order_entry_id(program.id, self.order_id),
+            EntryKind.ORDER,
+            record_time=now,
+            event_time=self.event_time,
+            order_id=self.order_id,
+            order_amount_minor=self.amount_minor,
+            request_id=request_id,
+        )
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        concerned = [program.id for program in programs.values() if program.currency == self.currency]
+        return Needs(
+            members=[(program_id, self.member_id) for program_id in concerned],
+            entry_ids=[order_entry_id(program_id, self.order_id) for program_id in concerned],
+            refunds=[(program_id, self.order_id) for program_id in concerned],
+            records=[book_ref(program_id) for program_id in concerned],
+            then=lambda books: weighed_needs(books, concerned, self.member_id, Trigger.ORDER),
+        )
+
+    def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
+        for program in books.programs.values():
+            counts[self._earn(program, books, now, counts)] += 1
+
+    def _earn(self, program: Program, books: Books, now: int, counts: dict[str, int]) -> str:
+        """Enter what the order earns; the name of the count that it belongs to."""
+        if self.currency != program.currency:
+            return "other_currency"
+        cause = self.cause(program, now)
+        if cause.entry_id in books.entry_ids:
+            return "duplicate"
+        try:
+            earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
+        except BalanceLimitReached:
+            return "invalid"
+        if earned.entry is None:
+            limited = any(miss.reason is Miss.PROGRAM_LIMIT for miss in earned.outcome.misses)
+            return "limited" if limited else "small"
+        for name, more in refund_what_waited(books, program, earned.entry, now).items():
+            counts[name] += more
+        return "earned"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that is no order: it earns by the rules that name it."""
+
+    event_id: str
+    name: str
+    member_id: str
+    event_time: int
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def activity(self) -> Activity:
+        """The event as rules see it."""
+        return Activity(Trigger.EVENT, self.event_time, self.name, self.properties)
+
+    def cause(self, program: Program, now: int, request_id: str = "") -> Cause:
+        """Why it is entered."""
+        return Cause(
+            event_entry_id(program.id, self.event_id),
+            EntryKind.EVENT,
+            record_time=now,
+            event_time=self.event_time,
+            event_id=self.event_id,
+            request_id=request_id,
+            reason=self.name,
+        )
+
+    def needs(self, programs: Mapping[str, Program]) -> Needs:
+        return Needs(records=[book_ref(program_id) for program_id in programs], then=self._needs_of_rules)
+
+    def _needs_of_rules(self, books: Books) -> Needs:
+        concerned = [program_id for program_id in books.programs if self._concerns(books, program_id)]
+        refs = [ref for program_id in concerned for ref in weighing_refs(program_id, self.member_id)]
+        return Needs(
+            members=[(program_id, self.member_id) for program_id in concerned],
+            entry_ids=[event_entry_id(program_id, self.event_id) for program_id in concerned],
+            records=refs,
+        )
+
+    def _concerns(self, books: Books, program_id: str) -> bool:
+        book = books.record(book_ref(program_id))
+        return book is not None and bool(book.about(Trigger.EVENT, self.name))
+
+    def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
+        for program in books.programs.values():
+            if not self._concerns(books, program.id):
+                continue
+            cause = self.cause(program, now)
+            if cause.entry_id in books.entry_ids:
+                continue
+            try:
+                earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
+            except BalanceLimitReached:
+                continue
+            counts["earned_events"] += earned.entry is not None
+
+
+def weighed_needs(books: Books, program_ids: Sequence[str], member_id: str, trigger: Trigger) -> Needs:
+    """What must be loaded where rules or limits decide what something earns."""
+    found = [(program_id, books.record(book_ref(program_id))) for program_id in program_ids]
+    refs = [
+        ref
+        for program_id, book in found
+        if book and book.concerns(trigger)
+        for ref in weighing_refs(program_id, member_id)
+    ]
+    return Needs(records=refs)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyOrderEvents:
-    """Gives what orders earn, takes back what refunds come to, in the order of the events, and counts what became of
-    them. Never refused: an event is applied, or counted why not.
+    """Applies what was told, in its order, and counts what became of it. Never refused: something is applied, or
+    counted why not.
     """
 
-    events: Sequence[Order | OrderRefund]
+    events: Sequence[Told]
     unreadable_count: int = 0
     unreadable_refund_count: int = 0
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        orders = [event for event in self.events if isinstance(event, Order)]
-        pairs = [
-            (program.id, order)
-            for program in programs.values()
-            for order in orders
-            if program.currency == order.currency
-        ]
-        refunds = [event.needs(programs) for event in self.events if isinstance(event, OrderRefund)]
-        waiting = [(program_id, order.order_id) for program_id, order in pairs]
-        return Needs(
-            members={(program_id, order.member_id) for program_id, order in pairs},
-            entry_ids=[order_entry_id(program_id, order.order_id) for program_id, order in pairs],
-            entries=[entry_id for need in refunds for entry_id in need.entries],
-            refunds=[*waiting, *(key for need in refunds for key in need.refunds)],
-            order_counts=True,
-        )
+        return _together([*(event.needs(programs) for event in self.events), Needs(order_counts=True)])
 
     def apply(self, books: Books, now: int) -> OrderCounts:
         counts = dict.fromkeys(OrderCounts.__slots__, 0)
         counts["invalid"] = self.unreadable_count * len(books.programs)
         counts["invalid_refunds"] = self.unreadable_refund_count * len(books.programs)
-        for program in books.programs.values():
-            for event in self.events:
-                if isinstance(event, Order):
-                    counts[_earned_by(event, program, books, now, counts)] += 1
-                elif event.concerns(program):
-                    counts[event.apply(program, books, now)] += 1
+        for event in self.events:
+            event.apply(books, now, counts)
         outcome = OrderCounts(**counts)
         books.count_orders(outcome)
         return outcome
 
 
-def _earned_by(order: Order, program: Program, books: Books, now: int, counts: dict[str, int]) -> str:
-    """Enter what the order earns; the name of the count that it belongs to."""
-    if order.currency != program.currency:
-        return "other_currency"
-    points = program.points_for(order.amount_minor)
-    if points == 0:
-        return "small"
-    entry_id = order_entry_id(program.id, order.order_id)
-    if entry_id in books.entry_ids:
-        return "duplicate"
-    cause = Cause(
-        entry_id,
-        EntryKind.ORDER,
-        record_time=now,
-        event_time=order.event_time,
-        order_id=order.order_id,
-        order_amount_minor=order.amount_minor,
+def _together(needs: Sequence[Needs]) -> Needs:
+    """What all of them need."""
+    later = [need.then for need in needs if need.then]
+    return Needs(
+        members=dict.fromkeys(pair for need in needs for pair in need.members),
+        rewards=[pair for need in needs for pair in need.rewards],
+        entry_ids=[entry_id for need in needs for entry_id in need.entry_ids],
+        entries=[entry_id for need in needs for entry_id in need.entries],
+        refunds=[pair for need in needs for pair in need.refunds],
+        order_counts=any(need.order_counts for need in needs),
+        records=dict.fromkeys(ref for need in needs for ref in need.records),
+        then=(lambda books: _together([then(books) for then in later])) if later else None,
     )
-    try:
-        entry = books.enter(*earn_or_hold(books.member_or_new(program.id, order.member_id), program, points, cause))
-    except BalanceLimitReached:
-        return "invalid"
-    for name, more in refund_what_waited(books, program, entry, now).items():
-        counts[name] += more
-    return "earned"

@@ -28,6 +28,7 @@ def earn_or_hold(member: Member, program: Program, points: int, cause: Cause) ->
     held = replace(
         member,
         spend_minor=member.spend_minor + cause.order_amount_minor,
+        orders=member.orders + (cause.kind is EntryKind.ORDER),
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
         qualified=qualified(member.qualified, program, cause.event_time, 0, cause.order_amount_minor),

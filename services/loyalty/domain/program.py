@@ -85,6 +85,7 @@ class Program:
     create_time: int
     pending: PendingRule = IMMEDIATELY
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
+    time_zone: str = "UTC"
 
     def points_for(self, amount_minor: int) -> int:
         """What an order of this total earns: rounded down, never below zero."""

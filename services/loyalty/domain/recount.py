@@ -10,6 +10,7 @@ from services.loyalty.domain.entry import (
     Account,
     Entry,
     EntryKind,
+    event_entry_id,
     expiry_entry_id,
     order_entry_id,
     refund_entry_id,
@@ -31,6 +32,8 @@ class _Order:
     amount_minor: int
     refunded_minor: int = 0
     refunds: int = 0
+    shares: dict[str, int] = field(default_factory=dict)
+    """What is left of each rule's part."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Recount:
         yield from self._pending_faults(entry)
         if entry.kind is EntryKind.REFUND:
             yield from self._refund_faults(entry)
+        yield from self._share_faults(entry)
         self._qualify(entry)
         for found, expected in ((entry.balance, self.balance), (entry.pending, sum(self.pending.values()))):
             if found != expected:
@@ -114,15 +118,31 @@ class Recount:
             found = f"{entry.points} taken and {entry.uncollected} not, of {entry.order_amount_minor} refunded"
             yield "REFUND_DIFFERS", f"entry {entry.id}: {found}, but the order comes to {due}"
 
+    def _share_faults(self, entry: Entry) -> Iterator[Fault]:
+        """What rules gave comes to the points, and refunds take no more of a rule's part than there is."""
+        shares = {share.rule_id: share.points for share in entry.shares}
+        if not shares:
+            return
+        whole = entry.points + entry.uncollected
+        if sum(shares.values()) != whole or len(shares) != len(entry.shares) or min(shares.values()) < 1:
+            yield "SHARES_DIFFER", f"entry {entry.id}: its shares {shares} are not {whole} points"
+        order = self.orders.get(entry.order_id)
+        if entry.kind is EntryKind.REFUND and order:
+            for rule_id, points in shares.items():
+                order.shares[rule_id] = order.shares.get(rule_id, 0) - points
+            if min(order.shares.values()) < 0:
+                yield "SHARES_DIFFER", f"entry {entry.id} takes more from a rule's part of the order than is left"
+
     def _qualify(self, entry: Entry) -> None:
         """What counts towards tiers: an order's money as it comes and goes, points while they are spendable."""
         day, money, points = day_of(entry.event_time), 0, 0
         match entry.kind:
-            case EntryKind.ORDER | EntryKind.GRANT:
+            case EntryKind.ORDER | EntryKind.GRANT | EntryKind.EVENT:
                 self.days[entry.id] = day
                 money, points = entry.order_amount_minor, entry.points if entry.credit is Account.MEMBER else 0
                 if entry.kind is EntryKind.ORDER:
-                    self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor)
+                    shares = {share.rule_id: share.points for share in entry.shares}
+                    self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor, shares=shares)
             case EntryKind.POST:
                 day, points = self.days.get(entry.source_entry_id, day), entry.points
             case EntryKind.REFUND:
@@ -145,6 +165,7 @@ class Recount:
             ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
             ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
             ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
+            ("ORDERS_DIFFER", member.orders, self._orders_kept()),
             ("LOTS_DIFFER", kept, {expire_time: points for expire_time, points in self.lots.items() if points}),
             ("LOTS_DIFFER", len(member.lots), len(kept)),
             ("LOTS_DIFFER", sum(kept.values()), max(0, member.balance)),
@@ -155,6 +176,9 @@ class Recount:
         for invariant, found, expected in compared:
             if found != expected:
                 yield invariant, _differ("member", found, expected)
+
+    def _orders_kept(self) -> int:
+        return sum(order.refunded_minor < order.amount_minor for order in self.orders.values())
 
     def _rolling_year(self) -> tuple[tuple[int, int], ...]:
         return rolling_year(self.qualified) if self.program.qualification.rolling else ()
@@ -176,6 +200,8 @@ def _own_id(entry: Entry) -> str:
             return refund_entry_id(entry.program_id, entry.order_id, entry.refund_number)
         case EntryKind.POST | EntryKind.VOID:
             return settled_entry_id(entry.source_entry_id)
+        case EntryKind.EVENT:
+            return event_entry_id(entry.program_id, entry.event_id)
         case EntryKind.EXPIRY if entry.debit is Account.PENDING:
             return settled_entry_id(entry.source_entry_id)
         case EntryKind.EXPIRY:

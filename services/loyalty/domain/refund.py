@@ -10,6 +10,7 @@ from services.loyalty.domain.entry import (
     Entry,
     EntryKind,
     Lot,
+    Share,
     refund_entry_id,
 )
 from services.loyalty.domain.member import Cause, Member, entered, expire, qualified, taken_lots
@@ -33,6 +34,8 @@ class RefundedOrder:
     amount_minor: int = 0
     count: int = 0
     waiting: tuple[WaitingRefund, ...] = ()
+    returned: tuple[int, ...] = ()
+    """What came back of each of the order's shares, where it has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,33 @@ def share(order: Entry, amount_minor: int) -> int:
     Each refund comes to the difference that it makes to this, so any order and any split of them comes to the same.
     """
     return order.points * amount_minor // order.order_amount_minor
+
+
+def shares_back(
+    shares: tuple[Share, ...], total: int, before: tuple[int, ...], amount_minor: int, due: int
+) -> tuple[int, ...]:
+    """How the ``due`` points of a refund fall on an order's shares, after refunds of ``amount_minor`` of ``total`` and
+    ``before`` points of each share in all.
+
+    What is behind its proportion most gives first, none more than it has: whatever the parts, each share has come back
+    exactly once all of the order has.
+    """
+    if not shares:
+        return ()
+    returned = before or (0,) * len(shares)
+    behind = [share.points * amount_minor - back * total for share, back in zip(shares, returned, strict=True)]
+    wanted = [max(0, lag // total) for lag in behind]
+    most_behind_first = sorted(range(len(wanted)), key=lambda at: wanted[at] * total - behind[at])
+    for at in most_behind_first[: max(0, due - sum(wanted))]:
+        wanted[at] += 1
+    for at in reversed(most_behind_first):
+        wanted[at] -= min(wanted[at], max(0, sum(wanted) - due))
+    return tuple(wanted)
+
+
+def added_up(before: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
+    """Two rows of figures added up; none before is a row of zeros."""
+    return tuple(map(sum, zip(before or (0,) * len(more), more, strict=True)))
 
 
 def refund(
@@ -76,6 +106,8 @@ def refund(
 
     after = replace(before, amount_minor=before.amount_minor + amount_minor, count=before.count + 1)
     due = share(order, after.amount_minor) - share(order, before.amount_minor)
+    back = shares_back(order.shares, order.order_amount_minor, before.returned, after.amount_minor, due)
+    after = replace(after, returned=added_up(before.returned, back))
     held = pending_lot(member, order.id)
     points = min(due, held.points) if held else _collected(member, program, order, settled, due)
     said = Cause(
@@ -89,8 +121,14 @@ def refund(
         reason=cause.reason,
         uncollected=due - points,
         refund_number=after.count,
+        shares=tuple(share._replace(points=points) for share, points in zip(order.shares, back, strict=True) if points),
     )
-    smaller = replace(member, spend_minor=member.spend_minor - amount_minor, entry_count=member.entry_count + 1)
+    smaller = replace(
+        member,
+        spend_minor=member.spend_minor - amount_minor,
+        orders=member.orders - (after.amount_minor == order.order_amount_minor),
+        entry_count=member.entry_count + 1,
+    )
     if held:
         left = replace(
             smaller,

@@ -1,10 +1,11 @@
 """Refunding orders: asked for by a call, or told by an event that may come before its order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.money import to_minor
 from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.earned import give_back, usage_refs
 from services.loyalty.domain.entry import Entry, order_entry_id, settled_entry_id
 from services.loyalty.domain.errors import OrderNotFound, RefundExceedsOrder
 from services.loyalty.domain.program import Program
@@ -30,7 +31,11 @@ class RefundOrder:
     request_id: str
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return Needs(entries=_entries_of(self.program_id, self.order_id), refunds=((self.program_id, self.order_id),))
+        return Needs(
+            entries=_entries_of(self.program_id, self.order_id),
+            refunds=((self.program_id, self.order_id),),
+            then=lambda books: _usage_needs(books, [self.program_id], self.order_id),
+        )
 
     def apply(self, books: Books, now: int) -> Refunded:
         program = books.program(self.program_id)
@@ -69,9 +74,16 @@ class OrderRefund:
         return Needs(
             entries=[entry_id for program_id in concerned for entry_id in _entries_of(program_id, self.order_id)],
             refunds=[(program_id, self.order_id) for program_id in concerned],
+            then=lambda books: _usage_needs(books, concerned, self.order_id),
         )
 
-    def apply(self, program: Program, books: Books, now: int) -> str:
+    def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
+        """Refund it in every programme that it concerns, and count what became of it."""
+        for program in books.programs.values():
+            if self.concerns(program):
+                counts[self._apply_in(program, books, now)] += 1
+
+    def _apply_in(self, program: Program, books: Books, now: int) -> str:
         """Refund, or wait for the order; the name of the count that this belongs to."""
         amount_minor = 0
         if self.amounts is not None:
@@ -116,7 +128,15 @@ def _refund(
     settled = books.entries.get(settled_entry_id(order.id))
     member, entries, after = refund(member, program, order, settled, before, amount_minor, cause)
     books.put_refunded(after)
-    return books.enter_all(member, entries)
+    entry = books.enter_all(member, entries)
+    give_back(books, program, order, entry)
+    return entry
+
+
+def _usage_needs(books: Books, program_ids: Sequence[str], order_id: str) -> Needs:
+    """What must be loaded to give back what a refunded order was given by rules, or within limits."""
+    orders = [books.entries.get(order_entry_id(program_id, order_id)) for program_id in program_ids]
+    return Needs(records=[ref for order in orders if order for ref in usage_refs(order.program_id, order.member_id)])
 
 
 def _entries_of(program_id: str, order_id: str) -> tuple[str, str]:

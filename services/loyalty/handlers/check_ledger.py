@@ -1,22 +1,30 @@
 """The running check: everything recomputed from entries."""
 
 from services.loyalty.domain.check import Audit, Violation
-from services.loyalty.ports import Entries, Members, OrderFeed, Programs, Rewards
+from services.loyalty.ports import EarningRules, Entries, Members, OrderFeed, Programs, Rewards
 
 
 async def check_ledger(
-    programs: Programs, members: Members, entries: Entries, rewards: Rewards, orders: OrderFeed, tenant: str
+    programs: Programs,
+    members: Members,
+    entries: Entries,
+    rewards: Rewards,
+    orders: OrderFeed,
+    rules: EarningRules,
+    tenant: str,
 ) -> Audit:
     """Check the tenant's ledger beside live traffic.
 
     The order of reading makes it exact: entries are counted before members are read, so each counted entry must
-    belong to a member; a member is compared with the entries up to its own count; and a reward's stock and an order's
-    refunds, read before and after, enclose the redemptions and refunds read between.
+    belong to a member; a member is compared with the entries up to its own count; a reward's stock and an order's
+    refunds, read before and after, enclose the redemptions and refunds read between; and the usage of earning rules is
+    compared where nothing was earned by them meanwhile.
     """
     audit = Audit()
     entry_count = await entries.count(tenant)
     stock_before, refunded_before = await rewards.all(tenant), await orders.refunded(tenant)
     known = await programs.all(tenant)
+    usage_before = {program_id: await rules.of_program(tenant, program_id) for program_id in known}
     async for page in members.everyone(tenant):
         for member in page:
             program = known.get(member.program_id) or (await programs.all(tenant)).get(member.program_id)
@@ -26,6 +34,8 @@ async def check_ledger(
                 continue
             audit.check_member(member, program, await entries.of_member(tenant, member))
     stock_after, refunded_after = await rewards.all(tenant), await orders.refunded(tenant)
+    for program_id, (book, usage) in usage_before.items():
+        audit.check_usage(book, usage, (await rules.of_program(tenant, program_id))[1])
     for key, before in stock_before.items():
         audit.check_stock(before, stock_after[key])
     for key in {**refunded_after, **audit.refunds}:

@@ -19,10 +19,10 @@ class Status:
 
 
 async def apply_order_events(
-    ledger: Ledger, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str
+    ledger: Ledger, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str, *follower: str
 ) -> OrderCounts:
-    """Apply a batch of the order feed, by tenant, and move the feed on, all in one commit."""
-    return await ledger.apply_order_events(orders, after, cursor)
+    """Apply a batch of a feed, by tenant, and move its follower on, all in one commit."""
+    return await ledger.apply_order_events(orders, after, cursor, *follower)
 
 
 async def refund_order(

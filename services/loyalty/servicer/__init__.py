@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.loyalty.servicer.coupon_campaigns import CouponCampaignRpcs
 from services.loyalty.servicer.coupons import CouponRpcs
+from services.loyalty.servicer.earning import EarningRpcs
 from services.loyalty.servicer.entries import EntryRpcs
 from services.loyalty.servicer.members import MemberRpcs
 from services.loyalty.servicer.points import PointRpcs
@@ -12,5 +13,7 @@ from services.loyalty.servicer.rewards import RewardRpcs
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoyaltyServicer(ProgramRpcs, PointRpcs, MemberRpcs, EntryRpcs, RewardRpcs, CouponCampaignRpcs, CouponRpcs):
+class LoyaltyServicer(
+    ProgramRpcs, PointRpcs, MemberRpcs, EntryRpcs, RewardRpcs, EarningRpcs, CouponCampaignRpcs, CouponRpcs
+):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

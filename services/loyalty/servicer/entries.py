@@ -3,18 +3,19 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.loyalty.domain.check import Audit
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, Share
 from services.loyalty.domain.program import (
     NEVER,
 )
 from services.loyalty.handlers.check_ledger import check_ledger
 from services.loyalty.handlers.members import list_entries
-from services.loyalty.ports import Entries, Members, OrderFeed, Programs, Rewards
+from services.loyalty.ports import EarningRules, Entries, Members, OrderFeed, Programs, Rewards
 from services.loyalty.servicer.calls import Context, page_size, timestamp
 
 # The contract names its values as the domain does, behind the name of their enum.
@@ -31,6 +32,7 @@ class EntryRpcs(LoyaltyServiceServicer):
     entries: Entries
     rewards: Rewards
     orders: OrderFeed
+    earning_rules: EarningRules
 
     async def ListEntries(self, request: pb.ListEntriesRequest, context: Context) -> pb.ListEntriesResponse:
         tenant, size = principal().tenant, page_size(request)
@@ -49,13 +51,20 @@ class EntryRpcs(LoyaltyServiceServicer):
 
     async def CheckLedger(self, request: pb.CheckLedgerRequest, context: Context) -> pb.CheckLedgerResponse:
         tenant = principal().tenant
-        audit = await check_ledger(self.programs, self.members, self.entries, self.rewards, self.orders, tenant)
+        audit = await check_ledger(
+            self.programs, self.members, self.entries, self.rewards, self.orders, self.earning_rules, tenant
+        )
         return _audit(audit)
 
 
 def lot_message(lot: Lot) -> pb.Lot:
     """A lot; one that does not expire has no time."""
     return pb.Lot(expire_time=None if lot.expire_time == NEVER else timestamp(lot.expire_time), points=lot.points)
+
+
+def share_message(share: Share) -> earning_pb.EarningShare:
+    """What a rule gave."""
+    return earning_pb.EarningShare(rule_id=share.rule_id, rule_version=share.rule_version, points=share.points)
 
 
 def entry_message(entry: Entry) -> pb.Entry:
@@ -86,6 +95,8 @@ def entry_message(entry: Entry) -> pb.Entry:
         debt_points=entry.debt,
         uncollected_points=entry.uncollected,
         refund_number=entry.refund_number,
+        event_id=entry.event_id,
+        shares=map(share_message, entry.shares),
     )
 
 

@@ -100,6 +100,8 @@ class PointRpcs(LoyaltyServiceServicer):
             waiting_refund_count=status.orders.waiting_refunds,
             empty_refund_count=status.orders.empty_refunds,
             invalid_refund_count=status.orders.invalid_refunds,
+            limited_order_count=status.orders.limited,
+            earned_event_count=status.orders.earned_events,
         )
 
 

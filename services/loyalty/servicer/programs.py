@@ -56,6 +56,7 @@ class ProgramRpcs(LoyaltyServiceServicer):
             tiers=tuple(Tier(tier.tier_id, tier.name, tier.threshold) for tier in request.tiers),
             pending=_pending_rule(request.pending),
             refund_policy=_REFUND_POLICIES_ASKED[request.refund_policy],
+            time_zone=request.time_zone or "UTC",
         )
         return pb.CreateProgramResponse(
             program=program_message(await create_program(self.ledger, named(request), opening))
@@ -94,6 +95,7 @@ def program_message(program: Program) -> pb.Program:
         create_time=timestamp(program.create_time),
         pending=pb.PendingRule(release=_RELEASES[program.pending.release], duration=_duration(program.pending)),
         refund_policy=_REFUND_POLICIES[program.refund_policy],
+        time_zone=program.time_zone,
     )
 
 

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -143,6 +144,8 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """VoidPending: PENDING to ISSUANCE."""
     ENTRY_KIND_REFUND: _EntryKind.ValueType  # 8
     """RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
+    ENTRY_KIND_EVENT: _EntryKind.ValueType  # 9
+    """Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -165,6 +168,8 @@ ENTRY_KIND_VOID: EntryKind.ValueType  # 7
 """VoidPending: PENDING to ISSUANCE."""
 ENTRY_KIND_REFUND: EntryKind.ValueType  # 8
 """RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
+ENTRY_KIND_EVENT: EntryKind.ValueType  # 9
+"""Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -219,6 +224,7 @@ class Program(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Chosen by whoever created it."""
     name: _builtins.str
@@ -235,6 +241,8 @@ class Program(_message.Message):
     """What counts towards tiers."""
     refund_policy: Global___RefundPolicy.ValueType
     """What a refund takes back."""
+    time_zone: _builtins.str
+    """Of the IANA database; by its clocks go the schedules, limits and occasions of earning rules."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold."""
@@ -260,10 +268,11 @@ class Program(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         pending: Global___PendingRule | None = ...,
         refund_policy: Global___RefundPolicy.ValueType = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -537,6 +546,8 @@ class Entry(_message.Message):
     DEBT_POINTS_FIELD_NUMBER: _builtins.int
     UNCOLLECTED_POINTS_FIELD_NUMBER: _builtins.int
     REFUND_NUMBER_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -583,6 +594,8 @@ class Entry(_message.Message):
     """
     refund_number: _builtins.int
     """Counts the refunds of one order from 1, for REFUND."""
+    event_id: _builtins.str
+    """The event, for EVENT."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
@@ -598,6 +611,12 @@ class Entry(_message.Message):
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When it was entered."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_earning_pb2.EarningShare]:
+        """Which rules gave how many of the points, the programme's rate among them; for REFUND how what it came to falls on
+        them, `uncollected_points` included. None where the programme's rate alone gave them.
+        """
 
     def __init__(
         self,
@@ -627,10 +646,12 @@ class Entry(_message.Message):
         debt_points: _builtins.int = ...,
         uncollected_points: _builtins.int = ...,
         refund_number: _builtins.int = ...,
+        event_id: _builtins.str = ...,
+        shares: _abc.Iterable[_earning_pb2.EarningShare] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "source_entry_id", b"source_entry_id", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -711,6 +732,7 @@ class CreateProgramRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63."""
     name: _builtins.str
@@ -727,6 +749,8 @@ class CreateProgramRequest(_message.Message):
     """For idempotency; printable ASCII without spaces."""
     refund_policy: Global___RefundPolicy.ValueType
     """As in Program; unspecified means WITHIN_BALANCE."""
+    time_zone: _builtins.str
+    """As in Program; empty means UTC."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold; may be none."""
@@ -748,10 +772,11 @@ class CreateProgramRequest(_message.Message):
         request_id: _builtins.str = ...,
         pending: Global___PendingRule | None = ...,
         refund_policy: Global___RefundPolicy.ValueType = ...,
+        time_zone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tiers", b"tiers", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1704,7 +1729,7 @@ class Violation(_message.Message):
     """Which invariant, UPPER_SNAKE: BALANCE_DIFFERS, EARNED_DIFFERS, SPENT_DIFFERS, EXPIRED_DIFFERS, LOTS_DIFFER,
     LOT_NEGATIVE, SEQUENCE_BROKEN, ACCOUNTS_INVALID, ENTRY_LOTS_DIFFER, ENTRY_ID_INVALID, RUNNING_BALANCE_DIFFERS,
     SPEND_DIFFERS, QUALIFYING_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED, PENDING_DIFFERS, REFUNDED_DIFFERS,
-    DEBT_INVALID, SOURCE_INVALID, REFUND_DIFFERS.
+    DEBT_INVALID, SOURCE_INVALID, REFUND_DIFFERS, SHARES_DIFFER, ORDERS_DIFFER, USAGE_DIFFERS.
     """
     message: _builtins.str
     """What was found and what was expected."""
@@ -1800,6 +1825,8 @@ class GetStatusResponse(_message.Message):
     WAITING_REFUND_COUNT_FIELD_NUMBER: _builtins.int
     EMPTY_REFUND_COUNT_FIELD_NUMBER: _builtins.int
     INVALID_REFUND_COUNT_FIELD_NUMBER: _builtins.int
+    LIMITED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    EARNED_EVENT_COUNT_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """How far profiles' feed has been applied, for all tenants: equal to profiles' `GetStatistics.end_cursor` once
     everything has been.
@@ -1824,6 +1851,10 @@ class GetStatusResponse(_message.Message):
     """How many refunds came when nothing was left of their order, or asked for no money."""
     invalid_refund_count: _builtins.int
     """How many refunds could not be read."""
+    limited_order_count: _builtins.int
+    """How many orders earned nothing because their member had earned as much as EarningLimits allow."""
+    earned_event_count: _builtins.int
+    """How many other events earned, counted once for each programme."""
     def __init__(
         self,
         *,
@@ -1838,10 +1869,12 @@ class GetStatusResponse(_message.Message):
         waiting_refund_count: _builtins.int = ...,
         empty_refund_count: _builtins.int = ...,
         invalid_refund_count: _builtins.int = ...,
+        limited_order_count: _builtins.int = ...,
+        earned_event_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "duplicate_order_count", b"duplicate_order_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "duplicate_order_count", b"duplicate_order_count", "earned_event_count", b"earned_event_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "limited_order_count", b"limited_order_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

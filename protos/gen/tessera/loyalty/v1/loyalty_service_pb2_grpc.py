@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
+from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -51,14 +52,16 @@ class LoyaltyServiceStub:
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-    5. NOT_FOUND           PROGRAM_NOT_FOUND
-    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-    9. NOT_FOUND           MEMBER_NOT_FOUND
-    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    7. NOT_FOUND           PROGRAM_NOT_FOUND
+    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    11. NOT_FOUND           MEMBER_NOT_FOUND
+    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -153,6 +156,46 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/GetStatus',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
+        self.CreateEarningRule = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateEarningRule',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleResponse.FromString,
+                _registered_method=True)
+        self.UpdateEarningRule = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateEarningRule',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleResponse.FromString,
+                _registered_method=True)
+        self.ListEarningRules = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListEarningRules',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesResponse.FromString,
+                _registered_method=True)
+        self.ListEarningRuleVersions = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListEarningRuleVersions',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsResponse.FromString,
+                _registered_method=True)
+        self.SetEarningLimits = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetEarningLimits',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsResponse.FromString,
+                _registered_method=True)
+        self.GetEarningLimits = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetEarningLimits',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsResponse.FromString,
+                _registered_method=True)
+        self.EarnByRules = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/EarnByRules',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesResponse.FromString,
+                _registered_method=True)
+        self.SimulateEarning = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
                 _registered_method=True)
         self.FollowEntries = channel.unary_stream(
                 '/tessera.loyalty.v1.LoyaltyService/FollowEntries',
@@ -261,14 +304,16 @@ class LoyaltyServiceServicer:
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-    5. NOT_FOUND           PROGRAM_NOT_FOUND
-    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-    9. NOT_FOUND           MEMBER_NOT_FOUND
-    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    7. NOT_FOUND           PROGRAM_NOT_FOUND
+    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    11. NOT_FOUND           MEMBER_NOT_FOUND
+    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -409,6 +454,72 @@ class LoyaltyServiceServicer:
 
     def GetStatus(self, request, context):
         """Answers how far orders have been applied and what the ledger holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateEarningRule(self, request, context):
+        """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
+        contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
+        EARNING_RULE_LIMIT_REACHED (200 a programme).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateEarningRule(self, request, context):
+        """Makes a new version of an earning rule. Its budget and limits go on counting what the versions before gave. Refusals:
+        EARNING_RULE_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_NOT_FOUND,
+        EARNING_RULE_CHANGED (it is at another version).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEarningRules(self, request, context):
+        """Lists a programme's earning rules by id, with what each has given. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEarningRuleVersions(self, request, context):
+        """Lists the versions of an earning rule, newest first; none where there is no such rule. NOT_FOUND, reason
+        PROGRAM_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetEarningLimits(self, request, context):
+        """Sets what all orders and events together may earn a member in a programme. Refusals: EARNING_RULE_INVALID,
+        PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEarningLimits(self, request, context):
+        """Gets what may be earned in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EarnByRules(self, request, context):
+        """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
+        already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
+        earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
+        BALANCE_LIMIT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulateEarning(self, request, context):
+        """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
+        BALANCE_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -630,6 +741,46 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.SerializeToString,
             ),
+            'CreateEarningRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateEarningRule,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleResponse.SerializeToString,
+            ),
+            'UpdateEarningRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateEarningRule,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleResponse.SerializeToString,
+            ),
+            'ListEarningRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEarningRules,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesResponse.SerializeToString,
+            ),
+            'ListEarningRuleVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEarningRuleVersions,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsResponse.SerializeToString,
+            ),
+            'SetEarningLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetEarningLimits,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsResponse.SerializeToString,
+            ),
+            'GetEarningLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEarningLimits,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsResponse.SerializeToString,
+            ),
+            'EarnByRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.EarnByRules,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesResponse.SerializeToString,
+            ),
+            'SimulateEarning': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateEarning,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.SerializeToString,
+            ),
             'FollowEntries': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowEntries,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesRequest.FromString,
@@ -743,14 +894,16 @@ class LoyaltyService:
     2. ALREADY_EXISTS      REQUEST_ID_REUSED
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-    5. NOT_FOUND           PROGRAM_NOT_FOUND
-    6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-    7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-    8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-    9. NOT_FOUND           MEMBER_NOT_FOUND
-    10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-    11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    7. NOT_FOUND           PROGRAM_NOT_FOUND
+    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    11. NOT_FOUND           MEMBER_NOT_FOUND
+    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -1204,6 +1357,222 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetStatus',
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateEarningRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateEarningRule',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.CreateEarningRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateEarningRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateEarningRule',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.UpdateEarningRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEarningRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListEarningRules',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEarningRuleVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListEarningRuleVersions',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.ListEarningRuleVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetEarningLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetEarningLimits',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.SetEarningLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEarningLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetEarningLimits',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.GetEarningLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EarnByRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/EarnByRules',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.EarnByRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateEarning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
             options,
             channel_credentials,
             insecure,

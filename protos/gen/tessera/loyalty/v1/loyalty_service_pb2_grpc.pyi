@@ -6,6 +6,7 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
+from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -52,14 +53,16 @@ class LoyaltyServiceStub:
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-      5. NOT_FOUND           PROGRAM_NOT_FOUND
-      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-      9. NOT_FOUND           MEMBER_NOT_FOUND
-     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      7. NOT_FOUND           PROGRAM_NOT_FOUND
+      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     11. NOT_FOUND           MEMBER_NOT_FOUND
+     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -136,6 +139,38 @@ class LoyaltyServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]
     """Answers how far orders have been applied and what the ledger holds."""
+    CreateEarningRule: _grpc.UnaryUnaryMultiCallable[_earning_pb2.CreateEarningRuleRequest, _earning_pb2.CreateEarningRuleResponse]
+    """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
+    contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
+    EARNING_RULE_LIMIT_REACHED (200 a programme).
+    """
+    UpdateEarningRule: _grpc.UnaryUnaryMultiCallable[_earning_pb2.UpdateEarningRuleRequest, _earning_pb2.UpdateEarningRuleResponse]
+    """Makes a new version of an earning rule. Its budget and limits go on counting what the versions before gave. Refusals:
+    EARNING_RULE_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_NOT_FOUND,
+    EARNING_RULE_CHANGED (it is at another version).
+    """
+    ListEarningRules: _grpc.UnaryUnaryMultiCallable[_earning_pb2.ListEarningRulesRequest, _earning_pb2.ListEarningRulesResponse]
+    """Lists a programme's earning rules by id, with what each has given. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListEarningRuleVersions: _grpc.UnaryUnaryMultiCallable[_earning_pb2.ListEarningRuleVersionsRequest, _earning_pb2.ListEarningRuleVersionsResponse]
+    """Lists the versions of an earning rule, newest first; none where there is no such rule. NOT_FOUND, reason
+    PROGRAM_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    SetEarningLimits: _grpc.UnaryUnaryMultiCallable[_earning_pb2.SetEarningLimitsRequest, _earning_pb2.SetEarningLimitsResponse]
+    """Sets what all orders and events together may earn a member in a programme. Refusals: EARNING_RULE_INVALID,
+    PROGRAM_NOT_FOUND.
+    """
+    GetEarningLimits: _grpc.UnaryUnaryMultiCallable[_earning_pb2.GetEarningLimitsRequest, _earning_pb2.GetEarningLimitsResponse]
+    """Gets what may be earned in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    EarnByRules: _grpc.UnaryUnaryMultiCallable[_earning_pb2.EarnByRulesRequest, _earning_pb2.EarnByRulesResponse]
+    """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
+    already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
+    earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
+    BALANCE_LIMIT_REACHED.
+    """
+    SimulateEarning: _grpc.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]
+    """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
+    BALANCE_LIMIT_REACHED.
+    """
     FollowEntries: _grpc.UnaryStreamMultiCallable[_loyalty_service_pb2.FollowEntriesRequest, _loyalty_service_pb2.FollowEntriesResponse]
     """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
     least once: a follower commits the cursor together with the effect and so applies each entry once.
@@ -222,14 +257,16 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-      5. NOT_FOUND           PROGRAM_NOT_FOUND
-      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-      9. NOT_FOUND           MEMBER_NOT_FOUND
-     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      7. NOT_FOUND           PROGRAM_NOT_FOUND
+      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     11. NOT_FOUND           MEMBER_NOT_FOUND
+     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -303,6 +340,38 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Answers how far orders have been applied and what the ledger holds."""
+    CreateEarningRule: _aio.UnaryUnaryMultiCallable[_earning_pb2.CreateEarningRuleRequest, _earning_pb2.CreateEarningRuleResponse]  # type: ignore[assignment]
+    """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
+    contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
+    EARNING_RULE_LIMIT_REACHED (200 a programme).
+    """
+    UpdateEarningRule: _aio.UnaryUnaryMultiCallable[_earning_pb2.UpdateEarningRuleRequest, _earning_pb2.UpdateEarningRuleResponse]  # type: ignore[assignment]
+    """Makes a new version of an earning rule. Its budget and limits go on counting what the versions before gave. Refusals:
+    EARNING_RULE_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_NOT_FOUND,
+    EARNING_RULE_CHANGED (it is at another version).
+    """
+    ListEarningRules: _aio.UnaryUnaryMultiCallable[_earning_pb2.ListEarningRulesRequest, _earning_pb2.ListEarningRulesResponse]  # type: ignore[assignment]
+    """Lists a programme's earning rules by id, with what each has given. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListEarningRuleVersions: _aio.UnaryUnaryMultiCallable[_earning_pb2.ListEarningRuleVersionsRequest, _earning_pb2.ListEarningRuleVersionsResponse]  # type: ignore[assignment]
+    """Lists the versions of an earning rule, newest first; none where there is no such rule. NOT_FOUND, reason
+    PROGRAM_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    SetEarningLimits: _aio.UnaryUnaryMultiCallable[_earning_pb2.SetEarningLimitsRequest, _earning_pb2.SetEarningLimitsResponse]  # type: ignore[assignment]
+    """Sets what all orders and events together may earn a member in a programme. Refusals: EARNING_RULE_INVALID,
+    PROGRAM_NOT_FOUND.
+    """
+    GetEarningLimits: _aio.UnaryUnaryMultiCallable[_earning_pb2.GetEarningLimitsRequest, _earning_pb2.GetEarningLimitsResponse]  # type: ignore[assignment]
+    """Gets what may be earned in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    EarnByRules: _aio.UnaryUnaryMultiCallable[_earning_pb2.EarnByRulesRequest, _earning_pb2.EarnByRulesResponse]  # type: ignore[assignment]
+    """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
+    already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
+    earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
+    BALANCE_LIMIT_REACHED.
+    """
+    SimulateEarning: _aio.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]  # type: ignore[assignment]
+    """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
+    BALANCE_LIMIT_REACHED.
+    """
     FollowEntries: _aio.UnaryStreamMultiCallable[_loyalty_service_pb2.FollowEntriesRequest, _loyalty_service_pb2.FollowEntriesResponse]  # type: ignore[assignment]
     """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
     least once: a follower commits the cursor together with the effect and so applies each entry once.
@@ -388,14 +457,16 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       2. ALREADY_EXISTS      REQUEST_ID_REUSED
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
-      5. NOT_FOUND           PROGRAM_NOT_FOUND
-      6. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS
-      7. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED
-      8. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND
-      9. NOT_FOUND           MEMBER_NOT_FOUND
-     10. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER
-     11. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     12. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      7. NOT_FOUND           PROGRAM_NOT_FOUND
+      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     11. NOT_FOUND           MEMBER_NOT_FOUND
+     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -569,6 +640,86 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.GetStatusResponse, _abc.Awaitable[_loyalty_service_pb2.GetStatusResponse]]:
         """Answers how far orders have been applied and what the ledger holds."""
+
+    @_abc_1.abstractmethod
+    def CreateEarningRule(
+        self,
+        request: _earning_pb2.CreateEarningRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.CreateEarningRuleResponse, _abc.Awaitable[_earning_pb2.CreateEarningRuleResponse]]:
+        """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
+        contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
+        EARNING_RULE_LIMIT_REACHED (200 a programme).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateEarningRule(
+        self,
+        request: _earning_pb2.UpdateEarningRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.UpdateEarningRuleResponse, _abc.Awaitable[_earning_pb2.UpdateEarningRuleResponse]]:
+        """Makes a new version of an earning rule. Its budget and limits go on counting what the versions before gave. Refusals:
+        EARNING_RULE_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_NOT_FOUND,
+        EARNING_RULE_CHANGED (it is at another version).
+        """
+
+    @_abc_1.abstractmethod
+    def ListEarningRules(
+        self,
+        request: _earning_pb2.ListEarningRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.ListEarningRulesResponse, _abc.Awaitable[_earning_pb2.ListEarningRulesResponse]]:
+        """Lists a programme's earning rules by id, with what each has given. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListEarningRuleVersions(
+        self,
+        request: _earning_pb2.ListEarningRuleVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.ListEarningRuleVersionsResponse, _abc.Awaitable[_earning_pb2.ListEarningRuleVersionsResponse]]:
+        """Lists the versions of an earning rule, newest first; none where there is no such rule. NOT_FOUND, reason
+        PROGRAM_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def SetEarningLimits(
+        self,
+        request: _earning_pb2.SetEarningLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.SetEarningLimitsResponse, _abc.Awaitable[_earning_pb2.SetEarningLimitsResponse]]:
+        """Sets what all orders and events together may earn a member in a programme. Refusals: EARNING_RULE_INVALID,
+        PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetEarningLimits(
+        self,
+        request: _earning_pb2.GetEarningLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.GetEarningLimitsResponse, _abc.Awaitable[_earning_pb2.GetEarningLimitsResponse]]:
+        """Gets what may be earned in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def EarnByRules(
+        self,
+        request: _earning_pb2.EarnByRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.EarnByRulesResponse, _abc.Awaitable[_earning_pb2.EarnByRulesResponse]]:
+        """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
+        already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
+        earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
+        BALANCE_LIMIT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def SimulateEarning(
+        self,
+        request: _earning_pb2.SimulateEarningRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_earning_pb2.SimulateEarningResponse, _abc.Awaitable[_earning_pb2.SimulateEarningResponse]]:
+        """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
+        BALANCE_LIMIT_REACHED.
+        """
 
     @_abc_1.abstractmethod
     def FollowEntries(

@@ -1,0 +1,96 @@
+"""Entering what something earns by rules, and giving back what refunds take: entries and usage in one commit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from services.loyalty.domain.books import Books
+from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
+from services.loyalty.domain.earning import (
+    BASE,
+    Activity,
+    Known,
+    Outcome,
+    count_usage,
+    return_usage,
+    weigh,
+)
+from services.loyalty.domain.earning_rule import MEMBER_USAGE, PROGRAM_USAGE, RULE_BOOKS, ProgramUsage, RuleBook
+from services.loyalty.domain.entry import Entry, Share
+from services.loyalty.domain.member import Cause, Member
+from services.loyalty.domain.pending import earn_or_hold
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.records import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """What something earned: the entry, if it was anything, and why not more."""
+
+    entry: Entry | None
+    outcome: Outcome
+
+
+def book_ref(program_id: str) -> Ref[RuleBook]:
+    """Where a programme's rules are kept."""
+    return Ref(RULE_BOOKS, program_id)
+
+
+def usage_refs(program_id: str, member_id: str) -> Iterator[Ref[Any]]:
+    """Where the usage of a programme's rules and of a member's limits is kept."""
+    yield Ref(PROGRAM_USAGE, program_id)
+    yield Ref(MEMBER_USAGE, f"{program_id}/{member_id}")
+
+
+def weighing_refs(program_id: str, member_id: str) -> Iterator[Ref[Any]]:
+    """Everything that must be loaded before something of a member is weighed by rules."""
+    yield from usage_refs(program_id, member_id)
+    yield Ref(CUSTOMERS, member_id)
+    yield Ref(SEGMENTS, member_id)
+
+
+def known(books: Books, program: Program, member: Member) -> Known:
+    """What is known of the member and of the rules."""
+    return Known(
+        program=program,
+        book=books.record(book_ref(program.id)) or RuleBook(program.id),
+        member=member,
+        customer=books.record(Ref(CUSTOMERS, member.id)),
+        segments=books.record(Ref(SEGMENTS, member.id)),
+        usage=books.record(Ref(PROGRAM_USAGE, program.id)),
+        member_usage=books.record(Ref(MEMBER_USAGE, f"{program.id}/{member.id}")),
+    )
+
+
+def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
+    """Enter what ``activity`` earns, if it is anything. ``BalanceLimitReached`` leaves the books as they were."""
+    now = cause.record_time
+    member = books.member_or_new(program.id, member_id)
+    found = known(books, program, member)
+    outcome = weigh(found, activity, now)
+    if outcome.points == 0:
+        return Earned(None, outcome)
+    by_rules = outcome.shares if any(share.rule_id != BASE for share in outcome.shares) else ()
+    entry = books.enter(*earn_or_hold(member, program, outcome.points, replace(cause, shares=by_rules)))
+    if by_rules or found.book.limits:
+        usage, member_usage = count_usage(found, activity, outcome.shares, now)
+        books.put_record(Ref(PROGRAM_USAGE, program.id), usage)
+        if member_usage is not None:
+            books.put_record(Ref(MEMBER_USAGE, f"{program.id}/{member.id}"), member_usage)
+    return Earned(entry, outcome)
+
+
+def give_back(books: Books, program: Program, order: Entry, refund: Entry) -> None:
+    """Count what a refund of ``order`` came to as not given, so that it can be given again."""
+    usage_ref, member_ref = Ref(PROGRAM_USAGE, program.id), Ref(MEMBER_USAGE, f"{program.id}/{order.member_id}")
+    member_usage = books.record(member_ref)
+    came_to = refund.points + refund.uncollected
+    returned: Sequence[Share] = refund.shares or (Share(BASE, 0, came_to),)
+    if not refund.shares and member_usage is None:
+        return
+    before = books.record(usage_ref) or ProgramUsage(program.id)
+    usage, after = return_usage(before, member_usage, returned, order.event_time, program.time_zone)
+    if usage != before:
+        books.put_record(usage_ref, usage)
+    if after is not None and after != member_usage:
+        books.put_record(member_ref, after)
