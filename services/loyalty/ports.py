@@ -49,10 +49,6 @@ class Ledger(Protocol):
         """
         ...
 
-    async def simulate(self, tenant: str, operation: Operation[T]) -> T:
-        """What ``operation`` would answer now; nothing is changed. Raises the operation's refusal."""
-        ...
-
     async def apply_order_events(
         self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str, follower: str = ...
     ) -> OrderCounts:

@@ -92,7 +92,7 @@ async def test_a_refund_gives_back_to_each_rule_what_it_gave(house: House) -> No
 async def test_a_dry_run_answers_the_same_and_changes_nothing(house: House) -> None:
     await post(house, "rule", adding("bonus"))
     before = await StoredEntries(house.store).count(TENANT)
-    tried = await house.ledger.simulate(TENANT, by_rules(order("o1", 1000)))
+    tried = await house.ledger.try_out(TENANT, by_rules(order("o1", 1000)))
     assert await StoredEntries(house.store).count(TENANT) == before
     assert await given_points(house, "bonus") == 0
     assert (await post(house, "o1", by_rules(order("o1", 1000), "o1"))).outcome == tried.outcome

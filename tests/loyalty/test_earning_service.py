@@ -48,6 +48,14 @@ def _hats(**caps: Any) -> pb.EarningRuleDefinition:
     )
 
 
+def _as_kept(definition: pb.EarningRuleDefinition) -> pb.EarningRuleDefinition:
+    kept = pb.EarningRuleDefinition()
+    kept.CopyFrom(definition)
+    kept.effect.rounding = pb.EARNING_ROUNDING_DOWN
+    kept.schedule.SetInParent()
+    return kept
+
+
 async def _add(club: Club, rule_id: str, definition: pb.EarningRuleDefinition) -> pb.EarningRule:
     request = pb.CreateEarningRuleRequest(
         program_id="club", rule_id=rule_id, definition=definition, request_id=club.new_id()
@@ -128,7 +136,9 @@ async def test_a_rule_that_says_nothing_is_refused(
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await _add(club, "x", definition)
-    assert error_info(refused.value).reason == reason
+    info = error_info(refused.value)
+    assert info
+    assert info.reason == reason
 
 
 async def test_an_event_that_profiles_records_earns_by_its_rule(

@@ -88,10 +88,6 @@ class StoredLedger:
             answer: T = await self._enqueue(queued)
         return answer
 
-    async def simulate(self, tenant: str, operation: Operation[T]) -> T:
-        draft = await load_draft(self._store, {tenant: [operation]}, {})
-        return operation.apply(draft.tenants[tenant].books, to_micros(self._clock()))
-
     async def apply_order_events(
         self, orders: Mapping[str, ApplyOrderEvents], after: str, cursor: str, follower: str = ORDER_FOLLOWER
     ) -> OrderCounts:
@@ -109,7 +105,7 @@ class StoredLedger:
         return outcome
 
     async def try_out(self, tenant: str, operation: Operation[T]) -> T:
-        draft = await load_draft(self._store, {tenant: [operation]}, {}, with_order_cursor=False)
+        draft = await load_draft(self._store, {tenant: [operation]}, {})
         return operation.apply(draft.tenants[tenant].books, to_micros(self._clock()))
 
     async def close(self) -> None:

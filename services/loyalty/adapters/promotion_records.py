@@ -1,5 +1,6 @@
 """Coupons and offers as documents: the collection of each kind with its indexes, and conditions on the way there."""
 
+from functools import lru_cache
 from typing import Any
 
 from tessera.common.v1 import rule_pb2
@@ -41,5 +42,10 @@ def encode(value: object) -> object:
 def decode(kind: type, value: Any) -> object:
     """A condition from what was kept of it."""
     if kind is Condition:
-        return Condition(wire.read(rule_pb2.Rule.FromString(value)))
+        return _condition(value)
     raise NotImplementedError(kind)
+
+
+@lru_cache(maxsize=4096)
+def _condition(value: bytes) -> Condition:
+    return Condition(wire.read(rule_pb2.Rule.FromString(value)))

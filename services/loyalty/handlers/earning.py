@@ -72,4 +72,4 @@ async def earn_by_rules(ledger: Ledger, request: Request, *, program_id: str, to
 
 async def simulate_earning(ledger: Ledger, tenant: str, *, program_id: str, told: Order | Event) -> EarnedByRules:
     """What something would earn; nothing is changed."""
-    return await ledger.simulate(tenant, EarnByRules(program_id=program_id, told=told, request_id="", at_any_time=True))
+    return await ledger.try_out(tenant, EarnByRules(program_id=program_id, told=told, request_id="", at_any_time=True))
