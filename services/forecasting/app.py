@@ -14,16 +14,19 @@ from services.common.columnar import open_columnar
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, store
+from services.forecasting.adapters import customer_models, media_mixes, store
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.events import follow_orders
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.media_mixes import StoredMediaMixes
+from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
+from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.servicer import ForecastingServicer
 
-COLLECTIONS = (*store.COLLECTIONS, *customer_models.COLLECTIONS)
+COLLECTIONS = (*store.COLLECTIONS, *customer_models.COLLECTIONS, *media_mixes.COLLECTIONS)
 
 
 class Settings(ServiceSettings):
@@ -39,7 +42,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
         open_store(settings, COLLECTIONS) as documents,
-        open_columnar(settings, [ORDER_LINES]) as columnar,
+        open_columnar(settings, [ORDER_LINES, SPEND]) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
     ):
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
@@ -47,10 +50,12 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         requests = StoredRequests(documents)
         fitting = Fitting(lines, StoredForecasts(documents), requests, jobs, system_clock)
         customers = CustomerFitting(lines, StoredCustomerModels(documents), requests, jobs, system_clock)
+        mixes = StoredMediaMixes(documents)
+        mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers),
+            ForecastingServicer(fitting, customers, mixing),
         )
         async with background(follow_orders(profiles, lines), "forecasting.orders"), serving(settings, exposed) as up:
             try:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.forecasts import Forecast, ForecastKey
 from services.forecasting.domain.measures import Measure
-from services.forecasting.domain.periods import Buckets
+from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
+from services.forecasting.domain.periods import Buckets, Periods
 from services.forecasting.domain.series import Extent, Selection, Sums
 
 
@@ -98,4 +100,36 @@ class Requests(Protocol):
 
     async def remember(self, tenant: str, request_id: str, fingerprint: str, answer: dict[str, Any]) -> None:
         """Keep the answer; ``AlreadyExists`` if another call kept one first."""
+        ...
+
+
+class SpendRecords(Protocol):
+    """What was spent on channels, and the sales beside it."""
+
+    async def record(self, tenant: str, request_id: str, rows: Sequence[Spend]) -> None:
+        """Keep these instead of what had their channel, region, currency and day."""
+        ...
+
+    async def channels(self, tenant: str) -> list[SpendChannel]:
+        """What is known, by channel."""
+        ...
+
+    async def spend(self, tenant: str, currency: str, first: date, last: date) -> list[tuple[str, str, int, int]]:
+        """Channel, region, day from 1970 and amount of every record from the first to the last day."""
+        ...
+
+    async def sales(self, tenant: str, currency: str, periods: Periods) -> list[tuple[str, int, int]]:
+        """Store, bucket and amount of all sales within the periods."""
+        ...
+
+
+class MediaMixes(Protocol):
+    """The media mix models of all tenants."""
+
+    async def add(self, tenant: str, mix: StoredMix) -> int:
+        """Keep the model under the next version, which is answered."""
+        ...
+
+    async def get(self, tenant: str, version: int) -> StoredMix | None:
+        """The model of that version, 0 for the newest."""
         ...

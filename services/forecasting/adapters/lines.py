@@ -84,7 +84,7 @@ class ColumnarLines:
             lines = lines.filter(lines.category.isin(selection.values))
         figure = _FIGURES[selection.measure](lines, total)
         keyed = lines.select(
-            category=ibis.literal("") if total else lines.category, bucket=_bucket(lines.time, buckets), figure=figure
+            category=ibis.literal("") if total else lines.category, bucket=bucket(lines.time, buckets), figure=figure
         )
         query = keyed.group_by("category", "bucket").aggregate(figure=keyed.figure.sum())
         found = await self._columnar.execute(query)
@@ -115,7 +115,7 @@ _FIGURES: dict[Measure, Callable[[ir.Table, bool], ir.Value]] = {
 }
 
 
-def _bucket(time: ir.Value, buckets: Buckets) -> ir.Value:
+def bucket(time: ir.Value, buckets: Buckets) -> ir.Value:
     """The bucket's number, in whole numbers throughout: a division of doubles could round at a boundary."""
     shift: ir.Value = ibis.literal(buckets.shifts[0][1], type="int64")
     for begin, value in buckets.shifts[1:]:

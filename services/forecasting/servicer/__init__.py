@@ -32,6 +32,8 @@ from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
+from services.forecasting.handlers.media_mix import MediaMixing
+from services.forecasting.servicer.media_mix import MediaMixRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CATEGORIES_MAX = 1000
@@ -41,11 +43,11 @@ PREDICTIONS_PAGE_SIZE_DEFAULT = 100
 FIT_DEFAULT = FitOptions()
 
 
-class ForecastingServicer(ForecastingServiceServicer):
+class ForecastingServicer(MediaMixRpcs, ForecastingServiceServicer):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
-    def __init__(self, fitting: Fitting, customers: CustomerFitting) -> None:
-        self._fitting, self._customers = fitting, customers
+    def __init__(self, fitting: Fitting, customers: CustomerFitting, mixing: MediaMixing) -> None:
+        self._fitting, self._customers, self._mixing = fitting, customers, mixing
         self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

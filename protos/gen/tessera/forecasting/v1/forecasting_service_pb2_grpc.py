@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
+from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -104,6 +105,31 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/ListCustomerPredictions',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.FromString,
+                _registered_method=True)
+        self.RecordSpend = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/RecordSpend',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendResponse.FromString,
+                _registered_method=True)
+        self.ListSpendChannels = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListSpendChannels',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsResponse.FromString,
+                _registered_method=True)
+        self.FitMediaMix = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/FitMediaMix',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixResponse.FromString,
+                _registered_method=True)
+        self.GetMediaMix = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetMediaMix',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixResponse.FromString,
+                _registered_method=True)
+        self.PlanBudget = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/PlanBudget',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
                 _registered_method=True)
 
 
@@ -233,6 +259,49 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordSpend(self, request, context):
+        """Records what was spent on channels. INVALID_ARGUMENT, reason SPEND_INVALID, for an amount below zero or a day that
+        is none, with the index of the row.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSpendChannels(self, request, context):
+        """Lists the channels with recorded spend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitMediaMix(self, request, context):
+        """Starts a job that fits a media mix model to the spend and the sales known now. FAILED_PRECONDITION, reason
+        TOO_LITTLE_SPEND, with fewer than 26 periods, without a channel with spend in at least four of them, or with more than
+        100 channels, 500 regions or 2,000 periods. INVALID_ARGUMENT with reason PRIOR_INVALID for a prior or experiment that
+        is none or of an unknown channel, CURRENCY_REQUIRED where there are several currencies and none is chosen,
+        TIME_ZONE_UNKNOWN, WINDOW_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMediaMix(self, request, context):
+        """Gets a media mix model. NOT_FOUND, reason MEDIA_MIX_NOT_FOUND, if that version was never fitted, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanBudget(self, request, context):
+        """Says where to put a budget in the periods to come: the one plan within the bounds that is expected to bring in
+        most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
+        contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
+        range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -305,6 +374,31 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.ListCustomerPredictions,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.SerializeToString,
+            ),
+            'RecordSpend': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordSpend,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendResponse.SerializeToString,
+            ),
+            'ListSpendChannels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSpendChannels,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsResponse.SerializeToString,
+            ),
+            'FitMediaMix': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitMediaMix,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixResponse.SerializeToString,
+            ),
+            'GetMediaMix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMediaMix,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixResponse.SerializeToString,
+            ),
+            'PlanBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanBudget,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -686,6 +780,141 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/ListCustomerPredictions',
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.ListCustomerPredictionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordSpend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/RecordSpend',
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.RecordSpendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSpendChannels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListSpendChannels',
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.ListSpendChannelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitMediaMix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FitMediaMix',
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.FitMediaMixResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMediaMix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetMediaMix',
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.GetMediaMixResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/PlanBudget',
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

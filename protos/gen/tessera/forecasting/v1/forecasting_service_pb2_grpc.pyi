@@ -6,6 +6,7 @@ Sales over time, and what they will be: exact series from the orders, and foreca
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
+from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -95,6 +96,27 @@ class ForecastingServiceStub:
     """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
     INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
     """
+    RecordSpend: _grpc.UnaryUnaryMultiCallable[_media_mix_pb2.RecordSpendRequest, _media_mix_pb2.RecordSpendResponse]
+    """Records what was spent on channels. INVALID_ARGUMENT, reason SPEND_INVALID, for an amount below zero or a day that
+    is none, with the index of the row.
+    """
+    ListSpendChannels: _grpc.UnaryUnaryMultiCallable[_media_mix_pb2.ListSpendChannelsRequest, _media_mix_pb2.ListSpendChannelsResponse]
+    """Lists the channels with recorded spend."""
+    FitMediaMix: _grpc.UnaryUnaryMultiCallable[_media_mix_pb2.FitMediaMixRequest, _media_mix_pb2.FitMediaMixResponse]
+    """Starts a job that fits a media mix model to the spend and the sales known now. FAILED_PRECONDITION, reason
+    TOO_LITTLE_SPEND, with fewer than 26 periods, without a channel with spend in at least four of them, or with more than
+    100 channels, 500 regions or 2,000 periods. INVALID_ARGUMENT with reason PRIOR_INVALID for a prior or experiment that
+    is none or of an unknown channel, CURRENCY_REQUIRED where there are several currencies and none is chosen,
+    TIME_ZONE_UNKNOWN, WINDOW_INVALID.
+    """
+    GetMediaMix: _grpc.UnaryUnaryMultiCallable[_media_mix_pb2.GetMediaMixRequest, _media_mix_pb2.GetMediaMixResponse]
+    """Gets a media mix model. NOT_FOUND, reason MEDIA_MIX_NOT_FOUND, if that version was never fitted, or none."""
+    PlanBudget: _grpc.UnaryUnaryMultiCallable[_media_mix_pb2.PlanBudgetRequest, _media_mix_pb2.PlanBudgetResponse]
+    """Says where to put a budget in the periods to come: the one plan within the bounds that is expected to bring in
+    most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
+    contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
+    range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -162,6 +184,27 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     ListCustomerPredictions: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCustomerPredictionsRequest, _forecasting_service_pb2.ListCustomerPredictionsResponse]  # type: ignore[assignment]
     """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
     INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
+    """
+    RecordSpend: _aio.UnaryUnaryMultiCallable[_media_mix_pb2.RecordSpendRequest, _media_mix_pb2.RecordSpendResponse]  # type: ignore[assignment]
+    """Records what was spent on channels. INVALID_ARGUMENT, reason SPEND_INVALID, for an amount below zero or a day that
+    is none, with the index of the row.
+    """
+    ListSpendChannels: _aio.UnaryUnaryMultiCallable[_media_mix_pb2.ListSpendChannelsRequest, _media_mix_pb2.ListSpendChannelsResponse]  # type: ignore[assignment]
+    """Lists the channels with recorded spend."""
+    FitMediaMix: _aio.UnaryUnaryMultiCallable[_media_mix_pb2.FitMediaMixRequest, _media_mix_pb2.FitMediaMixResponse]  # type: ignore[assignment]
+    """Starts a job that fits a media mix model to the spend and the sales known now. FAILED_PRECONDITION, reason
+    TOO_LITTLE_SPEND, with fewer than 26 periods, without a channel with spend in at least four of them, or with more than
+    100 channels, 500 regions or 2,000 periods. INVALID_ARGUMENT with reason PRIOR_INVALID for a prior or experiment that
+    is none or of an unknown channel, CURRENCY_REQUIRED where there are several currencies and none is chosen,
+    TIME_ZONE_UNKNOWN, WINDOW_INVALID.
+    """
+    GetMediaMix: _aio.UnaryUnaryMultiCallable[_media_mix_pb2.GetMediaMixRequest, _media_mix_pb2.GetMediaMixResponse]  # type: ignore[assignment]
+    """Gets a media mix model. NOT_FOUND, reason MEDIA_MIX_NOT_FOUND, if that version was never fitted, or none."""
+    PlanBudget: _aio.UnaryUnaryMultiCallable[_media_mix_pb2.PlanBudgetRequest, _media_mix_pb2.PlanBudgetResponse]  # type: ignore[assignment]
+    """Says where to put a budget in the periods to come: the one plan within the bounds that is expected to bring in
+    most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
+    contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
+    range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -311,6 +354,57 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_forecasting_service_pb2.ListCustomerPredictionsResponse, _abc.Awaitable[_forecasting_service_pb2.ListCustomerPredictionsResponse]]:
         """Lists what all customers are expected to do, the highest first, a page at a time. INVALID_ARGUMENT, reason
         INVALID_CURSOR, for a token that is not ours, or of a model before the newest: begin again.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordSpend(
+        self,
+        request: _media_mix_pb2.RecordSpendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_mix_pb2.RecordSpendResponse, _abc.Awaitable[_media_mix_pb2.RecordSpendResponse]]:
+        """Records what was spent on channels. INVALID_ARGUMENT, reason SPEND_INVALID, for an amount below zero or a day that
+        is none, with the index of the row.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSpendChannels(
+        self,
+        request: _media_mix_pb2.ListSpendChannelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_mix_pb2.ListSpendChannelsResponse, _abc.Awaitable[_media_mix_pb2.ListSpendChannelsResponse]]:
+        """Lists the channels with recorded spend."""
+
+    @_abc_1.abstractmethod
+    def FitMediaMix(
+        self,
+        request: _media_mix_pb2.FitMediaMixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_mix_pb2.FitMediaMixResponse, _abc.Awaitable[_media_mix_pb2.FitMediaMixResponse]]:
+        """Starts a job that fits a media mix model to the spend and the sales known now. FAILED_PRECONDITION, reason
+        TOO_LITTLE_SPEND, with fewer than 26 periods, without a channel with spend in at least four of them, or with more than
+        100 channels, 500 regions or 2,000 periods. INVALID_ARGUMENT with reason PRIOR_INVALID for a prior or experiment that
+        is none or of an unknown channel, CURRENCY_REQUIRED where there are several currencies and none is chosen,
+        TIME_ZONE_UNKNOWN, WINDOW_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMediaMix(
+        self,
+        request: _media_mix_pb2.GetMediaMixRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_mix_pb2.GetMediaMixResponse, _abc.Awaitable[_media_mix_pb2.GetMediaMixResponse]]:
+        """Gets a media mix model. NOT_FOUND, reason MEDIA_MIX_NOT_FOUND, if that version was never fitted, or none."""
+
+    @_abc_1.abstractmethod
+    def PlanBudget(
+        self,
+        request: _media_mix_pb2.PlanBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_media_mix_pb2.PlanBudgetResponse, _abc.Awaitable[_media_mix_pb2.PlanBudgetResponse]]:
+        """Says where to put a budget in the periods to come: the one plan within the bounds that is expected to bring in
+        most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
+        contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
+        range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
