@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1 import job_pb2, rule_pb2
+from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import media_mix_pb2
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
@@ -164,6 +165,22 @@ class Tenant:
         fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+        await self._advertise()
+
+    async def _advertise(self) -> None:
+        """Spend on a channel, and what it brought in."""
+        days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() - day * DAY_SECONDS)) for day in range(DAYS, 0, -1)]
+        spend = [self.spend(day, 100 * (1 + number % 5)) for number, day in enumerate(days)]
+        record = media_mix_pb2.RecordSpendRequest(request_id=self.own("spend"), spend=spend)
+        await self.call("forecasting", "RecordSpend", record)
+        fit = media_mix_pb2.FitMediaMixRequest(request_id=self.own("mix"), daily=True)
+        job = (await self.call("forecasting", "FitMediaMix", fit)).job
+        await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+
+    def spend(self, day: str = "2026-01-01", amount_minor: int = 100) -> media_mix_pb2.Spend:
+        """Spend of this tenant on its one channel."""
+        amount = money_pb2.Money(currency="USD", amount_minor=amount_minor)
+        return media_mix_pb2.Spend(channel=self.own("search"), date=day, amount=amount)
 
     async def _sign_in(self) -> None:
         """A visitor who turns out to be a customer: a merge."""

@@ -35,6 +35,7 @@ MODULES = (
     "recommendation",
     "forecasting",
     "customer_value",
+    "media_mix",
     "loyalty",
     "loyalty_changes",
     "carts",

@@ -3,6 +3,7 @@
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import consent_pb2 as consent
@@ -287,6 +288,23 @@ FORECASTING: dict[str, Rule] = {
         lambda acme: forecasting.BatchGetCustomerPredictionsRequest(customer_ids=[acme.customer_id])
     ),
     "ListCustomerPredictions": Without(lambda acme: forecasting.ListCustomerPredictionsRequest()),
+    "RecordSpend": Beside(
+        lambda acme: media_mix.RecordSpendRequest(request_id=acme.own("spend"), spend=[acme.spend()]),
+        ("ListSpendChannels", lambda acme: media_mix.ListSpendChannelsRequest()),
+    ),
+    "ListSpendChannels": Without(lambda acme: media_mix.ListSpendChannelsRequest()),
+    "FitMediaMix": Refused(
+        lambda acme: media_mix.FitMediaMixRequest(request_id=acme.own("mix"), daily=True),
+        "TOO_LITTLE_SPEND",
+        grpc.StatusCode.FAILED_PRECONDITION,
+        STRANGER,
+    ),
+    "GetMediaMix": Refused(lambda acme: media_mix.GetMediaMixRequest(), "MEDIA_MIX_NOT_FOUND", who=STRANGER),
+    "PlanBudget": Refused(
+        lambda acme: media_mix.PlanBudgetRequest(period_count=4, target_marginal_roi=1),
+        "MEDIA_MIX_NOT_FOUND",
+        who=STRANGER,
+    ),
 }
 
 IN_ACMES_CLUB = "PROGRAM_NOT_FOUND"

@@ -58,8 +58,10 @@ def _periods(extent: Extent, known: Sequence[SpendChannel], options: MediaMixOpt
     zone = zone_named(options.time_zone)
     granularity = Granularity.DAY if options.daily else Granularity.WEEK
     opened, closed = (from_micros(time).astimezone(zone).date() for time in (extent.first_time, extent.last_time))
-    first = options.first or max(min(it.first for it in known), opened)
-    last = options.last or min(max(it.last for it in known), closed)
+    begun, ended = min(it.first for it in known), max(it.last for it in known)
+    if not options.daily:  # spend is often booked on one day of the week that it is for
+        begun, ended = begun - timedelta(days=begun.weekday()), ended + timedelta(days=6 - ended.weekday())
+    first, last = options.first or max(begun, opened), options.last or min(ended, closed)
     if last < first:
         raise WindowInvalid("the span ends before it starts", field="last_date")
     if (last - first).days > PERIODS_MAX * 7:

@@ -15,6 +15,7 @@ together within a region and within neighbouring periods (Cameron, Gelbach and M
 and noise that lasts widen the intervals.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,9 +112,9 @@ class MediaMix:
 
 
 def default_prior(channels: int) -> Prior:
-    """Weak priors: ROI about 1.2 (0.3 to 5), α about .4, K about the mean spend (a quarter of it to four times)."""
-    mean = np.repeat([[0.2], [-0.4], [0.0]], channels, axis=1)
-    deviation = np.repeat([[0.9], [1.0], [0.7]], channels, axis=1)
+    """Weak priors: ROI about 1.2 (0.3 to 5), α about .4, K 1.5 times the mean spend (.3 to 8 times)."""
+    mean = np.repeat([[0.2], [-0.4], [0.4]], channels, axis=1)
+    deviation = np.repeat([[0.9], [1.0], [1.0]], channels, axis=1)
     return Prior(mean, deviation)
 
 
@@ -201,8 +202,8 @@ class _Problem:
     def _loss(self, residual: Array, theta: Array) -> float:
         """Minus the log posterior with the noise's variance at its best."""
         away = theta.ravel() - self.prior_mean
-        squares = max(float(residual @ residual), 1e-300)
-        return 0.5 * self._degrees * float(np.log(squares)) + 0.5 * float(self.precision @ away**2)
+        squares: float = max(float(residual @ residual), 1e-300)
+        return float(0.5 * self._degrees * np.log(squares) + 0.5 * self.precision @ away**2)
 
     def gradient(self, point: _Point, theta: Array) -> Array:
         """Of the log posterior at ``theta``, given the noise."""
@@ -253,7 +254,8 @@ def _shared_share(residual: Array) -> float:
         return 0.0
     mean = residual.mean(axis=0)
     own = float(((residual - mean) ** 2).mean()) * regions / (regions - 1)
-    return max(0.0, 1 - (own / max(regions * float((mean**2).mean()), 1e-300)) ** 0.5)
+    shared = max(regions * float((mean**2).mean()), 1e-300)
+    return max(0.0, 1 - math.sqrt(own / shared))
 
 
 def _maximum(problem: _Problem, start: Array) -> tuple[Array, bool]:

@@ -84,12 +84,12 @@ class Bounds:
     @property
     def least(self) -> Array:
         """The least that each channel may spend. Shape (channels,)."""
-        return np.maximum(self.channel_low, self.region_low.sum(axis=0))
+        return np.asarray(np.maximum(self.channel_low, self.region_low.sum(axis=0)))
 
     @property
     def most(self) -> Array:
         """The most that each channel may spend. Shape (channels,)."""
-        return np.minimum(self.channel_high, self.region_high.sum(axis=0))
+        return np.asarray(np.minimum(self.channel_high, self.region_high.sum(axis=0)))
 
 
 def best_at(response: Response, bounds: Bounds, price: float) -> Array:

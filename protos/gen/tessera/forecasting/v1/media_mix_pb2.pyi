@@ -94,7 +94,7 @@ class RecordSpendRequest(_message.Message):
     """Chosen by the caller: the same request again gets the same answer and changes nothing."""
     @_builtins.property
     def spend(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spend]:
-        """At most 10,000. A row replaces what was recorded before for its channel, region and day."""
+        """At most 10,000. A row replaces what was recorded before for its channel, region, currency and day."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class RecordSpendResponse(_message.Message):
 
     RECORDED_COUNT_FIELD_NUMBER: _builtins.int
     recorded_count: _builtins.int
-    """How many rows were recorded; of several with the same channel, region and day the last counts."""
+    """How many rows were recorded; of several with the same channel, region, currency and day the last counts."""
     def __init__(
         self,
         *,
@@ -313,9 +313,13 @@ class FitMediaMixRequest(_message.Message):
     daily: _builtins.bool
     """True: by day. False: by ISO week."""
     first_date: _builtins.str
-    """The first day, as `YYYY-MM-DD`; empty for the first with spend."""
+    """The first day, as `YYYY-MM-DD`; empty for the first with both orders and spend. Weeks that begin before it are left
+    out.
+    """
     last_date: _builtins.str
-    """The last day; empty for the last that is complete in both spend and orders."""
+    """The last day; empty for that of the newest order, or of the week of the newest spend if that is sooner. Weeks that
+    end after it are left out.
+    """
     currency: _builtins.str
     """Of spend and sales; empty if there is only one."""
     time_zone: _builtins.str
