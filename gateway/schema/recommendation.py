@@ -74,7 +74,10 @@ class Association: ...
     "dimensions",
     "metrics",
     "train_duration",
+    "half_life_duration",
+    "worse_than_live",
     "live",
+    "kept",
 )
 class RecommendationModel: ...
 
@@ -99,12 +102,28 @@ class UpsertProductsPayload: ...
 class DeleteProductInput: ...
 
 
-@input_from_proto(pb.TrainModelRequest, "request_id", "dimensions", "half_life_duration", "min_basket_count")
+@input_from_proto(
+    pb.TrainModelRequest,
+    "request_id",
+    "dimensions",
+    "half_life_duration",
+    "min_basket_count",
+    "selection_cpu_seconds",
+    "accept_worse",
+)
 class TrainModelInput: ...
 
 
 @from_proto(pb.TrainModelResponse, "job")
 class TrainModelPayload: ...
+
+
+@input_from_proto(pb.RollbackModelRequest, "request_id", "model_version")
+class RollbackModelInput: ...
+
+
+@from_proto(pb.RollbackModelResponse, "model")
+class RollbackModelPayload: ...
 
 
 @as_node(Product, pb.Item, "item_id", access=by_rpc("recommendation.BatchGetItems"))
@@ -254,3 +273,8 @@ async def delete_product(info: Info, input: pb.DeleteItemRequest) -> strawberry.
 @mutation(by_rpc("recommendation.TrainModel"))
 async def train_model(info: Info, input: pb.TrainModelRequest) -> pb.TrainModelResponse:
     return await info.context.backends.recommendation.TrainModel(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("recommendation.RollbackModel"))
+async def rollback_model(info: Info, input: pb.RollbackModelRequest) -> pb.RollbackModelResponse:
+    return await info.context.backends.recommendation.RollbackModel(input, metadata=info.context.metadata)

@@ -100,11 +100,13 @@ class Interactions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """How to train."""
+    """How to train; 0 leaves a choice to measurement. Nothing is tried once ``cpu_seconds`` are spent on choosing."""
 
-    dimensions: int = 128
-    half_life_days: float = 180.0
+    dimensions: int = 0
+    half_life_days: float = 0.0
     min_basket_count: int = 5
+    cpu_seconds: float = 120.0
+    accept_worse: bool = False
 
 
 class VectorIndex(Protocol):
@@ -141,7 +143,20 @@ class Models(Protocol):
         ...
 
     async def train(self, tenant: str, parameters: Parameters, progress: Progress) -> Training:
-        """Train on everything recorded, keep the model and make it live, at once and whole. ``TrainingFailed``."""
+        """Train on everything recorded, keep the model and make it live, at once and whole, unless it is worse than
+        the live one and that is not accepted. ``TrainingFailed``."""
+        ...
+
+    async def find(self, tenant: str, version: str) -> Training | None:
+        """What is known of a model."""
+        ...
+
+    async def kept(self, tenant: str) -> list[str]:
+        """The versions whose arrays are on disk, oldest first."""
+        ...
+
+    async def make_live(self, request: Request, version: str) -> None:
+        """Let a kept model answer, and remember the request in the same commit. ``ModelUnreadable``."""
         ...
 
 

@@ -236,6 +236,10 @@ RECOMMENDATION: dict[str, Rule] = {
     "GetJob": Refused(lambda acme: recommendation.GetJobRequest(job_id=acme.training_job_id), "JOB_NOT_FOUND"),
     "ListJobs": Without(lambda acme: recommendation.ListJobsRequest()),
     "ListModels": Without(lambda acme: recommendation.ListModelsRequest()),
+    "RollbackModel": Refused(
+        lambda acme: recommendation.RollbackModelRequest(request_id="back", model_version=acme.model_version),
+        "MODEL_NOT_FOUND",
+    ),
     "GetStatus": Figure(
         lambda acme: recommendation.GetStatusRequest(), lambda found: found.interaction_count + found.item_count
     ),

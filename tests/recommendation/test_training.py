@@ -21,6 +21,18 @@ async def models(client: Client) -> list[pb.Model]:
     return list((await client.stub.ListModels(pb.ListModelsRequest(), metadata=client.metadata)).models)
 
 
+async def rollback(client: Client, request_id: str, version: str = "") -> str:
+    request = pb.RollbackModelRequest(request_id=request_id, model_version=version)
+    answer: pb.RollbackModelResponse = await client.stub.RollbackModel(request, metadata=client.metadata)
+    return str(answer.model.model_version)
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    info = error_info(error)
+    assert info is not None
+    return str(info.reason)
+
+
 def arrays(settings: Settings) -> list[Path]:
     return sorted((settings.data_dir / "recommendation-models").rglob("target.npy"))
 
@@ -33,7 +45,8 @@ async def test_a_model_says_what_it_was_made_of_and_what_was_measured(trained: C
     assert (model.basket_count, model.item_count) == (purchases.basket_count, purchases.item_count)
     names = {metric.name for metric in model.metrics}
     assert {"model.next.ndcg_at_20", "popular.new.recall_at_20", "frequency.next.recall_at_20"} <= names
-    assert all(0 <= metric.value <= 1 for metric in model.metrics)
+    open_ended = ("novelty_at_20", "diversity_at_20")
+    assert all(0 <= metric.value <= 1 for metric in model.metrics if not metric.name.endswith(open_ended))
     assert (await trained.status()).live_model == model
 
 
@@ -100,6 +113,42 @@ async def test_a_training_makes_its_model_live_and_the_one_before_stays_listed(t
     assert job.results["model_version"] == newest.model_version == (await trained.recommend("c1")).model_version
     assert (newest.live, newest.dimensions, older.live) == (True, 4, False)
     assert older.model_version == before.model_version
+
+
+async def test_a_rollback_lets_the_model_before_answer_again(trained: Client, start: Start) -> None:
+    before = (await trained.status()).live_model.model_version
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rollback(trained, "too-early")
+    assert reason(refused.value) == "NO_OTHER_MODEL"
+    job = await trained.train(dimensions=4)
+    after = job.results["model_version"]
+    assert (job.results["went_live"], (await trained.recommend("c1")).model_version) == ("true", after)
+    assert await rollback(trained, "back") == before
+    assert (await trained.recommend("c1")).model_version == before
+    assert [(model.model_version, model.live, model.kept) for model in await models(trained)] == [
+        (after, False, True),
+        (before, True, True),
+    ]
+    assert await rollback(trained, "forth", after) == after
+    # The same request again answers as before, and does nothing.
+    assert await rollback(trained, "back") == before
+    assert (await trained.recommend("c1")).model_version == after
+
+
+async def test_a_model_that_does_not_exist_cannot_be_made_live(trained: Client) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rollback(trained, "nowhere", "20200101T000000000000")
+    assert (refused.value.code(), reason(refused.value)) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+
+
+async def test_a_model_whose_arrays_are_gone_cannot_be_made_live(trained: Client, settings: Settings) -> None:
+    before = (await trained.status()).live_model.model_version
+    await trained.train(dimensions=4)
+    folder = next((settings.data_dir / "recommendation-models").rglob(before))
+    shutil.rmtree(folder)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rollback(trained, "gone", before)
+    assert reason(refused.value) == "MODEL_NOT_KEPT"
 
 
 async def test_there_is_nothing_to_train_before_the_first_purchase(empty: Client) -> None:

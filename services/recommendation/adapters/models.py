@@ -19,12 +19,14 @@ import pyarrow as pa
 from services.common import telemetry
 from services.common.clock import Clock
 from services.common.errors import FailedPrecondition
+from services.common.idempotency import remember
 from services.common.store import Collection, Index, Put, Query, Store
+from services.common.store.port import Write
 from services.recommendation.adapters import snapshots
 from services.recommendation.adapters.interactions import ColumnarInteractions
 from services.recommendation.adapters.training_process import Order, Step
 from services.recommendation.domain.model import Training
-from services.recommendation.ports import Live, Parameters, Progress
+from services.recommendation.ports import Live, Parameters, Progress, Request
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +91,29 @@ class StoredModels:
             await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         live = await asyncio.to_thread(snapshots.read, self._path(tenant, version))
         training = live.model.training
-        await self._store.commit([Put(tenant, MODELS, version, asdict(training)), _pointer(tenant, version)])
-        self._loaded[tenant] = version, live
-        self._point(tenant, version)
-        await asyncio.to_thread(snapshots.keep_newest, self._path(tenant, version).parent, KEPT_MODELS)
+        goes_live = parameters.accept_worse or not training.worse_than_live
+        writes: list[Write] = [Put(tenant, MODELS, version, asdict(training))]
+        await self._store.commit([*writes, _pointer(tenant, version)] if goes_live else writes)
+        if goes_live:
+            self._answer_with(tenant, version, live)
+        answering = await self._live_version(tenant)
+        await asyncio.to_thread(snapshots.keep_newest, self._folder_of(tenant), KEPT_MODELS, answering)
         telemetry.histogram("recommendation.training.duration").record(training.train_micros / 1_000_000)
         return training
+
+    async def find(self, tenant: str, version: str) -> Training | None:
+        document = await self._store.get(tenant, MODELS, version)
+        return _training(document.body) if document else None
+
+    async def kept(self, tenant: str) -> list[str]:
+        return await asyncio.to_thread(snapshots.versions, self._folder_of(tenant))
+
+    async def make_live(self, request: Request, version: str) -> None:
+        tenant = request.tenant
+        live = await asyncio.to_thread(snapshots.read, self._path(tenant, version))
+        remembered = remember(tenant, request.id, request.fingerprint, {"model_version": version})
+        await self._store.commit([_pointer(tenant, version), *remembered])
+        self._answer_with(tenant, version, live)
 
     async def tenants(self) -> list[str]:
         """Those with a live model, as many as can be loaded at once."""
@@ -107,7 +126,7 @@ class StoredModels:
         if document is None:
             return Parameters()
         training = _training(document.body)
-        return Parameters(training.dimensions_asked, training.half_life_days, training.min_basket_count)
+        return Parameters(training.dimensions_asked, training.half_life_asked, training.min_basket_count)
 
     def clear_scratch(self) -> None:
         """Remove what trainings of a process that died left behind."""
@@ -129,11 +148,18 @@ class StoredModels:
             self._point(tenant, str(document.body["model_version"]) if document else "")
         return self._pointers[tenant][1]
 
+    def _answer_with(self, tenant: str, version: str, live: Live) -> None:
+        self._loaded[tenant] = version, live
+        self._point(tenant, version)
+
     def _point(self, tenant: str, version: str) -> None:
         self._pointers[tenant] = asyncio.get_running_loop().time() + POINTER_SECONDS, version
 
     def _path(self, tenant: str, version: str) -> Path:
-        return self._folder / f"tenant-{quote(tenant, safe='')}" / version
+        return self._folder_of(tenant) / version
+
+    def _folder_of(self, tenant: str) -> Path:
+        return self._folder / f"tenant-{quote(tenant, safe='')}"
 
     def _scratch(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +169,16 @@ class StoredModels:
         table, position = await self._interactions.purchases(tenant)
         if not table.num_rows:
             raise TrainingFailed("nothing was bought in a positive quantity yet; there is nothing to learn from")
-        order = Order(version, parameters.dimensions, parameters.half_life_days, parameters.min_basket_count, position)
+        live = await self._live_version(tenant)
+        order = Order(
+            model_version=version,
+            dimensions=parameters.dimensions,
+            half_life_days=parameters.half_life_days,
+            min_basket_count=parameters.min_basket_count,
+            cpu_seconds=parameters.cpu_seconds,
+            position=position,
+            live=str(self._path(tenant, live)) if live else "",
+        )
         await asyncio.to_thread(_hand_over, table, order, scratch)
 
 
@@ -195,4 +230,4 @@ def _pointer(tenant: str, version: str) -> Put:
 
 
 def _training(body: dict[str, Any]) -> Training:
-    return Training(**{field.name: body[field.name] for field in fields(Training)})
+    return Training(**{field.name: body[field.name] for field in fields(Training) if field.name in body})

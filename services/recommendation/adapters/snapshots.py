@@ -18,6 +18,7 @@ from services.recommendation.ports import Live
 ARRAYS = (
     "context", "target", "likeness", "recent_buyers", "history_starts", "history_items", "history_weights",
     "history_baskets", "pair_starts", "pair_items", "pair_baskets", "item_baskets",
+    "next_starts", "next_items", "next_strengths", "trail_starts", "trail_items", "trail_steps",
 )  # fmt: skip
 INDEXED = ("target", "likeness")
 MANIFEST = "manifest.json"
@@ -56,6 +57,18 @@ def publish(written: Path, folder: Path) -> None:
 
 def read(folder: Path) -> Live:
     """A model with its indexes; ``ModelUnreadable`` if a file is missing, damaged or of another version."""
+    model = read_model(folder)
+    try:
+        graphs = {name: path for name in INDEXED if (path := folder / f"{name}.hnsw").exists()}
+        return Live(
+            model, FaissIndex(model.target, graphs.get("target")), FaissIndex(model.likeness, graphs.get("likeness"))
+        )
+    except RuntimeError as error:
+        raise ModelUnreadable(f"{folder} cannot be read ({error}); train again") from error
+
+
+def read_model(folder: Path) -> Model:
+    """A model without indexes; ``ModelUnreadable``."""
     try:
         sums: dict[str, int] = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=dict[str, int])
         for name, expected in sums.items():
@@ -63,24 +76,27 @@ def read(folder: Path) -> Live:
                 raise ModelUnreadable(f"{folder / name} is damaged; train again")
         # Plain arrays over the mapped files: indexing a ``memmap`` costs ten times as much.
         arrays: dict[str, Any] = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS}
-        model = Model(
+        return Model(
             training=msgspec.json.decode((folder / "training.json").read_bytes(), type=Training),
             item_ids=msgspec.json.decode((folder / "items.json").read_bytes(), type=list[str]),
             customer_ids=msgspec.json.decode((folder / "customers.json").read_bytes(), type=list[str]),
             **arrays,
         )
-        graphs = {name: path for name in INDEXED if (path := folder / f"{name}.hnsw").exists()}
-        return Live(
-            model, FaissIndex(model.target, graphs.get("target")), FaissIndex(model.likeness, graphs.get("likeness"))
-        )
     except (OSError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
         raise ModelUnreadable(f"{folder} cannot be read ({error}); train again") from error
 
 
-def keep_newest(folder: Path, count: int) -> None:
-    """Remove all but the newest models of a tenant. What is mapped into memory stays readable until it is let go."""
-    for old in sorted(path for path in folder.iterdir() if path.is_dir())[:-count]:
-        shutil.rmtree(old, ignore_errors=True)
+def keep_newest(folder: Path, count: int, live: str) -> None:
+    """Remove all but the newest models of a tenant and the one that is live. What is mapped into memory stays readable
+    until it is let go."""
+    for old in versions(folder)[:-count]:
+        if old != live:
+            shutil.rmtree(folder / old, ignore_errors=True)
+
+
+def versions(folder: Path) -> list[str]:
+    """The models of a tenant, oldest first."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
 
 
 def _checksum(path: Path) -> int:

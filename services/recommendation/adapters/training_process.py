@@ -9,12 +9,19 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # imported late, so that the first line of progress does not wait for torch
+    from services.recommendation.domain.model import Training
+    from services.recommendation.learning.purchases import Purchases
+    from services.recommendation.learning.selection import Incumbent
+    from services.recommendation.learning.training import Learnt
 
 MICROS_A_DAY = 86_400_000_000
 NICENESS = 5
@@ -28,7 +35,10 @@ class Order(msgspec.Struct):
     dimensions: int
     half_life_days: float
     min_basket_count: int
+    cpu_seconds: float
     position: int
+    live: str = ""
+    """The folder of the model that is live, to be measured beside the new one; empty if there is none."""
 
 
 class Step(msgspec.Struct):
@@ -54,9 +64,9 @@ def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
     import torch
 
     from services.recommendation.adapters import snapshots
-    from services.recommendation.domain.model import Model, Training
+    from services.recommendation.domain.model import Model
     from services.recommendation.learning.purchases import Purchases
-    from services.recommendation.learning.spectral import Spectral
+    from services.recommendation.learning.selection import Wanted
     from services.recommendation.learning.training import train
 
     torch.set_num_threads(max(1, min(len(os.sched_getaffinity(0)), 4)))
@@ -67,46 +77,94 @@ def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
     newest = int(times.max())
     ages = ((newest - times) / MICROS_A_DAY).astype(np.float32)
     purchases = Purchases(customers, baskets, items, ages, len(customer_ids), len(basket_ids), len(item_ids))
-    algorithm = Spectral(order.dimensions, order.half_life_days)
-    learnt = train(purchases, algorithm, order.half_life_days, order.min_basket_count, _report)
-    training = Training(
-        model_version=order.model_version,
-        algorithm=algorithm.name,
-        create_time=time.time_ns() // 1000,
-        train_micros=int((time.monotonic() - began) * 1_000_000),
-        position=order.position,
-        newest_time=newest,
-        half_life_days=order.half_life_days,
-        min_basket_count=order.min_basket_count,
-        frequency_share=learnt.validation.frequency_share,
-        dimensions_asked=order.dimensions,
-        dimensions=learnt.embedding.target.shape[1],
-        interaction_count=len(purchases),
-        customer_count=len(customer_ids),
-        basket_count=len(basket_ids),
-        item_count=len(item_ids),
-        metrics=learnt.validation.metrics,
-    )
-    histories, pairs = learnt.histories, learnt.associations
+    wanted = Wanted(order.dimensions, order.half_life_days, order.cpu_seconds)
+    learnt = train(purchases, wanted, order.min_basket_count, _incumbent(order.live, item_ids, newest), _report)
     model = Model(
-        training=training,
+        training=_training(order, learnt, purchases, newest, began),
         item_ids=item_ids,
         customer_ids=customer_ids,
         context=learnt.embedding.context,
         target=learnt.embedding.target,
         likeness=learnt.embedding.likeness,
         recent_buyers=learnt.recent_buyers,
-        history_starts=histories.starts,
-        history_items=histories.items,
-        history_weights=histories.weights,
-        history_baskets=histories.baskets,
-        pair_starts=pairs.starts,
-        pair_items=pairs.partners,
-        pair_baskets=pairs.together,
-        item_baskets=pairs.baskets,
+        history_starts=learnt.histories.starts,
+        history_items=learnt.histories.items,
+        history_weights=learnt.histories.weights,
+        history_baskets=learnt.histories.baskets,
+        pair_starts=learnt.associations.starts,
+        pair_items=learnt.associations.partners,
+        pair_baskets=learnt.associations.together,
+        item_baskets=learnt.associations.baskets,
+        next_starts=learnt.transitions.starts,
+        next_items=learnt.transitions.items,
+        next_strengths=learnt.transitions.strengths,
+        trail_starts=learnt.trails.starts,
+        trail_items=learnt.trails.items,
+        trail_steps=learnt.trails.steps,
     )
     snapshots.write(model, folder / "model")
     _report(1.0, "done")
+
+
+def _training(order: Order, learnt: "Learnt", purchases: "Purchases", newest: int, began: float) -> "Training":
+    from services.recommendation.domain.model import Training
+
+    recipe = learnt.selection.recipe
+    return Training(
+        model_version=order.model_version,
+        algorithm=recipe.algorithm.name,
+        create_time=time.time_ns() // 1000,
+        train_micros=int((time.monotonic() - began) * 1_000_000),
+        position=order.position,
+        newest_time=newest,
+        half_life_days=recipe.algorithm.half_life_days,
+        min_basket_count=order.min_basket_count,
+        frequency_share=recipe.blending.mixture.frequency,
+        following_share=recipe.blending.mixture.following,
+        new_following_share=recipe.blending.new.following,
+        trail_decay=recipe.trail_decay,
+        half_life_asked=order.half_life_days,
+        dimensions_asked=order.dimensions,
+        dimensions=learnt.embedding.dimensions,
+        interaction_count=len(purchases),
+        customer_count=purchases.customer_count,
+        basket_count=purchases.basket_count,
+        item_count=purchases.item_count,
+        metrics=learnt.selection.metrics,
+        worse_than_live=learnt.selection.worse_than_live,
+    )
+
+
+def _incumbent(folder: str, item_ids: list[str], newest: int) -> "Incumbent | None":
+    """The live model in the codes of the new purchases; items that it does not know have no vector."""
+    from services.recommendation.adapters import snapshots
+    from services.recommendation.learning.algorithm import Embedding
+    from services.recommendation.learning.selection import Incumbent, recipe_of
+    from services.recommendation.learning.validation import Blending
+
+    if not folder:
+        return None
+    try:
+        model = snapshots.read_model(Path(folder))
+    except snapshots.ModelUnreadable:
+        return None  # the server has logged it; nothing is compared with a model that does not answer
+    training = model.training
+    known = np.array([model.row_of.get(item_id, -1) for item_id in item_ids])
+
+    def coded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        rows = np.zeros((len(item_ids), vectors.shape[1]), dtype=np.float32)
+        rows[known >= 0] = vectors[known[known >= 0]]
+        return rows
+
+    recipe = recipe_of(
+        training.algorithm,
+        training.dimensions,
+        training.half_life_days,
+        Blending(training.mixture, training.new_mixture),
+        training.trail_decay,
+    )
+    embedding = Embedding(coded(model.context), coded(model.target), coded(model.likeness))
+    return Incumbent(recipe, embedding, max((newest - training.newest_time) / MICROS_A_DAY, 0.0)) if recipe else None
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:

@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendation.domain.mixture import Mixture
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -38,6 +40,26 @@ class Training:
     basket_count: int
     item_count: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    following_share: float = 0.0
+    """How much of a list follows what others went on to, from 0 to 1; chosen by measurement."""
+    new_following_share: float = 0.0
+    """The same for lists of what was not bought before."""
+    half_life_asked: float = 0.0
+    """0 where it was chosen by measurement."""
+    trail_decay: float = 0.8
+    """What an item counts against one of a customer's next basket, where it is asked what follows."""
+    worse_than_live: bool = False
+    """True: it was measured to be worse than the model that was live, which stayed."""
+
+    @property
+    def mixture(self) -> Mixture:
+        """What its lists follow."""
+        return Mixture(self.frequency_share, self.following_share)
+
+    @property
+    def new_mixture(self) -> Mixture:
+        """What its lists of what was not bought before follow."""
+        return Mixture(0.0, self.new_following_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +80,8 @@ class Model:
 
     ``context``, ``target`` and ``likeness`` are the vectors of ``learning.algorithm.Embedding``. The history of
     customer ``c`` is ``history_items[history_starts[c]:history_starts[c + 1]]`` with what each item weighs and in how
-    many baskets it was; the partners of item ``i`` are laid out in the same way, strongest first.
+    many baskets it was; the partners of item ``i`` are laid out in the same way, strongest first, as are what follows
+    it (``next``) and the newest items of a customer, oldest first, with how many baskets ago they were (``trail``).
     """
 
     training: Training
@@ -76,6 +99,12 @@ class Model:
     pair_items: Codes
     pair_baskets: Codes
     item_baskets: Codes
+    next_starts: Counts
+    next_items: Codes
+    next_strengths: Floats
+    trail_starts: Counts
+    trail_items: Codes
+    trail_steps: Codes
 
     @cached_property
     def row_of(self) -> dict[str, int]:

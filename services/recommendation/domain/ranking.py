@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendation.domain.history import History
+from services.recommendation.domain.history import Bought, History, history_of
+from services.recommendation.domain.mixture import Mixture, blend
 from services.recommendation.domain.model import Floats, Model
 from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation, ordered
-from services.recommendation.domain.taste import SESSION_SHARE, Taste, blend
+from services.recommendation.domain.taste import SESSION_SHARE, Taste, taste_of
+from services.recommendation.domain.trail import Following, Trail, following, trail_of
 
 SOURCES_MAX = 3
 FILLING = 0.5
@@ -22,12 +24,14 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom a list is for: what they bought, and what of that and of the session makes their vector."""
+    """Whom a list is for: what they bought, and what of that and of the session makes their vector and their trail."""
 
     customer_id: str
     history: History
     session_rows: tuple[int, ...]
     taste: Taste | None
+    trail: Trail
+    following: Following
 
     @property
     def kept_out(self) -> int:
@@ -35,38 +39,67 @@ class Person:
         return len(self.history.rows) + len(self.session_rows)
 
 
+def person_of(model: Model, customer_id: str, since: Sequence[Bought], session_rows: tuple[int, ...]) -> Person:
+    """Somebody as the model knows them, with what they bought since and what they look at."""
+    history = history_of(model, customer_id, since)
+    trail = trail_of(model, customer_id, since, session_rows)
+    taste = taste_of(history, session_rows)
+    return Person(customer_id, history, session_rows, taste, trail, following(model, trail))
+
+
 def personal(
     model: Model, person: Person, found: Rows, allowed: Mask, exclude_bought: bool, count: int
 ) -> list[Recommendation]:
-    """The best of what was found by vectors and what was bought before. What is looked at is not offered again."""
-    taste, history = person.taste, person.history
+    """The best of what was found by vectors, what others went on to, and what was bought before. What is looked at is
+    not offered again."""
+    taste = person.taste
     if taste is None:
         return []
-    candidates = found[found >= 0]
-    if exclude_bought:
-        candidates = np.setdiff1d(candidates, history.rows)
-    else:
-        candidates = np.union1d(candidates, history.rows[allowed[history.rows]])
-    candidates = np.setdiff1d(candidates, np.asarray(person.session_rows, dtype=np.int64))
+    candidates = _candidates(person, found, allowed, exclude_bought, count)
     if not len(candidates):
         return []
-    fits = model.target[candidates] @ taste.vector(model.context)
-    share = model.training.frequency_share * (1 - SESSION_SHARE if person.session_rows else 1)
-    vector_part, frequency_part = blend(fits, _looked_up(history, history.weights, candidates), share)
-    total = vector_part + frequency_part
+    mixture = model.training.new_mixture if exclude_bought else model.training.mixture
+    parts = _parts(model, person, taste, candidates, mixture)
+    total = sum(parts, np.zeros(len(candidates), np.float32))
     best = np.argsort(-total, kind="stable")[:count]
     best = best[total[best] > 0]
-    counts = _looked_up(history, history.baskets.astype(np.float32), candidates)
-    given = (model.context[taste.rows] * taste.shares[:, None]) @ model.target[candidates[best]].T
-    parts = zip(
-        candidates[best].tolist(),
-        vector_part[best].tolist(),
-        frequency_part[best].tolist(),
-        counts[best].astype(np.int64).tolist(),
-        given.T,
-        strict=True,
+    counts = _looked_up(person.history, person.history.baskets.astype(np.float32), candidates[best])
+    alike = np.asarray(
+        (model.context[taste.rows] * taste.shares[:, None]) @ model.target[candidates[best]].T, dtype=np.float32
     )
-    return ordered((_explained(model, taste, *part) for part in parts), count)
+    given = person.following.by_place(candidates[best], len(person.trail.rows))
+    explained = (
+        Recommendation(
+            model.item_ids[row],
+            _reasons(model, person, row, tuple(float(part[at]) for part in parts), int(counts[place]),
+                     (alike[:, place], given[:, place])),
+        )
+        for place, (at, row) in enumerate(zip(best.tolist(), candidates[best].tolist(), strict=True))
+    )  # fmt: skip
+    return ordered(explained, count)
+
+
+def _candidates(person: Person, found: Rows, allowed: Mask, exclude_bought: bool, count: int) -> Rows:
+    """Rows, each once, in order."""
+    rows = person.history.rows
+    followers = person.following.strongest(count + person.kept_out, allowed)
+    candidates = np.union1d(found[found >= 0], followers)
+    if exclude_bought:
+        candidates = np.setdiff1d(candidates, rows)
+    else:
+        candidates = np.union1d(candidates, rows[allowed[rows]])
+    return np.setdiff1d(candidates, np.asarray(person.session_rows, dtype=np.int64)).astype(np.int64)
+
+
+def _parts(
+    model: Model, person: Person, taste: Taste, candidates: Rows, mixture: Mixture
+) -> tuple[Floats, Floats, Floats]:
+    """What vectors, transitions and own frequencies add to each candidate. In a session frequencies say less."""
+    if person.session_rows:
+        mixture = replace(mixture, frequency=mixture.frequency * (1 - SESSION_SHARE))
+    fits = np.asarray(model.target[candidates] @ taste.vector(model.context), dtype=np.float32)
+    frequencies = _looked_up(person.history, person.history.weights, candidates)
+    return blend(fits, person.following.total(candidates), frequencies, mixture)
 
 
 def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
@@ -80,39 +113,44 @@ def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
     return answer
 
 
-def _explained(
+def _reasons(
     model: Model,
-    taste: Taste,
+    person: Person,
     row: int,
-    vector_part: float,
-    frequency_part: float,
+    parts: tuple[float, ...],
     basket_count: int,
-    given: Floats,
-) -> Recommendation:
-    """An item with its score divided among the reasons. The vector's part is a sum over the items that make the
-    vector (``given`` by each), so what was bought and what was looked at each have an exact share of it."""
-    given = np.where(taste.rows == row, 0, given).astype(np.float32)
-    reasons = []
-    bought, viewed = (max(float(given[where].sum()), 0.0) for where in (~taste.viewed, taste.viewed))
+    given: tuple[Floats, Floats],
+) -> tuple[Reason, ...]:
+    """The score of an item divided among the reasons, the weightiest first. Vector and transitions are sums over the
+    items that they come from (``given`` by each), so each of those has an exact share."""
+    assert person.taste
+    vector_part, following_part, frequency_part = parts
+    taste, reasons = person.taste, []
+    own = np.where(taste.rows == row, 0, given[0]).astype(np.float32)
+    bought, viewed = (max(float(own[where].sum()), 0.0) for where in (~taste.viewed, taste.viewed))
     for kind, part, where in (
         (ReasonKind.SIMILAR_TO_BOUGHT, bought, ~taste.viewed),
         (ReasonKind.SIMILAR_TO_VIEWED, viewed, taste.viewed),
     ):
         if part > 0 and vector_part > 0:
-            sources = _sources(model, taste, np.where(where, given, 0))
+            sources = _sources(model, taste.rows, np.where(where, own, 0))
             reasons.append(Reason(kind, vector_part * part / (bought + viewed), sources))
+    unexplained = 0.0 if reasons else vector_part
+    if following_part > 0:
+        sources = _sources(model, person.trail.rows, given[1])
+        reasons.append(Reason(ReasonKind.OFTEN_NEXT, following_part, sources))
     if basket_count:
-        own = frequency_part if reasons else frequency_part + vector_part
-        reasons.append(Reason(ReasonKind.BOUGHT_BEFORE, own, purchase_count=basket_count))
-    elif not reasons:
+        score = frequency_part + unexplained
+        reasons.append(Reason(ReasonKind.BOUGHT_BEFORE, score, purchase_count=basket_count))
+    elif unexplained > 0:
         # Only the sum over bought and viewed is positive, each part alone is not.
-        reasons.append(Reason(ReasonKind.SIMILAR_TO_BOUGHT, vector_part, _sources(model, taste, given)))
-    return Recommendation(model.item_ids[row], tuple(sorted(reasons, key=lambda reason: -reason.score)))
+        reasons.append(Reason(ReasonKind.SIMILAR_TO_BOUGHT, unexplained, _sources(model, taste.rows, own)))
+    return tuple(sorted(reasons, key=lambda reason: -reason.score))
 
 
-def _sources(model: Model, taste: Taste, given: Floats) -> tuple[str, ...]:
+def _sources(model: Model, rows: Rows, given: Floats) -> tuple[str, ...]:
     best = np.argsort(-given, kind="stable")[: 2 * SOURCES_MAX]
-    names = dict.fromkeys(model.item_ids[int(taste.rows[at])] for at in best if given[at] > 0)
+    names = dict.fromkeys(model.item_ids[int(rows[at])] for at in best if given[at] > 0)
     return tuple(names)[:SOURCES_MAX]
 
 

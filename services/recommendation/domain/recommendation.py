@@ -16,6 +16,7 @@ class ReasonKind(IntEnum):
     BOUGHT_BEFORE = 4
     POPULAR = 5
     NEW = 6
+    OFTEN_NEXT = 7
 
 
 class EmptyReason(IntEnum):

@@ -44,16 +44,3 @@ def taste_of(history: History, session_rows: Sequence[int]) -> Taste | None:
 
 def _to_sum(weights: Floats, total: float) -> Floats:
     return np.asarray(weights * (total / max(float(weights.sum()), 1e-12)), dtype=np.float32)
-
-
-def blend(fits: Floats, frequencies: Floats, frequency_share: float) -> tuple[Floats, Floats]:
-    """What vectors and own frequencies add to the score of each candidate. Each is brought to 0…1 by its largest."""
-    vector_part = (1 - frequency_share) * _to_peak(np.maximum(fits, 0))
-    frequency_part = frequency_share * _to_peak(frequencies)
-    return vector_part.astype(np.float32), frequency_part.astype(np.float32)
-
-
-def _to_peak(values: Floats) -> Floats:
-    peak = values.max(axis=-1, keepdims=True, initial=0)
-    scaled: Floats = np.divide(values, peak, out=np.zeros_like(values), where=peak > 0)
-    return scaled

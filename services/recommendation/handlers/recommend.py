@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.recommendation.domain.history import Bought, history_of
+from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import ItemFilter
-from services.recommendation.domain.ranking import Person, filled, newest, personal, popular_in
+from services.recommendation.domain.ranking import Person, filled, newest, person_of, personal, popular_in
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
 from services.recommendation.domain.shelf import Shelf
-from services.recommendation.domain.taste import taste_of
 from services.recommendation.ports import Catalogue, Interactions, Live, Mask, Models, Rows
 
 FOUND_MAX = 2048
@@ -85,10 +84,9 @@ async def _with_model(
 
 
 def _person(live: Live, asker: Asker, since: Sequence[Bought]) -> Person:
-    model = live.model
-    session = dict.fromkeys(row for it in asker.session_item_ids if (row := model.row_of.get(it)) is not None)
-    history = history_of(model, asker.customer_id, since)
-    return Person(asker.customer_id, history, tuple(session), taste_of(history, tuple(session)))
+    row_of = live.model.row_of
+    session = dict.fromkeys(row for it in asker.session_item_ids if (row := row_of.get(it)) is not None)
+    return person_of(live.model, asker.customer_id, since, tuple(session))
 
 
 async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.errors import FailedPrecondition, InvalidArgument
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.recommendation.domain.model import Training
 from services.recommendation.ports import (
     Catalogue,
@@ -25,6 +25,18 @@ class NoInteractions(FailedPrecondition):
 
 class TrainingInProgress(FailedPrecondition):
     """Another training of the tenant runs. Metadata ``job_id`` names it."""
+
+
+class ModelNotFound(NotFound):
+    """No model has this version."""
+
+
+class NoOtherModel(FailedPrecondition):
+    """There is no earlier model to return to."""
+
+
+class ModelNotKept(FailedPrecondition):
+    """Only the figures of this model are left."""
 
 
 class HalfLifeInvalid(InvalidArgument):
@@ -51,7 +63,8 @@ async def train_model(
     parameters: Parameters,
 ) -> str:
     """Start a training: the id of its job. The job's id is that of the request, so a replay finds the same job."""
-    if not HALF_LIFE_DAYS_MIN <= parameters.half_life_days <= HALF_LIFE_DAYS_MAX:
+    half_life = parameters.half_life_days
+    if half_life and not HALF_LIFE_DAYS_MIN <= half_life <= HALF_LIFE_DAYS_MAX:
         raise HalfLifeInvalid("half_life_duration must be from one day to 100 years", field="half_life_duration")
     tenant = request.tenant
     answered = await requests.replayed(request)
@@ -76,9 +89,36 @@ async def _start(models: Models, jobs: TrainingJobs, tenant: str, parameters: Pa
     async def work(progress: Progress) -> dict[str, str]:
         training = await models.train(tenant, parameters, progress)
         measured = {name: f"{value:.6f}" for name, value in training.metrics.items()}
-        return {"model_version": training.model_version, **measured}
+        went_live = parameters.accept_worse or not training.worse_than_live
+        return {"model_version": training.model_version, "went_live": str(went_live).lower(), **measured}
 
     return await jobs.start(tenant, job_id, work)
+
+
+async def rollback_model(models: Models, requests: Requests, request: Request, version: str) -> Training:
+    """Make a kept model live, the one before the live one if none is named. ``ModelNotFound``, ``NoOtherModel``,
+    ``ModelNotKept``."""
+    tenant = request.tenant
+    if answered := await requests.replayed(request):
+        return await _known(models, tenant, str(answered["model_version"]))
+    kept = await models.kept(tenant)
+    if not version:
+        live = await models.training_of_live(tenant)
+        earlier = [each for each in kept if live is None or each < live.model_version]
+        if not earlier:
+            raise NoOtherModel("no earlier model is kept; train one, or name a model that is kept")
+        version = earlier[-1]
+    training = await _known(models, tenant, version)
+    if version not in kept:
+        raise ModelNotKept(f"the arrays of model {version} were removed; train again", model_version=version)
+    await models.make_live(request, version)
+    return training
+
+
+async def _known(models: Models, tenant: str, version: str) -> Training:
+    if (training := await models.find(tenant, version)) is None:
+        raise ModelNotFound(f"there is no model {version}", model_version=version)
+    return training
 
 
 async def get_status(

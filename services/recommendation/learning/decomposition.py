@@ -13,6 +13,7 @@ from scipy import sparse
 
 OVERSAMPLING = 16
 POWER_ITERATIONS = 2
+SUBSPACE_ITERATIONS = 8
 
 
 def right_singular(matrix: sparse.csr_array, rank: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -33,6 +34,25 @@ def right_singular(matrix: sparse.csr_array, rank: int, seed: int) -> tuple[NDAr
     peaks = vectors.abs().argmax(dim=0)
     vectors = vectors * torch.sign(vectors[peaks, torch.arange(rank, device=device)])
     return vectors.cpu().numpy(), values[:rank].cpu().numpy()
+
+
+def leading_eigenvectors(
+    symmetric: NDArray[np.float64], rank: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ``rank`` leading eigenvectors of a positive semidefinite matrix, as columns, and their eigenvalues, largest
+    first; fewer where the matrix is smaller. By subspace iteration, with signs fixed."""
+    rank = min(rank, len(symmetric))
+    matrix = torch.from_numpy(symmetric).to("cuda" if torch.cuda.is_available() else "cpu")
+    generator = torch.Generator().manual_seed(seed)
+    width = min(rank + OVERSAMPLING, len(symmetric))
+    basis = torch.randn(len(symmetric), width, generator=generator, dtype=matrix.dtype).to(matrix.device)
+    for _ in range(SUBSPACE_ITERATIONS):
+        basis = _orthonormal(matrix @ basis)
+    values, rotation = torch.linalg.eigh(basis.T @ matrix @ basis)
+    vectors = (basis @ rotation).flip(1)[:, :rank]
+    peaks = vectors.abs().argmax(dim=0)
+    vectors = vectors * torch.sign(vectors[peaks, torch.arange(rank, device=vectors.device)])
+    return vectors.cpu().numpy(), values.flip(0)[:rank].cpu().numpy()
 
 
 def _orthonormal(columns: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from services.recommendation.learning.algorithm import Embedding, Vectors
+from services.recommendation.learning.algorithm import Embedding, Vectors, unit
 from services.recommendation.learning.decomposition import right_singular
 from services.recommendation.learning.purchases import Purchases
 
@@ -59,13 +59,6 @@ def normalised(matrix: sparse.csr_array) -> sparse.csr_array:
     columns = np.asarray(matrix.sum(axis=0), dtype=np.float32)
     scaled = matrix.copy()
     scaled.data /= np.repeat(np.sqrt(rows), np.diff(matrix.indptr)) * np.sqrt(columns[matrix.indices])
-    return scaled
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """The rows at length 1; rows of no length stay so."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-12)
     return scaled
 
 

@@ -1,21 +1,19 @@
 """One training: from purchases to everything that a model answers with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.recommendation.learning.algorithm import Algorithm, Embedding
+from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
+from services.recommendation.learning.algorithm import Embedding
 from services.recommendation.learning.association import Associations, associate
 from services.recommendation.learning.purchases import Codes, Counts, Floats, Purchases
-from services.recommendation.learning.validation import Validation, validate
+from services.recommendation.learning.selection import Incumbent, Report, Selection, Wanted, select
+from services.recommendation.learning.transitions import Trails, Transitions, follow, trails
 
 RECENT_DAYS = 28.0
 SEED = 20170101
 """Fixed: the same purchases give the same model."""
-
-Report = Callable[[float, str], None]
-"""Told the share that is done and the step that begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +31,37 @@ class Histories:
 class Learnt:
     """What one training gives."""
 
+    selection: Selection
     embedding: Embedding
-    validation: Validation
     associations: Associations
+    transitions: Transitions
     histories: Histories
+    trails: Trails
     recent_buyers: Counts
 
 
 def train(
-    purchases: Purchases, algorithm: Algorithm, half_life_days: float, min_basket_count: int, report: Report
+    purchases: Purchases, wanted: Wanted, min_basket_count: int, incumbent: Incumbent | None, report: Report
 ) -> Learnt:
-    """Measure on the last four weeks, then learn from everything."""
+    """Choose how on the last weeks, then learn from everything."""
     distinct = purchases.distinct()
-    report(0.1, "measuring on the last four weeks")
-    validation = validate(distinct, algorithm, half_life_days, SEED)
-    report(0.5, "learning vectors")
+    report(0.1, "measuring on the last weeks")
+    selection = select(distinct, wanted, incumbent, SEED, report)
+    report(0.6, "learning vectors")
+    algorithm = selection.recipe.algorithm
     embedding = algorithm.fit(distinct, SEED)
     report(0.7, "counting what is bought together")
     associations = associate(distinct, min_basket_count)
+    report(0.8, "counting what follows what")
+    transitions = follow(distinct)
     report(0.9, "writing the model")
     return Learnt(
+        selection,
         embedding,
-        validation,
         associations,
-        _histories(distinct, half_life_days),
+        transitions,
+        _histories(distinct, algorithm.half_life_days),
+        trails(distinct, TRAIL_LENGTH),
         distinct.within(RECENT_DAYS).buyers(),
     )
 

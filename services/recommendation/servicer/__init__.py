@@ -1,6 +1,6 @@
 """gRPC in, use case, gRPC out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from services.recommendation.domain.recommendation import Reason, Recommendation
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
-from services.recommendation.handlers.training import get_status, train_model
+from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Request, Requests, StoredItem, TrainingJobs
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -118,7 +118,14 @@ class RecommendationServicer(RecommendationServiceServicer):
         models = self._sources.models
         live = await models.training_of_live(_tenant())
         found, token = await models.page(_tenant(), _size(request.page_size), request.page_token)
-        return pb.ListModelsResponse(models=(_model(it, live) for it in found), next_page_token=token)
+        kept = await models.kept(_tenant())
+        return pb.ListModelsResponse(models=(_model(it, live, kept) for it in found), next_page_token=token)
+
+    async def RollbackModel(self, request: pb.RollbackModelRequest, context: Context) -> pb.RollbackModelResponse:
+        models = self._sources.models
+        wanted = _request(request)
+        training = await rollback_model(models, self._keeping.requests, wanted, request.model_version)
+        return pb.RollbackModelResponse(model=_model(training, training, [training.model_version]))
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         sources = self._sources
@@ -129,7 +136,7 @@ class RecommendationServicer(RecommendationServiceServicer):
             applied_cursor=status.applied_cursor,
             interaction_count=status.interaction_count,
             item_count=status.item_count,
-            live_model=_model(status.live, status.live) if status.live else None,
+            live_model=_model(status.live, status.live, [status.live.model_version]) if status.live else None,
             training=status.training,
         )
 
@@ -195,6 +202,8 @@ def _parameters(request: pb.TrainModelRequest) -> Parameters:
         dimensions=request.dimensions or usual.dimensions,
         half_life_days=asked_days if request.HasField("half_life_duration") else usual.half_life_days,
         min_basket_count=request.min_basket_count or usual.min_basket_count,
+        cpu_seconds=request.selection_cpu_seconds or usual.cpu_seconds,
+        accept_worse=request.accept_worse,
     )
 
 
@@ -228,7 +237,7 @@ def _association(pair: Pair) -> pb.Association:
     return pb.Association(basket_count=pair.together, support=pair.support, confidence=pair.confidence, lift=pair.lift)
 
 
-def _model(training: Training, live: Training | None) -> pb.Model:
+def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb.Model:
     seconds, micros = divmod(training.train_micros, MICROS_A_SECOND)
     return pb.Model(
         model_version=training.model_version,
@@ -242,6 +251,9 @@ def _model(training: Training, live: Training | None) -> pb.Model:
         metrics=[pb.Metric(name=name, value=value) for name, value in sorted(training.metrics.items())],
         train_duration=Duration(seconds=seconds, nanos=micros * 1000),
         live=live is not None and live.model_version == training.model_version,
+        half_life_duration=Duration(seconds=round(training.half_life_days * SECONDS_A_DAY)),
+        worse_than_live=training.worse_than_live,
+        kept=training.model_version in kept,
     )
 
 

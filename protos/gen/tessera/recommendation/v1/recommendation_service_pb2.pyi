@@ -75,6 +75,8 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     """Many buy it."""
     REASON_KIND_NEW: _ReasonKind.ValueType  # 6
     """It is new in the catalogue; answered only where nobody has bought anything."""
+    REASON_KIND_OFTEN_NEXT: _ReasonKind.ValueType  # 7
+    """Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """The kinds of reason."""
@@ -93,6 +95,8 @@ REASON_KIND_POPULAR: ReasonKind.ValueType  # 5
 """Many buy it."""
 REASON_KIND_NEW: ReasonKind.ValueType  # 6
 """It is new in the catalogue; answered only where nobody has bought anything."""
+REASON_KIND_OFTEN_NEXT: ReasonKind.ValueType  # 7
+"""Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
 @_typing.final
@@ -868,16 +872,24 @@ class TrainModelRequest(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     MIN_BASKET_COUNT_FIELD_NUMBER: _builtins.int
+    SELECTION_CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    ACCEPT_WORSE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, once for each request: sending it again answers with the same job."""
     dimensions: _builtins.int
-    """How many numbers describe an item, at most 512; 0 means 128."""
+    """How many numbers describe an item, at most 512; 0 means that 64, 128 or 256 is chosen by measurement."""
     min_basket_count: _builtins.int
     """In at least how many baskets two items must lie to count as bought together; 0 means 5."""
+    selection_cpu_seconds: _builtins.int
+    """How many seconds of processor time may pass before no further way of making the model is tried; 0 means 120. What
+    is being tried then is finished, and the training itself comes on top.
+    """
+    accept_worse: _builtins.bool
+    """True: the model goes live even if it was measured to be worse than the one that is live."""
     @_builtins.property
     def half_life_duration(self) -> _duration_pb2.Duration:
-        """After how long a purchase counts half; unset means 180 days. INVALID_ARGUMENT, reason HALF_LIFE_INVALID, for less
-        than one day or more than 100 years.
+        """After how long a purchase counts half; unset means that 60, 180 or 720 days are chosen by measurement.
+        INVALID_ARGUMENT, reason HALF_LIFE_INVALID, for less than one day or more than 100 years.
         """
 
     def __init__(
@@ -887,10 +899,12 @@ class TrainModelRequest(_message.Message):
         dimensions: _builtins.int = ...,
         half_life_duration: _duration_pb2.Duration | None = ...,
         min_basket_count: _builtins.int = ...,
+        selection_cpu_seconds: _builtins.int = ...,
+        accept_worse: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["half_life_duration", b"half_life_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "half_life_duration", b"half_life_duration", "min_basket_count", b"min_basket_count", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_worse", b"accept_worse", "dimensions", b"dimensions", "half_life_duration", b"half_life_duration", "min_basket_count", b"min_basket_count", "request_id", b"request_id", "selection_cpu_seconds", b"selection_cpu_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -905,7 +919,7 @@ class TrainModelResponse(_message.Message):
     JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def job(self) -> _job_pb2.Job:
-        """The job. `results` will hold `model_version` and every figure of the model's metrics."""
+        """The job. `results` will hold `model_version`, `went_live` and every figure of the model's metrics."""
 
     def __init__(
         self,
@@ -1091,6 +1105,9 @@ class Model(_message.Message):
     METRICS_FIELD_NUMBER: _builtins.int
     TRAIN_DURATION_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
+    HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
+    WORSE_THAN_LIVE_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """Assigned by the service; newer versions sort after older ones."""
     algorithm: _builtins.str
@@ -1107,20 +1124,29 @@ class Model(_message.Message):
     """How many numbers describe an item."""
     live: _builtins.bool
     """True for the one that answers."""
+    worse_than_live: _builtins.bool
+    """True: it was measured to be worse than the model that was live then, beyond what chance explains."""
+    kept: _builtins.bool
+    """True while its arrays are kept: it can be made live again."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the training ended."""
 
     @_builtins.property
     def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metric]:
-        """What was measured on the purchases of the last four weeks, which a first training did not see; the model itself was
-        then trained on everything. How much of a list follows the customer's own frequencies was chosen on one half of
-        the customers, and the figures are of the other half. Empty where there were too few.
+        """What was measured on the purchases of the last four weeks (of the time since the live model was trained, if it is
+        shorter and enough was bought in it), which a first training did not see; the model itself was then trained on
+        everything. How the model is made was chosen on one half of the customers, and the figures are of the other half.
+        Every item is ranked. Empty where there were too few customers.
         """
 
     @_builtins.property
     def train_duration(self) -> _duration_pb2.Duration:
         """How long the training took."""
+
+    @_builtins.property
+    def half_life_duration(self) -> _duration_pb2.Duration:
+        """After how long a purchase counts half in it."""
 
     def __init__(
         self,
@@ -1136,10 +1162,13 @@ class Model(_message.Message):
         metrics: _abc.Iterable[Global___Metric] | None = ...,
         train_duration: _duration_pb2.Duration | None = ...,
         live: _builtins.bool = ...,
+        half_life_duration: _duration_pb2.Duration | None = ...,
+        worse_than_live: _builtins.bool = ...,
+        kept: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "train_duration", b"train_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "half_life_duration", b"half_life_duration", "train_duration", b"train_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "interaction_count", b"interaction_count", "item_count", b"item_count", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "train_duration", b"train_duration"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "half_life_duration", b"half_life_duration", "interaction_count", b"interaction_count", "item_count", b"item_count", "kept", b"kept", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "train_duration", b"train_duration", "worse_than_live", b"worse_than_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1154,9 +1183,12 @@ class Metric(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`<list>.<task>.<figure>`: the list is `model`, `vectors`, `frequency` or `popular`; the task `next` (all that was
-    bought next) or `new` (what had not been bought before); the figure `recall_at_20`, `precision_at_20`,
-    `ndcg_at_20` or `hit_rate_at_20`, each a mean over customers.
+    """`<list>.<task>.<figure>`: the list is `model`, one of its sources alone (`vectors`, `following`, `frequency`),
+    `popular`, or `live` (the model that was live); the task `next` (all that was bought next), `new` (what had not
+    been bought before) or `repeat` (what had); the figure `recall_at_20`, `precision_at_20`, `f1_at_20`,
+    `ndcg_at_20`, `mrr_at_20`, `map_at_20` or `hit_rate_at_20`, each a mean over customers; and, for `model.next`,
+    `coverage_at_20` (the share of the items that are in any list), `diversity_at_20` (one minus the cosine of two
+    items of a list) and `novelty_at_20` (minus log2 of the share of customers who bought an item).
     """
     value: _builtins.float
     """The figure."""
@@ -1232,3 +1264,53 @@ class GetStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class RollbackModelRequest(_message.Message):
+    """Asks to make another model live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, once for each request."""
+    model_version: _builtins.str
+    """Which; empty means the newest kept one that was made before the live one."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        model_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackModelRequest: _TypeAlias = RollbackModelRequest  # noqa: Y015
+
+@_typing.final
+class RollbackModelResponse(_message.Message):
+    """The model is live."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """The one that answers now."""
+
+    def __init__(
+        self,
+        *,
+        model: Global___Model | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackModelResponse: _TypeAlias = RollbackModelResponse  # noqa: Y015

@@ -106,6 +106,11 @@ class RecommendationServiceStub:
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.RollbackModel = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RollbackModel',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -185,9 +190,12 @@ class RecommendationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TrainModel(self, request, context):
-        """Starts training a model on all purchases recorded so far, and answers at once with the job. When the job has
-        succeeded the model is live: from one request to the next, without a gap. A training that fails leaves the model
-        that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
+        """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
+        (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
+        measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+        next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
+        that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
+        training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
         reason TRAINING_IN_PROGRESS, with the `job_id` in the metadata, while another one runs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -218,6 +226,16 @@ class RecommendationServiceServicer:
 
     def GetStatus(self, request, context):
         """Answers what the service has learnt so far and which model is live.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackModel(self, request, context):
+        """Makes another kept model live, at once: by default the one that was made before the live one. Purchases since then
+        are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
+        FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
+        MODEL_NOT_KEPT, if its arrays were removed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -295,6 +313,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'RollbackModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackModel,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -677,6 +700,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/GetStatus',
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RollbackModel',
+            tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

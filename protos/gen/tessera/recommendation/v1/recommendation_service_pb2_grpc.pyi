@@ -67,9 +67,12 @@ class RecommendationServiceStub:
     NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     TrainModel: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]
-    """Starts training a model on all purchases recorded so far, and answers at once with the job. When the job has
-    succeeded the model is live: from one request to the next, without a gap. A training that fails leaves the model
-    that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
+    """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
+    (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
+    measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+    next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
+    that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
+    training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
     reason TRAINING_IN_PROGRESS, with the `job_id` in the metadata, while another one runs.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetJobRequest, _recommendation_service_pb2.GetJobResponse]
@@ -82,6 +85,12 @@ class RecommendationServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetStatusRequest, _recommendation_service_pb2.GetStatusResponse]
     """Answers what the service has learnt so far and which model is live."""
+    RollbackModel: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.RollbackModelRequest, _recommendation_service_pb2.RollbackModelResponse]
+    """Makes another kept model live, at once: by default the one that was made before the live one. Purchases since then
+    are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
+    FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
+    MODEL_NOT_KEPT, if its arrays were removed since.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -122,9 +131,12 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     TrainModel: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]  # type: ignore[assignment]
-    """Starts training a model on all purchases recorded so far, and answers at once with the job. When the job has
-    succeeded the model is live: from one request to the next, without a gap. A training that fails leaves the model
-    that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
+    """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
+    (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
+    measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+    next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
+    that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
+    training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
     reason TRAINING_IN_PROGRESS, with the `job_id` in the metadata, while another one runs.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetJobRequest, _recommendation_service_pb2.GetJobResponse]  # type: ignore[assignment]
@@ -137,6 +149,12 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetStatusRequest, _recommendation_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Answers what the service has learnt so far and which model is live."""
+    RollbackModel: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.RollbackModelRequest, _recommendation_service_pb2.RollbackModelResponse]  # type: ignore[assignment]
+    """Makes another kept model live, at once: by default the one that was made before the live one. Purchases since then
+    are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
+    FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
+    MODEL_NOT_KEPT, if its arrays were removed since.
+    """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -234,9 +252,12 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.TrainModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.TrainModelResponse, _abc.Awaitable[_recommendation_service_pb2.TrainModelResponse]]:
-        """Starts training a model on all purchases recorded so far, and answers at once with the job. When the job has
-        succeeded the model is live: from one request to the next, without a gap. A training that fails leaves the model
-        that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
+        """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
+        (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
+        measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+        next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
+        that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
+        training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
         reason TRAINING_IN_PROGRESS, with the `job_id` in the metadata, while another one runs.
         """
 
@@ -273,5 +294,17 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.GetStatusResponse, _abc.Awaitable[_recommendation_service_pb2.GetStatusResponse]]:
         """Answers what the service has learnt so far and which model is live."""
+
+    @_abc_1.abstractmethod
+    def RollbackModel(
+        self,
+        request: _recommendation_service_pb2.RollbackModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_recommendation_service_pb2.RollbackModelResponse, _abc.Awaitable[_recommendation_service_pb2.RollbackModelResponse]]:
+        """Makes another kept model live, at once: by default the one that was made before the live one. Purchases since then
+        are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
+        FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
+        MODEL_NOT_KEPT, if its arrays were removed since.
+        """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,202 @@
+"""Chooses how a tenant's model is made, by measuring on a window of the tenant's own data."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
+from services.recommendation.learning import autoencoder
+from services.recommendation.learning.algorithm import Algorithm, Embedding
+from services.recommendation.learning.autoencoder import LinearAutoencoder
+from services.recommendation.learning.purchases import Purchases
+from services.recommendation.learning.spectral import Spectral
+from services.recommendation.learning.validation import (
+    HOLDOUT_DAYS,
+    UNMEASURED,
+    Blending,
+    Holdout,
+    Judged,
+    choose,
+    holdout,
+    judged,
+    measure,
+    ndcg_each,
+)
+
+DIMENSIONS = (64, 128, 256)
+HALF_LIVES_DAYS = (180.0, 60.0, 720.0)
+"""The first one is for where nothing is measured."""
+TRAIL_DECAYS = (0.6, 0.8, 0.95)
+TRAIL_DECAY_UNMEASURED = 0.8
+DIMENSIONS_UNMEASURED = 128
+STANDARD_ERRORS = 2.0
+"""By how many of them the mean over customers must be lower to call a model worse: less is chance."""
+UNSEEN_CUSTOMERS_MIN = 200
+"""So many must have bought since the live model was made, for it to be measured on what came since alone."""
+
+Report = Callable[[float, str], None]
+"""Told the share that is done and the step that begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is fixed by the caller; 0 is to be chosen. ``cpu_seconds`` bounds the choosing: no further candidate is
+    tried once they are spent."""
+
+    dimensions: int = 0
+    half_life_days: float = 0.0
+    cpu_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is made."""
+
+    algorithm: Algorithm
+    blending: Blending = UNMEASURED
+    trail_decay: float = TRAIL_DECAY_UNMEASURED
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The model that is live, to be measured beside the new one: how it was made, its vectors for the items of the
+    same purchases, and how many days before the newest purchase it learnt last."""
+
+    recipe: Recipe
+    embedding: Embedding
+    age_days: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The best recipe with what was measured of it; whether it is worse than what is live."""
+
+    recipe: Recipe
+    metrics: Mapping[str, float]
+    worse_than_live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    recipe: Recipe
+    embedding: Embedding
+    quality: float
+
+
+def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, seed: int, report: Report) -> Selection:
+    """Choose on one half of the window's customers, measure on the other half. Distinct purchases."""
+    spent = time.process_time()
+    window = holdout(purchases, _window_days(purchases, incumbent), TRAIL_LENGTH)
+    candidates = _first_candidates(purchases, wanted)
+    if not window.measurable:
+        usual = replace(candidates[0], dimensions=wanted.dimensions or DIMENSIONS_UNMEASURED)
+        return Selection(Recipe(usual), {})
+    best: _Tried | None = None
+    tried = 0
+    while candidates:
+        candidate = candidates.pop(0)
+        report(0.1 + 0.08 * min(tried, 4), f"measuring {candidate.name}, half-life {candidate.half_life_days:g} days")
+        found = _try(window, candidate, wanted, best.recipe.trail_decay if best else None, seed)
+        best = found if best is None or found.quality > best.quality else best
+        tried += 1
+        if time.process_time() - spent > wanted.cpu_seconds:
+            break
+        if not candidates and tried <= len(_first_candidates(purchases, wanted)):
+            candidates = _other_half_lives(best.recipe.algorithm, purchases, wanted)
+    assert best
+    return _compared(window, best, incumbent, seed)
+
+
+def recipe_of(
+    algorithm: str, dimensions: int, half_life_days: float, blending: Blending, trail_decay: float
+) -> Recipe | None:
+    """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
+    made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder}.get(algorithm)
+    return Recipe(made(dimensions, half_life_days), blending, trail_decay) if made else None
+
+
+def _first_candidates(purchases: Purchases, wanted: Wanted) -> list[Spectral | LinearAutoencoder]:
+    """Every algorithm that is able to learn from so many items, at the usual half-life."""
+    half_life = wanted.half_life_days or HALF_LIVES_DAYS[0]
+    dimensions = wanted.dimensions or max(DIMENSIONS)
+    found: list[Spectral | LinearAutoencoder] = [Spectral(dimensions, half_life)]
+    if purchases.item_count <= autoencoder.ITEMS_MAX:
+        found.append(LinearAutoencoder(dimensions, half_life))
+    return found
+
+
+def _other_half_lives(best: Algorithm, purchases: Purchases, wanted: Wanted) -> list[Spectral | LinearAutoencoder]:
+    """A half-life far beyond the oldest purchase changes nothing that another one does not."""
+    assert isinstance(best, Spectral | LinearAutoencoder)
+    if wanted.half_life_days:
+        return []
+    oldest = float(purchases.ages_days.max(initial=0.0))
+    return [
+        replace(best, dimensions=wanted.dimensions or max(DIMENSIONS), half_life_days=half_life)
+        for half_life in HALF_LIVES_DAYS[1:]
+        if half_life < 4 * oldest
+    ]
+
+
+def _try(
+    window: Holdout, algorithm: Spectral | LinearAutoencoder, wanted: Wanted, trail_decay: float | None, seed: int
+) -> _Tried:
+    """Learn once, and measure in so many dimensions; the decay of trails is chosen with the first candidate."""
+    embedding = algorithm.fit(window.before, seed)
+    sizes = [wanted.dimensions] if wanted.dimensions else [each for each in DIMENSIONS if each <= embedding.dimensions]
+    options = [
+        _measured(window, replace(algorithm, dimensions=size), embedding.first(size), trail_decay or decay)
+        for size in sizes or [embedding.dimensions]
+        for decay in ((0.0,) if trail_decay else TRAIL_DECAYS)
+    ]
+    return max(options, key=lambda option: option.quality)
+
+
+def _measured(window: Holdout, algorithm: Algorithm, embedding: Embedding, trail_decay: float) -> _Tried:
+    customers = _chooser(judged(window, embedding, algorithm.half_life_days, trail_decay))
+    blending = choose(customers)
+    return _Tried(Recipe(algorithm, blending, trail_decay), embedding, float(ndcg_each(customers, blending).mean()))
+
+
+def _compared(window: Holdout, best: _Tried, incumbent: Incumbent | None, seed: int) -> Selection:
+    recipe = best.recipe
+    everybody = judged(window, best.embedding, recipe.algorithm.half_life_days, recipe.trail_decay)
+    metrics = dict(measure(_witness(everybody), window, recipe.blending, best.embedding))
+    if incumbent is None:
+        return Selection(recipe, metrics)
+    old = incumbent.recipe
+    # A live model that has learnt from the window is measured as what its recipe makes of what came before.
+    seen = incumbent.age_days < window.days
+    embedding = old.algorithm.fit(window.before, seed) if seen else incumbent.embedding
+    live = _witness(judged(window, embedding, old.algorithm.half_life_days, old.trail_decay))
+    figures = measure(live, window, old.blending, embedding)
+    metrics |= {
+        f"live.{name.removeprefix('model.')}": value for name, value in figures.items() if name.startswith("model.")
+    }
+    return Selection(recipe, metrics, worse(_witness(everybody), recipe, live, old))
+
+
+def worse(new: Sequence[Judged], recipe: Recipe, live: Sequence[Judged], old: Recipe) -> bool:
+    """Whether the mean NDCG of the same customers is lower by more than chance explains."""
+    differences = ndcg_each(new, recipe.blending) - ndcg_each(live, old.blending)
+    error = differences.std() / np.sqrt(max(len(differences), 1))
+    return bool(differences.mean() < -STANDARD_ERRORS * error)
+
+
+def _window_days(purchases: Purchases, incumbent: Incumbent | None) -> float:
+    """The last four weeks; only what the live model has not seen, if that is enough to measure on."""
+    if incumbent is None or not 1.0 <= incumbent.age_days < HOLDOUT_DAYS:
+        return HOLDOUT_DAYS
+    unseen, before = purchases.within(incumbent.age_days), purchases.before(incumbent.age_days)
+    customers = np.intersect1d(unseen.customers, before.customers)
+    return incumbent.age_days if len(customers) >= UNSEEN_CUSTOMERS_MIN else HOLDOUT_DAYS
+
+
+def _chooser(everybody: Sequence[Judged]) -> Sequence[Judged]:
+    return everybody[::2]
+
+
+def _witness(everybody: Sequence[Judged]) -> Sequence[Judged]:
+    return everybody[1::2]

@@ -1,0 +1,156 @@
+"""What follows what: item-to-item transitions between the baskets of a customer, in their order.
+
+The matrix of a first-order Markov chain, made robust for short histories: a transition over a gap of ``g`` baskets
+counts ``GAP_DECAY ** (g - 1)``, one against the order counts ``BACKWARD`` (Rendle et al., WWW 2010; the decays are
+those of Ludewig and Jannach, UMUAI 2018). Every click of a session is a basket of its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from services.recommendation.learning.purchases import Codes, Counts, Floats, Purchases
+
+GAP_DECAY = 0.8
+GAPS_MAX = 20
+BACKWARD = 0.5
+FROM_EXPONENT = 0.5
+TO_EXPONENT = 0.3
+"""Counts are divided by ``degree ** exponent`` of the item that they lead from and of the one that they lead to."""
+SUCCESSORS_MAX = 200
+CELLS_MAX = 10_000_000
+"""Cells of the matrix of what follows a basket; it bounds the gaps, and so the memory, where there is much data."""
+ITEMS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """For item ``i``: its successors ``items[starts[i]:starts[i + 1]]``, strongest first, with their strengths."""
+
+    starts: Counts
+    items: Codes
+    strengths: Floats
+
+    def matrix(self) -> sparse.csr_array:
+        """Items by items."""
+        count = len(self.starts) - 1
+        return sparse.csr_array((self.strengths, self.items, self.starts), shape=(count, count))
+
+
+@dataclass(frozen=True, slots=True)
+class Trails:
+    """The way of customer ``c`` is ``items[starts[c]:starts[c + 1]]``, oldest first, each item once, at its newest
+    basket; ``steps`` says how many of the customer's baskets are newer than that one."""
+
+    starts: Counts
+    items: Codes
+    steps: Codes
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Baskets in the order of customer and time: the rows of ``incidence`` and whose each is."""
+
+    incidence: sparse.csr_array
+    customers: Codes
+    place: Counts
+    """Of each basket code."""
+
+
+def follow(purchases: Purchases, successors: int = SUCCESSORS_MAX) -> Transitions:
+    """The transitions between baskets; an item does not lead to itself. Equal purchases give equal transitions."""
+    order = _in_order(purchases)
+    following = _following(order)
+    degrees = np.maximum(np.asarray(order.incidence.sum(axis=0)), 1.0)
+    to = (degrees**-TO_EXPONENT).astype(np.float32)
+    lengths = np.zeros(purchases.item_count, dtype=np.int64)
+    items: list[Codes] = [np.empty(0, np.int32)]
+    strengths: list[Floats] = [np.empty(0, np.float32)]
+    for item, others, counts in _rows(order.incidence, following):
+        found = counts * to[others] * np.float32(degrees[item] ** -FROM_EXPONENT)
+        best = _strongest(others, found, successors)
+        lengths[item] = len(best)
+        items.append(others[best])
+        strengths.append(found[best])
+    return Transitions(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(items), np.concatenate(strengths))
+
+
+def trails(purchases: Purchases, length: int) -> Trails:
+    """The last ``length`` distinct items of each customer, oldest first; within a basket by code."""
+    order = _in_order(purchases)
+    place = order.place[purchases.baskets]
+    ends = np.searchsorted(order.customers, np.arange(purchases.customer_count), side="right")
+    steps = ends[purchases.customers] - 1 - place
+    newest_first = np.lexsort((-purchases.items, steps, purchases.customers))
+    keys = purchases.customers.astype(np.int64)[newest_first] * purchases.item_count + purchases.items[newest_first]
+    once = newest_first[np.sort(np.unique(keys, return_index=True)[1])]
+    customers = purchases.customers[once]
+    rank = np.arange(len(once)) - np.searchsorted(customers, customers)
+    once = once[rank < length][::-1]
+    once = once[np.argsort(purchases.customers[once], kind="stable")]
+    starts = np.searchsorted(purchases.customers[once], np.arange(purchases.customer_count + 1))
+    return Trails(starts.astype(np.int64), purchases.items[once].astype(np.int32), steps[once].astype(np.int32))
+
+
+def _in_order(purchases: Purchases) -> _Order:
+    """Baskets of equal time go by code. A basket's customer and time are those of its lines."""
+    customers = np.zeros(purchases.basket_count, dtype=np.int32)
+    ages = np.zeros(purchases.basket_count, dtype=np.float32)
+    filled = np.zeros(purchases.basket_count, dtype=bool)
+    customers[purchases.baskets], ages[purchases.baskets] = purchases.customers, purchases.ages_days
+    filled[purchases.baskets] = True
+    order = np.lexsort((np.arange(len(ages)), -ages, customers))
+    order = order[filled[order]]
+    incidence = purchases.by_basket(np.ones(len(purchases), dtype=np.float32))[order]
+    incidence.data = np.ones(incidence.nnz, dtype=np.float32)
+    place = np.zeros(purchases.basket_count, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return _Order(incidence, customers[order], place)
+
+
+def _following(order: _Order) -> sparse.csr_array:
+    """For each basket what the same customer bought in the next ones, the farther the less."""
+    baskets = len(order.customers)
+    gaps = int(np.clip(CELLS_MAX // max(order.incidence.nnz, 1), 1, GAPS_MAX))
+    rows, columns, weights = [], [], []
+    for gap in range(1, min(gaps, baskets - 1) + 1):
+        same = np.flatnonzero(order.customers[:-gap] == order.customers[gap:])
+        if not len(same):
+            break
+        rows.append(same)
+        columns.append(same + gap)
+        weights.append(np.full(len(same), GAP_DECAY ** (gap - 1), dtype=np.float32))
+    if not rows:
+        return sparse.csr_array(order.incidence.shape, dtype=np.float32)
+    cells = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
+    steps = sparse.csr_array(cells, shape=(baskets, baskets))
+    found = steps @ order.incidence
+    shape = baskets, int(order.incidence.shape[1])
+    return sparse.csr_array((found.data, found.indices, found.indptr), shape=shape)
+
+
+def _rows(incidence: sparse.csr_array, following: sparse.csr_array) -> Iterator[tuple[int, Codes, Floats]]:
+    """Each item with those that it leads to and how much, in order of items; a block of items at a time."""
+    forward, backward = incidence.T.tocsr(), following.T.tocsr()
+    for first in range(0, incidence.shape[1], ITEMS_AT_ONCE):
+        some = slice(first, first + ITEMS_AT_ONCE)
+        block = sparse.csr_array(forward[some] @ following + BACKWARD * (backward[some] @ incidence))
+        block.sort_indices()
+        for row in range(block.shape[0]):
+            cells = slice(block.indptr[row], block.indptr[row + 1])
+            others, counts = block.indices[cells].astype(np.int32), block.data[cells].astype(np.float32)
+            others, counts = others[others != first + row], counts[others != first + row]
+            if len(others):
+                yield first + row, others, counts
+
+
+def _strongest(others: Codes, strengths: Floats, count: int) -> Counts:
+    """The places of the strongest, equal ones by code."""
+    if len(others) > count:
+        weakest = np.partition(strengths, len(strengths) - count)[len(strengths) - count]
+        kept = np.flatnonzero(strengths >= weakest)
+    else:
+        kept = np.arange(len(others))
+    return kept[np.lexsort((others[kept], -strengths[kept]))][:count].astype(np.int64)
