@@ -123,12 +123,11 @@ def _following(order: _Order) -> sparse.csr_array:
         columns.append(same + gap)
         weights.append(np.full(len(same), GAP_DECAY ** (gap - 1), dtype=np.float32))
     if not rows:
-        return sparse.csr_array(order.incidence.shape, dtype=np.float32)
+        return order.incidence * np.float32(0)
     cells = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))
-    steps = sparse.csr_array(cells, shape=(baskets, baskets))
-    found = steps @ order.incidence
-    shape = baskets, int(order.incidence.shape[1])
-    return sparse.csr_array((found.data, found.indices, found.indptr), shape=shape)
+    steps: sparse.csr_array = sparse.csr_array(cells, shape=(baskets, baskets))
+    following: sparse.csr_array = steps @ order.incidence
+    return following
 
 
 def _rows(incidence: sparse.csr_array, following: sparse.csr_array) -> Iterator[tuple[int, Codes, Floats]]:
