@@ -32,6 +32,7 @@ MODULES = (
     "segmentation",
     "segment_changes",
     "rule_texts",
+    "insights",
     "recommendation",
     "forecasting",
     "customer_value",

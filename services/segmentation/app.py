@@ -16,6 +16,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.events import Follower, profiles_stream
+from services.segmentation.adapters.insights import ColumnarInsights
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.tables import TABLES
@@ -49,6 +50,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             segments=segments,
             memberships=memberships,
             analytics=analytics,
+            insights=ColumnarInsights(columnar),
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,

@@ -6,10 +6,14 @@ from typing import Protocol
 
 from services.common.rules import Rule
 from services.segmentation.domain.explanation import Finding
+from services.segmentation.domain.funnel import Funnel, FunnelResult
+from services.segmentation.domain.growth import Growth, GrowthResult, Trend, TrendSeries
 from services.segmentation.domain.history import Calculation, SegmentVersion
 from services.segmentation.domain.membership import Standing, Transition
+from services.segmentation.domain.retention import Retention, RetentionResult
 from services.segmentation.domain.rfm import RfmTable
 from services.segmentation.domain.segment import Segment
+from services.segmentation.domain.selection import Breakdown
 from services.segmentation.domain.timing import Timing
 
 
@@ -209,4 +213,32 @@ class Analytics(Protocol):
 
     def pattern_fault(self, pattern: str) -> str | None:
         """What is wrong with an RE2 pattern, or ``None``."""
+        ...
+
+
+class Insights(Protocol):
+    """Questions about the history of all customers. ``segments`` are the rules of a tenant's segments by id."""
+
+    async def funnel(
+        self, tenant: str, funnel: Funnel, breakdown: Breakdown | None, segments: Mapping[str, Rule], at: int
+    ) -> FunnelResult:
+        """How far customers get until ``at``."""
+        ...
+
+    async def dropping_off(self, tenant: str, funnel: Funnel, step: int, at: int, limit: int) -> list[str]:
+        """The customers, by id, that reach ``step`` (counted from 0) and not the next; at most ``limit``."""
+        ...
+
+    async def retention(
+        self, tenant: str, question: Retention, segments: Mapping[str, Rule], at: int
+    ) -> RetentionResult:
+        """Who comes back until ``at``."""
+        ...
+
+    async def growth(self, tenant: str, question: Growth, segments: Mapping[str, Rule], at: int) -> GrowthResult:
+        """Who is new, stays, comes back and goes until ``at``."""
+        ...
+
+    async def trend(self, tenant: str, question: Trend, segments: Mapping[str, Rule], at: int) -> Sequence[TrendSeries]:
+        """A figure over time until ``at``."""
         ...

@@ -13,6 +13,7 @@ from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import funnel_pb2, insight_pb2, retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -196,6 +197,21 @@ SEGMENTATION: dict[str, Rule] = {
     ),
     "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
     "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
+    "GetFunnel": Figure(
+        lambda acme: funnel_pb2.GetFunnelRequest(
+            funnel=funnel_pb2.Funnel(
+                steps=[funnel_pb2.FunnelStep(filter=insight_pb2.EventFilter(event="Order Completed"))] * 2
+            )
+        ),
+        lambda found: found.steps[0].customer_count,
+    ),
+    "GetRetention": Figure(
+        lambda acme: retention_pb2.GetRetentionRequest(), lambda found: sum(it.customer_count for it in found.cohorts)
+    ),
+    "GetGrowth": Figure(
+        lambda acme: retention_pb2.GetGrowthRequest(), lambda found: sum(it.active_count for it in found.periods)
+    ),
+    "GetTrend": Figure(lambda acme: retention_pb2.GetTrendRequest(), lambda found: sum(found.series[0].values)),
 }
 
 RECOMMENDATION: dict[str, Rule] = {

@@ -25,6 +25,7 @@ from services.segmentation.ports import MembershipChange
 from tests.conftest import Keyring
 from tests.segmentation.histories import NOW
 from tests.segmentation.platform import Platform, platform_of
+from tests.segmentation.studies import Study
 
 TENANT = "acme"
 
@@ -143,3 +144,19 @@ async def engine(
 async def platform(configure: Callable[..., Settings], keyring: Keyring) -> AsyncIterator[Platform]:
     async with platform_of(configure, keyring) as platform:
         yield platform
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    """Questions to one engine for all examples of a module."""
+    columnar = DuckDBColumnar(tmp_path_factory.mktemp("study") / "test.duckdb", TABLES)
+    yield Study.over(columnar)
+    asyncio.run(columnar.close())
+
+
+@pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])
+async def both(request: pytest.FixtureRequest, configure: Callable[..., Settings]) -> AsyncIterator[Study]:
+    """Questions to each engine."""
+    url = request.getfixturevalue("spark_url") if request.param == "spark" else None
+    async with open_columnar(configure(Settings, analytics_url=url), TABLES) as columnar:
+        yield Study.over(columnar)

@@ -151,5 +151,10 @@ class ColumnarAnalytics:
         return some, {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
 
     def _history(self, tenant: str) -> History:
-        events = of_tenant(self._columnar.table(EVENTS), tenant)
-        return History(events, of_tenant(self._columnar.table(TRAITS), tenant), everyone=events)
+        return tenant_history(self._columnar, tenant)
+
+
+def tenant_history(columnar: Columnar, tenant: str) -> History:
+    """All events and traits of a tenant."""
+    events = of_tenant(columnar.table(EVENTS), tenant)
+    return History(events, of_tenant(columnar.table(TRAITS), tenant), everyone=events)

@@ -33,13 +33,15 @@ from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
 from services.segmentation.ports import MembershipChange, Memberships, Request
 from services.segmentation.servicer.context import Context
+from services.segmentation.servicer.funnels import FunnelRpcs
+from services.segmentation.servicer.growth import GrowthRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
 
 PAGE_SIZE_DEFAULT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationServicer(RuleTextRpcs):
+class SegmentationServicer(RuleTextRpcs, FunnelRpcs, GrowthRpcs):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
     memberships: Memberships
