@@ -294,36 +294,47 @@ MONTHS = calendar(Unit.MONTH, BERLIN, AT)
 SEGMENTS: dict[str, Rule] = {"romans": Comparison("city", Operator.EQUALS, ("Rome",))}
 
 
+BY_CITY = Retention(
+    EventFilter(ORDER), EventFilter(ORDER), CohortBy.TRAIT, Breakdown(ByTrait("city")), MONTHS, 3, False, "EUR"
+)
+GROWTH = Growth(EventFilter(), EventFilter(ORDER), Breakdown(ByTrait("city"), 1), MONTHS, 3, "EUR")
+TREND = Trend(EventFilter(ORDER), Figure.SUM, "total", Breakdown(ByProperty("shop")), MONTHS, 3)
+
+
 async def test_groups_are_told_apart_alike_by_both_engines(both: Study) -> None:
     tenant = await both.tenant_with(HISTORY)
-    by_city = Retention(
-        EventFilter(ORDER), EventFilter(ORDER), CohortBy.TRAIT, Breakdown(ByTrait("city")), MONTHS, 3, False, ""
-    )
-    result = await both.insights.retention(tenant, by_city, {}, AT)
+    result = await both.insights.retention(tenant, BY_CITY, {}, AT)
     assert [(cohort.label, cohort.customers) for cohort in result.cohorts] == [("Rome", 2), ("Graz", 1)]
     assert figures(result.cohorts[0].cells) == [(2, 0, 1500, 1500), (2, 2, 2725, 4225), (1, 0, 0, 4225)]
-    unbounded = await both.insights.retention(tenant, replace(by_city, unbounded=True), {}, AT)
+    grown = await both.insights.growth(tenant, GROWTH, {}, AT)
+    assert growth_found(grown.periods) == growth_by_hand(HISTORY, GROWTH, "abcd")
+    assert {label: growth_found(periods) for label, periods in grown.groups} == {
+        "Rome": growth_by_hand(HISTORY, GROWTH, "ac"),
+        Others(): growth_by_hand(HISTORY, GROWTH, "bd"),
+    }
+    assert await both.insights.trend(tenant, TREND, {}, AT) == [("x", [11.0, 5.0, 7.25]), ("y", [0.0, 20.0, 0.0])]
+
+
+async def test_unbounded_retention_counts_who_comes_back_at_all(study: Study) -> None:
+    tenant = await study.tenant_with(HISTORY)
+    unbounded = await study.insights.retention(tenant, replace(BY_CITY, unbounded=True, currency=""), {}, AT)
     assert [cell.retained for cell in unbounded.cohorts[0].cells] == [2, 2, 0]
 
-    growth = Growth(EventFilter(), EventFilter(ORDER), Breakdown(BySegments(("romans",))), MONTHS, 3, "EUR")
-    grown = await both.insights.growth(tenant, growth, SEGMENTS, AT)
-    assert growth_found(grown.periods) == growth_by_hand(HISTORY, growth, "abcd")
-    ((label, periods),) = grown.groups
-    assert label == InSegment("romans")
-    assert growth_found(periods) == growth_by_hand(HISTORY, growth, "ac")
-    by_trait = await both.insights.growth(tenant, replace(growth, breakdown=Breakdown(ByTrait("city"), 1)), {}, AT)
-    assert {label: growth_found(periods) for label, periods in by_trait.groups} == {
-        "Rome": growth_by_hand(HISTORY, growth, "ac"),
-        Others(): growth_by_hand(HISTORY, growth, "bd"),
-    }
 
-    trend = Trend(EventFilter(ORDER), Figure.SUM, "total", Breakdown(ByProperty("shop")), MONTHS, 3)
-    assert await both.insights.trend(tenant, trend, {}, AT) == [("x", [11.0, 5.0, 7.25]), ("y", [0.0, 20.0, 0.0])]
-    whole = replace(trend, figure=Figure.CUSTOMERS, breakdown=None)
-    assert await both.insights.trend(tenant, whole, {}, AT) == [(Missing(), [2.0, 2.0, 1.0])]
-    assert await both.insights.trend(tenant, replace(whole, figure=Figure.EVENTS), {}, AT) == [
-        (Missing(), [2.0, 2.0, 1.0])
-    ]
+async def test_growth_is_broken_down_by_segments(study: Study) -> None:
+    tenant = await study.tenant_with(HISTORY)
+    question = replace(GROWTH, breakdown=Breakdown(BySegments(("romans",))))
+    ((label, periods),) = (await study.insights.growth(tenant, question, SEGMENTS, AT)).groups
+    assert label == InSegment("romans")
+    assert growth_found(periods) == growth_by_hand(HISTORY, question, "ac")
+
+
+async def test_a_trend_counts_events_or_customers(study: Study) -> None:
+    tenant = await study.tenant_with([*HISTORY, ordered("b", AT - 49 * DAY, 3)])
+    whole = replace(TREND, figure=Figure.CUSTOMERS, property="", breakdown=None)
+    assert await study.insights.trend(tenant, whole, {}, AT) == [(Missing(), [2.0, 2.0, 1.0])]
+    events = replace(whole, figure=Figure.EVENTS)
+    assert await study.insights.trend(tenant, events, {}, AT) == [(Missing(), [3.0, 2.0, 1.0])]
 
 
 async def test_cohorts_of_the_online_retail_data_are_what_pandas_computes(study: Study) -> None:
