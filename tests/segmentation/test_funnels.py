@@ -186,30 +186,40 @@ def counts(result: FunnelResult) -> dict[Label, list[int]]:
     return {label: [step.customer_count for step in steps] for label, steps in result.groups}
 
 
-async def test_a_funnel_is_broken_down_alike_by_both_engines(both: Study) -> None:
+SEGMENTS: dict[str, Rule] = {
+    "romans": Comparison("city", Operator.EQUALS, ("Rome",)),
+    "cartists": EventCondition("Cart", Aggregate.COUNT, Operator.AT_LEAST, (1,)),
+}
+
+
+async def by(study: Study, tenant: str, breakdown: Breakdown) -> dict[Label, list[int]]:
+    return counts(await study.insights.funnel(tenant, FUNNEL, breakdown, SEGMENTS, NOW))
+
+
+async def test_a_funnel_is_the_same_on_both_engines(both: Study) -> None:
     tenant = await both.tenant_with(HISTORY)
-    segments: dict[str, Rule] = {
-        "romans": Comparison("city", Operator.EQUALS, ("Rome",)),
-        "cartists": EventCondition("Cart", Aggregate.COUNT, Operator.AT_LEAST, (1,)),
-    }
-
-    async def asked(breakdown: Breakdown) -> dict[Label, list[int]]:
-        return counts(await both.insights.funnel(tenant, FUNNEL, breakdown, segments, NOW))
-
-    whole = await both.insights.funnel(tenant, FUNNEL, None, {}, NOW)
+    whole = await both.insights.funnel(tenant, FUNNEL, Breakdown(ByTrait("city")), {}, NOW)
     assert list(whole.steps) == summed_up(list(by_search(HISTORY, FUNNEL, NOW).values()), 3)
     assert [step.customer_count for step in whole.steps] == [4, 2, 1]
-    assert await asked(Breakdown(ByTrait("city"))) == {"Rome": [2, 2, 1], 5.0: [1, 0, 0], Missing(): [1, 0, 0]}
-    assert await asked(Breakdown(ByTrait("vip"))) == {Flag(True): [1, 1, 1], Missing(): [3, 1, 0]}
-    assert await asked(Breakdown(ByProperty("page"))) == {"x": [2, 1, 1], "y": [1, 1, 0], Missing(): [1, 0, 0]}
-    assert await asked(Breakdown(ByProperty("page"), 1)) == {"x": [2, 1, 1], Others(): [2, 1, 0]}
-    assert await asked(Breakdown(BySegments(("romans", "cartists")))) == {
+    assert counts(whole) == {"Rome": [2, 2, 1], 5.0: [1, 0, 0], Missing(): [1, 0, 0]}
+    assert await by(both, tenant, Breakdown(ByProperty("page"), 1)) == {"x": [2, 1, 1], Others(): [2, 1, 0]}
+    assert await both.insights.dropping_off(tenant, FUNNEL, 1, NOW, 5) == ["bob"]
+
+
+async def test_a_funnel_is_broken_down_by_trait_property_and_segment(study: Study) -> None:
+    tenant = await study.tenant_with(HISTORY)
+    assert await by(study, tenant, Breakdown(ByTrait("vip"))) == {Flag(True): [1, 1, 1], Missing(): [3, 1, 0]}
+    assert await by(study, tenant, Breakdown(ByProperty("page"))) == {
+        "x": [2, 1, 1],
+        "y": [1, 1, 0],
+        Missing(): [1, 0, 0],
+    }
+    assert await by(study, tenant, Breakdown(BySegments(("romans", "cartists")))) == {
         InSegment("cartists"): [3, 2, 1],
         InSegment("romans"): [2, 2, 1],
     }
-    strict = await both.insights.funnel(tenant, replace(FUNNEL, strict=True), None, {}, NOW)
+    strict = await study.insights.funnel(tenant, replace(FUNNEL, strict=True), None, {}, NOW)
     assert [step.customer_count for step in strict.steps] == [4, 2, 1]
-    assert await both.insights.dropping_off(tenant, FUNNEL, 1, NOW, 5) == ["bob"]
 
 
 async def test_a_funnel_over_the_online_retail_data_is_what_pandas_computes(study: Study) -> None:
