@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
+from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
 
@@ -152,6 +154,26 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/FormatRule',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.FromString,
+                _registered_method=True)
+        self.GetFunnel = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetFunnel',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelResponse.FromString,
+                _registered_method=True)
+        self.GetRetention = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetRetention',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionResponse.FromString,
+                _registered_method=True)
+        self.GetGrowth = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetGrowth',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthResponse.FromString,
+                _registered_method=True)
+        self.GetTrend = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetTrend',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.FromString,
                 _registered_method=True)
 
 
@@ -341,6 +363,42 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFunnel(self, request, context):
+        """Answers how far customers get through steps in an order: how many reach each, and how long they take.
+        INVALID_ARGUMENT, reason FUNNEL_INVALID, for a single step, a window of nothing, or an exclusion that lies between no
+        two steps; RULE_INVALID for a filter or a time that breaks the rule language, with its path; BREAKDOWN_INVALID for a
+        breakdown by nothing. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRetention(self, request, context):
+        """Answers who comes back: cohorts of customers, and for each what part of it came back in the periods after.
+        INVALID_ARGUMENT, reasons TIME_ZONE_UNKNOWN, RULE_INVALID, and BREAKDOWN_INVALID for cohorts by trait without a
+        trait, or other cohorts with one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetGrowth(self, request, context):
+        """Answers how the customer base grows, period by period: who is new, retained, resurrected and churned, conversion,
+        repeat purchases, revenue by customer, lifetime value to date, stickiness. INVALID_ARGUMENT, reasons
+        TIME_ZONE_UNKNOWN, RULE_INVALID, BREAKDOWN_INVALID. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrend(self, request, context):
+        """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
+        for a sum without a property or a property without a sum.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -458,6 +516,26 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.FormatRule,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.SerializeToString,
+            ),
+            'GetFunnel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFunnel,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelResponse.SerializeToString,
+            ),
+            'GetRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetention,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionResponse.SerializeToString,
+            ),
+            'GetGrowth': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGrowth,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthResponse.SerializeToString,
+            ),
+            'GetTrend': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrend,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1084,6 +1162,114 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/FormatRule',
             tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_rule__text__pb2.FormatRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFunnel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetFunnel',
+            tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_funnel__pb2.GetFunnelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetRetention',
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGrowth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetGrowth',
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetGrowthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetTrend',
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.FromString,
             options,
             channel_credentials,
             insecure,

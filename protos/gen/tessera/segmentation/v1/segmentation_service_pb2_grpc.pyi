@@ -5,6 +5,8 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
+from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
 import abc as _abc_1
@@ -115,6 +117,26 @@ class SegmentationServiceStub:
     """
     FormatRule: _grpc.UnaryUnaryMultiCallable[_rule_text_pb2.FormatRuleRequest, _rule_text_pb2.FormatRuleResponse]
     """Writes a rule as text. Errors of the rule as for CreateSegment."""
+    GetFunnel: _grpc.UnaryUnaryMultiCallable[_funnel_pb2.GetFunnelRequest, _funnel_pb2.GetFunnelResponse]
+    """Answers how far customers get through steps in an order: how many reach each, and how long they take.
+    INVALID_ARGUMENT, reason FUNNEL_INVALID, for a single step, a window of nothing, or an exclusion that lies between no
+    two steps; RULE_INVALID for a filter or a time that breaks the rule language, with its path; BREAKDOWN_INVALID for a
+    breakdown by nothing. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    GetRetention: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetRetentionRequest, _retention_pb2.GetRetentionResponse]
+    """Answers who comes back: cohorts of customers, and for each what part of it came back in the periods after.
+    INVALID_ARGUMENT, reasons TIME_ZONE_UNKNOWN, RULE_INVALID, and BREAKDOWN_INVALID for cohorts by trait without a
+    trait, or other cohorts with one.
+    """
+    GetGrowth: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetGrowthRequest, _retention_pb2.GetGrowthResponse]
+    """Answers how the customer base grows, period by period: who is new, retained, resurrected and churned, conversion,
+    repeat purchases, revenue by customer, lifetime value to date, stickiness. INVALID_ARGUMENT, reasons
+    TIME_ZONE_UNKNOWN, RULE_INVALID, BREAKDOWN_INVALID. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    GetTrend: _grpc.UnaryUnaryMultiCallable[_retention_pb2.GetTrendRequest, _retention_pb2.GetTrendResponse]
+    """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
+    for a sum without a property or a property without a sum.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -202,6 +224,26 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """
     FormatRule: _aio.UnaryUnaryMultiCallable[_rule_text_pb2.FormatRuleRequest, _rule_text_pb2.FormatRuleResponse]  # type: ignore[assignment]
     """Writes a rule as text. Errors of the rule as for CreateSegment."""
+    GetFunnel: _aio.UnaryUnaryMultiCallable[_funnel_pb2.GetFunnelRequest, _funnel_pb2.GetFunnelResponse]  # type: ignore[assignment]
+    """Answers how far customers get through steps in an order: how many reach each, and how long they take.
+    INVALID_ARGUMENT, reason FUNNEL_INVALID, for a single step, a window of nothing, or an exclusion that lies between no
+    two steps; RULE_INVALID for a filter or a time that breaks the rule language, with its path; BREAKDOWN_INVALID for a
+    breakdown by nothing. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    GetRetention: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetRetentionRequest, _retention_pb2.GetRetentionResponse]  # type: ignore[assignment]
+    """Answers who comes back: cohorts of customers, and for each what part of it came back in the periods after.
+    INVALID_ARGUMENT, reasons TIME_ZONE_UNKNOWN, RULE_INVALID, and BREAKDOWN_INVALID for cohorts by trait without a
+    trait, or other cohorts with one.
+    """
+    GetGrowth: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetGrowthRequest, _retention_pb2.GetGrowthResponse]  # type: ignore[assignment]
+    """Answers how the customer base grows, period by period: who is new, retained, resurrected and churned, conversion,
+    repeat purchases, revenue by customer, lifetime value to date, stickiness. INVALID_ARGUMENT, reasons
+    TIME_ZONE_UNKNOWN, RULE_INVALID, BREAKDOWN_INVALID. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    GetTrend: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetTrendRequest, _retention_pb2.GetTrendResponse]  # type: ignore[assignment]
+    """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
+    for a sum without a property or a property without a sum.
+    """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
@@ -424,5 +466,49 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rule_text_pb2.FormatRuleResponse, _abc.Awaitable[_rule_text_pb2.FormatRuleResponse]]:
         """Writes a rule as text. Errors of the rule as for CreateSegment."""
+
+    @_abc_1.abstractmethod
+    def GetFunnel(
+        self,
+        request: _funnel_pb2.GetFunnelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_funnel_pb2.GetFunnelResponse, _abc.Awaitable[_funnel_pb2.GetFunnelResponse]]:
+        """Answers how far customers get through steps in an order: how many reach each, and how long they take.
+        INVALID_ARGUMENT, reason FUNNEL_INVALID, for a single step, a window of nothing, or an exclusion that lies between no
+        two steps; RULE_INVALID for a filter or a time that breaks the rule language, with its path; BREAKDOWN_INVALID for a
+        breakdown by nothing. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRetention(
+        self,
+        request: _retention_pb2.GetRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetRetentionResponse, _abc.Awaitable[_retention_pb2.GetRetentionResponse]]:
+        """Answers who comes back: cohorts of customers, and for each what part of it came back in the periods after.
+        INVALID_ARGUMENT, reasons TIME_ZONE_UNKNOWN, RULE_INVALID, and BREAKDOWN_INVALID for cohorts by trait without a
+        trait, or other cohorts with one.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGrowth(
+        self,
+        request: _retention_pb2.GetGrowthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetGrowthResponse, _abc.Awaitable[_retention_pb2.GetGrowthResponse]]:
+        """Answers how the customer base grows, period by period: who is new, retained, resurrected and churned, conversion,
+        repeat purchases, revenue by customer, lifetime value to date, stickiness. INVALID_ARGUMENT, reasons
+        TIME_ZONE_UNKNOWN, RULE_INVALID, BREAKDOWN_INVALID. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrend(
+        self,
+        request: _retention_pb2.GetTrendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retention_pb2.GetTrendResponse, _abc.Awaitable[_retention_pb2.GetTrendResponse]]:
+        """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
+        for a sum without a property or a property without a sum.
+        """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
