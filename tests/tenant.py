@@ -14,8 +14,8 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
-from tessera.profiles.v1 import event_schema_pb2, person_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
@@ -143,6 +143,9 @@ class Tenant:
             event_name=self.own("scan"), schema_json="{}", mode=event_schema_pb2.SCHEMA_MODE_REJECT
         )
         await self.call("profiles", "PutEventSchema", put)
+        compute = computed_trait_pb2.CreateComputedTraitRequest(computed_trait=self.computed_trait())
+        defined = await self.call("profiles", "CreateComputedTrait", compute)
+        self.backfill_job_id = defined.computed_trait.job_id
         nameless = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id=self.own("ann"))
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[nameless]))
         found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())
@@ -227,6 +230,11 @@ class Tenant:
         await until(lambda: self._succeeded("forecasting", forecasting, self.fitting_job_id))
         models = await self.call("recommendation", "ListModels", recommendation.ListModelsRequest())
         self.model_version = models.models[0].model_version
+
+    def computed_trait(self) -> computed_trait_pb2.ComputedTrait:
+        """How often somebody bought something."""
+        kind = computed_trait_pb2.COMPUTED_TRAIT_KIND_EVENT_COUNTER
+        return computed_trait_pb2.ComputedTrait(name=f"{self.tenant}_orders", kind=kind, event_name="Order Completed")
 
     def spec(self) -> forecasting.ForecastSpec:
         """Daily sales of this tenant's one category."""

@@ -29,6 +29,7 @@ MODULES = (
     "dead_letters",
     "write_keys",
     "event_schemas",
+    "computed_traits",
     "segmentation",
     "segment_changes",
     "rule_texts",

@@ -10,10 +10,13 @@ from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, background, every, serving
-from services.common.clock import system_clock
+from services.common.clock import Clock, system_clock
 from services.common.idempotency import REQUESTS
+from services.common.jobs import COLLECTIONS as JOBS
+from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
@@ -21,6 +24,8 @@ from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVEN
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
+from services.profiles.handlers.computed_traits import Defining, resume_backfills
+from services.profiles.handlers.computing import Computing, keep_time
 from services.profiles.handlers.consents import expire_consents
 from services.profiles.servicer import Ports, ProfilesServicer
 from services.profiles.servicer.messages import new_id
@@ -37,34 +42,48 @@ class Settings(ServiceSettings):
     port: Port = 50051
     dead_letters_max: int = Field(10_000, ge=1)
     """How many rejected events of a tenant are kept; past it the oldest go."""
+    computed_traits_reread_seconds: float = Field(2.0, ge=0)
+    """How long a server may not know of a computed trait that another one was told of."""
 
 
 @asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[Serving]:
+async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
-    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
+    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, *JOBS, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
     async with open_store(settings, kept) as store:
+        profiles, jobs = StoredProfiles(store), Jobs(store, clock)
+        await jobs.recover()
+        computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
         ports = Ports(
-            profiles=StoredProfiles(store),
+            profiles=profiles,
             dead_letters=StoredDeadLetters(store, settings.dead_letters_max),
             write_keys=StoredWriteKeys(store),
             erasures=StoredErasures(store),
             event_schemas=StoredEventSchemas(store),
             consents=StoredConsents(store),
             merges=StoredMerges(store),
+            defining=Defining(computing, jobs),
         )
-        servicer = ProfilesServicer(ports, system_clock)
+        servicer = ProfilesServicer(ports, clock)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
             servicer,
         )
-        expiry = every(EXPIRY_SECONDS, partial(_expire, ports))
-        async with background(expiry, "consents that run out"), serving(settings, exposed) as up:
-            yield up
+        await resume_backfills(ports.defining)
+        expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
+        try:
+            async with (
+                background(expiry, "consents that run out"),
+                background(keep_time(computing), "computed traits"),
+                serving(settings, exposed) as up,
+            ):
+                yield up
+        finally:
+            await jobs.close()
 
 
-async def _expire(ports: Ports) -> None:
-    while await expire_consents(ports.profiles, ports.consents, system_clock, new_id):
+async def _expire(ports: Ports, clock: Clock) -> None:
+    while await expire_consents(ports.profiles, ports.consents, clock, new_id):
         pass

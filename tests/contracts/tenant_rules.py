@@ -6,6 +6,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
@@ -115,6 +116,33 @@ PROFILES: dict[str, Rule] = {
         lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),
         "ERASURE_NOT_FOUND",
     ),
+    "CreateComputedTrait": Beside(
+        lambda acme: computed.CreateComputedTraitRequest(
+            request_id="ct",
+            computed_trait=computed.ComputedTrait(
+                name=f"{acme.tenant}_again", kind=computed.COMPUTED_TRAIT_KIND_EVENT_COUNTER, event_name="Scanned"
+            ),
+        ),
+        ("ListComputedTraits", lambda acme: computed.ListComputedTraitsRequest()),
+    ),
+    "UpdateComputedTrait": Refused(
+        lambda acme: computed.UpdateComputedTraitRequest(computed_trait=acme.computed_trait()),
+        "COMPUTED_TRAIT_NOT_FOUND",
+    ),
+    "GetComputedTrait": Refused(
+        lambda acme: computed.GetComputedTraitRequest(name=acme.computed_trait().name), "COMPUTED_TRAIT_NOT_FOUND"
+    ),
+    "ListComputedTraits": Without(lambda acme: computed.ListComputedTraitsRequest()),
+    "BackfillComputedTrait": Refused(
+        lambda acme: computed.BackfillComputedTraitRequest(name=acme.computed_trait().name),
+        "COMPUTED_TRAIT_NOT_FOUND",
+    ),
+    "DeleteComputedTrait": Refused(
+        lambda acme: computed.DeleteComputedTraitRequest(name=acme.computed_trait().name),
+        "COMPUTED_TRAIT_NOT_FOUND",
+    ),
+    "GetJob": Refused(lambda acme: computed.GetJobRequest(job_id=acme.backfill_job_id), "JOB_NOT_FOUND"),
+    "ListJobs": Figure(lambda acme: computed.ListJobsRequest(), lambda found: len(found.jobs)),
     "PutEventSchema": Beside(
         lambda acme: profiles_event_schema.PutEventSchemaRequest(
             request_id="s", event_name=acme.own("scan"), schema_json="{}", mode=profiles_event_schema.SCHEMA_MODE_WARN

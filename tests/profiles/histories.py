@@ -1,16 +1,19 @@
 """Histories of events, merges and unmerges: a shop that lives through one, and a follower that hears of it."""
 
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from hypothesis import strategies as st
 
 from services.common.errors import Conflict
 from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Store
+from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
@@ -44,8 +47,19 @@ class See:
         previous, anonymous = (self.device, "") if self.alias else ("", self.device)
         order = Order("o", "EUR", self.amount) if self.amount else None
         key = f"m{number:04}"
+        content = {} if self.traits else {"amount": self.amount}
         return Observation(
-            key, kind, "n", self.user, anonymous, self.time, "{}", dict(self.traits), order, previous_id=previous
+            message_id=key,
+            type=kind,
+            name="n",
+            user_id=self.user,
+            anonymous_id=anonymous,
+            event_time=self.time,
+            json=json.dumps(content),
+            traits=dict(self.traits),
+            order=order,
+            previous_id=previous,
+            content=content,
         )
 
 
@@ -99,7 +113,8 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
-        self.recorder = Recorder(self.profiles, StoredConsents(self.store), _new_id)
+        self.computed = StoredComputedTraits(self.store, 0)
+        self.recorder = Recorder(self.profiles, StoredConsents(self.store), self.computed, _new_id)
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)
 
     async def see(self, *sights: See) -> None:
@@ -154,9 +169,9 @@ class Shop:
             if merge.actor or not requested_only:
                 await self.unmerge(merge.merge_id)
 
-    async def state(self) -> dict[frozenset[tuple[str, str]], object]:
+    async def state(self) -> dict[frozenset[tuple[str, str]], Any]:
         """Everything that is known, by the names of the customers: ids differ between shops."""
-        found: dict[frozenset[tuple[str, str]], object] = {}
+        found: dict[frozenset[tuple[str, str]], Any] = {}
         for customer in await self.customers():
             events, _ = await list_events(self.profiles, self.tenant, customer.customer_id, EVERYTHING, 1000, "")
             names = frozenset(customer.identifiers)

@@ -12,7 +12,7 @@ from services.__main__ import NAMES
 from tests.tidy.sources import ROOT, SERVICES, modules, relative, tree, written
 
 WITHOUT_MEANING = {"util", "utils", "helper", "helpers", "misc", "base", "manager", "managers"}
-EACH_SERVICE_HAS = {"__init__.py", "README.md", "domain", "ports.py", "handlers", "servicer", "adapters", "app.py"}
+EACH_SERVICE_HAS = {"__init__.py", "README.md", "domain", "ports", "handlers", "servicer", "adapters", "app.py"}
 LEARNING = {"segmentation", "recommendation", "forecasting"}
 COMMON_DOES_NOT_KNOW = {"customer", "segment", "campaign", "coupon", "loyalty", "forecast", "ticket", "journey"}
 
@@ -44,6 +44,7 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_all_services_have_the_same_parts(service: str) -> None:
     folder = ROOT / "services" / service
     parts = {path.name for path in folder.iterdir() if path.name != "__pycache__"}
+    parts = {"ports" if name == "ports.py" else name for name in parts}  # a file, or a package of several
     assert parts - {"learning"} == EACH_SERVICE_HAS
     assert "learning" not in parts or service in LEARNING
 

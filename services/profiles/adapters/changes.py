@@ -4,12 +4,14 @@ from dataclasses import fields
 from typing import Any
 
 from services.common.store import Collection, Insert
+from services.profiles.domain.computing import ComputedTraitChanged
 from services.profiles.ports import ConsentChanged, CustomersMerged, CustomersUnmerged
 
 CHANGES = Collection("changes", published=True)
 
-Told = CustomersMerged | CustomersUnmerged | ConsentChanged
-_KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in (CustomersMerged, CustomersUnmerged, ConsentChanged)}
+Told = CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged
+_TOLD: tuple[type[Told], ...] = (CustomersMerged, CustomersUnmerged, ConsentChanged, ComputedTraitChanged)
+_KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in _TOLD}
 
 
 def tell(change: Told, key: str) -> Insert:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from services.common import telemetry
 from services.common.idempotency import remember, replayed
 from services.common.store import Store, Write
+from services.profiles.adapters.computed_traits import mark
 from services.profiles.adapters.interleaved import Run, Runs, newest_first
 from services.profiles.adapters.merge_log import MERGES, merge_body, merge_writes, read_merge, unmerge_writes
 from services.profiles.adapters.store import customer_writes
@@ -42,6 +43,8 @@ class StoredMerges:
             writes += merge_writes(tenant, merge)
         if back:
             writes += unmerge_writes(tenant, back, movement.taken_from, movement.moved)
+        moment = max(merge.unmerge_time or merge.merge_time for merge in (*movement.made, *([back] if back else [])))
+        writes += mark(tenant, list(movement.changed), moment)
         merges = [*movement.made, *([back] if back else [])]
         answer = {"merges": [[merge.merge_id, merge_body(merge)] for merge in merges]}
         await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
+
 from services.common import telemetry
 from services.common.store import Change as Entry
-from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
+from services.common.store import Collection, Document, Index, Insert, Query, Range, Replace, Store, Write
 from services.profiles.adapters.changes import CHANGES, read
+from services.profiles.adapters.computed_traits import COMPUTED_COLLECTIONS, advance_writes
 from services.profiles.adapters.consents import consent_writes
 from services.profiles.adapters.merge_log import MERGES, merge_writes
 from services.profiles.adapters.timeline import timeline
@@ -18,8 +21,9 @@ from services.profiles.ports import Change, Changes, EventFilter, Identifier, Re
 CUSTOMERS = Collection("customers")
 IDENTITIES = Collection("identities")
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
-COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES)
+COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS)
 FEED_BATCH_MAX = 1000
+HISTORY_PAGE = 500
 
 
 class StoredProfiles:
@@ -39,6 +43,23 @@ class StoredProfiles:
     async def origins(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
         found = await self._store.get_many(tenant, CUSTOMERS, customer_ids)
         return {key: (_customer(document), document.version) for key, document in found.items()}
+
+    async def origin_ids(self, tenant: str, limit: int, after: str) -> tuple[list[str], str]:
+        page = await self._store.find(tenant, CUSTOMERS, Query(limit=limit, after=after))
+        return [document.id for document in page.documents], page.next_cursor
+
+    async def history(
+        self, tenant: str, origin: str, event_name: str, since: int
+    ) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+        where, after = {"customer_id": origin, "name": event_name}, ""
+        while True:
+            wanted = Query(where=where, range=Range("time", at_least=since), limit=HISTORY_PAGE, after=after)
+            page = await self._store.find(tenant, EVENTS, wanted)
+            for document in page.documents:
+                yield document.body["time"], orjson.loads(document.body["json"] or "{}")
+            after = page.next_cursor
+            if not after:
+                return
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
         found: list[Customer] = []
@@ -64,6 +85,8 @@ class StoredProfiles:
         writes += customer_writes(tenant, recording.changed, recording.versions)
         for merge in recording.merges:
             writes += merge_writes(tenant, merge)
+        if recording.computed is not None:
+            writes += advance_writes(tenant, recording.computed)
         writes += (
             Insert(tenant, EVENTS, event.message_id, _event_body(event, customer_id, recording))
             for event, customer_id in recording.events

@@ -1,6 +1,6 @@
 """Events as sources send them, and what makes one unacceptable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -80,6 +80,8 @@ class Observation:
     integrations: str = ""
     consents: dict[str, bool] | None = None
     """Whether each purpose is allowed, where the context says so."""
+    content: dict[str, Any] = field(default_factory=dict)
+    """The properties or traits, read."""
 
     @property
     def identities(self) -> tuple[tuple[str, str], ...]:

@@ -90,6 +90,7 @@ def _observe(event: Incoming, now: int, demands: Mapping[str, Demand], warnings:
         context=event.context,
         integrations=event.integrations,
         consents=consents,
+        content=content,
     )
 
 

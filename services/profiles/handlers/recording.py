@@ -8,10 +8,11 @@ from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import Observation
 from services.profiles.domain.identity import Directory, Joining, undecided
 from services.profiles.domain.merge import Merge
+from services.profiles.handlers.computing import observe
 from services.profiles.handlers.consents import overhear
 from services.profiles.handlers.families import families
 from services.profiles.handlers.retrying import retrying
-from services.profiles.ports import ConsentBook, Identifier, Profiles, Recording
+from services.profiles.ports import ComputedTraits, ConsentBook, Identifier, Profiles, Recording
 
 COMMIT_EVENTS_MAX = 5000
 
@@ -41,8 +42,10 @@ class Recorder:
     conflict with each other, and pay for one sync to disk together.
     """
 
-    def __init__(self, profiles: Profiles, book: ConsentBook, new_id: Callable[[], str]) -> None:
-        self._profiles, self._book, self._new_id = profiles, book, new_id
+    def __init__(
+        self, profiles: Profiles, book: ConsentBook, computed: ComputedTraits, new_id: Callable[[], str]
+    ) -> None:
+        self._profiles, self._book, self._computed, self._new_id = profiles, book, computed, new_id
         self._waiting: dict[str, list[_Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
@@ -77,8 +80,9 @@ class Recorder:
 
     async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
+        now = group[-1].now
         return await retrying(
-            lambda: _record(self._profiles, self._book, self._new_id, tenant, observations, group[-1].now)
+            lambda: _record(self._profiles, self._book, self._computed, self._new_id, tenant, observations, now)
         )
 
     @staticmethod
@@ -95,6 +99,7 @@ class Recorder:
 async def _record(
     profiles: Profiles,
     book: ConsentBook,
+    computed: ComputedTraits,
     new_id: Callable[[], str],
     tenant: str,
     observations: Sequence[Observation],
@@ -121,8 +126,11 @@ async def _record(
     merges = [_merge(joining, now) for joining in directory.joinings]
     owned = {origin: directory.touched[origin].surviving_id for _, origin in recorded}
     consents = await overhear(book, tenant, recorded, owned, now)
+    customers = {**{key: customer for key, (customer, _) in found.items()}, **directory.touched}
+    tops = [merge.customer_id for merge in merges]
+    advance = await observe(profiles, computed, tenant, recorded, customers, tops, now)
     recording = Recording(
-        recorded, now, directory.touched, versions, directory.learnt, unjoined, consents=consents, merges=merges
+        recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance
     )
     await profiles.record(tenant, recording)
     return Written(set(fresh), directory.notices)

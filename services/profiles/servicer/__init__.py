@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceServicer
 
 from services.common.clock import Clock
+from services.profiles.handlers.computed_traits import Defining
 from services.profiles.handlers.merging import MergeStore
 from services.profiles.handlers.recording import Recorder
 from services.profiles.ports import ConsentBook, DeadLetters, Erasures, EventSchemas, Merges, Profiles, WriteKeys
+from services.profiles.servicer.computed_traits import ComputedTraitRpcs
 from services.profiles.servicer.consents import ConsentRpcs
 from services.profiles.servicer.customers import CustomerRpcs
 from services.profiles.servicer.dead_letters import DeadLetterRpcs
@@ -31,6 +33,7 @@ class Ports:
     event_schemas: EventSchemas
     consents: ConsentBook
     merges: Merges
+    defining: Defining
 
 
 class ProfilesServicer(
@@ -43,6 +46,7 @@ class ProfilesServicer(
     ConsentRpcs,
     ErasureRpcs,
     EventSchemaRpcs,
+    ComputedTraitRpcs,
     ProfilesServiceServicer,
 ):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
@@ -53,4 +57,6 @@ class ProfilesServicer(
         self._schemas = ports.event_schemas
         self._clock = clock
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
-        self._recorder = Recorder(ports.profiles, ports.consents, new_id)
+        self._defining = ports.defining
+        computed = ports.defining.computing.computed
+        self._recorder = Recorder(ports.profiles, ports.consents, computed, new_id)

@@ -1,11 +1,16 @@
 """Customers and their timelines."""
 
+from collections.abc import Sequence
+
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import principal
 from services.common.json import JsonInvalid, read_object
+from services.profiles.domain.customer import Customer
+from services.profiles.handlers.computed_traits import Defining, computed_values
 from services.profiles.handlers.get_customer import batch_get_customers, get_customer, list_customers, list_events
 from services.profiles.ports import EventFilter, Profiles
+from services.profiles.servicer.computed_traits import value_message
 from services.profiles.servicer.messages import (
     PAGE_SIZE_DEFAULT,
     Context,
@@ -21,24 +26,34 @@ class CustomerRpcs:
     """Reads customers."""
 
     _profiles: Profiles
+    _defining: Defining
+
+    async def _messages(self, customers: Sequence[Customer]) -> list[pb.Customer]:
+        """With what is computed of each."""
+        values = await computed_values(self._defining.computing, principal().tenant, customers)
+        messages = [customer_message(customer) for customer in customers]
+        for message in messages:
+            for trait, value in values.get(message.customer_id, ()):
+                message.computed_traits.append(value_message(trait, value))
+        return messages
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
         named = request.WhichOneof("key") == "identifier"
         identifier = (request.identifier.type, request.identifier.value) if named else None
         customer = await get_customer(self._profiles, principal().tenant, request.customer_id, identifier)
-        return pb.GetCustomerResponse(customer=customer_message(customer))
+        return pb.GetCustomerResponse(customer=(await self._messages([customer]))[0])
 
     async def BatchGetCustomers(
         self, request: pb.BatchGetCustomersRequest, context: Context
     ) -> pb.BatchGetCustomersResponse:
         wanted = list(dict.fromkeys(request.customer_ids))
         found = await batch_get_customers(self._profiles, principal().tenant, wanted)
-        return pb.BatchGetCustomersResponse(customers=map(customer_message, found))
+        return pb.BatchGetCustomersResponse(customers=await self._messages(found))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT
         customers, token = await list_customers(self._profiles, principal().tenant, size, request.page_token)
-        return pb.ListCustomersResponse(customers=map(customer_message, customers), next_page_token=token)
+        return pb.ListCustomersResponse(customers=await self._messages(customers), next_page_token=token)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT

@@ -6,6 +6,7 @@ from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
+from services.profiles.domain.computing import ComputedTraitChanged
 from services.profiles.ports import Change, ConsentChanged, CustomersMerged, CustomersUnmerged, Profiles, Recorded
 from services.profiles.servicer.messages import Context, timestamp, told_message
 
@@ -37,6 +38,8 @@ def change_message(change: Change) -> pb.Change:
         return pb.Change(tenant_id=change.tenant, customers_merged=_merged(change))
     if isinstance(change, ConsentChanged):
         return pb.Change(tenant_id=change.tenant, consent_changed=_consent(change))
+    if isinstance(change, ComputedTraitChanged):
+        return pb.Change(tenant_id=change.tenant, computed_trait_changed=_computed(change))
     return pb.Change(tenant_id=change.tenant, customers_unmerged=_unmerged(change))
 
 
@@ -69,4 +72,13 @@ def _consent(change: ConsentChanged) -> pb.ConsentChanged:
         state=consent_pb2.ConsentState.ValueType(change.state),
         change_time=timestamp(change.change_time),
         expire_time=timestamp(change.expire_time) if change.expire_time else None,
+    )
+
+
+def _computed(change: ComputedTraitChanged) -> pb.ComputedTraitChanged:
+    return pb.ComputedTraitChanged(
+        customer_id=change.customer_id,
+        name=change.name,
+        value_json=change.value_json,
+        change_time=timestamp(change.change_time),
     )

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 import builtins as _builtins
 import sys
@@ -100,6 +101,7 @@ class Customer(_message.Message):
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    COMPUTED_TRAITS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
@@ -130,6 +132,10 @@ class Customer(_message.Message):
     def origin_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The customers that this one is made of, its own id first: after a merge, also those that were merged into it."""
 
+    @_builtins.property
+    def computed_traits(self) -> _containers.RepeatedCompositeFieldContainer[_computed_trait_pb2.ComputedTraitValue]:
+        """What is computed of the person's events, by name, as it is at the moment of the answer."""
+
     def __init__(
         self,
         *,
@@ -141,10 +147,11 @@ class Customer(_message.Message):
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         groups: _abc.Iterable[Global___Group] | None = ...,
         origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        computed_traits: _abc.Iterable[_computed_trait_pb2.ComputedTraitValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_traits", b"computed_traits", "customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1768,7 +1775,7 @@ Global___ConsentChanged: _TypeAlias = ConsentChanged  # noqa: Y015
 
 @_typing.final
 class ComputedTraitChanged(_message.Message):
-    """A computed trait has another value."""
+    """A computed trait has another value. A customer that is merged into another has none any more."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

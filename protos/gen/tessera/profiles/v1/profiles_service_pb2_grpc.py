@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.profiles.v1 import computed_trait_pb2 as tessera_dot_profiles_dot_v1_dot_computed__trait__pb2
 from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
@@ -189,6 +190,46 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/DeleteEventSchema',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.FromString,
+                _registered_method=True)
+        self.CreateComputedTrait = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CreateComputedTrait',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitResponse.FromString,
+                _registered_method=True)
+        self.UpdateComputedTrait = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/UpdateComputedTrait',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitResponse.FromString,
+                _registered_method=True)
+        self.GetComputedTrait = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetComputedTrait',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitResponse.FromString,
+                _registered_method=True)
+        self.ListComputedTraits = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListComputedTraits',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsResponse.FromString,
+                _registered_method=True)
+        self.BackfillComputedTrait = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/BackfillComputedTrait',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitResponse.FromString,
+                _registered_method=True)
+        self.DeleteComputedTrait = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/DeleteComputedTrait',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitResponse.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetJob',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobResponse.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListJobs',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
 
 
@@ -452,6 +493,69 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateComputedTrait(self, request, context):
+        """Computes a figure of each customer's events from now on, under a name: as events are recorded, in the same commit, as
+        its window slides, and as customers are merged and taken apart. Each change of a value is on the feed. A job reads
+        history. INVALID_ARGUMENT, reason COMPUTED_TRAIT_INVALID, for a definition that says nothing or too much, reason
+        RULE_INVALID or RULE_UNSUPPORTED for its comparisons. ALREADY_EXISTS, reason COMPUTED_TRAIT_EXISTS.
+        FAILED_PRECONDITION, reason TOO_MANY_COMPUTED_TRAITS, past 50.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateComputedTrait(self, request, context):
+        """Computes something else under a name. Customers do not have the trait until a job has read their history. Errors as for
+        CreateComputedTrait, and NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetComputedTrait(self, request, context):
+        """Gets what is computed under a name. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListComputedTraits(self, request, context):
+        """Lists what is computed, by name. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BackfillComputedTrait(self, request, context):
+        """Reads history again for a trait, by a job. A service that is started again does so by itself for what it had not
+        finished. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteComputedTrait(self, request, context):
+        """Computes something no more. Customers do not have the trait from now on; a job tells so on the feed. NOT_FOUND, reason
+        COMPUTED_TRAIT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -604,6 +708,46 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.DeleteEventSchema,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.SerializeToString,
+            ),
+            'CreateComputedTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateComputedTrait,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitResponse.SerializeToString,
+            ),
+            'UpdateComputedTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateComputedTrait,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitResponse.SerializeToString,
+            ),
+            'GetComputedTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetComputedTrait,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitResponse.SerializeToString,
+            ),
+            'ListComputedTraits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListComputedTraits,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsResponse.SerializeToString,
+            ),
+            'BackfillComputedTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.BackfillComputedTrait,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitResponse.SerializeToString,
+            ),
+            'DeleteComputedTrait': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteComputedTrait,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitResponse.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1418,6 +1562,222 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/DeleteEventSchema',
             tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_event__schema__pb2.DeleteEventSchemaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateComputedTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CreateComputedTrait',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.CreateComputedTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateComputedTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/UpdateComputedTrait',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.UpdateComputedTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetComputedTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetComputedTrait',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetComputedTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListComputedTraits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListComputedTraits',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListComputedTraitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackfillComputedTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/BackfillComputedTrait',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.BackfillComputedTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteComputedTrait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/DeleteComputedTrait',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.DeleteComputedTraitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetJob',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListJobs',
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

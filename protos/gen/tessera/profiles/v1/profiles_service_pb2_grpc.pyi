@@ -5,6 +5,7 @@ Customers: who they are, what they did, and the feed from which every other serv
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
@@ -167,6 +168,33 @@ class ProfilesServiceStub:
     """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
     there is none.
     """
+    CreateComputedTrait: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.CreateComputedTraitRequest, _computed_trait_pb2.CreateComputedTraitResponse]
+    """Computes a figure of each customer's events from now on, under a name: as events are recorded, in the same commit, as
+    its window slides, and as customers are merged and taken apart. Each change of a value is on the feed. A job reads
+    history. INVALID_ARGUMENT, reason COMPUTED_TRAIT_INVALID, for a definition that says nothing or too much, reason
+    RULE_INVALID or RULE_UNSUPPORTED for its comparisons. ALREADY_EXISTS, reason COMPUTED_TRAIT_EXISTS.
+    FAILED_PRECONDITION, reason TOO_MANY_COMPUTED_TRAITS, past 50.
+    """
+    UpdateComputedTrait: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.UpdateComputedTraitRequest, _computed_trait_pb2.UpdateComputedTraitResponse]
+    """Computes something else under a name. Customers do not have the trait until a job has read their history. Errors as for
+    CreateComputedTrait, and NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+    """
+    GetComputedTrait: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.GetComputedTraitRequest, _computed_trait_pb2.GetComputedTraitResponse]
+    """Gets what is computed under a name. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND."""
+    ListComputedTraits: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.ListComputedTraitsRequest, _computed_trait_pb2.ListComputedTraitsResponse]
+    """Lists what is computed, by name. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    BackfillComputedTrait: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.BackfillComputedTraitRequest, _computed_trait_pb2.BackfillComputedTraitResponse]
+    """Reads history again for a trait, by a job. A service that is started again does so by itself for what it had not
+    finished. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+    """
+    DeleteComputedTrait: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.DeleteComputedTraitRequest, _computed_trait_pb2.DeleteComputedTraitResponse]
+    """Computes something no more. Customers do not have the trait from now on; a job tells so on the feed. NOT_FOUND, reason
+    COMPUTED_TRAIT_NOT_FOUND.
+    """
+    GetJob: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]
+    """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    ListJobs: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]
+    """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -303,6 +331,33 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
     there is none.
     """
+    CreateComputedTrait: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.CreateComputedTraitRequest, _computed_trait_pb2.CreateComputedTraitResponse]  # type: ignore[assignment]
+    """Computes a figure of each customer's events from now on, under a name: as events are recorded, in the same commit, as
+    its window slides, and as customers are merged and taken apart. Each change of a value is on the feed. A job reads
+    history. INVALID_ARGUMENT, reason COMPUTED_TRAIT_INVALID, for a definition that says nothing or too much, reason
+    RULE_INVALID or RULE_UNSUPPORTED for its comparisons. ALREADY_EXISTS, reason COMPUTED_TRAIT_EXISTS.
+    FAILED_PRECONDITION, reason TOO_MANY_COMPUTED_TRAITS, past 50.
+    """
+    UpdateComputedTrait: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.UpdateComputedTraitRequest, _computed_trait_pb2.UpdateComputedTraitResponse]  # type: ignore[assignment]
+    """Computes something else under a name. Customers do not have the trait until a job has read their history. Errors as for
+    CreateComputedTrait, and NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+    """
+    GetComputedTrait: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.GetComputedTraitRequest, _computed_trait_pb2.GetComputedTraitResponse]  # type: ignore[assignment]
+    """Gets what is computed under a name. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND."""
+    ListComputedTraits: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.ListComputedTraitsRequest, _computed_trait_pb2.ListComputedTraitsResponse]  # type: ignore[assignment]
+    """Lists what is computed, by name. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    BackfillComputedTrait: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.BackfillComputedTraitRequest, _computed_trait_pb2.BackfillComputedTraitResponse]  # type: ignore[assignment]
+    """Reads history again for a trait, by a job. A service that is started again does so by itself for what it had not
+    finished. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+    """
+    DeleteComputedTrait: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.DeleteComputedTraitRequest, _computed_trait_pb2.DeleteComputedTraitResponse]  # type: ignore[assignment]
+    """Computes something no more. Customers do not have the trait from now on; a job tells so on the feed. NOT_FOUND, reason
+    COMPUTED_TRAIT_NOT_FOUND.
+    """
+    GetJob: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]  # type: ignore[assignment]
+    """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    ListJobs: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]  # type: ignore[assignment]
+    """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps customers, their identities, traits and events. Other services never read its database: they follow its
@@ -616,5 +671,80 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Demands nothing more of an event, and forgets all versions of its schema. NOT_FOUND, reason EVENT_SCHEMA_NOT_FOUND, if
         there is none.
         """
+
+    @_abc_1.abstractmethod
+    def CreateComputedTrait(
+        self,
+        request: _computed_trait_pb2.CreateComputedTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.CreateComputedTraitResponse, _abc.Awaitable[_computed_trait_pb2.CreateComputedTraitResponse]]:
+        """Computes a figure of each customer's events from now on, under a name: as events are recorded, in the same commit, as
+        its window slides, and as customers are merged and taken apart. Each change of a value is on the feed. A job reads
+        history. INVALID_ARGUMENT, reason COMPUTED_TRAIT_INVALID, for a definition that says nothing or too much, reason
+        RULE_INVALID or RULE_UNSUPPORTED for its comparisons. ALREADY_EXISTS, reason COMPUTED_TRAIT_EXISTS.
+        FAILED_PRECONDITION, reason TOO_MANY_COMPUTED_TRAITS, past 50.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateComputedTrait(
+        self,
+        request: _computed_trait_pb2.UpdateComputedTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.UpdateComputedTraitResponse, _abc.Awaitable[_computed_trait_pb2.UpdateComputedTraitResponse]]:
+        """Computes something else under a name. Customers do not have the trait until a job has read their history. Errors as for
+        CreateComputedTrait, and NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetComputedTrait(
+        self,
+        request: _computed_trait_pb2.GetComputedTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.GetComputedTraitResponse, _abc.Awaitable[_computed_trait_pb2.GetComputedTraitResponse]]:
+        """Gets what is computed under a name. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListComputedTraits(
+        self,
+        request: _computed_trait_pb2.ListComputedTraitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.ListComputedTraitsResponse, _abc.Awaitable[_computed_trait_pb2.ListComputedTraitsResponse]]:
+        """Lists what is computed, by name. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def BackfillComputedTrait(
+        self,
+        request: _computed_trait_pb2.BackfillComputedTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.BackfillComputedTraitResponse, _abc.Awaitable[_computed_trait_pb2.BackfillComputedTraitResponse]]:
+        """Reads history again for a trait, by a job. A service that is started again does so by itself for what it had not
+        finished. NOT_FOUND, reason COMPUTED_TRAIT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteComputedTrait(
+        self,
+        request: _computed_trait_pb2.DeleteComputedTraitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.DeleteComputedTraitResponse, _abc.Awaitable[_computed_trait_pb2.DeleteComputedTraitResponse]]:
+        """Computes something no more. Customers do not have the trait from now on; a job tells so on the feed. NOT_FOUND, reason
+        COMPUTED_TRAIT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetJob(
+        self,
+        request: _computed_trait_pb2.GetJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.GetJobResponse, _abc.Awaitable[_computed_trait_pb2.GetJobResponse]]:
+        """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def ListJobs(
+        self,
+        request: _computed_trait_pb2.ListJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_computed_trait_pb2.ListJobsResponse, _abc.Awaitable[_computed_trait_pb2.ListJobsResponse]]:
+        """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

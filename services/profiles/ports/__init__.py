@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
+from services.profiles.domain.computing import Advance, ComputedTraitChanged
 from services.profiles.domain.consent import Consents, Statement
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
@@ -12,17 +13,10 @@ from services.profiles.domain.event import Observation
 from services.profiles.domain.event_schema import EventSchema
 from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
+from services.profiles.ports.computed import ComputedTraits
+from services.profiles.ports.request import Identifier, Request, Versioned
 
-Identifier = tuple[str, str]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Versioned(Generic[T]):
-    """What was read, and the version it was read at: a write that brings it fails with ``Conflict`` if outdated."""
-
-    value: T
-    version: int
+__all__ = ["ComputedTraits", "Identifier", "Request", "Versioned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +29,6 @@ class EventFilter:
     before_time: int | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     """What top-level properties have to be equal to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A mutation as the caller named it: the same id with the same content is the same mutation."""
-
-    tenant: str
-    id: str
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +70,8 @@ class Recording:
     """What the events said of consents."""
     merges: Sequence[Merge] = ()
     """Those that rules made."""
+    computed: Advance | None = None
+    """What computed traits come to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +112,7 @@ class ConsentChanged:
     expire_time: int
 
 
-Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged
+Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +137,16 @@ class Profiles(Protocol):
 
     async def origins(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
         """Those that exist, with their versions: each as its own events made it, merged or not."""
+        ...
+
+    async def origin_ids(self, tenant: str, limit: int, after: str) -> tuple[list[str], str]:
+        """A page of all origins, merged or not, and the token of the next."""
+        ...
+
+    def history(
+        self, tenant: str, origin: str, event_name: str, since: int
+    ) -> AsyncIterator[tuple[int, dict[str, Any]]]:
+        """Of an origin's events of a name, the oldest first, from a time on: when they happened, and what they say."""
         ...
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
