@@ -1,6 +1,6 @@
 """Funnels, retention, growth and trends in the schema."""
 
-from tessera.segmentation.v1 import funnel_pb2, insight_pb2
+from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2
 from tessera.segmentation.v1 import retention_pb2 as pb
 
 from gateway.context import Info
@@ -187,3 +187,54 @@ async def growth(info: Info, input: pb.GetGrowthRequest) -> pb.GetGrowthResponse
 async def trend(info: Info, input: pb.GetTrendRequest) -> pb.GetTrendResponse:
     """A figure over events, period by period."""
     return await info.context.backends.segmentation.GetTrend(input, metadata=info.context.metadata)
+
+
+@input_from_proto(
+    association_pb2.GetAssociationsRequest,
+    "basket",
+    "window",
+    "property",
+    "support_min",
+    "confidence_min",
+    "item_count_min",
+    "item_count_max",
+    "consequent",
+    "order_by",
+    "rule_count_max",
+    "as_of_time",
+)
+class AssociationsInput: ...
+
+
+@from_proto(
+    association_pb2.AssociationRule,
+    "antecedent",
+    "consequent",
+    "basket_count",
+    "support",
+    "confidence",
+    "lift",
+    "leverage",
+    "conviction",
+)
+class AssociationRule: ...
+
+
+@from_proto(
+    association_pb2.GetAssociationsResponse,
+    "rules",
+    "rule_count",
+    "itemset_count",
+    "basket_count",
+    "item_count",
+    "as_of_time",
+)
+class Associations: ...
+
+
+@query(by_rpc("segmentation.GetAssociations"))
+async def associations(
+    info: Info, input: association_pb2.GetAssociationsRequest
+) -> association_pb2.GetAssociationsResponse:
+    """Which categories or products are bought together, and how much that says."""
+    return await info.context.backends.segmentation.GetAssociations(input, metadata=info.context.metadata)

@@ -115,7 +115,15 @@ class Rfm: ...
 class RfmGroupSummary: ...
 
 
-@from_proto(pb.GetRfmSummaryResponse, "groups", "customer_count", "value", "as_of_time")
+@from_proto(pb.RfmCell, "recency_score", "frequency_score", "group", "customer_count", "value", "monetary_score_mean")
+class RfmCell: ...
+
+
+@input_from_proto(pb.RfmCuts, "recency_days", "frequency", "monetary_minor")
+class RfmCutsInput: ...
+
+
+@from_proto(pb.GetRfmSummaryResponse, "groups", "customer_count", "value", "as_of_time", "cells")
 class RfmSummary: ...
 
 
@@ -243,8 +251,10 @@ async def segment_overlap(info: Info, segment_ids: list[strawberry.ID]) -> pb.Ge
 
 
 @query(by_rpc("segmentation.GetRfmSummary"))
-async def rfm_summary(info: Info, currency: Currency = None, as_of_time: AsOf = None) -> pb.GetRfmSummaryResponse:
-    request = pb.GetRfmSummaryRequest(currency=currency or "", as_of_time=as_of_time)
+async def rfm_summary(
+    info: Info, currency: Currency = None, as_of_time: AsOf = None, cuts: pb.RfmCuts | None = None
+) -> pb.GetRfmSummaryResponse:
+    request = pb.GetRfmSummaryRequest(currency=currency or "", as_of_time=as_of_time, cuts=cuts)
     return await info.context.backends.segmentation.GetRfmSummary(request, metadata=info.context.metadata)
 
 

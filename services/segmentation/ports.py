@@ -4,14 +4,18 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from services.common.rules import Rule
+from services.segmentation.domain.association import Baskets
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.funnel import Funnel, FunnelResult
 from services.segmentation.domain.growth import Growth, GrowthResult, Trend, TrendSeries
 from services.segmentation.domain.history import Calculation, SegmentVersion
 from services.segmentation.domain.membership import Standing, Transition
 from services.segmentation.domain.retention import Retention, RetentionResult
-from services.segmentation.domain.rfm import RfmTable
+from services.segmentation.domain.rfm import Cuts, RfmTable
 from services.segmentation.domain.segment import Segment
 from services.segmentation.domain.selection import Breakdown
 from services.segmentation.domain.timing import Timing
@@ -203,8 +207,9 @@ class Analytics(Protocol):
         and not after ``until``, each with the first such moment."""
         ...
 
-    async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:
-        """RFM up to ``at``, or up to now; ``""``: in the currency with the most orders."""
+    async def rfm(self, tenant: str, currency: str, at: int | None, cuts: Cuts | None = None) -> RfmTable:
+        """RFM up to ``at``, or up to now; ``""``: in the currency with the most orders. Without
+        ``cuts`` scores are quantiles."""
         ...
 
     async def status(self, tenant: str) -> Status:
@@ -214,6 +219,16 @@ class Analytics(Protocol):
     def pattern_fault(self, pattern: str) -> str | None:
         """What is wrong with an RE2 pattern, or ``None``."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class BasketItems:
+    """Which basket holds which item: pairs of numbers from 0 on, each pair once, and the names of the items."""
+
+    baskets: npt.NDArray[np.int64]
+    items: npt.NDArray[np.int64]
+    basket_count: int
+    names: Sequence[str]
 
 
 class Insights(Protocol):
@@ -241,4 +256,8 @@ class Insights(Protocol):
 
     async def trend(self, tenant: str, question: Trend, segments: Mapping[str, Rule], at: int) -> Sequence[TrendSeries]:
         """A figure over time until ``at``."""
+        ...
+
+    async def basket_items(self, tenant: str, baskets: Baskets, at: int) -> BasketItems:
+        """What was bought together until ``at``; ``AssociationsTooMany`` beyond ``PAIRS_MAX`` pairs."""
         ...

@@ -14,7 +14,7 @@ from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
-from tessera.segmentation.v1 import funnel_pb2, insight_pb2, retention_pb2
+from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2, retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -232,6 +232,10 @@ SEGMENTATION: dict[str, Rule] = {
             )
         ),
         lambda found: found.steps[0].customer_count,
+    ),
+    "GetAssociations": Figure(
+        lambda acme: association_pb2.GetAssociationsRequest(property="products.product_id"),
+        lambda found: found.basket_count,
     ),
     "GetRetention": Figure(
         lambda acme: retention_pb2.GetRetentionRequest(), lambda found: sum(it.customer_count for it in found.cohorts)

@@ -1,18 +1,22 @@
 """RFM against an independent computation with pandas, and the groups."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
+import pytest
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 
-from services.segmentation.domain.rfm import Group, Rfm, RfmTable, summarise
+from services.segmentation.domain.rfm import Cuts, Group, Rfm, RfmCutsInvalid, RfmTable, grid, summarise
 from tests.evaluation_data import evaluation_data
 from tests.segmentation.conftest import TENANT, House, recorded
 from tests.segmentation.histories import DAY, NOW
 
+CUTS = Cuts((7, 30, 90, 180), (2, 3, 5, 10), (5_000, 20_000, 100_000, 500_000))
 
-def by_pandas(orders: pd.DataFrame, at: int) -> pd.DataFrame:
+
+def by_pandas(orders: pd.DataFrame, at: int, cuts: Cuts | None = None) -> pd.DataFrame:
     """The definition in the contract, from columns customer, time (microseconds) and amount (minor units)."""
     counted = orders[orders.time <= at]
     figures = counted.groupby("customer").agg(
@@ -20,6 +24,13 @@ def by_pandas(orders: pd.DataFrame, at: int) -> pd.DataFrame:
     )
     figures["recency"] = (at - figures.pop("last")) // DAY
     for name, ascending in (("recency", False), ("frequency", True), ("monetary", True)):
+        if cuts is not None:
+            edges = {"recency": cuts.recency_days, "frequency": cuts.frequency, "monetary": cuts.monetary_minor}[name]
+            bins = [-np.inf, *edges, np.inf]
+            # Days count up to and including the edge, the others from the edge on.
+            labels = [5, 4, 3, 2, 1] if name == "recency" else [1, 2, 3, 4, 5]
+            figures[f"{name}_score"] = pd.cut(figures[name], bins, right=name == "recency", labels=labels).astype(int)
+            continue
         rank = figures[name].rank(method="min", ascending=ascending).astype(int)
         figures[f"{name}_score"] = 1 + (5 * (rank - 1)) // len(figures)
     return figures
@@ -56,11 +67,30 @@ async def assert_equal(house: House, orders: pd.DataFrame, moments: Sequence[int
     changes = as_changes(orders)
     for start in range(0, len(changes), 2500):
         await house.feed(*changes[start : start + 2500])
-    for at in moments:
-        expected = by_pandas(orders, at)
-        table = await house.analytics.rfm(TENANT, "", at)
+    for at, cuts in product(moments, (None, CUTS)):
+        expected = by_pandas(orders, at, cuts)
+        table = await house.analytics.rfm(TENANT, "", at, cuts)
+        assert_grid(table, expected)
         assert len(table.customers) == len(expected)
         assert differences(table, expected).empty
+
+
+def assert_grid(table: RfmTable, expected: pd.DataFrame) -> None:
+    cells = {(cell.recency_score, cell.frequency_score): cell for cell in grid(table)}
+    assert list(cells) == list(product(range(1, 6), repeat=2))
+    filled = {pair for pair, cell in cells.items() if cell.customer_count}
+    assert filled == set(zip(expected.recency_score, expected.frequency_score, strict=True))
+    for recency, frequency in filled:
+        cell = cells[recency, frequency]
+        here = expected[(expected.recency_score == recency) & (expected.frequency_score == frequency)]
+        assert (cell.customer_count, cell.value_minor) == (len(here), here.monetary.sum())
+        assert cell.monetary_score_mean == pytest.approx(here.monetary_score.mean())
+
+
+@pytest.mark.parametrize("wrong", [(), (1, 2, 3), (1, 2, 3, 3), (4, 3, 2, 1), (1, 2, 3, 4, 5)])
+def test_cuts_that_are_not_four_in_order_are_refused(wrong: tuple[int, ...]) -> None:
+    with pytest.raises(RfmCutsInvalid, match=r"cuts\.frequency"):
+        Cuts((1, 2, 3, 4), wrong, (1, 2, 3, 4))
 
 
 async def test_rfm_is_what_pandas_computes(house: House) -> None:
@@ -115,13 +145,13 @@ def test_every_pair_of_scores_has_one_group() -> None:
         recency: [Rfm("", 0, 0, 0, recency, frequency, 3).group.name for frequency in range(1, 6)]
         for recency in range(1, 6)
     }
-    asleep = ["HIBERNATING", "HIBERNATING", "AT_RISK", "AT_RISK", "CANNOT_LOSE"]
+    asleep = ["HIBERNATING", "AT_RISK", "AT_RISK", "CANNOT_LOSE"]
     assert grid == {
         5: ["NEW", "POTENTIAL_LOYALISTS", "POTENTIAL_LOYALISTS", "CHAMPIONS", "CHAMPIONS"],
         4: ["PROMISING", "POTENTIAL_LOYALISTS", "POTENTIAL_LOYALISTS", "LOYAL", "LOYAL"],
         3: ["ABOUT_TO_SLEEP", "ABOUT_TO_SLEEP", "NEEDS_ATTENTION", "LOYAL", "LOYAL"],
-        2: asleep,
-        1: asleep,
+        2: ["HIBERNATING", *asleep],
+        1: ["LOST", *asleep],
     }
 
 
@@ -131,5 +161,5 @@ def test_a_summary_has_every_group_and_all_the_value() -> None:
     assert [it.group for it in groups] == list(Group)
     assert {it.group: (it.customer_count, it.value_minor) for it in groups if it.customer_count} == {
         Group.CHAMPIONS: (2, 200),
-        Group.HIBERNATING: (1, 100),
+        Group.LOST: (1, 100),
     }

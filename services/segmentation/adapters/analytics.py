@@ -18,7 +18,7 @@ from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.moments import upcoming
 from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
 from services.segmentation.domain.explanation import Finding
-from services.segmentation.domain.rfm import Rfm, RfmTable
+from services.segmentation.domain.rfm import Cuts, Rfm, RfmTable
 from services.segmentation.domain.timing import Timing
 from services.segmentation.ports import Sizes, Status
 
@@ -42,7 +42,7 @@ class ColumnarAnalytics:
     def __init__(self, columnar: Columnar, clock: Clock) -> None:
         self._columnar, self._clock = columnar, clock
         self._batches = 0
-        self._rfm: dict[tuple[str, str], _Kept] = {}
+        self._rfm: dict[tuple[str, str, Cuts | None], _Kept] = {}
 
     async def applied_cursor(self) -> str:
         """The cursor up to which profiles' feed is applied."""
@@ -106,27 +106,27 @@ class ColumnarAnalytics:
         answer = await self._columnar.execute(upcoming(history, timing, since, until), given)
         return dict(zip(answer["customer_id"].to_pylist(), answer["moment"].to_pylist(), strict=True))
 
-    async def rfm(self, tenant: str, currency: str, at: int | None) -> RfmTable:
+    async def rfm(self, tenant: str, currency: str, at: int | None, cuts: Cuts | None = None) -> RfmTable:
         if at is not None:
-            return await self._rfm_table(tenant, currency, at)
+            return await self._rfm_table(tenant, currency, at, cuts)
         now, batches = to_micros(self._clock()), self._batches
-        kept = self._rfm.get((tenant, currency))
+        kept = self._rfm.get((tenant, currency, cuts))
         if kept and kept.batches == batches and now - kept.table.as_of < RFM_AGE_MICROS_MAX:
             return kept.table
-        table = await self._rfm_table(tenant, currency, now)
-        self._rfm[tenant, currency] = _Kept(table, batches)
+        table = await self._rfm_table(tenant, currency, now, cuts)
+        self._rfm[tenant, currency, cuts] = _Kept(table, batches)
         while len(self._rfm) > RFM_TABLES_MAX:
             del self._rfm[next(iter(self._rfm))]
         return table
 
-    async def _rfm_table(self, tenant: str, currency: str, at: int) -> RfmTable:
+    async def _rfm_table(self, tenant: str, currency: str, at: int, cuts: Cuts | None) -> RfmTable:
         orders = rfm_query.orders_until(self._history(tenant).events, at)
         if not currency:
             found = (await self._columnar.execute(rfm_query.currencies(orders)))["currency"].to_pylist()
             if not found:
                 return RfmTable("", at, {})
             currency = found[0]
-        answer = await self._columnar.execute(rfm_query.rfm(orders.filter(orders.currency == currency), at))
+        answer = await self._columnar.execute(rfm_query.rfm(orders.filter(orders.currency == currency), at, cuts))
         return RfmTable(currency, at, {row["customer_id"]: Rfm(**row) for row in answer.to_pylist()})
 
     async def status(self, tenant: str) -> Status:

@@ -9,16 +9,18 @@ import ibis.expr.types as ir
 
 from services.common.columnar import Columnar
 from services.common.rules import Rule
-from services.segmentation.adapters import funnel_query, growth_query, retention_query
+from services.segmentation.adapters import basket_query, funnel_query, growth_query, retention_query
 from services.segmentation.adapters.analytics import tenant_history
 from services.segmentation.adapters.breakdowns import LABEL, label
 from services.segmentation.adapters.expressions import History
 from services.segmentation.adapters.rfm_query import currencies, orders_until
+from services.segmentation.domain.association import PAIRS_MAX, AssociationsTooMany, Baskets
 from services.segmentation.domain.calendar import Calendar
 from services.segmentation.domain.funnel import Funnel, FunnelResult, StepResult
 from services.segmentation.domain.growth import Counted, Growth, GrowthResult, Trend, growth_periods
 from services.segmentation.domain.retention import Retention, RetentionResult, Tally, cohorts
 from services.segmentation.domain.selection import Breakdown, Label, Missing, Others
+from services.segmentation.ports import BasketItems
 
 
 class ColumnarInsights:
@@ -115,6 +117,15 @@ class ColumnarInsights:
             series.setdefault(of, [0.0] * question.periods)[row["period"] - first] = row["figure"]
             events[of] = events.get(of, 0) + row["events"]
         return sorted(series.items(), key=lambda it: _last(it[0], -events.get(it[0], 0)))
+
+    async def basket_items(self, tenant: str, baskets: Baskets, at: int) -> BasketItems:
+        events = tenant_history(self._columnar, tenant).events
+        answer = await self._columnar.execute(basket_query.pairs(events, baskets, at, PAIRS_MAX + 1))
+        if answer.num_rows > PAIRS_MAX:
+            raise AssociationsTooMany(
+                f"the baskets hold more than {PAIRS_MAX:,} items; look at a shorter window", limit="window"
+            )
+        return await asyncio.to_thread(basket_query.numbered, answer)
 
     async def _since_the_beginning(self, history: History, calendar: Calendar) -> Calendar:
         """The calendar without the changes of clocks that were before every event: each costs every row."""

@@ -1,10 +1,14 @@
 """RFM of all customers as one Ibis expression."""
 
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
 import ibis
 import ibis.expr.types as ir
 
 from services.segmentation.adapters.tables import ORDER_COMPLETED
-from services.segmentation.domain.rfm import DAY_MICROS, SCORES
+from services.segmentation.domain.rfm import DAY_MICROS, SCORES, Cuts
 
 
 def orders_until(events: ir.Table, at: int) -> ir.Table:
@@ -18,13 +22,19 @@ def currencies(orders: ir.Table) -> ir.Table:
     return counted.order_by(ibis.desc("count"), "currency").limit(1)
 
 
-def rfm(counted: ir.Table, at: int) -> ir.Table:
+def rfm(counted: ir.Table, at: int, cuts: Cuts | None = None) -> ir.Table:
     """One row for each customer with orders, all in one currency; the contract says how scores are made."""
     figures = counted.group_by("customer_id").aggregate(
         recency_days=((at - counted.time.max()) // DAY_MICROS).cast("int64"),
         frequency=counted.count(),
         monetary_minor=counted.total_minor.sum(),
     )
+    if cuts is not None:
+        return figures.mutate(
+            recency_score=SCORES - _passed(figures.recency_days - 1, cuts.recency_days),
+            frequency_score=1 + _passed(figures.frequency, cuts.frequency),
+            monetary_score=1 + _passed(figures.monetary_minor, cuts.monetary_minor),
+        )
     return figures.mutate(
         recency_score=_score(figures, ibis.desc("recency_days")),
         frequency_score=_score(figures, ibis.asc("frequency")),
@@ -45,3 +55,8 @@ def _score(figures: ir.Table, order: ir.Value) -> ir.IntegerValue:
     # Ibis counts ranks from 0: the number of customers before.
     before = ibis.rank().over(order_by=order)
     return (1 + (before * SCORES) // figures.count().over()).cast("int64")
+
+
+def _passed(figure: ir.IntegerValue, cuts: Sequence[int]) -> ir.IntegerValue:
+    """How many cuts the figure reaches."""
+    return reduce(add, [(figure >= cut).cast("int64") for cut in cuts])

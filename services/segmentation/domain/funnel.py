@@ -63,10 +63,15 @@ def check_funnel(funnel: Funnel, pattern_fault: PatternFault) -> None:
         check_filter(exclusion.events, f"{place}.filter", pattern_fault)
         if not 0 <= exclusion.start < exclusion.end < len(funnel.steps):
             raise FunnelInvalid(f"{place} must lie between two steps of the funnel", field=place)
+    check_window(funnel.entered, "funnel.entered", pattern_fault)
+
+
+def check_window(window: TimeWindow, place: str, pattern_fault: PatternFault) -> None:
+    """``RuleInvalid``, with the path from the request on."""
     try:
-        validate(_happened(EventFilter("any"), funnel.entered), pattern_fault)
+        validate(_happened(EventFilter("any"), window), pattern_fault)
     except RuleInvalid as fault:
-        path = fault.metadata["path"].replace("event.window", "funnel.entered")
+        path = fault.metadata["path"].replace("event.window", place)
         raise RuleInvalid(path, fault.metadata["problem"]) from fault
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1 import money_pb2, rule_pb2
+from tessera.common.v1 import rule_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
@@ -16,14 +16,12 @@ from services.common.idempotency import fingerprint
 from services.common.rules import Rule, text, wire
 from services.segmentation.domain.explanation import NodeExplanation, SubjectMissing
 from services.segmentation.domain.history import Calculation, Difference, SegmentVersion
-from services.segmentation.domain.rfm import Rfm, RfmTable, summarise
 from services.segmentation.domain.segment import Segment
 from services.segmentation.handlers.compare_segment_versions import compare_segment_versions
 from services.segmentation.handlers.create_segment import create_segment
 from services.segmentation.handlers.delete_segment import delete_segment
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.explain_membership import explain_membership
-from services.segmentation.handlers.get_rfm import get_rfm
 from services.segmentation.handlers.get_segment import get_segment
 from services.segmentation.handlers.get_segment_overlap import get_segment_overlap
 from services.segmentation.handlers.list_dependents import list_dependents
@@ -32,16 +30,18 @@ from services.segmentation.handlers.preview_segment import preview_segment
 from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
 from services.segmentation.ports import MembershipChange, Memberships, Request
+from services.segmentation.servicer.associations import AssociationRpcs
 from services.segmentation.servicer.context import Context
 from services.segmentation.servicer.funnels import FunnelRpcs
 from services.segmentation.servicer.growth import GrowthRpcs
+from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
 
 PAGE_SIZE_DEFAULT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationServicer(RuleTextRpcs, FunnelRpcs, GrowthRpcs):
+class SegmentationServicer(RuleTextRpcs, RfmRpcs, FunnelRpcs, GrowthRpcs, AssociationRpcs):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
     memberships: Memberships
@@ -224,34 +224,6 @@ class SegmentationServicer(RuleTextRpcs, FunnelRpcs, GrowthRpcs):
             changes = [_change(change) for change in batch.changes if not wanted or change.segment_id in wanted]
             yield pb.FollowMembershipsResponse(changes=changes, cursor=batch.cursor, caught_up=batch.caught_up)
 
-    async def GetRfm(self, request: pb.GetRfmRequest, context: Context) -> pb.GetRfmResponse:
-        table, rfm = await get_rfm(
-            self.analytics, principal().tenant, request.customer_id, request.currency, _moment(request)
-        )
-        return pb.GetRfmResponse(rfm=_rfm(table, rfm))
-
-    async def BatchGetRfm(self, request: pb.BatchGetRfmRequest, context: Context) -> pb.BatchGetRfmResponse:
-        table = await self.analytics.rfm(principal().tenant, request.currency, _moment(request))
-        found = [table.customers[who] for who in request.customer_ids if who in table.customers]
-        return pb.BatchGetRfmResponse(rfms=[_rfm(table, rfm) for rfm in found])
-
-    async def GetRfmSummary(self, request: pb.GetRfmSummaryRequest, context: Context) -> pb.GetRfmSummaryResponse:
-        table = await self.analytics.rfm(principal().tenant, request.currency, _moment(request))
-        groups = summarise(table)
-        return pb.GetRfmSummaryResponse(
-            groups=[
-                pb.RfmGroupSummary(
-                    group=pb.RfmGroup.ValueType(it.group),
-                    customer_count=it.customer_count,
-                    value=_money(table, it.value_minor),
-                )
-                for it in groups
-            ],
-            customer_count=len(table.customers),
-            value=_money(table, sum(it.value_minor for it in groups)),
-            as_of_time=_timestamp(table.as_of),
-        )
-
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         tenant = principal().tenant
         status = await self.analytics.status(tenant)
@@ -335,13 +307,7 @@ def _calculation(made: Calculation) -> pb.Calculation:
     )
 
 
-def _moment(
-    request: pb.ExplainMembershipRequest
-    | pb.PreviewSegmentRequest
-    | pb.GetRfmRequest
-    | pb.BatchGetRfmRequest
-    | pb.GetRfmSummaryRequest,
-) -> int | None:
+def _moment(request: pb.ExplainMembershipRequest | pb.PreviewSegmentRequest) -> int | None:
     if not request.HasField("as_of_time"):
         return None
     return request.as_of_time.seconds * 1_000_000 + request.as_of_time.nanos // 1000
@@ -360,23 +326,4 @@ def _change(change: MembershipChange) -> pb.MembershipChange:
         transition=pb.TRANSITION_ENTERED if change.entered else pb.TRANSITION_LEFT,
         change_time=_timestamp(change.time),
         cursor=change.cursor,
-    )
-
-
-def _money(table: RfmTable, minor: int) -> money_pb2.Money:
-    return money_pb2.Money(currency=table.currency, amount_minor=minor)
-
-
-def _rfm(table: RfmTable, rfm: Rfm) -> pb.Rfm:
-    return pb.Rfm(
-        customer_id=rfm.customer_id,
-        recency_days=rfm.recency_days,
-        frequency=rfm.frequency,
-        monetary=_money(table, rfm.monetary_minor),
-        recency_score=rfm.recency_score,
-        frequency_score=rfm.frequency_score,
-        monetary_score=rfm.monetary_score,
-        cell=rfm.cell,
-        group=pb.RfmGroup.ValueType(rfm.group),
-        as_of_time=_timestamp(table.as_of),
     )

@@ -75,6 +75,8 @@ class _RfmGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RfmGroup.Val
     """Bought often, but not for long."""
     RFM_GROUP_HIBERNATING: _RfmGroup.ValueType  # 10
     """Bought seldom, and long ago."""
+    RFM_GROUP_LOST: _RfmGroup.ValueType  # 11
+    """Bought the least often, and the longest ago."""
 
 class RfmGroup(_RfmGroup, metaclass=_RfmGroupEnumTypeWrapper):
     """The named groups; the scores of each are listed at `Rfm.group`."""
@@ -101,6 +103,8 @@ RFM_GROUP_AT_RISK: RfmGroup.ValueType  # 9
 """Bought often, but not for long."""
 RFM_GROUP_HIBERNATING: RfmGroup.ValueType  # 10
 """Bought seldom, and long ago."""
+RFM_GROUP_LOST: RfmGroup.ValueType  # 11
+"""Bought the least often, and the longest ago."""
 Global___RfmGroup: _TypeAlias = RfmGroup  # noqa: Y015
 
 @_typing.final
@@ -1593,7 +1597,7 @@ class Rfm(_message.Message):
     group: Global___RfmGroup.ValueType
     """By the scores of recency and frequency: CHAMPIONS (R 5, F 4-5), LOYAL (R 3-4, F 4-5), POTENTIAL_LOYALISTS
     (R 4-5, F 2-3), NEW (R 5, F 1), PROMISING (R 4, F 1), NEEDS_ATTENTION (R 3, F 3), ABOUT_TO_SLEEP (R 3, F 1-2),
-    CANNOT_LOSE (R 1-2, F 5), AT_RISK (R 1-2, F 3-4), HIBERNATING (R 1-2, F 1-2).
+    CANNOT_LOSE (R 1-2, F 5), AT_RISK (R 1-2, F 3-4), HIBERNATING (R 2, F 1-2, and R 1, F 2), LOST (R 1, F 1).
     """
     @_builtins.property
     def monetary(self) -> _money_pb2.Money:
@@ -1626,6 +1630,44 @@ class Rfm(_message.Message):
 Global___Rfm: _TypeAlias = Rfm  # noqa: Y015
 
 @_typing.final
+class RfmCuts(_message.Message):
+    """Where the scores of RFM begin, instead of by quantile. Each list has 4 numbers in ascending order that differ;
+    otherwise INVALID_ARGUMENT, reason RFM_CUTS_INVALID.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECENCY_DAYS_FIELD_NUMBER: _builtins.int
+    FREQUENCY_FIELD_NUMBER: _builtins.int
+    MONETARY_MINOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recency_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The most days for the scores 5, 4, 3 and 2: with 7, 30, 90, 180 an order 31 days ago is a 3."""
+
+    @_builtins.property
+    def frequency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The fewest orders for the scores 2, 3, 4 and 5."""
+
+    @_builtins.property
+    def monetary_minor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The smallest amounts, in minor units, for the scores 2, 3, 4 and 5."""
+
+    def __init__(
+        self,
+        *,
+        recency_days: _abc.Iterable[_builtins.int] | None = ...,
+        frequency: _abc.Iterable[_builtins.int] | None = ...,
+        monetary_minor: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frequency", b"frequency", "monetary_minor", b"monetary_minor", "recency_days", b"recency_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RfmCuts: _TypeAlias = RfmCuts  # noqa: Y015
+
+@_typing.final
 class GetRfmRequest(_message.Message):
     """Asks for the RFM of one customer."""
 
@@ -1634,6 +1676,7 @@ class GetRfmRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Who."""
     currency: _builtins.str
@@ -1642,16 +1685,21 @@ class GetRfmRequest(_message.Message):
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The moment up to which orders count. Unset: now; the answer may be up to a minute old unless orders came since."""
 
+    @_builtins.property
+    def cuts(self) -> Global___RfmCuts:
+        """Scores by these cuts. Unset: by quantile."""
+
     def __init__(
         self,
         *,
         customer_id: _builtins.str = ...,
         currency: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        cuts: Global___RfmCuts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cuts", b"cuts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_id", b"customer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_id", b"customer_id", "cuts", b"cuts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1690,6 +1738,7 @@ class BatchGetRfmRequest(_message.Message):
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """As in GetRfmRequest."""
     @_builtins.property
@@ -1700,16 +1749,21 @@ class BatchGetRfmRequest(_message.Message):
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """As in GetRfmRequest."""
 
+    @_builtins.property
+    def cuts(self) -> Global___RfmCuts:
+        """As in GetRfmRequest."""
+
     def __init__(
         self,
         *,
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         currency: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        cuts: Global___RfmCuts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cuts", b"cuts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_ids", b"customer_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_ids", b"customer_ids", "cuts", b"cuts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1747,10 +1801,15 @@ class GetRfmSummaryRequest(_message.Message):
 
     CURRENCY_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    CUTS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """As in GetRfmRequest."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """As in GetRfmRequest."""
+
+    @_builtins.property
+    def cuts(self) -> Global___RfmCuts:
         """As in GetRfmRequest."""
 
     def __init__(
@@ -1758,10 +1817,11 @@ class GetRfmSummaryRequest(_message.Message):
         *,
         currency: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        cuts: Global___RfmCuts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cuts", b"cuts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "cuts", b"cuts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1777,6 +1837,7 @@ class GetRfmSummaryResponse(_message.Message):
     CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
     customer_count: _builtins.int
     """How many customers have orders."""
     @_builtins.property
@@ -1791,6 +1852,12 @@ class GetRfmSummaryResponse(_message.Message):
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The moment up to which orders count."""
 
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___RfmCell]:
+        """The grid: each of the 25 pairs of scores of recency and frequency, those without customers too; recency first,
+        ascending.
+        """
+
     def __init__(
         self,
         *,
@@ -1798,14 +1865,59 @@ class GetRfmSummaryResponse(_message.Message):
         customer_count: _builtins.int = ...,
         value: _money_pb2.Money | None = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        cells: _abc.Iterable[Global___RfmCell] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "customer_count", b"customer_count", "groups", b"groups", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "cells", b"cells", "customer_count", b"customer_count", "groups", b"groups", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRfmSummaryResponse: _TypeAlias = GetRfmSummaryResponse  # noqa: Y015
+
+@_typing.final
+class RfmCell(_message.Message):
+    """One cell of the grid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECENCY_SCORE_FIELD_NUMBER: _builtins.int
+    FREQUENCY_SCORE_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    MONETARY_SCORE_MEAN_FIELD_NUMBER: _builtins.int
+    recency_score: _builtins.int
+    """1 to 5."""
+    frequency_score: _builtins.int
+    """1 to 5."""
+    group: Global___RfmGroup.ValueType
+    """Into which group it falls."""
+    customer_count: _builtins.int
+    """How many customers are in it."""
+    monetary_score_mean: _builtins.float
+    """The mean score of monetary value of its customers, 1 to 5; 0 without customers."""
+    @_builtins.property
+    def value(self) -> _money_pb2.Money:
+        """What their orders came to."""
+
+    def __init__(
+        self,
+        *,
+        recency_score: _builtins.int = ...,
+        frequency_score: _builtins.int = ...,
+        group: Global___RfmGroup.ValueType = ...,
+        customer_count: _builtins.int = ...,
+        value: _money_pb2.Money | None = ...,
+        monetary_score_mean: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_count", b"customer_count", "frequency_score", b"frequency_score", "group", b"group", "monetary_score_mean", b"monetary_score_mean", "recency_score", b"recency_score", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RfmCell: _TypeAlias = RfmCell  # noqa: Y015
 
 @_typing.final
 class RfmGroupSummary(_message.Message):

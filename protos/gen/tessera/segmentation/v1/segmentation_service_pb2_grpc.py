@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.segmentation.v1 import association_pb2 as tessera_dot_segmentation_dot_v1_dot_association__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
@@ -174,6 +175,11 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/GetTrend',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.FromString,
+                _registered_method=True)
+        self.GetAssociations = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetAssociations',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.FromString,
                 _registered_method=True)
 
 
@@ -399,6 +405,16 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAssociations(self, request, context):
+        """Answers which categories or products are bought together: association rules with one item on the right side, and
+        the usual figures. INVALID_ARGUMENT, reason ASSOCIATIONS_INVALID, for a threshold out of its range; BREAKDOWN_INVALID
+        for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
+        let more through than can be looked at; the message says what to raise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -536,6 +552,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetTrend,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.SerializeToString,
+            ),
+            'GetAssociations': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAssociations,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1270,6 +1291,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetTrend',
             tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_retention__pb2.GetTrendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAssociations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetAssociations',
+            tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.segmentation.v1 import association_pb2 as _association_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
@@ -137,6 +138,12 @@ class SegmentationServiceStub:
     """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
     for a sum without a property or a property without a sum.
     """
+    GetAssociations: _grpc.UnaryUnaryMultiCallable[_association_pb2.GetAssociationsRequest, _association_pb2.GetAssociationsResponse]
+    """Answers which categories or products are bought together: association rules with one item on the right side, and
+    the usual figures. INVALID_ARGUMENT, reason ASSOCIATIONS_INVALID, for a threshold out of its range; BREAKDOWN_INVALID
+    for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
+    let more through than can be looked at; the message says what to raise.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -243,6 +250,12 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     GetTrend: _aio.UnaryUnaryMultiCallable[_retention_pb2.GetTrendRequest, _retention_pb2.GetTrendResponse]  # type: ignore[assignment]
     """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
     for a sum without a property or a property without a sum.
+    """
+    GetAssociations: _aio.UnaryUnaryMultiCallable[_association_pb2.GetAssociationsRequest, _association_pb2.GetAssociationsResponse]  # type: ignore[assignment]
+    """Answers which categories or products are bought together: association rules with one item on the right side, and
+    the usual figures. INVALID_ARGUMENT, reason ASSOCIATIONS_INVALID, for a threshold out of its range; BREAKDOWN_INVALID
+    for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
+    let more through than can be looked at; the message says what to raise.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -509,6 +522,18 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_retention_pb2.GetTrendResponse, _abc.Awaitable[_retention_pb2.GetTrendResponse]]:
         """Answers a figure over events, period by period. Errors as for GetGrowth, and INVALID_ARGUMENT, reason TREND_INVALID,
         for a sum without a property or a property without a sum.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAssociations(
+        self,
+        request: _association_pb2.GetAssociationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_association_pb2.GetAssociationsResponse, _abc.Awaitable[_association_pb2.GetAssociationsResponse]]:
+        """Answers which categories or products are bought together: association rules with one item on the right side, and
+        the usual figures. INVALID_ARGUMENT, reason ASSOCIATIONS_INVALID, for a threshold out of its range; BREAKDOWN_INVALID
+        for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
+        let more through than can be looked at; the message says what to raise.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""What segmentation computes from arrays: associations, clusters, lookalikes."""
