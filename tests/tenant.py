@@ -12,7 +12,7 @@ from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2
-from tessera.loyalty.v1 import cart_pb2, coupon_pb2
+from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
@@ -46,7 +46,7 @@ class Tenant:
         }
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
-        self.write_key_id = self.write_key = self.coupon_job_id = self.merge_id = ""
+        self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -107,6 +107,14 @@ class Tenant:
             order_id=self.own("checkout"), coupons=coupons, cart=self.cart(), request_id="use"
         )
         await self.call("loyalty", "RedeemCoupons", redeem)
+        for noun, share in (("tenth", 1000), ("fifth", 500)):
+            action = offer_pb2.OfferAction(order_share=offer_pb2.ShareOff(share=share))
+            made = offer_pb2.Offer(offer_id=self.own(noun), name=noun, currency="USD", action=action)
+            await self.call("loyalty", "CreateOffer", offer_pb2.CreateOfferRequest(offer=made, request_id=noun))
+        keep = offer_pb2.KeepQuoteRequest(cart=self.cart(), request_id="keep")
+        self.quote_id = (await self.call("loyalty", "KeepQuote", keep)).quote.quote_id
+        commit = offer_pb2.CommitCartRequest(order_id=self.own("bought"), cart=self.cart(), request_id="buy")
+        await self.call("loyalty", "CommitCart", commit)
 
     def cart(self) -> cart_pb2.Cart:
         """A cart with milk."""

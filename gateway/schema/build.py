@@ -43,6 +43,7 @@ MODULES = (
     "carts",
     "coupons",
     "loyalty_earning",
+    "offers",
     "crm",
 )
 

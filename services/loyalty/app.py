@@ -20,6 +20,7 @@ from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
+from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.store import (
     StoredEntries,
     StoredMembers,
@@ -29,8 +30,10 @@ from services.loyalty.adapters.store import (
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
 from services.loyalty.handlers.celebrate_occasions import Celebrations
+from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
+from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
 from services.loyalty.servicer import LoyaltyServicer
 
@@ -43,6 +46,8 @@ class Settings(ServiceSettings):
     port: Port = 50055
     expiry_interval_seconds: float = Field(60.0, gt=0)
     """How often points whose time has passed are taken."""
+    quote_retention_days: int = Field(400, ge=1, le=3650)
+    """How long it can be told what a person was quoted, and why."""
 
 
 @asynccontextmanager
@@ -89,6 +94,7 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         earning_rules=StoredEarningRules(store),
         clock=clock,
         coupons=StoredCoupons(store),
+        offers=StoredOffers(store),
         jobs=jobs,
         draw=os.urandom,
     )
@@ -97,11 +103,13 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
 async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
     programs, members, coupons = StoredPrograms(store), StoredMembers(store), StoredCoupons(store)
     celebrations = Celebrations(programs, StoredEarningRules(store), StoredOccasions(store), ledger)
+    offers = StoredOffers(store)
 
     async def tick() -> None:
         now = to_micros(clock())
         await expire_due_points(programs, members, ledger, now)
         await expire_reservations(ledger, coupons, now)
         await celebrations.tick(now)
+        await forget_quotes(ledger, offers, coupons, now - settings.quote_retention_days * DAY_MICROS)
 
     await every(settings.expiry_interval_seconds, tick)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.cart_order import CartOrder
 from services.loyalty.domain.coupon import Coupon, CouponCampaign, CouponOrder, CouponUsage
 from services.loyalty.domain.earning_rule import EarningRule, ProgramUsage, RuleBook, Trigger
 from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.kept_quote import KeptQuote
 from services.loyalty.domain.member import Member
+from services.loyalty.domain.offer import Offer, OfferUsage
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import Program
@@ -224,4 +227,40 @@ class Coupons(Protocol):
 
     async def enlist(self, tenant: str) -> None:
         """Remember that the tenant has campaigns."""
+        ...
+
+
+class Offers(Protocol):
+    """Offers, quotes that are kept, and orders made of carts, to read."""
+
+    async def get(self, tenant: str, offer_id: str) -> tuple[Offer, OfferUsage]:
+        """The offer and how often it was used, or ``OfferNotFound``."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many offers there are."""
+        ...
+
+    async def all(self, tenant: str) -> list[Offer]:
+        """Every offer that is not paused."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Offer], str]:
+        """A page of offers by id, and the token of the next."""
+        ...
+
+    async def quote(self, tenant: str, quote_id: str) -> KeptQuote | None:
+        """One quote."""
+        ...
+
+    async def quotes(self, tenant: str, customer_id: str, limit: int, after: str) -> tuple[list[KeptQuote], str]:
+        """A page of a customer's quotes, latest first, and the token of the next."""
+        ...
+
+    async def quotes_before(self, tenant: str, before: int, limit: int) -> list[str]:
+        """The ids of some quotes from before that instant."""
+        ...
+
+    async def order(self, tenant: str, order_id: str) -> CartOrder | None:
+        """What the order has used."""
         ...

@@ -1,8 +1,9 @@
 """How the rpcs of coupons and offers keep tenants apart."""
 
 from tessera.loyalty.v1 import coupon_pb2 as coupon
+from tessera.loyalty.v1 import offer_pb2 as offer
 
-from tests.contracts.tenant_rule import Beside, Refused, Rule, Without
+from tests.contracts.tenant_rule import ACME, Beside, Refused, Rule, Without
 
 CAMPAIGN = "COUPON_CAMPAIGN_NOT_FOUND"
 
@@ -64,5 +65,44 @@ PROMOTIONS: dict[str, Rule] = {
     ),
     "ListCouponOrders": Without(
         lambda acme: coupon.ListCouponOrdersRequest(customer_id=acme.own("ann")), lambda found: found.orders
+    ),
+    "CreateOffer": Beside(
+        lambda acme: offer.CreateOfferRequest(
+            offer=offer.Offer(
+                offer_id=acme.own("tenth"),
+                name="Theirs",
+                currency="EUR",
+                action=offer.OfferAction(order_share=offer.ShareOff(share=1)),
+            ),
+            request_id="tenth-2",
+        ),
+        ("GetOffer", lambda acme: offer.GetOfferRequest(offer_id=acme.own("tenth"))),
+    ),
+    "UpdateOffer": Refused(
+        lambda acme: offer.UpdateOfferRequest(offer_id=acme.own("fifth"), paused=True, request_id="ou"),
+        "OFFER_NOT_FOUND",
+    ),
+    "GetOffer": Refused(lambda acme: offer.GetOfferRequest(offer_id=acme.own("fifth")), "OFFER_NOT_FOUND"),
+    "ListOffers": Without(lambda acme: offer.ListOffersRequest()),
+    "QuoteCart": Without(
+        lambda acme: offer.QuoteCartRequest(cart=acme.cart()),
+        lambda found: any(each.offer_id.startswith(ACME) for each in found.quote.applied_offers),
+    ),
+    "KeepQuote": Beside(
+        lambda acme: offer.KeepQuoteRequest(cart=acme.cart(), request_id="keep"),
+        ("ListQuotes", lambda acme: offer.ListQuotesRequest(customer_id=acme.own("ann"))),
+    ),
+    "ListQuotes": Without(
+        lambda acme: offer.ListQuotesRequest(customer_id=acme.own("ann")),
+        lambda found: found.quotes,
+    ),
+    "CommitCart": Refused(
+        lambda acme: offer.CommitCartRequest(order_id="x", quote_id=acme.quote_id, request_id="oc"), "QUOTE_NOT_FOUND"
+    ),
+    "RollBackCart": Refused(
+        lambda acme: offer.RollBackCartRequest(order_id=acme.own("bought"), request_id="ob"), "CART_ORDER_NOT_FOUND"
+    ),
+    "GetCartOrder": Refused(
+        lambda acme: offer.GetCartOrderRequest(order_id=acme.own("bought")), "CART_ORDER_NOT_FOUND"
     ),
 }

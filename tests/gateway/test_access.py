@@ -43,7 +43,8 @@ def _literal(kind: Any) -> str:
         return str(next(iter(kind.values)))
     if isinstance(kind, GraphQLInputObjectType):
         needed = {name: field for name, field in kind.fields.items() if isinstance(field.type, GraphQLNonNull)}
-        given = needed or ({"segment": kind.fields["segment"]} if kind.is_one_of else {})
+        one = "segment" if "segment" in kind.fields else next(iter(kind.fields))
+        given = needed or ({one: kind.fields[one]} if kind.is_one_of else {})
         return "{" + ", ".join(f"{name}: {_literal(field.type)}" for name, field in given.items()) + "}"
     return _LEAVES[kind.name]
 

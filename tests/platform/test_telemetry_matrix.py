@@ -91,6 +91,7 @@ FAULTS = frozenset(
         "loyalty.orders.skipped",
         "loyalty.orders.refunded",
         "loyalty.points.posted",
+        "loyalty.points.restored",
         "loyalty.points.returned",
         "crm.messages.deferred",
         "crm.mails.duration",

@@ -26,6 +26,7 @@ from services.loyalty.domain.entry import (
     LAPSED,
     LAPSED_PENDING,
     POSTED,
+    RESTORED,
     RETURNED,
     RETURNED_PENDING,
     SPENT,
@@ -209,6 +210,7 @@ _COUNTERS = {
     POSTED: "posted",
     RETURNED: "returned",
     RETURNED_PENDING: "returned",
+    RESTORED: "restored",
 }
 
 

@@ -7,10 +7,13 @@ from tessera.common.v1 import rule_pb2
 
 from services.common.rules import wire
 from services.common.store import Collection, Index
+from services.loyalty.domain.cart_order import CART_ORDERS, CartOrder
 from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.coupon import CAMPAIGNS, COUPONS, ORDERS, USAGES, Coupon, CouponCampaign, CouponOrder
 from services.loyalty.domain.coupon_operations import CouponBatch
 from services.loyalty.domain.guesses import GUESSES
+from services.loyalty.domain.kept_quote import QUOTES, KeptQuote
+from services.loyalty.domain.offer import OFFER_USAGES, OFFERS, Offer
 
 PROMOTION_RECORDS = {
     CAMPAIGNS.name: Collection(CAMPAIGNS.name),
@@ -20,6 +23,10 @@ PROMOTION_RECORDS = {
     USAGES.name: Collection(USAGES.name, (Index(("customer_id",)),)),
     ORDERS.name: Collection(ORDERS.name, (Index(("next_expire_time",)), Index(("customer_id", "update_time")))),
     GUESSES.name: Collection(GUESSES.name),
+    OFFERS.name: Collection(OFFERS.name, (Index(("paused",)),)),
+    OFFER_USAGES.name: Collection(OFFER_USAGES.name, (Index(("customer_id",)),)),
+    QUOTES.name: Collection(QUOTES.name, (Index(("customer_id", "time")), Index(("time",)))),
+    CART_ORDERS.name: Collection(CART_ORDERS.name, (Index(("customer_id", "time")),)),
 }
 PROMOTION_ANSWERS = {
     "coupon_campaign": CouponCampaign,
@@ -27,6 +34,9 @@ PROMOTION_ANSWERS = {
     "coupon_batch": CouponBatch,
     "coupon_order": CouponOrder,
     "count": int,
+    "offer": Offer,
+    "quote": KeptQuote,
+    "cart_order": CartOrder,
 }
 PROMOTION_TENANTS = Collection("promotion_tenants")
 """Of all tenants, under the tenant ``*``: who has promotions, for the clock."""

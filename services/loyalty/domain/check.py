@@ -51,6 +51,8 @@ class Audit:
             accounts[entry.credit] += entry.points
             if entry.kind is EntryKind.REDEMPTION:
                 self.redemptions[(program.id, entry.reward_id)] += 1
+            if entry.kind is EntryKind.RESTORE and entry.reward_id:
+                self.redemptions[(program.id, entry.reward_id)] -= 1
             if entry.kind is EntryKind.REFUND:
                 self.refunds[(program.id, entry.order_id)] += entry.order_amount_minor
             self._add_shares(program.id, entry)

@@ -9,6 +9,7 @@ ID_LENGTH_MAX = 200
 # Programmes share the space of ids with these: no programme's id begins with an underscore.
 _REQUEST = "_request"
 _SETTLED = "_settled"
+_RESTORED = "_restored"
 
 
 class Account(Enum):
@@ -33,6 +34,7 @@ class EntryKind(Enum):
     VOID = "void"
     REFUND = "refund"
     EVENT = "event"
+    RESTORE = "restore"
 
 
 Accounts = tuple[Account, Account]
@@ -46,6 +48,7 @@ LAPSED_PENDING: Accounts = (Account.PENDING, Account.EXPIRED)
 POSTED: Accounts = (Account.PENDING, Account.MEMBER)
 RETURNED: Accounts = (Account.MEMBER, Account.ISSUANCE)
 RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
+RESTORED: Accounts = (Account.SPENT, Account.MEMBER)
 
 ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.ORDER: (EARNED, HELD),
@@ -57,6 +60,7 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.POST: (POSTED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
+    EntryKind.RESTORE: (RESTORED,),
 }
 """For each kind between which accounts it moves points."""
 
@@ -152,6 +156,11 @@ def expiry_entry_id(program_id: str, member_id: str, sequence: int) -> str:
 def settled_entry_id(source_entry_id: str) -> str:
     """The id of what ends pending points: they are posted, voided or expired, and only once."""
     return _bounded(f"{_SETTLED}/{source_entry_id}")
+
+
+def restored_entry_id(source_entry_id: str) -> str:
+    """The id of what gives spent points back: they come back once."""
+    return _bounded(f"{_RESTORED}/{source_entry_id}")
 
 
 def refund_entry_id(program_id: str, order_id: str, number: int) -> str:

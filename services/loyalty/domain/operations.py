@@ -168,7 +168,7 @@ class BurnPoints:
         cause = Cause(
             request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
         )
-        return books.enter_all(*_burned(member, program, self.points, cause))
+        return books.enter_all(*burned(member, program, self.points, cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ class RedeemReward:
             reward_id=reward.id,
             request_id=self.request_id,
         )
-        paid = _burned(member, program, reward.cost, cause)
+        paid = burned(member, program, reward.cost, cause)
         books.put_reward(redeemed)
         return books.enter_all(*paid)
 
@@ -229,7 +229,7 @@ class ExpirePoints:
         return Expired(member_count, points, self.more_due, posted_points)
 
 
-def _burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
+def burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
     """Spent points, after pending ones whose time has come are posted: they can be spent from that instant on."""
     settled, entries = settle(member, program, cause.record_time, cause.record_time)
     spent, entry = burn(settled, program, points, cause)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from services.loyalty.domain.days import day_of
 from services.loyalty.domain.entry import (
     ACCOUNTS,
+    RESTORED,
     Account,
     Entry,
     EntryKind,
@@ -15,6 +16,7 @@ from services.loyalty.domain.entry import (
     order_entry_id,
     refund_entry_id,
     request_entry_id,
+    restored_entry_id,
     settled_entry_id,
 )
 from services.loyalty.domain.member import Member, rolling_year
@@ -160,8 +162,8 @@ class Recount:
         }
         compared = (
             ("BALANCE_DIFFERS", member.balance, self.balance),
-            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER]),
-            ("SPENT_DIFFERS", member.spent, into[Account.SPENT]),
+            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self.moved[RESTORED]),
+            ("SPENT_DIFFERS", member.spent, into[Account.SPENT] - self.moved[RESTORED]),
             ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
             ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
             ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
@@ -198,6 +200,8 @@ def _own_id(entry: Entry) -> str:
             return order_entry_id(entry.program_id, entry.order_id)
         case EntryKind.REFUND:
             return refund_entry_id(entry.program_id, entry.order_id, entry.refund_number)
+        case EntryKind.RESTORE:
+            return restored_entry_id(entry.source_entry_id)
         case EntryKind.POST | EntryKind.VOID:
             return settled_entry_id(entry.source_entry_id)
         case EntryKind.EVENT:

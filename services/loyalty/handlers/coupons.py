@@ -201,7 +201,12 @@ async def present(coupons: Coupons, tenant: str, codes: Sequence[tuple[str, int]
 
 async def count_guesses(ledger: Ledger, tenant: str, guesser: Guesser, refusals: Sequence[Refusal | None]) -> None:
     """Remember codes that were not found."""
-    if count := sum(isinstance(refusal, CouponNotFound) for refusal in refusals):
+    await count_guesses_of(ledger, tenant, guesser, sum(isinstance(refusal, CouponNotFound) for refusal in refusals))
+
+
+async def count_guesses_of(ledger: Ledger, tenant: str, guesser: Guesser, count: int) -> None:
+    """Remember so many codes that were not found."""
+    if count:
         await ledger.post(Request(tenant, UNASKED, ""), CountGuesses(guesser, count))
 
 

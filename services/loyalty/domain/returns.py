@@ -1,0 +1,41 @@
+"""Points that were spent and come back, because what they paid for does not happen: exact to the lot."""
+
+from dataclasses import replace
+
+from services.loyalty.domain.books import Books
+from services.loyalty.domain.entry import RESTORED, Entry, EntryKind, restored_entry_id
+from services.loyalty.domain.member import Cause, Member, added, entered, taken_lots
+from services.loyalty.domain.program import Program
+
+
+def give_back_points(books: Books, spent: Entry, now: int) -> Entry:
+    """Enter what ``spent`` took back into the lots that it came from; points whose time has passed expire there."""
+    program = books.program(spent.program_id)
+    member = books.member(program.id, spent.member_id)
+    return books.enter(*restore(member, program, spent, now))
+
+
+def restore(member: Member, program: Program, spent: Entry, now: int) -> tuple[Member, Entry]:
+    """Points from SPENT to the member; a debt that came since is paid first, with what expires first."""
+    owed = max(0, -member.balance)
+    _, lots = taken_lots(spent.lots, min(owed, spent.points))
+    kept = member.lots
+    for lot in lots:
+        kept = added(kept, (lot,))
+    restored = replace(
+        member,
+        balance=member.balance + spent.points,
+        spent=member.spent - spent.points,
+        entry_count=member.entry_count + 1,
+        lots=kept,
+    )
+    cause = Cause(
+        restored_entry_id(spent.id),
+        EntryKind.RESTORE,
+        now,
+        now,
+        order_id=spent.order_id,
+        reward_id=spent.reward_id,
+        source_entry_id=spent.id,
+    )
+    return entered(restored, program, spent.points, lots, cause, RESTORED)
