@@ -29,8 +29,8 @@ from services.loyalty.adapters.store import (
     StoredRewards,
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
-from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.domain.days import DAY_MICROS
+from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
 from services.loyalty.handlers.offers import forget_quotes

@@ -146,6 +146,8 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
     ENTRY_KIND_EVENT: _EntryKind.ValueType  # 9
     """Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
+    ENTRY_KIND_RESTORE: _EntryKind.ValueType  # 10
+    """What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -170,6 +172,8 @@ ENTRY_KIND_REFUND: EntryKind.ValueType  # 8
 """RefundOrder, or an event that profiles recorded: PENDING or MEMBER to ISSUANCE."""
 ENTRY_KIND_EVENT: EntryKind.ValueType  # 9
 """Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
+ENTRY_KIND_RESTORE: EntryKind.ValueType  # 10
+"""What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:

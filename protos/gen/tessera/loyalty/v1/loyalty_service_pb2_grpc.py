@@ -6,6 +6,7 @@ import warnings
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
+from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -276,6 +277,56 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/ListCouponOrders',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.FromString,
+                _registered_method=True)
+        self.CreateOffer = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateOffer',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferResponse.FromString,
+                _registered_method=True)
+        self.UpdateOffer = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateOffer',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferResponse.FromString,
+                _registered_method=True)
+        self.GetOffer = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetOffer',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferResponse.FromString,
+                _registered_method=True)
+        self.ListOffers = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListOffers',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersResponse.FromString,
+                _registered_method=True)
+        self.QuoteCart = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/QuoteCart',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartResponse.FromString,
+                _registered_method=True)
+        self.KeepQuote = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/KeepQuote',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteResponse.FromString,
+                _registered_method=True)
+        self.ListQuotes = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListQuotes',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesResponse.FromString,
+                _registered_method=True)
+        self.CommitCart = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CommitCart',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartResponse.FromString,
+                _registered_method=True)
+        self.RollBackCart = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/RollBackCart',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartResponse.FromString,
+                _registered_method=True)
+        self.GetCartOrder = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetCartOrder',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.FromString,
                 _registered_method=True)
 
 
@@ -653,6 +704,86 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateOffer(self, request, context):
+        """Creates an offer. Refusals: OFFER_INVALID (it contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, OFFER_EXISTS,
+        OFFER_LIMIT_REACHED (1,000), COUPON_CAMPAIGN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateOffer(self, request, context):
+        """Pauses an offer, lets it go on, or changes its end or priority. Refusals: OFFER_NOT_FOUND, OFFER_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOffer(self, request, context):
+        """Gets one offer and how often it was used. NOT_FOUND, reason OFFER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOffers(self, request, context):
+        """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QuoteCart(self, request, context):
+        """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
+        counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+        cannot be used are answered with their reasons.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepQuote(self, request, context):
+        """The same, and keeps the quote: for CommitCart, and for whoever asks what a person was quoted and why. Refusals as of
+        QuoteCart.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuotes(self, request, context):
+        """Lists the quotes that were kept for a customer, latest first, as long as quotes are kept. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommitCart(self, request, context):
+        """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
+        nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
+        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
+        CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackCart(self, request, context):
+        """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
+        in the lots that they came from. NOT_FOUND, reason CART_ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCartOrder(self, request, context):
+        """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -860,6 +991,56 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.ListCouponOrders,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.SerializeToString,
+            ),
+            'CreateOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateOffer,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferResponse.SerializeToString,
+            ),
+            'UpdateOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateOffer,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferResponse.SerializeToString,
+            ),
+            'GetOffer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOffer,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferResponse.SerializeToString,
+            ),
+            'ListOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOffers,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersResponse.SerializeToString,
+            ),
+            'QuoteCart': grpc.unary_unary_rpc_method_handler(
+                    servicer.QuoteCart,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartResponse.SerializeToString,
+            ),
+            'KeepQuote': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepQuote,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteResponse.SerializeToString,
+            ),
+            'ListQuotes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQuotes,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesResponse.SerializeToString,
+            ),
+            'CommitCart': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitCart,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartResponse.SerializeToString,
+            ),
+            'RollBackCart': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackCart,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartResponse.SerializeToString,
+            ),
+            'GetCartOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCartOrder,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2005,6 +2186,276 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/ListCouponOrders',
             tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateOffer',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.CreateOfferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateOffer',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.UpdateOfferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOffer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetOffer',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetOfferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListOffers',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QuoteCart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/QuoteCart',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.QuoteCartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepQuote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/KeepQuote',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.KeepQuoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListQuotes',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.ListQuotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitCart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CommitCart',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.CommitCartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackCart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/RollBackCart',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.RollBackCartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCartOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetCartOrder',
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
+from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -230,6 +231,42 @@ class LoyaltyServiceStub:
     """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
     INVALID_CURSOR, for a token that is not ours.
     """
+    CreateOffer: _grpc.UnaryUnaryMultiCallable[_offer_pb2.CreateOfferRequest, _offer_pb2.CreateOfferResponse]
+    """Creates an offer. Refusals: OFFER_INVALID (it contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, OFFER_EXISTS,
+    OFFER_LIMIT_REACHED (1,000), COUPON_CAMPAIGN_NOT_FOUND.
+    """
+    UpdateOffer: _grpc.UnaryUnaryMultiCallable[_offer_pb2.UpdateOfferRequest, _offer_pb2.UpdateOfferResponse]
+    """Pauses an offer, lets it go on, or changes its end or priority. Refusals: OFFER_NOT_FOUND, OFFER_INVALID."""
+    GetOffer: _grpc.UnaryUnaryMultiCallable[_offer_pb2.GetOfferRequest, _offer_pb2.GetOfferResponse]
+    """Gets one offer and how often it was used. NOT_FOUND, reason OFFER_NOT_FOUND."""
+    ListOffers: _grpc.UnaryUnaryMultiCallable[_offer_pb2.ListOffersRequest, _offer_pb2.ListOffersResponse]
+    """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    QuoteCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.QuoteCartRequest, _offer_pb2.QuoteCartResponse]
+    """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
+    counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+    cannot be used are answered with their reasons.
+    """
+    KeepQuote: _grpc.UnaryUnaryMultiCallable[_offer_pb2.KeepQuoteRequest, _offer_pb2.KeepQuoteResponse]
+    """The same, and keeps the quote: for CommitCart, and for whoever asks what a person was quoted and why. Refusals as of
+    QuoteCart.
+    """
+    ListQuotes: _grpc.UnaryUnaryMultiCallable[_offer_pb2.ListQuotesRequest, _offer_pb2.ListQuotesResponse]
+    """Lists the quotes that were kept for a customer, latest first, as long as quotes are kept. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
+    """
+    CommitCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.CommitCartRequest, _offer_pb2.CommitCartResponse]
+    """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
+    nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
+    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
+    CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+    """
+    RollBackCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.RollBackCartRequest, _offer_pb2.RollBackCartResponse]
+    """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
+    in the lots that they came from. NOT_FOUND, reason CART_ORDER_NOT_FOUND.
+    """
+    GetCartOrder: _grpc.UnaryUnaryMultiCallable[_offer_pb2.GetCartOrderRequest, _offer_pb2.GetCartOrderResponse]
+    """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -431,6 +468,42 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
     INVALID_CURSOR, for a token that is not ours.
     """
+    CreateOffer: _aio.UnaryUnaryMultiCallable[_offer_pb2.CreateOfferRequest, _offer_pb2.CreateOfferResponse]  # type: ignore[assignment]
+    """Creates an offer. Refusals: OFFER_INVALID (it contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, OFFER_EXISTS,
+    OFFER_LIMIT_REACHED (1,000), COUPON_CAMPAIGN_NOT_FOUND.
+    """
+    UpdateOffer: _aio.UnaryUnaryMultiCallable[_offer_pb2.UpdateOfferRequest, _offer_pb2.UpdateOfferResponse]  # type: ignore[assignment]
+    """Pauses an offer, lets it go on, or changes its end or priority. Refusals: OFFER_NOT_FOUND, OFFER_INVALID."""
+    GetOffer: _aio.UnaryUnaryMultiCallable[_offer_pb2.GetOfferRequest, _offer_pb2.GetOfferResponse]  # type: ignore[assignment]
+    """Gets one offer and how often it was used. NOT_FOUND, reason OFFER_NOT_FOUND."""
+    ListOffers: _aio.UnaryUnaryMultiCallable[_offer_pb2.ListOffersRequest, _offer_pb2.ListOffersResponse]  # type: ignore[assignment]
+    """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    QuoteCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.QuoteCartRequest, _offer_pb2.QuoteCartResponse]  # type: ignore[assignment]
+    """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
+    counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+    cannot be used are answered with their reasons.
+    """
+    KeepQuote: _aio.UnaryUnaryMultiCallable[_offer_pb2.KeepQuoteRequest, _offer_pb2.KeepQuoteResponse]  # type: ignore[assignment]
+    """The same, and keeps the quote: for CommitCart, and for whoever asks what a person was quoted and why. Refusals as of
+    QuoteCart.
+    """
+    ListQuotes: _aio.UnaryUnaryMultiCallable[_offer_pb2.ListQuotesRequest, _offer_pb2.ListQuotesResponse]  # type: ignore[assignment]
+    """Lists the quotes that were kept for a customer, latest first, as long as quotes are kept. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token that is not ours.
+    """
+    CommitCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.CommitCartRequest, _offer_pb2.CommitCartResponse]  # type: ignore[assignment]
+    """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
+    nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
+    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
+    CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+    """
+    RollBackCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.RollBackCartRequest, _offer_pb2.RollBackCartResponse]  # type: ignore[assignment]
+    """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
+    in the lots that they came from. NOT_FOUND, reason CART_ORDER_NOT_FOUND.
+    """
+    GetCartOrder: _aio.UnaryUnaryMultiCallable[_offer_pb2.GetCartOrderRequest, _offer_pb2.GetCartOrderResponse]  # type: ignore[assignment]
+    """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -875,5 +948,101 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what a customer's orders have done with coupons, latest change first. INVALID_ARGUMENT, reason
         INVALID_CURSOR, for a token that is not ours.
         """
+
+    @_abc_1.abstractmethod
+    def CreateOffer(
+        self,
+        request: _offer_pb2.CreateOfferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.CreateOfferResponse, _abc.Awaitable[_offer_pb2.CreateOfferResponse]]:
+        """Creates an offer. Refusals: OFFER_INVALID (it contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, OFFER_EXISTS,
+        OFFER_LIMIT_REACHED (1,000), COUPON_CAMPAIGN_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateOffer(
+        self,
+        request: _offer_pb2.UpdateOfferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.UpdateOfferResponse, _abc.Awaitable[_offer_pb2.UpdateOfferResponse]]:
+        """Pauses an offer, lets it go on, or changes its end or priority. Refusals: OFFER_NOT_FOUND, OFFER_INVALID."""
+
+    @_abc_1.abstractmethod
+    def GetOffer(
+        self,
+        request: _offer_pb2.GetOfferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.GetOfferResponse, _abc.Awaitable[_offer_pb2.GetOfferResponse]]:
+        """Gets one offer and how often it was used. NOT_FOUND, reason OFFER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListOffers(
+        self,
+        request: _offer_pb2.ListOffersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.ListOffersResponse, _abc.Awaitable[_offer_pb2.ListOffersResponse]]:
+        """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def QuoteCart(
+        self,
+        request: _offer_pb2.QuoteCartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.QuoteCartResponse, _abc.Awaitable[_offer_pb2.QuoteCartResponse]]:
+        """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
+        counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+        cannot be used are answered with their reasons.
+        """
+
+    @_abc_1.abstractmethod
+    def KeepQuote(
+        self,
+        request: _offer_pb2.KeepQuoteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.KeepQuoteResponse, _abc.Awaitable[_offer_pb2.KeepQuoteResponse]]:
+        """The same, and keeps the quote: for CommitCart, and for whoever asks what a person was quoted and why. Refusals as of
+        QuoteCart.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQuotes(
+        self,
+        request: _offer_pb2.ListQuotesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.ListQuotesResponse, _abc.Awaitable[_offer_pb2.ListQuotesResponse]]:
+        """Lists the quotes that were kept for a customer, latest first, as long as quotes are kept. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def CommitCart(
+        self,
+        request: _offer_pb2.CommitCartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.CommitCartResponse, _abc.Awaitable[_offer_pb2.CommitCartResponse]]:
+        """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
+        nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
+        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
+        CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBackCart(
+        self,
+        request: _offer_pb2.RollBackCartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.RollBackCartResponse, _abc.Awaitable[_offer_pb2.RollBackCartResponse]]:
+        """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
+        in the lots that they came from. NOT_FOUND, reason CART_ORDER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCartOrder(
+        self,
+        request: _offer_pb2.GetCartOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_offer_pb2.GetCartOrderResponse, _abc.Awaitable[_offer_pb2.GetCartOrderResponse]]:
+        """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
