@@ -105,7 +105,7 @@ class Parameters:
     dimensions: int = 0
     half_life_days: float = 0.0
     min_basket_count: int = 5
-    cpu_seconds: float = 120.0
+    cpu_seconds: float = 300.0
     accept_worse: bool = False
 
 

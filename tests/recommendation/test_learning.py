@@ -8,6 +8,7 @@ from services.recommendation.domain.history import History
 from services.recommendation.domain.taste import taste_of
 from services.recommendation.learning.algorithm import Algorithm, Embedding
 from services.recommendation.learning.autoencoder import LinearAutoencoder
+from services.recommendation.learning.contrastive import Contrastive
 from services.recommendation.learning.decomposition import right_singular
 from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.spectral import Spectral
@@ -15,7 +16,7 @@ from tests.recommendation.making import Shop, shop
 
 
 @pytest.fixture(
-    params=[Spectral(dimensions=2), LinearAutoencoder(dimensions=2, regularisation=10.0)],
+    params=[Spectral(dimensions=2), LinearAutoencoder(dimensions=2, regularisation=10.0), Contrastive(dimensions=2)],
     ids=lambda algorithm: algorithm.name,
 )
 def algorithm(request: pytest.FixtureRequest) -> Algorithm:

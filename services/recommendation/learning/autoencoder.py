@@ -27,9 +27,9 @@ class LinearAutoencoder:
     dimensions: int = 128
     half_life_days: float = 180.0
     regularisation: float = 400.0
-    customer_exponent: float = 0.25
+    customer_exponent: float = 0.35
     frequency_exponent: float = 0.5
-    popularity_exponent: float = 0.1
+    popularity_exponent: float = 0.25
 
     @property
     def name(self) -> str:
@@ -46,7 +46,8 @@ class LinearAutoencoder:
         scaled = habits.astype(np.float64)
         scaled.data *= np.repeat(customers**-self.customer_exponent, np.diff(habits.indptr))
         gram = np.asarray((scaled.T @ scaled).todense(), dtype=np.float64)
-        weights = self._weights(gram, items)
+        customers_each = np.bincount(habits.indices, minlength=habits.shape[1]).astype(np.float64)
+        weights = self._weights(gram, customers_each)
         vectors, values = leading_eigenvectors(weights.T @ gram @ weights, self.dimensions, seed)
         bought = (items > 0)[:, None]
         return Embedding(
@@ -55,15 +56,15 @@ class LinearAutoencoder:
             likeness=unit(np.asarray(vectors * np.sqrt(np.maximum(values, 0)) * bought, dtype=np.float32)),
         )
 
-    def _weights(self, gram: NDArray[np.float64], items: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _weights(self, gram: NDArray[np.float64], customers: NDArray[np.float64]) -> NDArray[np.float64]:
         """From what was bought to what is expected, nothing from an item to itself."""
         degrees = np.diag(gram).copy()
         mean = max(float(degrees.mean()), 1e-12)
-        strength = self.regularisation * mean / max(float(items.mean()), 1e-12)
+        strength = self.regularisation * mean / max(float(customers.mean()), 1e-12)
         inverse = np.linalg.inv(
             gram + np.diag(strength * (np.maximum(degrees, 1e-9) / mean) ** self.frequency_exponent)
         )
         weights: NDArray[np.float64] = -inverse / np.diag(inverse)
         np.fill_diagonal(weights, 0.0)
-        scaled: NDArray[np.float64] = weights * np.maximum(items, 0.5) ** -self.popularity_exponent
+        scaled: NDArray[np.float64] = weights * np.maximum(customers, 0.5) ** -self.popularity_exponent
         return scaled

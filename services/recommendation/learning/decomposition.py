@@ -22,17 +22,17 @@ def right_singular(matrix: sparse.csr_array, rank: int, seed: int) -> tuple[NDAr
     Fewer than ``rank`` where the matrix is smaller than that. Signs are fixed, so equal input gives equal output.
     """
     rank = min(rank, *matrix.shape)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    forward, backward = _tensor(matrix, device), _tensor(matrix.T.tocsr(), device)
+    where = device()
+    forward, backward = tensor(matrix, where), tensor(matrix.T.tocsr(), where)
     generator = torch.Generator().manual_seed(seed)
     width = min(rank + OVERSAMPLING, *matrix.shape)
-    basis = _orthonormal(forward @ torch.randn(matrix.shape[1], width, generator=generator).to(device))
+    basis = _orthonormal(forward @ torch.randn(matrix.shape[1], width, generator=generator).to(where))
     for _ in range(POWER_ITERATIONS):
         basis = _orthonormal(forward @ _orthonormal(backward @ basis))
     vectors, values, _ = torch.linalg.svd(backward @ basis, full_matrices=False)
     vectors = vectors[:, :rank]
     peaks = vectors.abs().argmax(dim=0)
-    vectors = vectors * torch.sign(vectors[peaks, torch.arange(rank, device=device)])
+    vectors = vectors * torch.sign(vectors[peaks, torch.arange(rank, device=where)])
     return vectors.cpu().numpy(), values[:rank].cpu().numpy()
 
 
@@ -42,7 +42,7 @@ def leading_eigenvectors(
     """The ``rank`` leading eigenvectors of a positive semidefinite matrix, as columns, and their eigenvalues, largest
     first; fewer where the matrix is smaller. By subspace iteration, with signs fixed."""
     rank = min(rank, len(symmetric))
-    matrix = torch.from_numpy(symmetric).to("cuda" if torch.cuda.is_available() else "cpu")
+    matrix = torch.from_numpy(symmetric).to(device())
     generator = torch.Generator().manual_seed(seed)
     width = min(rank + OVERSAMPLING, len(symmetric))
     basis = torch.randn(len(symmetric), width, generator=generator, dtype=matrix.dtype).to(matrix.device)
@@ -60,7 +60,13 @@ def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
     return basis
 
 
-def _tensor(matrix: sparse.csr_array, device: torch.device) -> torch.Tensor:
+def device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tensor(matrix: sparse.csr_array, where: torch.device) -> torch.Tensor:
+    """The matrix for torch."""
     parts = (
         torch.from_numpy(matrix.indptr.astype(np.int64)),
         torch.from_numpy(matrix.indices.astype(np.int64)),
@@ -68,4 +74,4 @@ def _tensor(matrix: sparse.csr_array, device: torch.device) -> torch.Tensor:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch calls its CSR layout a beta at every first use
-        return torch.sparse_csr_tensor(*parts, size=matrix.shape).to(device)
+        return torch.sparse_csr_tensor(*parts, size=matrix.shape).to(where)

@@ -10,6 +10,7 @@ from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
 from services.recommendation.learning import autoencoder
 from services.recommendation.learning.algorithm import Algorithm, Embedding
 from services.recommendation.learning.autoencoder import LinearAutoencoder
+from services.recommendation.learning.contrastive import Contrastive
 from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.spectral import Spectral
 from services.recommendation.learning.validation import (
@@ -36,6 +37,10 @@ STANDARD_ERRORS = 2.0
 UNSEEN_CUSTOMERS_MIN = 200
 """So many must have bought since the live model was made, for it to be measured on what came since alone."""
 
+CONTRASTIVE_SHARE = 0.6
+"""Of the budget, at most, for the one candidate that is slow to learn."""
+
+Learner = Spectral | LinearAutoencoder | Contrastive
 Report = Callable[[float, str], None]
 """Told the share that is done and the step that begins."""
 
@@ -43,11 +48,11 @@ Report = Callable[[float, str], None]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is fixed by the caller; 0 is to be chosen. ``cpu_seconds`` bounds the choosing: no further candidate is
-    tried once they are spent."""
+    tried once they are spent, and none that would take longer than what is left."""
 
     dimensions: int = 0
     half_life_days: float = 0.0
-    cpu_seconds: float = 120.0
+    cpu_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +94,18 @@ def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, se
     """Choose on one half of the window's customers, measure on the other half. Distinct purchases."""
     spent = time.process_time()
     window = holdout(purchases, _window_days(purchases, incumbent), TRAIL_LENGTH)
-    candidates = _first_candidates(purchases, wanted)
+    candidates = _first_candidates(window, wanted)
     if not window.measurable:
         usual = replace(candidates[0], dimensions=wanted.dimensions or DIMENSIONS_UNMEASURED)
         return Selection(Recipe(usual), {})
-    best: _Tried | None = None
-    tried = 0
-    while candidates:
-        candidate = candidates.pop(0)
-        report(0.1 + 0.08 * min(tried, 4), f"measuring {candidate.name}, half-life {candidate.half_life_days:g} days")
-        found = _try(window, candidate, wanted, best.recipe.trail_decay if best else None, seed)
-        best = found if best is None or found.quality > best.quality else best
-        tried += 1
-        if time.process_time() - spent > wanted.cpu_seconds:
-            break
-        if not candidates and tried <= len(_first_candidates(purchases, wanted)):
-            candidates = _other_half_lives(best.recipe.algorithm, purchases, wanted)
-    assert best
+    best = _try(window, candidates[0], wanted, None, seed, report)
+    for further in (False, True):
+        others = _other_half_lives(best.recipe.algorithm, window, wanted) if further else candidates[1:]
+        for candidate in others:
+            left = wanted.cpu_seconds - (time.process_time() - spent)
+            if left > 0 and _seconds(candidate, window) <= left:
+                found = _try(window, candidate, wanted, best.recipe.trail_decay, seed, report)
+                best = found if found.quality > best.quality else best
     return _compared(window, best, incumbent, seed)
 
 
@@ -113,42 +113,57 @@ def recipe_of(
     algorithm: str, dimensions: int, half_life_days: float, blending: Blending, trail_decay: float
 ) -> Recipe | None:
     """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
-    made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder}.get(algorithm)
+    made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder, "contrastive": Contrastive}.get(algorithm)
     return Recipe(made(dimensions, half_life_days), blending, trail_decay) if made else None
 
 
-def _first_candidates(purchases: Purchases, wanted: Wanted) -> list[Spectral | LinearAutoencoder]:
-    """Every algorithm that is able to learn from so many items, at the usual half-life."""
+def _first_candidates(window: Holdout, wanted: Wanted) -> list[Learner]:
+    """Every algorithm that is able to learn from so many items, at the usual half-life; the cheapest first."""
     half_life = wanted.half_life_days or HALF_LIVES_DAYS[0]
     dimensions = wanted.dimensions or max(DIMENSIONS)
-    found: list[Spectral | LinearAutoencoder] = [Spectral(dimensions, half_life)]
-    if purchases.item_count <= autoencoder.ITEMS_MAX:
+    found: list[Learner] = [Spectral(dimensions, half_life)]
+    if window.before.item_count <= autoencoder.ITEMS_MAX:
         found.append(LinearAutoencoder(dimensions, half_life))
-    return found
+    affordable = [
+        size
+        for size in ([wanted.dimensions] if wanted.dimensions else DIMENSIONS)
+        if _seconds(Contrastive(size), window) <= wanted.cpu_seconds * CONTRASTIVE_SHARE
+    ]
+    return [*found, *(Contrastive(size, half_life) for size in affordable[-1:])]
 
 
-def _other_half_lives(best: Algorithm, purchases: Purchases, wanted: Wanted) -> list[Spectral | LinearAutoencoder]:
+def _other_half_lives(best: Algorithm, window: Holdout, wanted: Wanted) -> list[Learner]:
     """A half-life far beyond the oldest purchase changes nothing that another one does not."""
-    assert isinstance(best, Spectral | LinearAutoencoder)
+    assert isinstance(best, Learner)
     if wanted.half_life_days:
         return []
-    oldest = float(purchases.ages_days.max(initial=0.0))
+    oldest = float(window.before.ages_days.max(initial=0.0))
+    # Contrastive vectors are learnt for as many dimensions as they have, the others for all sizes at once.
+    dimensions = best.dimensions if isinstance(best, Contrastive) else wanted.dimensions or max(DIMENSIONS)
     return [
-        replace(best, dimensions=wanted.dimensions or max(DIMENSIONS), half_life_days=half_life)
+        replace(best, dimensions=dimensions, half_life_days=half_life)
         for half_life in HALF_LIVES_DAYS[1:]
         if half_life < 4 * oldest
     ]
 
 
+def _seconds(algorithm: Learner, window: Holdout) -> float:
+    """About how long learning takes, where it takes long."""
+    return algorithm.cpu_seconds(window.before) if isinstance(algorithm, Contrastive) else 0.0
+
+
 def _try(
-    window: Holdout, algorithm: Spectral | LinearAutoencoder, wanted: Wanted, trail_decay: float | None, seed: int
+    window: Holdout, algorithm: Learner, wanted: Wanted, trail_decay: float | None, seed: int, report: Report
 ) -> _Tried:
     """Learn once, and measure in so many dimensions; the decay of trails is chosen with the first candidate."""
+    report(0.2, f"measuring {algorithm.name}, half-life {algorithm.half_life_days:g} days")
     embedding = algorithm.fit(window.before, seed)
-    sizes = [wanted.dimensions] if wanted.dimensions else [each for each in DIMENSIONS if each <= embedding.dimensions]
+    sizes = [each for each in DIMENSIONS if each <= embedding.dimensions]
+    if wanted.dimensions or isinstance(algorithm, Contrastive) or not sizes:
+        sizes = [algorithm.dimensions]
     options = [
         _measured(window, replace(algorithm, dimensions=size), embedding.first(size), trail_decay or decay)
-        for size in sizes or [embedding.dimensions]
+        for size in sizes
         for decay in ((0.0,) if trail_decay else TRAIL_DECAYS)
     ]
     return max(options, key=lambda option: option.quality)
