@@ -881,7 +881,7 @@ class TrainModelRequest(_message.Message):
     min_basket_count: _builtins.int
     """In at least how many baskets two items must lie to count as bought together; 0 means 5."""
     selection_cpu_seconds: _builtins.int
-    """How many seconds of processor time may pass before no further way of making the model is tried; 0 means 120. What
+    """How many seconds of processor time may pass before no further way of making the model is tried; 0 means 300. What
     is being tried then is finished, and the training itself comes on top.
     """
     accept_worse: _builtins.bool
