@@ -17,6 +17,11 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.identity_pb2 import (
+    GetIdentitySettingsRequest,
+    IdentitySettings,
+    UpdateIdentitySettingsRequest,
+)
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -47,6 +52,7 @@ class Tenant:
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
+        self.identity_settings = IdentitySettings()
 
     def own(self, noun: str) -> str:
         """The name that this tenant gives to something."""
@@ -194,7 +200,7 @@ class Tenant:
         return media_mix_pb2.Spend(channel=self.own("search"), date=day, amount=amount)
 
     async def _sign_in(self) -> None:
-        """A visitor who turns out to be a customer: a merge."""
+        """A visitor who turns out to be a customer: a merge. And a name that nobody is known by."""
         visit, sign_in = (
             profiles.Event(
                 message_id=f"v{number}",
@@ -208,6 +214,10 @@ class Tenant:
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[visit, sign_in]))
         (merge,) = (await self.call("profiles", "ListMerges", ListMergesRequest())).merges
         self.merge_id = merge.merge_id
+        settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
+        settings.blocked_values.append(self.own("robot"))
+        update = UpdateIdentitySettingsRequest(request_id="identity", settings=settings)
+        self.identity_settings = (await self.call("profiles", "UpdateIdentitySettings", update)).settings
 
     def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [

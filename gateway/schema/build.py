@@ -26,6 +26,7 @@ MODULES = (
     "common",
     "profiles",
     "merges",
+    "identity",
     "dead_letters",
     "write_keys",
     "event_schemas",

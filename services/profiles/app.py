@@ -21,6 +21,7 @@ from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConse
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
+from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
@@ -50,7 +51,8 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
-    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *schemas, *JOBS, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
+    settled = (*schemas, IDENTITY_SETTINGS)
+    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *settled, *JOBS, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
     async with open_store(settings, kept) as store:
         profiles, jobs = StoredProfiles(store), Jobs(store, clock)
         await jobs.recover()
@@ -64,6 +66,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             consents=StoredConsents(store),
             merges=StoredMerges(store),
             defining=Defining(computing, jobs),
+            identity=StoredIdentitySettings(store),
         )
         servicer = ProfilesServicer(ports, clock)
         exposed = Exposed(

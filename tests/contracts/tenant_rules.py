@@ -10,6 +10,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
+from tessera.profiles.v1 import identity_pb2 as identity
 from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
@@ -80,6 +81,16 @@ PROFILES: dict[str, Rule] = {
     ),
     "UnmergeCustomer": Refused(
         lambda acme: merges.UnmergeCustomerRequest(merge_id=acme.merge_id, reason="not the same"), "MERGE_NOT_FOUND"
+    ),
+    "ListIdentifiers": Without(
+        lambda acme: identity.ListIdentifiersRequest(customer_id=acme.customer_id), lambda found: found.identifiers
+    ),
+    "GetIdentitySettings": Without(lambda acme: identity.GetIdentitySettingsRequest()),
+    "UpdateIdentitySettings": Beside(
+        lambda acme: identity.UpdateIdentitySettingsRequest(
+            request_id="identity-again", settings=acme.identity_settings
+        ),
+        ("GetIdentitySettings", lambda acme: identity.GetIdentitySettingsRequest()),
     ),
     "ListMerges": Without(lambda acme: merges.ListMergesRequest()),
     "GetStatistics": Figure(

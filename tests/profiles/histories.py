@@ -15,6 +15,7 @@ from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Store
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
+from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.domain.customer import Customer
@@ -26,7 +27,7 @@ from services.profiles.handlers.merging import Asked, MergeStore, merge_customer
 from services.profiles.handlers.recording import Recorder
 from services.profiles.ports import CustomersMerged, CustomersUnmerged, EventFilter, Recorded, Request
 
-KEPT: tuple[Collection, ...] = (*COLLECTIONS, *CONSENT_COLLECTIONS, REQUESTS)
+KEPT: tuple[Collection, ...] = (*COLLECTIONS, *CONSENT_COLLECTIONS, IDENTITY_SETTINGS, REQUESTS)
 EVERYTHING = EventFilter()
 
 
@@ -114,7 +115,8 @@ class Shop:
     def __post_init__(self) -> None:
         self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
         self.computed = StoredComputedTraits(self.store, 0)
-        self.recorder = Recorder(self.profiles, StoredConsents(self.store), self.computed, _new_id)
+        consents, identity = StoredConsents(self.store), StoredIdentitySettings(self.store)
+        self.recorder = Recorder(self.profiles, consents, self.computed, identity, _new_id)
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)
 
     async def see(self, *sights: See) -> None:

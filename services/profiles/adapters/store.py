@@ -1,5 +1,6 @@
 """Customers, identities and events as documents."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from services.profiles.domain.event import Observation
 from services.profiles.ports import Change, Changes, EventFilter, Identifier, Recorded, Recording
 
 CUSTOMERS = Collection("customers")
-IDENTITIES = Collection("identities")
+IDENTITIES = Collection("identities", (Index(("customer_id",)),))
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
 COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS)
 FEED_BATCH_MAX = 1000
@@ -60,6 +61,12 @@ class StoredProfiles:
             after = page.next_cursor
             if not after:
                 return
+
+    async def identifiers(self, tenant: str, customer_id: str, limit: int, after: str) -> tuple[list[Identifier], str]:
+        query = Query(where={"customer_id": customer_id}, limit=limit, after=after)
+        page = await self._store.find(tenant, IDENTITIES, query)
+        found = (document.id.partition(":") for document in page.documents)
+        return [(kind, value) for kind, _, value in found], page.next_cursor
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
         found: list[Customer] = []
@@ -191,6 +198,8 @@ def _body(customer: Customer) -> dict[str, Any]:
         body["groups"] = [
             [group_id, group.event_time, _traits_body(group.traits)] for group_id, group in customer.groups.items()
         ]
+    if sum(customer.identifier_counts.values()) > len(customer.identifiers):
+        body["identifier_counts"] = customer.identifier_counts
     if customer.merged_into:
         body.update(merged_into=customer.merged_into, parent=customer.parent, merge_id=customer.merge_id)
     if customer.origins:
@@ -220,4 +229,5 @@ def _customer(document: Document) -> Customer:
         parent=body.get("parent", ""),
         merge_id=body.get("merge_id", ""),
         origins=body.get("origins", []),
+        identifier_counts=body.get("identifier_counts") or dict(Counter(kind for kind, _ in body["identifiers"])),
     )

@@ -6,6 +6,8 @@ from typing import Any
 from services.profiles.domain.event import EventType, Observation
 
 GROUPS_MAX = 100
+IDENTIFIERS_MAX = 200
+"""How many identifiers are kept with an origin; all others are in the directory of identities alone."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Customer:
 
     customer_id: str
     identifiers: list[tuple[str, str]] = field(default_factory=list)
+    """The first of them."""
     traits: dict[str, Trait] = field(default_factory=dict)
     lifetime: Lifetime = field(default_factory=Lifetime)
     first_seen_time: int = 0
@@ -53,6 +56,8 @@ class Customer:
     merge_id: str = ""
     origins: list[str] = field(default_factory=list)
     """Of a customer that is left: the others that it is made of."""
+    identifier_counts: dict[str, int] = field(default_factory=dict)
+    """How many there are of each type."""
 
     @property
     def surviving_id(self) -> str:
@@ -73,8 +78,12 @@ class Customer:
             self._order(observation.order.currency, observation.order.total_minor, time)
 
     def know_as(self, identifier: tuple[str, str]) -> None:
-        """Add an identifier, once."""
-        if identifier not in self.identifiers:
+        """Add an identifier. Whoever has more than are kept here is not asked again about one that they have."""
+        if identifier in self.identifiers:
+            return
+        kind = identifier[0]
+        self.identifier_counts[kind] = self.identifier_counts.get(kind, 0) + 1
+        if len(self.identifiers) < IDENTIFIERS_MAX:
             self.identifiers.append(identifier)
 
     def _join(self, group_id: str, traits: dict[str, Any], time: int) -> None:

@@ -82,12 +82,13 @@ class Observation:
     """Whether each purpose is allowed, where the context says so."""
     content: dict[str, Any] = field(default_factory=dict)
     """The properties or traits, read."""
+    identities: tuple[tuple[str, str], ...] = ()
+    """The identifiers it carries, the strongest first; where they are not given, the two it is sent with."""
 
-    @property
-    def identities(self) -> tuple[tuple[str, str], ...]:
-        """The identifiers it carries, the strongest first."""
-        named = (("user_id", self.user_id), ("anonymous_id", self.anonymous_id))
-        return tuple(pair for pair in named if pair[1])
+    def __post_init__(self) -> None:
+        if not self.identities:
+            named = (("user_id", self.user_id), ("anonymous_id", self.anonymous_id))
+            self.identities = tuple(pair for pair in named if pair[1])
 
     @property
     def previous(self) -> tuple[tuple[str, str], ...]:

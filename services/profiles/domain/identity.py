@@ -4,16 +4,21 @@ An anonymous visitor who turns out to be a known person is no loss: the visitor'
 merge, which is logged and can be taken back.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import EventType, Observation
+from services.profiles.domain.identity_settings import DEFAULT, IdentitySettings
 from services.profiles.domain.merge import MergeRule, TooManyOrigins, attach
 
 Identifier = tuple[str, str]
 ALIAS_NOT_JOINED = "ALIAS_NOT_JOINED"
 MERGE_NOT_MADE = "MERGE_NOT_MADE"
+NOT_ONE = frozenset({ALIAS_NOT_JOINED, MERGE_NOT_MADE})
+"""Why the names of an alias are two customers'."""
+IDENTIFIER_OF_ANOTHER = "IDENTIFIER_OF_ANOTHER"
+IDENTIFIER_LIMIT_REACHED = "IDENTIFIER_LIMIT_REACHED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +41,61 @@ class Directory:
     """
 
     def __init__(
-        self, owners: Mapping[Identifier, str], customers: Mapping[str, Customer], new_id: Callable[[], str]
+        self,
+        owners: Mapping[Identifier, str],
+        customers: Mapping[str, Customer],
+        new_id: Callable[[], str],
+        settings: IdentitySettings = DEFAULT,
     ) -> None:
+        self._settings = settings
         self._owners = dict(owners)
         self._customers = dict(customers)
         self._new_id = new_id
         self.learnt: dict[Identifier, str] = {}
         """New identifiers and whose they are."""
         self.joinings: list[Joining] = []
-        self.notices: dict[str, str] = {}
-        """What an event did not do, by message id: the reason."""
+        self.notices: dict[tuple[str, str], str] = {}
+        """What events did not do: by message id and reason, a sentence."""
         self.touched: dict[str, Customer] = {}
         """Customers that changed, or on whom a decision rests."""
 
     def resolve(self, observation: Observation) -> Customer:
         """Whose event it is: of the customers that are one, the one to whom the event's strongest name belongs.
 
-        The user id decides. An anonymous id that is known to nobody, or to somebody without a user id, is joined to it.
+        The other names are joined to it where they are nobody's, or a visitor's whom nobody knows.
         """
         if observation.type is EventType.ALIAS:
             self._alias(observation)
-        customer = self._owner(observation) or self._new_customer()
+        customer = self._owner(observation.identities) or self._new_customer()
         for identity in observation.identities:
-            if identity in self._owners:
-                self._join(self._customers[self._owners[identity]], customer, MergeRule.SIGNED_IN, observation)
-            else:
-                self._give(identity, customer)
+            origin = self._owners.get(identity)
+            if origin is None:
+                self._take(identity, customer, observation)
+            elif origin != customer.customer_id:
+                joined = self._join(self._customers[origin], customer, MergeRule.SIGNED_IN, observation)
+                if not joined and identity[0] in self._settings.persons:
+                    text = f"the {identity[0]} is another person's; an event does not merge two people"
+                    self._notice(observation, IDENTIFIER_OF_ANOTHER, text)
         self.touched[customer.customer_id] = customer
         return customer
 
-    def _owner(self, observation: Observation) -> Customer | None:
-        identities = observation.identities
-        known = next((self._customers[self._owners[name]] for name in identities if name in self._owners), None)
-        if known is not None and identities[0] not in self._owners and self._user_ids(known):
-            return None  # the device is known, the person who signs in on it is not: a shared device
-        return known
+    def _owner(self, identities: Sequence[Identifier]) -> Customer | None:
+        new: list[str] = []
+        for kind, value in identities:
+            origin = self._owners.get((kind, value))
+            if origin is not None and self._may_be(customer := self._customers[origin], kind, new):
+                return customer
+            if origin is None and kind in self._settings.persons:
+                new.append(kind)
+        return None
+
+    def _may_be(self, customer: Customer, kind: str, new: Sequence[str]) -> bool:
+        """Whether the customer, known by a name of ``kind``, may be the person whom stronger, new names name."""
+        if not new:
+            return True
+        if kind not in self._settings.persons:
+            return not self._is_person(customer)  # otherwise somebody else signs in: a shared device
+        return all(self._count(customer, name) < self._settings.values_max(name) for name in new)
 
     def _alias(self, observation: Observation) -> None:
         """Make both names one customer's where that loses nobody; afterwards the user id has an owner."""
@@ -78,27 +103,30 @@ class Directory:
         before = [self._customers[self._owners[name]] for name in observation.previous if name in self._owners]
         target = self._customers.get(self._owners.get(user, ""))
         if target is None:
-            only = (each for each in before if self._user_ids(each) <= {observation.previous_id})
+            only = (each for each in before if self._has_only(each, ("user_id", observation.previous_id)))
             target = next(only, None) or self._new_customer()
             self._give(user, target)
         if not before:
             self._give(observation.previous[0], target)
         for each in before:
             if not self._join(each, target, MergeRule.ALIAS, observation):
-                self.notices.setdefault(observation.message_id, ALIAS_NOT_JOINED)
+                text = "previous_id and user_id are known as two people; an alias does not merge them"
+                self._notice(observation, ALIAS_NOT_JOINED, text)
 
     def _join(self, visitor: Customer, person: Customer, rule: MergeRule, observation: Observation) -> bool:
         """Make ``visitor`` a part of ``person`` if nobody is lost by that; whether they are one now."""
         if visitor.surviving_id == person.surviving_id:
             return True
         merged = self._customers[visitor.surviving_id]
-        if self._user_ids(merged):
+        if self._is_person(merged):
             return False
+        if rule is MergeRule.SIGNED_IN and not self._is_person(person):
+            rule = MergeRule.SAME_VISITOR
         merge_id = self._new_id()
         try:
             origins = attach(self._customers, merged, person, merge_id)
-        except TooManyOrigins:
-            self.notices[observation.message_id] = MERGE_NOT_MADE
+        except TooManyOrigins as error:
+            self._notice(observation, MERGE_NOT_MADE, f"{error.message}; the visitor stays one of their own")
             return False
         top = person.surviving_id
         self.joinings.append(
@@ -107,11 +135,37 @@ class Directory:
         self._touch((top, *origins))
         return True
 
-    def _user_ids(self, customer: Customer) -> set[str]:
-        """Of all that the customer is made of."""
+    def _parts(self, customer: Customer) -> Iterator[Customer]:
+        """All that the customer is made of."""
         top = self._customers[customer.surviving_id]
-        parts = (top, *(self._customers[origin] for origin in top.origins))
-        return {value for part in parts for kind, value in part.identifiers if kind == "user_id"}
+        yield top
+        for origin in top.origins:
+            yield self._customers[origin]
+
+    def _is_person(self, customer: Customer) -> bool:
+        persons = self._settings.persons
+        return any(kind in persons for part in self._parts(customer) for kind in part.identifier_counts)
+
+    def _count(self, customer: Customer, kind: str) -> int:
+        return sum(part.identifier_counts.get(kind, 0) for part in self._parts(customer))
+
+    def _has_only(self, customer: Customer, user: Identifier) -> bool:
+        """Whether the customer has no user id besides ``user``."""
+        count = self._count(customer, "user_id")
+        has = user in self._owners and self._customers[self._owners[user]].surviving_id == customer.surviving_id
+        return count == int(has)
+
+    def _take(self, identity: Identifier, customer: Customer, observation: Observation) -> None:
+        """Give a new identifier to the customer unless they have as many as they may."""
+        kind = identity[0]
+        if self._count(customer, kind) < self._settings.values_max(kind):
+            self._give(identity, customer)
+        else:
+            text = f"the customer has as many of {kind} as one may have; this one is nobody's"
+            self._notice(observation, IDENTIFIER_LIMIT_REACHED, text)
+
+    def _notice(self, observation: Observation, reason: str, text: str) -> None:
+        self.notices.setdefault((observation.message_id, reason), text)
 
     def _new_customer(self) -> Customer:
         customer = Customer(self._new_id())
@@ -138,8 +192,12 @@ def undecided(
     """
     asked: set[str] = set()
     for observation in observations:
-        names = observation.identities + observation.previous
-        tops = {found[owners[name]].surviving_id for name in names if name in owners}
-        if len(tops) > 1 or not all(name in owners for name in names):
-            asked |= tops
+        names = observation.identities
+        if observation.previous_id:
+            names += observation.previous
+        origins = {owners.get(name) for name in names}
+        if len(origins) > 1 or None in origins:
+            tops = {found[origin].surviving_id for origin in origins if origin is not None}
+            if len(tops) > 1 or None in origins:
+                asked |= tops
     return asked

@@ -14,6 +14,8 @@ from services.profiles.domain.customer import GROUPS_MAX, Customer, Group, Lifet
 
 ORIGINS_MAX = 1000
 """How many customers may be one."""
+WHOLE_IDENTIFIERS_MAX = 1000
+"""How many identifiers are shown with a customer."""
 
 
 class SameCustomer(InvalidArgument):
@@ -34,6 +36,7 @@ class MergeRule(StrEnum):
     REQUESTED = "requested"
     SIGNED_IN = "signed_in"
     ALIAS = "alias"
+    SAME_VISITOR = "same_visitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ def whole(top: Customer, others: Iterable[Customer]) -> Customer:
     """The customer that ``top`` and its other origins are: as if all their events had been one customer's."""
     one = Customer(top.customer_id, origins=list(top.origins))
     for part in (top, *others):
-        one.identifiers.extend(part.identifiers)
+        one.identifiers.extend(part.identifiers[: WHOLE_IDENTIFIERS_MAX - len(one.identifiers)])
+        for kind, count in part.identifier_counts.items():
+            one.identifier_counts[kind] = one.identifier_counts.get(kind, 0) + count
         _add_traits(one.traits, part.traits)
         _add_figures(one.lifetime, part.lifetime)
         one.first_seen_time = _earliest(one.first_seen_time, part.first_seen_time)

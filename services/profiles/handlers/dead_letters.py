@@ -62,7 +62,8 @@ async def replay_dead_letters(
     now = to_micros(clock())
     found = await letters.get_many(request.tenant, wanted)
     ready, refused = _sort(wanted, found, corrected)
-    checked = check([event for _, event in ready], now, await schemas.demands(request.tenant))
+    demands, settings = await schemas.demands(request.tenant), await recorder.settings(request.tenant)
+    checked = check([event for _, event in ready], now, demands, settings)
     observations, rejections = checked.observations, checked.rejections
     refused += [(ready[each.index][0], each.reason, each.message) for each in rejections]
     written = await recorder.record(request.tenant, observations, now) if observations else NOTHING

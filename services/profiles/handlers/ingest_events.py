@@ -7,7 +7,7 @@ from services.common.clock import Clock, to_micros
 from services.profiles.domain.dead_letter import bury
 from services.profiles.domain.event import Incoming, Rejection
 from services.profiles.handlers.checking import check
-from services.profiles.handlers.recording import NOTHING, Recorder
+from services.profiles.handlers.recording import NOTHING, Notice, Recorder
 from services.profiles.ports import DeadLetters, EventSchemas
 
 
@@ -18,10 +18,8 @@ class Outcome:
     recorded_count: int
     duplicate_count: int
     rejections: tuple[Rejection, ...]
-    warnings: tuple[tuple[str, str], ...]
-    """Of recorded events that break a schema which only warns: the message id, and a sentence."""
-    notices: tuple[tuple[str, str], ...]
-    """What recorded events did not do: message id and reason."""
+    notices: tuple[Notice, ...]
+    """What recorded events did not do, or break: message id, reason and sentence."""
 
 
 async def ingest_events(
@@ -34,12 +32,11 @@ async def ingest_events(
 ) -> Outcome:
     """Record what is acceptable and new. ``Conflict`` only after twenty attempts against other processes."""
     now = to_micros(clock())
-    checked = check(batch, now, await schemas.demands(tenant))
+    checked = check(batch, now, await schemas.demands(tenant), await recorder.settings(tenant))
     observations, rejections = checked.observations, tuple(checked.rejections)
     written = await recorder.record(tenant, observations, now) if observations else NOTHING
     if rejections:
         await letters.keep(tenant, [bury(batch[each.index], each, now) for each in rejections])
     recorded = len(written.recorded)
-    warnings = tuple(warning for warning in checked.warnings if warning[0] in written.recorded)
-    notices = tuple(sorted(written.notices.items()))
-    return Outcome(recorded, len(observations) - recorded, rejections, warnings, notices)
+    notices = [*written.notices, *(notice for notice in checked.notices if notice[0] in written.recorded)]
+    return Outcome(recorded, len(observations) - recorded, rejections, tuple(notices))

@@ -1,10 +1,10 @@
 """Merge customers, and take merges back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.clock import Clock, to_micros
-from services.common.errors import FailedPrecondition, NotFound
+from services.common.errors import FailedPrecondition, NotFound, Refusal
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.merge import Merge, MergeRule, attach, detach
 from services.profiles.handlers.families import Versioned, families, parts_of
@@ -47,8 +47,6 @@ async def merge_customers(store: MergeStore, asked: Asked, customer_id: str, mer
     """
 
     async def attempt() -> list[Merge]:
-        if answer := await store.merges.answered(asked.request):
-            return answer
         found = await _family(store.profiles, asked.request.tenant, [customer_id, *merged_ids])
         customers = {key: customer for key, (customer, _) in found.items()}
         now = to_micros(store.clock())
@@ -59,7 +57,23 @@ async def merge_customers(store: MergeStore, asked: Asked, customer_id: str, mer
         await store.merges.move(asked.request, Movement(changed, _versions(found, changed), made))
         return made
 
-    return await retrying(attempt)
+    return await _once(store, asked, attempt)
+
+
+async def _once(store: MergeStore, asked: Asked, attempt: Callable[[], Awaitable[list[Merge]]]) -> list[Merge]:
+    """What the request was answered before, or the outcome of ``attempt``."""
+
+    async def answered_or_done() -> list[Merge]:
+        if answer := await store.merges.answered(asked.request):
+            return answer
+        try:
+            return await attempt()
+        except Refusal:  # perhaps because the same request has just been carried out
+            if answer := await store.merges.answered(asked.request):
+                return answer
+            raise
+
+    return await retrying(answered_or_done)
 
 
 def _merge(
@@ -75,9 +89,7 @@ async def unmerge_customer(store: MergeStore, asked: Asked, merge_id: str) -> Me
     """The merge, taken back. ``MergeNotFound``, ``MergeTakenBack``, ``RequestIdReused``."""
     tenant = asked.request.tenant
 
-    async def attempt() -> Merge:
-        if answer := await store.merges.answered(asked.request):
-            return answer[0]
+    async def attempt() -> list[Merge]:
         merge = await store.merges.get(tenant, merge_id)
         if merge is None:
             raise MergeNotFound(f"there is no merge {merge_id}", merge_id=merge_id)
@@ -94,9 +106,9 @@ async def unmerge_customer(store: MergeStore, asked: Asked, merge_id: str) -> Me
         )
         movement = Movement(changed, _versions(found, changed), taken_back=back, taken_from=top, moved=moved)
         await store.merges.move(asked.request, movement)
-        return back
+        return [back]
 
-    return await retrying(attempt)
+    return (await _once(store, asked, attempt))[0]
 
 
 async def _family(profiles: Profiles, tenant: str, customer_ids: Sequence[str]) -> dict[str, Versioned]:

@@ -1,31 +1,35 @@
 """Write checked events: drop those recorded before, resolve identities, commit once for all batches that wait."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import Observation
-from services.profiles.domain.identity import Directory, Joining, undecided
+from services.profiles.domain.identity import NOT_ONE, Directory, Joining, undecided
+from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
 from services.profiles.handlers.computing import observe
 from services.profiles.handlers.consents import overhear
 from services.profiles.handlers.families import families
 from services.profiles.handlers.retrying import retrying
-from services.profiles.ports import ComputedTraits, ConsentBook, Identifier, Profiles, Recording
+from services.profiles.ports import ComputedTraits, ConsentBook, Identifier, IdentityBook, Profiles, Recording
 
 COMMIT_EVENTS_MAX = 5000
 
 
+Notice = tuple[str, str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was recorded, and what that did not do, by message id: the reason."""
+    """What was recorded, and what that did not do: message id, reason and sentence."""
 
     recorded: set[str]
-    notices: Mapping[str, str]
+    notices: Sequence[Notice] = ()
 
 
-NOTHING = Written(set(), {})
+NOTHING = Written(set())
 
 
 @dataclass(slots=True)
@@ -43,11 +47,21 @@ class Recorder:
     """
 
     def __init__(
-        self, profiles: Profiles, book: ConsentBook, computed: ComputedTraits, new_id: Callable[[], str]
+        self,
+        profiles: Profiles,
+        book: ConsentBook,
+        computed: ComputedTraits,
+        identity: IdentityBook,
+        new_id: Callable[[], str],
     ) -> None:
-        self._profiles, self._book, self._computed, self._new_id = profiles, book, computed, new_id
+        self._profiles, self._book, self._computed, self._identity = profiles, book, computed, identity
+        self._new_id = new_id
         self._waiting: dict[str, list[_Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
+
+    async def settings(self, tenant: str) -> IdentitySettings:
+        """What is an identifier of the tenant."""
+        return await self._identity.settings(tenant)
 
     async def record(self, tenant: str, observations: Sequence[Observation], now: int) -> Written:
         """Those of ``observations`` that were new; they are durable when this returns."""
@@ -80,9 +94,11 @@ class Recorder:
 
     async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
-        now = group[-1].now
+        settings, now = await self.settings(tenant), group[-1].now
         return await retrying(
-            lambda: _record(self._profiles, self._book, self._computed, self._new_id, tenant, observations, now)
+            lambda: _record(
+                self._profiles, self._book, self._computed, settings, self._new_id, tenant, observations, now
+            )
         )
 
     @staticmethod
@@ -92,14 +108,14 @@ class Recorder:
             own = {observation.message_id for observation in waiting.observations} & left
             left -= own  # of equal messages in one group, the first counts
             if not waiting.written.done():
-                notices = {key: reason for key, reason in written.notices.items() if key in own}
-                waiting.written.set_result(Written(own, notices))
+                waiting.written.set_result(Written(own, [notice for notice in written.notices if notice[0] in own]))
 
 
 async def _record(
     profiles: Profiles,
     book: ConsentBook,
     computed: ComputedTraits,
+    settings: IdentitySettings,
     new_id: Callable[[], str],
     tenant: str,
     observations: Sequence[Observation],
@@ -115,14 +131,14 @@ async def _record(
     wanted = {identity for each in fresh.values() for identity in each.identities}
     wanted.update(identity for each in fresh.values() if each.previous_id for identity in each.previous)
     owners, found = await _known(profiles, tenant, list(wanted), fresh.values())
-    directory = Directory(owners, {key: customer for key, (customer, _) in found.items()}, new_id)
+    directory = Directory(owners, {key: customer for key, (customer, _) in found.items()}, new_id, settings)
     recorded = []
     for observation in fresh.values():
         customer = directory.resolve(observation)
         customer.observe(observation)
         recorded.append((observation, customer.customer_id))
     versions = {customer_id: version for customer_id, (_, version) in found.items()}
-    unjoined = {key for key, reason in directory.notices.items() if fresh[key].previous_id}
+    unjoined = {key for key, reason in directory.notices if reason in NOT_ONE and fresh[key].previous_id}
     merges = [_merge(joining, now) for joining in directory.joinings]
     owned = {origin: directory.touched[origin].surviving_id for _, origin in recorded}
     consents = await overhear(book, tenant, recorded, owned, now)
@@ -133,7 +149,7 @@ async def _record(
         recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance
     )
     await profiles.record(tenant, recording)
-    return Written(set(fresh), directory.notices)
+    return Written(set(fresh), [(*key, text) for key, text in directory.notices.items()])
 
 
 async def _known(

@@ -11,6 +11,7 @@ from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.erasure import Erasure
 from services.profiles.domain.event import Observation
 from services.profiles.domain.event_schema import EventSchema
+from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
 from services.profiles.ports.computed import ComputedTraits
@@ -147,6 +148,10 @@ class Profiles(Protocol):
         self, tenant: str, origin: str, event_name: str, since: int
     ) -> AsyncIterator[tuple[int, dict[str, Any]]]:
         """Of an origin's events of a name, the oldest first, from a time on: when they happened, and what they say."""
+        ...
+
+    async def identifiers(self, tenant: str, customer_id: str, limit: int, after: str) -> tuple[list[Identifier], str]:
+        """A page of the identifiers of one origin, by type and value, and the token of the next."""
         ...
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
@@ -374,4 +379,19 @@ class Merges(Protocol):
 
     async def move(self, request: Request, movement: Movement) -> None:
         """Commit. ``Conflict`` or ``AlreadyExists`` if another writer was faster: read again and retry."""
+        ...
+
+
+class IdentityBook(Protocol):
+    """What the tenants take for names of customers."""
+
+    async def settings(self, tenant: str) -> IdentitySettings:
+        """Those that hold; perhaps some seconds old."""
+        ...
+
+    async def update(self, request: Request, settings: IdentitySettings) -> IdentitySettings:
+        """Keep ``settings``, which follow those of the version before; what ``request`` was answered before.
+
+        ``Conflict``, ``RequestIdReused``.
+        """
         ...

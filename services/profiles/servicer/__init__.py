@@ -8,7 +8,16 @@ from services.common.clock import Clock
 from services.profiles.handlers.computed_traits import Defining
 from services.profiles.handlers.merging import MergeStore
 from services.profiles.handlers.recording import Recorder
-from services.profiles.ports import ConsentBook, DeadLetters, Erasures, EventSchemas, Merges, Profiles, WriteKeys
+from services.profiles.ports import (
+    ConsentBook,
+    DeadLetters,
+    Erasures,
+    EventSchemas,
+    IdentityBook,
+    Merges,
+    Profiles,
+    WriteKeys,
+)
 from services.profiles.servicer.computed_traits import ComputedTraitRpcs
 from services.profiles.servicer.consents import ConsentRpcs
 from services.profiles.servicer.customers import CustomerRpcs
@@ -16,6 +25,7 @@ from services.profiles.servicer.dead_letters import DeadLetterRpcs
 from services.profiles.servicer.erasures import ErasureRpcs
 from services.profiles.servicer.event_schemas import EventSchemaRpcs
 from services.profiles.servicer.feed import FeedRpcs
+from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
 from services.profiles.servicer.messages import new_id
@@ -34,12 +44,14 @@ class Ports:
     consents: ConsentBook
     merges: Merges
     defining: Defining
+    identity: IdentityBook
 
 
 class ProfilesServicer(
     IngestRpcs,
     CustomerRpcs,
     MergeRpcs,
+    IdentityRpcs,
     DeadLetterRpcs,
     WriteKeyRpcs,
     FeedRpcs,
@@ -56,7 +68,8 @@ class ProfilesServicer(
         self._erasures, self._consents = ports.erasures, ports.consents
         self._schemas = ports.event_schemas
         self._clock = clock
+        self._identity = ports.identity
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
         self._defining = ports.defining
         computed = ports.defining.computing.computed
-        self._recorder = Recorder(ports.profiles, ports.consents, computed, new_id)
+        self._recorder = Recorder(ports.profiles, ports.consents, computed, ports.identity, new_id)

@@ -4,17 +4,10 @@ from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import principal
 from services.common.clock import Clock
-from services.profiles.domain.identity import ALIAS_NOT_JOINED, MERGE_NOT_MADE
-from services.profiles.domain.merge import ORIGINS_MAX
 from services.profiles.handlers.ingest_events import ingest_events
 from services.profiles.handlers.recording import Recorder
 from services.profiles.ports import DeadLetters, EventSchemas
 from services.profiles.servicer.messages import Context, incoming
-
-_NOTICES = {
-    ALIAS_NOT_JOINED: "previous_id and user_id are known as two people; an alias does not merge them",
-    MERGE_NOT_MADE: f"the customer is made of {ORIGINS_MAX} customers already; the visitor stays one of their own",
-}
 
 
 class IngestRpcs:
@@ -39,11 +32,5 @@ class IngestRpcs:
                 )
                 for it in outcome.rejections
             ],
-            notices=[
-                *(
-                    pb.Notice(message_id=key, reason=reason, message=_NOTICES[reason])
-                    for key, reason in outcome.notices
-                ),
-                *(pb.Notice(message_id=key, reason="SCHEMA_VIOLATED", message=text) for key, text in outcome.warnings),
-            ],
+            notices=[pb.Notice(message_id=key, reason=reason, message=text) for key, reason, text in outcome.notices],
         )

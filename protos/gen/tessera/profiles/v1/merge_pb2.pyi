@@ -34,6 +34,8 @@ class _MergeRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MergeRule.V
     """An event named a known person and an anonymous visitor: the visitor had signed in."""
     MERGE_RULE_ALIAS: _MergeRule.ValueType  # 3
     """An ALIAS event named a person, and the anonymous visitor that the person was before."""
+    MERGE_RULE_SAME_VISITOR: _MergeRule.ValueType  # 4
+    """An event named two anonymous visitors, for example by two ids of one device."""
 
 class MergeRule(_MergeRule, metaclass=_MergeRuleEnumTypeWrapper):
     """Why two customers became one."""
@@ -46,6 +48,8 @@ MERGE_RULE_SIGNED_IN: MergeRule.ValueType  # 2
 """An event named a known person and an anonymous visitor: the visitor had signed in."""
 MERGE_RULE_ALIAS: MergeRule.ValueType  # 3
 """An ALIAS event named a person, and the anonymous visitor that the person was before."""
+MERGE_RULE_SAME_VISITOR: MergeRule.ValueType  # 4
+"""An event named two anonymous visitors, for example by two ids of one device."""
 Global___MergeRule: _TypeAlias = MergeRule  # noqa: Y015
 
 @_typing.final

@@ -106,7 +106,7 @@ class Customer(_message.Message):
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
-        """By which the person is known elsewhere."""
+        """By which the person is known elsewhere: of each origin the first 200, 1,000 together. ListIdentifiers has all."""
 
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Trait]:
@@ -353,7 +353,9 @@ class Event(_message.Message):
     NOT_JOINED, and the answer has a notice.
     """
     context_json: _builtins.str
-    """Where the event comes from (page, device, campaign, library), as one JSON object."""
+    """Where the event comes from (page, device, campaign, library), as one JSON object. `externalIds` in it, a list of
+    objects with `id` and `type`, are more identifiers of the person: the first 20, of types in the identity settings.
+    """
     integrations_json: _builtins.str
     """Which destinations are to get the event, as one JSON object."""
     @_builtins.property
@@ -468,7 +470,10 @@ class Notice(_message.Message):
     """Its message id."""
     reason: _builtins.str
     """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED; MERGE_NOT_MADE, where a visitor's history would move to a customer who
-    is made of 1,000 already; SCHEMA_VIOLATED, of an event schema that only warns.
+    is made of 1,000 already; IDENTIFIER_OF_ANOTHER, for one that names another person; IDENTIFIER_LIMIT_REACHED, where
+    the customer has as many of the type as the identity settings allow; IDENTIFIER_BLOCKED, IDENTIFIER_INVALID and
+    IDENTIFIER_TYPE_UNKNOWN, for what was not taken for an identifier; SCHEMA_VIOLATED, of an event schema that only
+    warns.
     """
     message: _builtins.str
     """What was not done, and why; what is wrong, and where."""
@@ -505,7 +510,8 @@ class Rejection(_message.Message):
     reason: _builtins.str
     """UPPER_SNAKE, for programs: MESSAGE_ID_MISSING, IDENTITY_MISSING, EVENT_TYPE_INVALID, NAME_MISSING,
     GROUP_ID_MISSING, PREVIOUS_ID_MISSING, EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, TRAITS_INVALID,
-    ORDER_INVALID, PROPERTIES_INVALID, SCHEMA_VIOLATED, in this order of precedence.
+    ORDER_INVALID, PROPERTIES_INVALID, SCHEMA_VIOLATED, IDENTITY_BLOCKED (none of its names is one that somebody may be
+    known by), in this order of precedence.
     """
     message: _builtins.str
     """What is wrong, where, and what to do."""

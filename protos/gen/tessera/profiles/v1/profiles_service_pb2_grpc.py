@@ -7,6 +7,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as tessera_dot_profiles_dot_v
 from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
+from tessera.profiles.v1 import identity_pb2 as tessera_dot_profiles_dot_v1_dot_identity__pb2
 from tessera.profiles.v1 import merge_pb2 as tessera_dot_profiles_dot_v1_dot_merge__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
 
@@ -130,6 +131,21 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/ListMerges',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.FromString,
+                _registered_method=True)
+        self.ListIdentifiers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListIdentifiers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersResponse.FromString,
+                _registered_method=True)
+        self.GetIdentitySettings = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetIdentitySettings',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsResponse.FromString,
+                _registered_method=True)
+        self.UpdateIdentitySettings = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/UpdateIdentitySettings',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.FromString,
                 _registered_method=True)
         self.FollowChanges = channel.unary_stream(
                 '/tessera.profiles.v1.ProfilesService/FollowChanges',
@@ -386,6 +402,30 @@ class ProfilesServiceServicer:
     def ListMerges(self, request, context):
         """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
         reason INVALID_CURSOR, for a token of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIdentifiers(self, request, context):
+        """Lists all identifiers of a customer, origin by origin: GetCustomer answers the first 1,000. An unknown customer has
+        none. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIdentitySettings(self, request, context):
+        """Answers what the tenant takes for a name of a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateIdentitySettings(self, request, context):
+        """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
+        is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
+        CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -648,6 +688,21 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.ListMerges,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.SerializeToString,
+            ),
+            'ListIdentifiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentifiers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersResponse.SerializeToString,
+            ),
+            'GetIdentitySettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIdentitySettings,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsResponse.SerializeToString,
+            ),
+            'UpdateIdentitySettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateIdentitySettings,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.SerializeToString,
             ),
             'FollowChanges': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowChanges,
@@ -1238,6 +1293,87 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/ListMerges',
             tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_merge__pb2.ListMergesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentifiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListIdentifiers',
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.ListIdentifiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIdentitySettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetIdentitySettings',
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.GetIdentitySettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateIdentitySettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/UpdateIdentitySettings',
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
+from tessera.profiles.v1 import identity_pb2 as _identity_pb2
 from tessera.profiles.v1 import merge_pb2 as _merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
 import abc as _abc_1
@@ -116,6 +117,17 @@ class ProfilesServiceStub:
     ListMerges: _grpc.UnaryUnaryMultiCallable[_merge_pb2.ListMergesRequest, _merge_pb2.ListMergesResponse]
     """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
     reason INVALID_CURSOR, for a token of another request.
+    """
+    ListIdentifiers: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListIdentifiersRequest, _identity_pb2.ListIdentifiersResponse]
+    """Lists all identifiers of a customer, origin by origin: GetCustomer answers the first 1,000. An unknown customer has
+    none. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request.
+    """
+    GetIdentitySettings: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetIdentitySettingsRequest, _identity_pb2.GetIdentitySettingsResponse]
+    """Answers what the tenant takes for a name of a customer."""
+    UpdateIdentitySettings: _grpc.UnaryUnaryMultiCallable[_identity_pb2.UpdateIdentitySettingsRequest, _identity_pb2.UpdateIdentitySettingsResponse]
+    """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
+    is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
+    CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
     """
     FollowChanges: _grpc.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
@@ -279,6 +291,17 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     ListMerges: _aio.UnaryUnaryMultiCallable[_merge_pb2.ListMergesRequest, _merge_pb2.ListMergesResponse]  # type: ignore[assignment]
     """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
     reason INVALID_CURSOR, for a token of another request.
+    """
+    ListIdentifiers: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListIdentifiersRequest, _identity_pb2.ListIdentifiersResponse]  # type: ignore[assignment]
+    """Lists all identifiers of a customer, origin by origin: GetCustomer answers the first 1,000. An unknown customer has
+    none. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request.
+    """
+    GetIdentitySettings: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetIdentitySettingsRequest, _identity_pb2.GetIdentitySettingsResponse]  # type: ignore[assignment]
+    """Answers what the tenant takes for a name of a customer."""
+    UpdateIdentitySettings: _aio.UnaryUnaryMultiCallable[_identity_pb2.UpdateIdentitySettingsRequest, _identity_pb2.UpdateIdentitySettingsResponse]  # type: ignore[assignment]
+    """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
+    is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
+    CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
     """
     FollowChanges: _aio.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]  # type: ignore[assignment]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
@@ -547,6 +570,35 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_merge_pb2.ListMergesResponse, _abc.Awaitable[_merge_pb2.ListMergesResponse]]:
         """Lists the merge log, of one customer or of the tenant, newest first. An unknown customer has none. INVALID_ARGUMENT,
         reason INVALID_CURSOR, for a token of another request.
+        """
+
+    @_abc_1.abstractmethod
+    def ListIdentifiers(
+        self,
+        request: _identity_pb2.ListIdentifiersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.ListIdentifiersResponse, _abc.Awaitable[_identity_pb2.ListIdentifiersResponse]]:
+        """Lists all identifiers of a customer, origin by origin: GetCustomer answers the first 1,000. An unknown customer has
+        none. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request.
+        """
+
+    @_abc_1.abstractmethod
+    def GetIdentitySettings(
+        self,
+        request: _identity_pb2.GetIdentitySettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.GetIdentitySettingsResponse, _abc.Awaitable[_identity_pb2.GetIdentitySettingsResponse]]:
+        """Answers what the tenant takes for a name of a customer."""
+
+    @_abc_1.abstractmethod
+    def UpdateIdentitySettings(
+        self,
+        request: _identity_pb2.UpdateIdentitySettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.UpdateIdentitySettingsResponse, _abc.Awaitable[_identity_pb2.UpdateIdentitySettingsResponse]]:
+        """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
+        is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
+        CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
         """
 
     @_abc_1.abstractmethod
