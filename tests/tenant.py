@@ -217,7 +217,8 @@ class Tenant:
         settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
         settings.blocked_values.append(self.own("robot"))
         update = UpdateIdentitySettingsRequest(request_id="identity", settings=settings)
-        self.identity_settings = (await self.call("profiles", "UpdateIdentitySettings", update)).settings
+        await self.call("profiles", "UpdateIdentitySettings", update)
+        self.identity_settings = settings
 
     def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [

@@ -87,9 +87,7 @@ PROFILES: dict[str, Rule] = {
     ),
     "GetIdentitySettings": Without(lambda acme: identity.GetIdentitySettingsRequest()),
     "UpdateIdentitySettings": Beside(
-        lambda acme: identity.UpdateIdentitySettingsRequest(
-            request_id="identity-again", settings=acme.identity_settings
-        ),
+        lambda acme: identity.UpdateIdentitySettingsRequest(request_id="identity", settings=acme.identity_settings),
         ("GetIdentitySettings", lambda acme: identity.GetIdentitySettingsRequest()),
     ),
     "ListMerges": Without(lambda acme: merges.ListMergesRequest()),

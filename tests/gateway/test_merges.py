@@ -1,4 +1,4 @@
-"""Merges, timelines and identities through the gateway: the arguments of the contract, and old ids that go on working."""
+"""Merges, timelines and identities through the gateway: arguments of the contract, and old ids that go on working."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ async def test_merging_and_unmerging_pass_the_ids_and_the_reason_on(client: Clie
     data = await client.data(
         """mutation { mergeCustomers(input: {requestId: "r", customerId: "ann", mergedCustomerIds: ["anna"],
            reason: "the same person"}) { merges { mergeId } }
-           unmergeCustomer(input: {mergeId: "m1", reason: "they are two"}) { merge { mergedCustomerId } } }"""
+           unmergeCustomer(input: {requestId: "u", mergeId: "m1", reason: "they are two"}) { merge { mergedCustomerId } } }"""
     )
     assert data["mergeCustomers"]["merges"] == [{"mergeId": "m1"}]
     assert data["unmergeCustomer"]["merge"] == {"mergedCustomerId": "anna"}
@@ -69,7 +69,11 @@ async def test_merging_and_unmerging_pass_the_ids_and_the_reason_on(client: Clie
         "merged_customer_ids": ["anna"],
         "reason": "the same person",
     }
-    assert _asked(backend, "profiles.UnmergeCustomer") == {"merge_id": "m1", "reason": "they are two"}
+    assert _asked(backend, "profiles.UnmergeCustomer") == {
+        "request_id": "u",
+        "merge_id": "m1",
+        "reason": "they are two",
+    }
 
 
 async def test_a_timeline_is_filtered_by_names_times_and_properties(client: Client, backend: Backend) -> None:
@@ -106,13 +110,15 @@ async def test_identities_and_their_settings_are_read_and_changed(client: Client
         "types": [{"type": "user_id", "person": True, "valuesMax": 1}],
     }
     await client.data(
-        """mutation { updateIdentitySettings(input: {settings: {version: 4, blockedValues: ["x"], types: [
-           {type: "email", person: true, valuesMax: 3, traits: ["email"], ignoresCase: true}]}}) { settings { version } } }"""
+        """mutation { updateIdentitySettings(input: {requestId: "s", settings: {version: 4, blockedValues: ["x"], types: [
+           {type: "email", person: true, valuesMax: 3, traits: ["email"], ignoresCase: true}]}})
+           { settings { version } } }"""
     )
     assert _asked(backend, "profiles.UpdateIdentitySettings") == {
+        "request_id": "s",
         "settings": {
             "types": [{"type": "email", "person": True, "values_max": 3, "traits": ["email"], "ignores_case": True}],
             "blocked_values": ["x"],
             "version": 4,
-        }
+        },
     }
