@@ -59,7 +59,8 @@ async def test_merging_and_unmerging_pass_the_ids_and_the_reason_on(client: Clie
     data = await client.data(
         """mutation { mergeCustomers(input: {requestId: "r", customerId: "ann", mergedCustomerIds: ["anna"],
            reason: "the same person"}) { merges { mergeId } }
-           unmergeCustomer(input: {requestId: "u", mergeId: "m1", reason: "they are two"}) { merge { mergedCustomerId } } }"""
+           unmergeCustomer(input: {requestId: "u", mergeId: "m1", reason: "they are two"})
+           { merge { mergedCustomerId } } }"""
     )
     assert data["mergeCustomers"]["merges"] == [{"mergeId": "m1"}]
     assert data["unmergeCustomer"]["merge"] == {"mergedCustomerId": "anna"}
@@ -110,7 +111,8 @@ async def test_identities_and_their_settings_are_read_and_changed(client: Client
         "types": [{"type": "user_id", "person": True, "valuesMax": 1}],
     }
     await client.data(
-        """mutation { updateIdentitySettings(input: {requestId: "s", settings: {version: 4, blockedValues: ["x"], types: [
+        """mutation { updateIdentitySettings(input: {requestId: "s", settings: {
+           version: 4, blockedValues: ["x"], types: [
            {type: "email", person: true, valuesMax: 3, traits: ["email"], ignoresCase: true}]}})
            { settings { version } } }"""
     )

@@ -178,23 +178,23 @@ async def test_a_deleted_trait_is_gone_and_the_feed_says_so(shop: Client) -> Non
 
 
 async def test_a_backfill_again_changes_nothing(shop: Client) -> None:
-    await shop.ingest(*(order(f"o{n}", str(n % 3), 5) for n in range(9)))
+    await shop.ingest(*(order(f"o{n}", f"u{n % 3}", 5) for n in range(9)))
     await define(shop, **ORDERS)
     again = pb.BackfillComputedTraitRequest(name="orders", request_id="b")
     await finished(shop, (await shop.call("BackfillComputedTrait", again)).job.job_id)
-    await shop.ingest(order("last", "0", 5))
-    assert [await values(shop, user) for user in "012"] == [{"orders": 4}, {"orders": 3}, {"orders": 3}]
+    await shop.ingest(order("last", "u0", 5))
+    assert [await values(shop, f"u{user}") for user in range(3)] == [{"orders": 4}, {"orders": 3}, {"orders": 3}]
     assert len(await told(shop, 4)) == 4
 
 
 async def test_events_that_come_while_history_is_read_count_once(shop: Client) -> None:
-    await shop.ingest(*(order(f"a{n}", str(n % 20), 1) for n in range(200)))
+    await shop.ingest(*(order(f"a{n}", f"u{n % 20}", 1) for n in range(200)))
     request = pb.CreateComputedTraitRequest(computed_trait=pb.ComputedTrait(**ORDERS))
     made = (await shop.call("CreateComputedTrait", request)).computed_trait
     for batch in range(10):
-        await shop.ingest(*(order(f"b{batch}-{n}", str(n), 1) for n in range(20)))
+        await shop.ingest(*(order(f"b{batch}-{n}", f"u{n}", 1) for n in range(20)))
     await finished(shop, made.job_id)
-    assert [await values(shop, str(user)) for user in range(20)] == [{"orders": 20}] * 20
+    assert [await values(shop, f"u{user}") for user in range(20)] == [{"orders": 20}] * 20
 
 
 async def test_a_definition_is_checked_and_made_once(shop: Client) -> None:

@@ -17,7 +17,7 @@ EXTERNAL_IDS_MAX = 20
 USER_ID, ANONYMOUS_ID = "user_id", "anonymous_id"
 NAMELESS = frozenset(
     {"", "-1", "null", "nil", "none", "undefined", "nan", "n/a", "na", "anonymous", "guest", "unknown", "true", "false"}
-    | {"[object object]", "test", "user", "id"}
+    | {"[object object]"}
 )
 """What sources send where they have no name."""
 
