@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Parent
 from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import tier_pb2 as tier_pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 
 from gateway.context import Context, Info
@@ -27,8 +28,16 @@ class ProgramAmbiguous(InvalidArgument):
     """The tenant has several programmes and none was named."""
 
 
-@from_proto(pb.Tier, "tier_id", "name", "threshold")
+@from_proto(pb.Tier, "tier_id", "name", "threshold", "perks")
 class Tier: ...
+
+
+@from_proto(tier_pb.TierPolicy, "measure", "period", "downgrade", "grace_days")
+class TierPolicy: ...
+
+
+@from_proto(tier_pb.TierStep, "time", "change", "tier_id")
+class TierStep: ...
 
 
 @from_proto(pb.PendingRule, "release", "duration")
@@ -47,6 +56,7 @@ class PendingRule: ...
     "pending",
     "refund_policy",
     "time_zone",
+    "tier_policy",
     "create_time",
 )
 class Program: ...
@@ -76,6 +86,11 @@ class PendingLot: ...
     "next_tier",
     "qualifying_amount",
     "next_tier_amount",
+    "tier_since_time",
+    "tier_until_time",
+    "tier_lapse_time",
+    "tier_keep_amount",
+    "tier_history",
     "expiring_points",
     "expiring_lots",
     "entry_count",
@@ -116,6 +131,7 @@ class EarningShare: ...
     "refund_number",
     "event_id",
     "shares",
+    "tier_change",
 )
 class LedgerEntry: ...
 

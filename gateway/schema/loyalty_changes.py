@@ -2,6 +2,7 @@
 
 from strawberry import Parent
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import tier_pb2 as tier_pb
 
 from gateway.context import Info
 from gateway.schema import loaders
@@ -10,8 +11,12 @@ from gateway.schema.loyalty import LedgerEntry
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
 
 
-@input_from_proto(pb.Tier, "tier_id", "name", "threshold")
+@input_from_proto(pb.Tier, "tier_id", "name", "threshold", "perks")
 class TierInput: ...
+
+
+@input_from_proto(tier_pb.TierPolicy, "measure", "period", "downgrade", "grace_days")
+class TierPolicyInput: ...
 
 
 @input_from_proto(pb.PendingRule, "release", "duration")
@@ -31,6 +36,7 @@ class PendingRuleInput: ...
     "pending",
     "refund_policy",
     "time_zone",
+    "tier_policy",
 )
 class CreateProgramInput: ...
 

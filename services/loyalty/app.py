@@ -9,15 +9,19 @@ from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.loyalty.v1 import loyalty_service_pb2, loyalty_service_pb2_grpc
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock, to_micros
+from services.common.erasure import Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
+from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.offers import StoredOffers
@@ -65,6 +69,11 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         memberships = MembershipFollower(
             membership_stream(segmentation), StoredOrderFeed(store), partial(apply_order_events, ledger)
         )
+        stub = ProfilesServiceStub(profiles)
+        acknowledgements = Acknowledgements(
+            store, settings.service, stub.AcknowledgeErasure, erasure_pb2.AcknowledgeErasureRequest, clock
+        )
+        erasures = Erasures(store, acknowledgements)
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
@@ -74,6 +83,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             async with (
                 background(follower.run(), "loyalty-orders"),
                 background(memberships.run(), "loyalty-memberships"),
+                background(erasures.run(), "loyalty-erasures"),
+                background(acknowledgements.run(), "loyalty-acknowledgements"),
                 background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
                 serving(settings, exposed) as up,
             ):
@@ -92,6 +103,7 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         rewards=StoredRewards(store),
         orders=StoredOrderFeed(store),
         earning_rules=StoredEarningRules(store),
+        personal_data=StoredPersonalData(store),
         clock=clock,
         coupons=StoredCoupons(store),
         offers=StoredOffers(store),

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.cart_order import CartOrder
@@ -157,6 +157,14 @@ class Occasions(Protocol):
         self, tenant: str, program_id: str, trigger: Trigger, day_of_year: str, limit: int, after: str
     ) -> tuple[list[str], str]:
         """A page of customers whose birthday, or of members whose joining, was on such a day (``MM-DD``)."""
+        ...
+
+
+class PersonalData(Protocol):
+    """What is kept of a person."""
+
+    def of(self, tenant: str, customer_id: str) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+        """Records with their kinds, those of a kind together, in pages; times in microseconds."""
         ...
 
 

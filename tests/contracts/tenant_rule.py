@@ -55,6 +55,13 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A stream with an end: of acme's object it holds something for acme, and nothing for rival."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
 class Beside:
     """A request that makes an object of one's own, even with the names and the ``request_id`` that acme chose.
 
@@ -65,4 +72,4 @@ class Beside:
     look: tuple[str, Request]
 
 
-Rule = Refused | Without | Figure | Feed | Beside
+Rule = Refused | Without | Figure | Feed | Stream | Beside

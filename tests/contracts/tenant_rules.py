@@ -6,6 +6,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.loyalty.v1 import personal_data_pb2 as loyalty_personal_data
 from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
@@ -20,7 +21,7 @@ from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from tests.contracts.promotion_rules import PROMOTIONS
-from tests.contracts.tenant_rule import ACME, STRANGER, Beside, Feed, Figure, Refused, Rule, Without
+from tests.contracts.tenant_rule import ACME, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
 
 PROFILES: dict[str, Rule] = {
@@ -474,6 +475,9 @@ LOYALTY: dict[str, Rule] = {
     "CheckLedger": Figure(lambda acme: loyalty.CheckLedgerRequest(), lambda found: found.entry_count),
     "GetStatus": Figure(
         lambda acme: loyalty.GetStatusRequest(), lambda found: found.entry_count + found.earned_order_count
+    ),
+    "ExportCustomerData": Stream(
+        lambda acme: loyalty_personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)
     ),
     "FollowEntries": Feed(loyalty.FollowEntriesRequest(), lambda batch: batch.entries),
 }

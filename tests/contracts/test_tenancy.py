@@ -17,7 +17,7 @@ from tessera.crm.v1 import crm_service_pb2 as crm
 
 from services.common.grpc_errors import error_info
 from tests.conftest import Keyring
-from tests.contracts.tenant_rule import ACME, NEWCOMER, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Without
+from tests.contracts.tenant_rule import ACME, NEWCOMER, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Stream, Without
 from tests.contracts.tenant_rules import RULES
 from tests.contracts.test_access import METHODS, access
 from tests.tenant import DAYS, Tenant
@@ -62,7 +62,7 @@ def test_every_rpc_says_how_it_keeps_tenants_apart() -> None:
     rpcs = {method.full_name.split(".")[1] + "." + method.name: method for method in METHODS}
     assert set(RULES) == set(rpcs)
     streams = {rpc for rpc, method in rpcs.items() if method.server_streaming}
-    assert streams == {rpc for rpc, rule in RULES.items() if isinstance(rule, Feed)}
+    assert streams == {rpc for rpc, rule in RULES.items() if isinstance(rule, (Feed, Stream))}
 
 
 @of_kind(Refused)
@@ -113,6 +113,20 @@ async def test_a_feed_holds_nothing_of_another_tenant(rpc: str, tenants: Tenants
             break
     feed.cancel()
     assert set(seen) == {RIVAL}
+
+
+@of_kind(Stream)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_stream_with_an_end_holds_nothing_of_another_tenant(rpc: str, tenants: Tenants) -> None:
+    service, _, method = rpc.partition(".")
+    rule: Any = RULES[rpc]
+
+    async def held(tenant: Tenant) -> list[Any]:
+        call = getattr(tenant.stubs[service], method)
+        return [batch async for batch in call(rule.request(tenants.acme), metadata=tenant.metadata, timeout=30)]
+
+    assert await held(tenants.acme)
+    assert not await held(tenants.rival)
 
 
 @of_kind(Beside)

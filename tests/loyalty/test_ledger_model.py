@@ -246,7 +246,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for entry in self.books.entered:
             by_member[(entry.program_id, entry.member_id)].append(read_entry(entry.id, entry_body(entry)))
         for pair, member in self.books.members.items():
-            audit.check_member(read_member(member_body(member, "UTC")), self.books.programs[pair[0]], by_member[pair])
+            audit.check_member(
+                read_member(member_body(member, self.books.programs[pair[0]])),
+                self.books.programs[pair[0]],
+                by_member[pair],
+            )
         for reward in self.books.rewards.values():
             audit.check_stock(reward, reward)
         for key in {**self.books.refunds, **audit.refunds}:

@@ -15,6 +15,7 @@ from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import PROGRAMS_MAX, PendingRelease, PendingRule
+from services.loyalty.domain.tier_policy import Measure, QualifyingPeriod, TierPolicy
 from tests.loyalty.conftest import House
 from tests.loyalty.making import (
     BONUS,
@@ -59,6 +60,7 @@ class Case:
 
 
 REUSED = "REQUEST_ID_REUSED"
+ENDLESS_GRACE = TierPolicy(Measure.POINTS, QualifyingPeriod.LIFETIME, grace_days=1)
 EMPTY = Condition(AllOf(()))
 CONSENT = Condition(ConsentCondition("marketing", "email", granted=True))
 ENDLESS = PendingRule(PendingRelease.IMMEDIATE, DAY)
@@ -97,6 +99,8 @@ CASES = [
     Case(refunding("new", "o9", 10**6), {"ORDER_NOT_FOUND"}),
     Case(refunding("new", "o1", 10**6), {"REFUND_EXCEEDS_ORDER"}),
     Case(opening("club", pending=ENDLESS, time_zone="Mars"), {"PENDING_RULE_INVALID", "TIME_ZONE_INVALID"}),
+    Case(opening("club", tier_policy=ENDLESS_GRACE, time_zone="Mars"), {"TIME_ZONE_INVALID", "TIER_POLICY_INVALID"}),
+    Case(opening("club", tier_policy=ENDLESS_GRACE), {"TIER_POLICY_INVALID", "PROGRAM_EXISTS"}),
     Case(opening("club", time_zone="Mars"), {"TIME_ZONE_INVALID", "PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(adding("full", BONUS, trigger=Trigger.EVENT), {"EARNING_RULE_INVALID", "EARNING_RULE_EXISTS"}),
     Case(

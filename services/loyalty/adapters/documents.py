@@ -6,6 +6,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from services.common.erasure import ACKNOWLEDGEMENTS
 from services.common.feed import CURSORS
 from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOB_COLLECTIONS
@@ -15,7 +16,7 @@ from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
 from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot, Share
-from services.loyalty.domain.member import Member
+from services.loyalty.domain.member import Member, TierStep
 from services.loyalty.domain.operations import Expired
 from services.loyalty.domain.program import (
     NEVER,
@@ -29,6 +30,7 @@ from services.loyalty.domain.program import (
 from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
 from services.loyalty.domain.refunds import Refunded
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.domain.zones import local_date
 
 PROGRAMS = Collection("programs")
@@ -40,6 +42,8 @@ ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), 
 REFUNDED_ORDERS = Collection("refunded_orders")
 ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"
+ERASURES = Collection("erasures_due")
+"""Of all tenants, under the tenant ``*``: who is to be forgotten."""
 COLLECTIONS = (
     PROGRAMS,
     PROGRAM_OWNERS,
@@ -50,6 +54,8 @@ COLLECTIONS = (
     ORDER_COUNTS,
     REQUESTS,
     CURSORS,
+    ERASURES,
+    ACKNOWLEDGEMENTS,
     *RECORDS.values(),
     PROMOTION_TENANTS,
     *JOB_COLLECTIONS,
@@ -68,6 +74,7 @@ _OPTIONAL = (
     "uncollected",
     "refund_number",
     "event_id",
+    "tier_change",
 )
 _PENDING_FIELDS = len(PendingLot._fields)
 
@@ -94,6 +101,11 @@ def _pending(flat: list[Any]) -> tuple[PendingLot, ...]:
     return tuple(PendingLot(*flat[at : at + _PENDING_FIELDS]) for at in range(0, len(flat), _PENDING_FIELDS))
 
 
+def _tier_steps(flat: list[Any]) -> tuple[TierStep, ...]:
+    steps = iter(flat)
+    return tuple(map(TierStep._make, zip(steps, steps, steps, strict=True)))
+
+
 def key(program_id: str, id: str) -> str:
     """The document id of a programme's member or reward."""
     return f"{program_id}/{id}"
@@ -107,7 +119,8 @@ def program_body(program: Program) -> Body:
         "points_per_100_minor": program.points_per_100_minor,
         "validity_months": program.validity_months,
         "qualification": program.qualification.value,
-        "tiers": [[tier.id, tier.name, tier.threshold] for tier in program.tiers],
+        "tiers": [[tier.id, tier.name, tier.threshold, *tier.perks] for tier in program.tiers],
+        "tier_policy": tier_policy_body(program.tier_policy),
         "create_time": program.create_time,
         "pending": [program.pending.release.value, program.pending.duration],
         "refund_policy": program.refund_policy.value,
@@ -125,12 +138,28 @@ def read_program(id: str, body: Body) -> Program:
         points_per_100_minor=body["points_per_100_minor"],
         validity_months=body["validity_months"],
         qualification=Qualification(body["qualification"]),
-        tiers=tuple(Tier(*tier) for tier in body["tiers"]),
+        tiers=tuple(Tier(tier[0], tier[1], tier[2], tuple(tier[3:])) for tier in body["tiers"]),
+        tier_policy=read_tier_policy(body.get("tier_policy")),
         create_time=body["create_time"],
         pending=PendingRule(PendingRelease(release), duration),
         refund_policy=RefundPolicy(body.get("refund_policy", RefundPolicy.WITHIN_BALANCE.value)),
         time_zone=body.get("time_zone", "UTC"),
     )
+
+
+def tier_policy_body(policy: TierPolicy | None) -> list[Any] | None:
+    """A tier policy in its programme's document."""
+    if policy is None:
+        return None
+    return [policy.measure.value, policy.period.value, policy.downgrade.value, policy.grace_days]
+
+
+def read_tier_policy(kept: list[Any] | None) -> TierPolicy | None:
+    """The tier policy in its programme's document."""
+    if kept is None:
+        return None
+    measure, period, downgrade, grace_days = kept
+    return TierPolicy(Measure(measure), QualifyingPeriod(period), Downgrade(downgrade), grace_days)
 
 
 def reward_body(reward: Reward) -> Body:
@@ -159,13 +188,16 @@ def read_reward(body: Body) -> Reward:
     )
 
 
-def member_body(member: Member, zone: str) -> Body:
-    """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, or to post;
+def member_body(member: Member, program: Program) -> Body:
+    """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, to post, or
+    to change the tier;
     ``enroll_day`` is the day of the year, in the programme's zone, on which the member joined.
     """
     soonest = member.lots[0].expire_time if member.lots else NEVER
     if member.pending:
         soonest = min(soonest, member.pending[0].due_time)
+    if program.tier_policy:
+        soonest = min(soonest, member.tier_due)
     body = {
         "program_id": member.program_id,
         "member_id": member.id,
@@ -176,7 +208,7 @@ def member_body(member: Member, zone: str) -> Body:
         "spend_minor": member.spend_minor,
         "entry_count": member.entry_count,
         "enroll_time": member.enroll_time,
-        "enroll_day": f"{local_date(member.enroll_time, zone):%m-%d}",
+        "enroll_day": f"{local_date(member.enroll_time, program.time_zone):%m-%d}",
         "tier_id": member.tier_id,
         "lots": _flat(member.lots),
         "qualified": _flat(member.qualified),
@@ -184,6 +216,11 @@ def member_body(member: Member, zone: str) -> Body:
     }
     if member.pending:
         body["pending"] = list(chain.from_iterable(member.pending))
+    for name in ("tier_since", "tier_until", "tier_warned", "tier_due"):
+        if value := getattr(member, name):
+            body[name] = value
+    if member.tier_history:
+        body["tier_history"] = list(chain.from_iterable(member.tier_history))
     if member.orders:
         body["orders"] = member.orders
     if member.refunded:
@@ -209,6 +246,11 @@ def read_member(body: Body) -> Member:
         pending=_pending(body["pending"]) if "pending" in body else (),
         refunded=body.get("refunded", 0),
         orders=body.get("orders", 0),
+        tier_since=body.get("tier_since", 0),
+        tier_until=body.get("tier_until", 0),
+        tier_warned=body.get("tier_warned", 0),
+        tier_due=body.get("tier_due", 0),
+        tier_history=_tier_steps(body.get("tier_history", [])),
     )
 
 

@@ -11,6 +11,7 @@ from services.common.store import Collection, Delete, Document, Insert, Put, Que
 from services.common.store.port import Body
 from services.loyalty.adapters.documents import (
     ENTRIES,
+    ERASURES,
     MEMBERS,
     ORDER_COUNTS,
     ORDER_COUNTS_ID,
@@ -125,9 +126,7 @@ class TenantDraft:
             writes.append(Insert(self.tenant, PROGRAMS, program_id, body))
             writes.append(Put(ALL, PROGRAM_OWNERS, key(self.tenant, program_id), owner))
         for pair in books.touched_members:
-            writes.append(
-                self._write(MEMBERS, key(*pair), member_body(books.members[pair], books.programs[pair[0]].time_zone))
-            )
+            writes.append(self._write(MEMBERS, key(*pair), member_body(books.members[pair], books.programs[pair[0]])))
         for pair in books.touched_rewards:
             writes.append(self._write(REWARDS, key(*pair), reward_body(books.rewards[pair])))
         for pair in books.touched_refunds:
@@ -136,6 +135,14 @@ class TenantDraft:
             )
         writes.extend(filter(None, map(self._record_write, books.touched_records)))
         writes.extend(Insert(self.tenant, ENTRIES, entry.id, entry_body(entry)) for entry in books.entered)
+        for erasure in books.erasures:
+            body = {
+                "tenant": self.tenant,
+                "erasure_id": erasure.erasure_id,
+                "customer_ids": list(erasure.customer_ids),
+                "pseudonym": erasure.pseudonym,
+            }
+            writes.append(Put(ALL, ERASURES, key(self.tenant, erasure.erasure_id), body))
         if books.counted:
             assert books.order_counts is not None
             writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))

@@ -17,6 +17,7 @@ from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
 from services.loyalty.domain.earning import Line
+from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.order_lines import lines_of
 from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order, Told
 from services.loyalty.domain.refunds import OrderRefund
@@ -145,6 +146,8 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
     read: dict[str, list[Told]] = {}
     unreadable: dict[tuple[str, bool], int] = {}
     for change in changes:
+        if change.WhichOneof("kind") == "customer_erased":
+            read.setdefault(change.tenant_id, []).append(_erasure(change.customer_erased))
         if change.WhichOneof("kind") != "event_recorded":
             continue
         event = change.event_recorded
@@ -207,6 +210,11 @@ def _traits(event: profiles.RecordedEvent, traits: dict[str, Any]) -> TraitsTold
     if told_birthday is None and told_address is None:
         return None
     return TraitsTold(event.customer_id, _micros(event), told_birthday, told_address)
+
+
+def _erasure(erased: profiles.CustomerErased) -> Erasure:
+    customer_ids = tuple(dict.fromkeys((erased.customer_id, *erased.origin_customer_ids)))
+    return Erasure(erased.erasure_id, customer_ids, erased.pseudonym)
 
 
 def _refund(event: profiles.RecordedEvent) -> OrderRefund:

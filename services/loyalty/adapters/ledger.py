@@ -217,7 +217,8 @@ _COUNTERS = {
 def _measure(entries: Sequence[Entry]) -> None:
     moved = dict.fromkeys(_COUNTERS.values(), 0)
     for entry in entries:
-        moved[_COUNTERS[entry.debit, entry.credit]] += entry.points
+        if entry.points:
+            moved[_COUNTERS[entry.debit, entry.credit]] += entry.points
     for name, points in moved.items():
         if points:
             telemetry.counter(f"loyalty.points.{name}").add(points)

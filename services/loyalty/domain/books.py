@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import MemberNotFound, ProgramNotFound, RewardNotFound
@@ -11,6 +11,9 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
+
+if TYPE_CHECKING:
+    from services.loyalty.domain.erasure import Erasure
 
 T = TypeVar("T")
 
@@ -74,6 +77,8 @@ class Books:
     """Loaded where an operation needs them."""
     counted: bool = False
     entered: list[Entry] = field(default_factory=list)
+    erasures: "list[Erasure]" = field(default_factory=list)
+    """Whom to forget, once this is committed."""
     touched_programs: set[str] = field(default_factory=set)
     touched_members: set[Key] = field(default_factory=set)
     touched_rewards: set[Key] = field(default_factory=set)

@@ -22,6 +22,17 @@ class Account(Enum):
     PENDING = "pending"
 
 
+class TierChange(Enum):
+    """What became of a member's tier."""
+
+    JOINED = "joined"
+    UPGRADED = "upgraded"
+    DOWNGRADED = "downgraded"
+    LEFT = "left"
+    PROLONGED = "prolonged"
+    EXPIRING = "expiring"
+
+
 class EntryKind(Enum):
     """Why points move."""
 
@@ -35,6 +46,7 @@ class EntryKind(Enum):
     REFUND = "refund"
     EVENT = "event"
     RESTORE = "restore"
+    TIER = "tier"
 
 
 Accounts = tuple[Account, Account]
@@ -47,6 +59,7 @@ LAPSED: Accounts = (Account.MEMBER, Account.EXPIRED)
 LAPSED_PENDING: Accounts = (Account.PENDING, Account.EXPIRED)
 POSTED: Accounts = (Account.PENDING, Account.MEMBER)
 RETURNED: Accounts = (Account.MEMBER, Account.ISSUANCE)
+UNMOVED: Accounts = (Account.MEMBER, Account.MEMBER)
 RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
 RESTORED: Accounts = (Account.SPENT, Account.MEMBER)
 
@@ -58,6 +71,7 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.REDEMPTION: (SPENT,),
     EntryKind.EXPIRY: (LAPSED, LAPSED_PENDING),
     EntryKind.POST: (POSTED,),
+    EntryKind.TIER: (UNMOVED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
@@ -122,6 +136,8 @@ class Entry:
     uncollected: int = 0
     refund_number: int = 0
     event_id: str = ""
+    tier_change: str = ""
+    """What became of the tier, by ``TierChange``; empty: nothing."""
     shares: tuple[Share, ...] = ()
     """By rule, together the points (of a refund: with what could not be collected); none where only the rate gave."""
 
@@ -151,6 +167,11 @@ def request_entry_id(request_id: str) -> str:
 def expiry_entry_id(program_id: str, member_id: str, sequence: int) -> str:
     """The id of an expiry: a member's entries are numbered, so the same one cannot be entered twice."""
     return _bounded(f"{program_id}/expiry/{member_id}/{sequence}")
+
+
+def tier_entry_id(program_id: str, member_id: str, sequence: int) -> str:
+    """The id of a change of tier by the clock: a member's entries are numbered, so it cannot be entered twice."""
+    return _bounded(f"{program_id}/tier/{member_id}/{sequence}")
 
 
 def settled_entry_id(source_entry_id: str) -> str:

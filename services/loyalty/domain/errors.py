@@ -16,6 +16,10 @@ class TiersInvalid(InvalidArgument):
     """Tiers do not ascend, or two share an id."""
 
 
+class TierPolicyInvalid(InvalidArgument):
+    """The parts of a tier policy do not go together."""
+
+
 class TimeZoneInvalid(InvalidArgument):
     """A time zone that the IANA database does not have."""
 

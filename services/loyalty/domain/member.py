@@ -3,27 +3,46 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from services.loyalty.domain.days import day_of, year_before
+from services.loyalty.domain.days import DAY_MICROS, add_months, day_of, year_before
 from services.loyalty.domain.entry import (
     EARNED,
     LAPSED,
     SPENT,
+    UNMOVED,
     Accounts,
     Entry,
     EntryKind,
     Lot,
     PendingLot,
     Share,
+    TierChange,
     expiry_entry_id,
+    tier_entry_id,
 )
 from services.loyalty.domain.errors import BalanceLimitReached, InsufficientPoints
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.tier_policy import EVER, Measure, Track, advance, due_time, lapse_time
+from services.loyalty.domain.tier_policy import Standing as TierStanding
 
 EARNED_MAX = 2**53 - 1
 """The most that one member can ever earn: exact in every language and format that reads it."""
 
+WARNING_MICROS = 30 * DAY_MICROS
+"""How long before a tier's time is over that is told."""
+TIER_STEPS_MAX = 50
+"""Changes of tier that are kept with a member; the statement has all."""
+
 Amounts = tuple[tuple[int, int], ...]
+
+
+class TierStep(NamedTuple):
+    """A change of tier: when, what, and which tier it was after it."""
+
+    time: int
+    change: str
+    tier_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,15 @@ class Member:
     pending: tuple[PendingLot, ...] = ()
     """What waits, by when the clock acts on it."""
     refunded: int = 0
+    tier_since: int = 0
+    tier_until: int = 0
+    """With a tier policy: since when and until when the tier holds."""
+    tier_warned: int = 0
+    """Until when the tier held as the last warning said."""
+    tier_due: int = 0
+    """When the clock next has something to do to the tier."""
+    tier_history: tuple[TierStep, ...] = ()
+    """The last changes of tier, newest last."""
     orders: int = 0
     """Orders that were entered and not refunded in full."""
 
@@ -63,6 +91,8 @@ class Member:
 
     def qualifying(self, program: Program, now: int) -> int:
         """What counts towards tiers."""
+        if program.tier_policy:
+            return track(self, program).qualifying(standing_of(self, program), now)
         if program.qualification.rolling:
             since = year_before(day_of(now))
             return sum(amount for day, amount in self.qualified if day > since)
@@ -86,6 +116,7 @@ class Cause:
     uncollected: int = 0
     refund_number: int = 0
     event_id: str = ""
+    tier_change: str = ""
     shares: tuple[Share, ...] = ()
 
 
@@ -108,7 +139,14 @@ def earn(
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
         lots=added(member.lots, lots),
-        qualified=qualified(member.qualified, program, cause.event_time, points, cause.order_amount_minor),
+        qualified=qualified(
+            member.qualified,
+            program,
+            cause.event_time,
+            points,
+            cause.order_amount_minor,
+            int(cause.kind is EntryKind.ORDER),
+        ),
     )
     return entered(earned, program, points, lots, cause, EARNED)
 
@@ -158,18 +196,91 @@ def check_limit(member: Member, points: int, cause: Cause) -> None:
         )
 
 
+def track(member: Member, program: Program) -> Track:
+    """Everything that decides the member's tier by the programme's policy."""
+    policy = program.tier_policy
+    assert policy is not None
+    lifetime = {Measure.SPEND: member.spend_minor, Measure.ORDERS: member.orders}
+    return Track(
+        policy=policy,
+        thresholds=[tier.threshold for tier in program.tiers],
+        zone=program.time_zone,
+        enroll_time=member.enroll_time,
+        amounts=member.qualified,
+        lifetime=lifetime.get(policy.measure, member.earned - member.refunded),
+    )
+
+
+def standing_of(member: Member, program: Program) -> TierStanding:
+    """The member's tier as it was last looked at."""
+    at = next((at for at, tier in enumerate(program.tiers) if tier.id == member.tier_id), -1)
+    return TierStanding(at, member.tier_since, member.tier_until or EVER)
+
+
+def tier_now(member: Member, program: Program, now: int) -> TierStanding:
+    """The member's tier at ``now``, with what the clock has to do to it."""
+    if program.tier_policy:
+        return advance(track(member, program), standing_of(member, program), now)
+    tier = program.tier_at(member.qualifying(program, now))
+    return TierStanding(program.tiers.index(tier) if tier else -1)
+
+
+def _tier_due(member: Member, program: Program, now: int) -> int:
+    known, standing = track(member, program), standing_of(member, program)
+    warning = standing.until - WARNING_MICROS if member.tier_warned != standing.until else EVER
+    return min(due_time(known, standing, now), warning if lapse_time(known, standing) != EVER else EVER)
+
+
+def change_tier(member: Member, program: Program, now: int) -> tuple[Member, Entry] | None:
+    """What the clock does to a member's tier, as an entry that moves nothing; ``None`` if it has nothing to do."""
+    if program.tier_policy is None or not member.entry_count:
+        return None
+    before = standing_of(member, program)
+    after = tier_now(member, program, now)
+    due = after.until != EVER and after.until - WARNING_MICROS <= now and member.tier_warned != after.until
+    warned = due and lapse_time(track(member, program), after) != EVER
+    if (after.at, after.until) == (before.at, before.until) and not warned:
+        return None
+    changed = replace(member, entry_count=member.entry_count + 1)
+    cause = Cause(
+        tier_entry_id(program.id, member.id, changed.entry_count), EntryKind.TIER, record_time=now, event_time=now
+    )
+    if (after.at, after.until) == (before.at, before.until):
+        changed = replace(changed, tier_warned=after.until)
+        cause = replace(cause, tier_change=TierChange.EXPIRING.value)
+    return entered(changed, program, 0, (), cause, UNMOVED)
+
+
 def entered(
     member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts
 ) -> tuple[Member, Entry]:
     """The member in the tier of the moment, and the entry that says so."""
-    tier = program.tier_at(member.qualifying(program, cause.record_time))
-    tier_id = tier.id if tier else ""
-    entry = _entry(member, points, lots, cause, accounts, tier_id)
+    after = tier_now(member, program, cause.record_time)
+    tier_id = program.tiers[after.at].id if after.at >= 0 else ""
+    change = cause.tier_change or _tier_change(member, program, after)
+    entry = _entry(member, points, lots, replace(cause, tier_change=change) if change else cause, accounts, tier_id)
+    if program.tier_policy:
+        until = 0 if after.until == EVER else after.until
+        member = replace(member, tier_id=tier_id, tier_since=after.since, tier_until=until)
+        member = replace(member, tier_due=_tier_due(member, program, cause.record_time))
+    if change:
+        step = TierStep(cause.record_time, change, tier_id)
+        member = replace(member, tier_history=(*member.tier_history[1 - TIER_STEPS_MAX :], step))
     return member if tier_id == member.tier_id else replace(member, tier_id=tier_id), entry
 
 
+def _tier_change(member: Member, program: Program, after: TierStanding) -> str:
+    before = standing_of(member, program)
+    if after.at == before.at:
+        prolonged = program.tier_policy and after.at >= 0 and after.until != before.until
+        return TierChange.PROLONGED.value if prolonged else ""
+    if after.at < before.at:
+        return TierChange.DOWNGRADED.value if after.at >= 0 else TierChange.LEFT.value
+    return TierChange.UPGRADED.value if before.at >= 0 else TierChange.JOINED.value
+
+
 def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts, tier_id: str) -> Entry:
-    assert points > 0 or cause.kind is EntryKind.REFUND
+    assert points > 0 or cause.kind in (EntryKind.REFUND, EntryKind.TIER)
     return Entry(
         id=cause.entry_id,
         program_id=member.program_id,
@@ -195,6 +306,7 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, acc
         uncollected=cause.uncollected,
         refund_number=cause.refund_number,
         event_id=cause.event_id,
+        tier_change=cause.tier_change,
         shares=cause.shares,
     )
 
@@ -228,24 +340,24 @@ def taken_lots(lots: tuple[Lot, ...], points: int) -> tuple[tuple[Lot, ...], tup
     return tuple(taken), ()
 
 
-def qualified(days: Amounts, program: Program, time: int, points: int, amount_minor: int) -> Amounts:
-    """What qualified by day, with points and spend of the day in which ``time`` lies added, or taken off again."""
-    if not program.qualification.rolling:
+def qualified(days: Amounts, program: Program, time: int, points: int, amount_minor: int, orders: int = 0) -> Amounts:
+    """What qualified by day, with what counts of the day in which ``time`` lies added, or taken off again."""
+    if not program.keeps_days:
         return ()
-    amount = amount_minor if program.qualification.by_spend else points
-    day = day_of(time)
+    amount = program.counted(points, amount_minor, orders)
+    day = program.day_of(time)
     # A day that was dropped has nothing left that could be taken off.
     if not amount or (amount < 0 and all(kept != day for kept, _ in days)):
         return days
-    return rolling_year([*days, (day, amount)])
+    return recent([*days, (day, amount)], program.kept_months)
 
 
-def rolling_year(amounts: Iterable[tuple[int, int]]) -> Amounts:
-    """Amounts added up by day, without the days that lie a year or more before the newest."""
+def recent(amounts: Iterable[tuple[int, int]], months: int) -> Amounts:
+    """Amounts added up by day, without the days that lie so many months or more before the newest."""
     by_day: dict[int, int] = {}
     for day, amount in amounts:
         by_day[day] = by_day.get(day, 0) + amount
     if not by_day:
         return ()
-    since = year_before(max(by_day))
+    since = add_months(max(by_day), -months)
     return tuple(sorted((day, amount) for day, amount in by_day.items() if day > since))

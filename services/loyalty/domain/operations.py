@@ -8,7 +8,7 @@ from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.days import HOUR_MICROS
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
 from services.loyalty.domain.errors import EventTimeInvalid, ProgramExists, ProgramLimitReached, RewardExists
-from services.loyalty.domain.member import Cause, Member, burn, earn, expire
+from services.loyalty.domain.member import Cause, Member, burn, change_tier, earn, expire
 from services.loyalty.domain.pending import earn_or_hold, settle
 from services.loyalty.domain.program import (
     IMMEDIATELY,
@@ -22,6 +22,7 @@ from services.loyalty.domain.program import (
     check_tiers,
 )
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.tier_policy import TierPolicy, check_tier_policy
 from services.loyalty.domain.zones import check_zone
 
 R_co = TypeVar("R_co", covariant=True)
@@ -66,6 +67,7 @@ class CreateProgram:
     pending: PendingRule = IMMEDIATELY
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     time_zone: str = "UTC"
+    tier_policy: TierPolicy | None = None
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         return Needs()
@@ -74,6 +76,7 @@ class CreateProgram:
         check_tiers(self.tiers)
         check_pending_rule(self.pending)
         check_zone(self.time_zone)
+        check_tier_policy(self.tier_policy)
         if self.program_id in books.programs:
             raise ProgramExists(f"there is a programme {self.program_id} already", program_id=self.program_id)
         if len(books.programs) >= PROGRAMS_MAX:
@@ -90,6 +93,7 @@ class CreateProgram:
             pending=self.pending,
             refund_policy=self.refund_policy,
             time_zone=self.time_zone,
+            tier_policy=self.tier_policy,
         )
         books.add_program(program)
         return program
@@ -238,5 +242,8 @@ def burned(member: Member, program: Program, points: int, cause: Cause) -> tuple
 
 def _ticked(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, list[Entry]]:
     member, entries = settle(member, program, as_of, now)
-    lapsed = expire(member, program, as_of, now)
-    return (lapsed[0], [*entries, lapsed[1]]) if lapsed else (member, entries)
+    if lapsed := expire(member, program, as_of, now):
+        member, entries = lapsed[0], [*entries, lapsed[1]]
+    if changed := change_tier(member, program, now):
+        member, entries = changed[0], [*entries, changed[1]]
+    return member, entries

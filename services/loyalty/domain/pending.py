@@ -31,7 +31,14 @@ def earn_or_hold(member: Member, program: Program, points: int, cause: Cause) ->
         orders=member.orders + (cause.kind is EntryKind.ORDER),
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
-        qualified=qualified(member.qualified, program, cause.event_time, 0, cause.order_amount_minor),
+        qualified=qualified(
+            member.qualified,
+            program,
+            cause.event_time,
+            0,
+            cause.order_amount_minor,
+            int(cause.kind is EntryKind.ORDER),
+        ),
         pending=tuple(waiting),
     )
     return entered(held, program, points, (), cause, HELD)

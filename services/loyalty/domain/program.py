@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from services.loyalty.domain.days import DAY_MICROS, SECOND_MICROS, add_months, day_of, start_of
 from services.loyalty.domain.errors import PendingRuleInvalid, TiersInvalid
+from services.loyalty.domain.tier_policy import KEPT_MONTHS, Measure, QualifyingPeriod, TierPolicy, local_day
 
 NEVER = 2**63 - 1
 """The expiry time of points that do not expire: after every instant."""
@@ -69,6 +70,7 @@ class Tier:
     id: str
     name: str
     threshold: int
+    perks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,31 @@ class Program:
     pending: PendingRule = IMMEDIATELY
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     time_zone: str = "UTC"
+    tier_policy: TierPolicy | None = None
+
+    @property
+    def keeps_days(self) -> bool:
+        """Whether what qualifies is kept by day."""
+        if self.tier_policy is None:
+            return self.qualification.rolling
+        return self.tier_policy.period is not QualifyingPeriod.LIFETIME
+
+    def day_of(self, instant: int) -> int:
+        """The day on which something counts towards tiers: with a policy that of the programme's zone, else UTC's."""
+        return local_day(instant, self.time_zone) if self.tier_policy else day_of(instant)
+
+    def counted(self, points: int, amount_minor: int, orders: int) -> int:
+        """What of these counts towards tiers."""
+        if self.tier_policy is None:
+            return amount_minor if self.qualification.by_spend else points
+        return {Measure.POINTS: points, Measure.SPEND: amount_minor, Measure.ORDERS: orders}.get(
+            self.tier_policy.measure, 0
+        )
+
+    @property
+    def kept_months(self) -> int:
+        """For how long before the newest what qualifies is kept by day."""
+        return KEPT_MONTHS if self.tier_policy else 12
 
     def points_for(self, amount_minor: int) -> int:
         """What an order of this total earns: rounded down, never below zero."""

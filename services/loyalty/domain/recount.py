@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from services.loyalty.domain.days import day_of
 from services.loyalty.domain.entry import (
     ACCOUNTS,
     RESTORED,
@@ -18,8 +17,9 @@ from services.loyalty.domain.entry import (
     request_entry_id,
     restored_entry_id,
     settled_entry_id,
+    tier_entry_id,
 )
-from services.loyalty.domain.member import Member, rolling_year
+from services.loyalty.domain.member import Member, recent
 from services.loyalty.domain.program import Program, RefundPolicy
 
 Fault = tuple[str, str]
@@ -137,21 +137,24 @@ class Recount:
 
     def _qualify(self, entry: Entry) -> None:
         """What counts towards tiers: an order's money as it comes and goes, points while they are spendable."""
-        day, money, points = day_of(entry.event_time), 0, 0
+        day, money, points, orders = self.program.day_of(entry.event_time), 0, 0, 0
         match entry.kind:
             case EntryKind.ORDER | EntryKind.GRANT | EntryKind.EVENT:
                 self.days[entry.id] = day
                 money, points = entry.order_amount_minor, entry.points if entry.credit is Account.MEMBER else 0
                 if entry.kind is EntryKind.ORDER:
                     shares = {share.rule_id: share.points for share in entry.shares}
+                    orders = 1
                     self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor, shares=shares)
             case EntryKind.POST:
                 day, points = self.days.get(entry.source_entry_id, day), entry.points
             case EntryKind.REFUND:
                 day = self.days.get(order_entry_id(entry.program_id, entry.order_id), day)
                 money, points = -entry.order_amount_minor, -entry.points if entry.debit is Account.MEMBER else 0
+                order = self.orders.get(entry.order_id)
+                orders = -int(order is not None and order.refunded_minor == order.amount_minor)
         self.spend_minor += money
-        if amount := money if self.program.qualification.by_spend else points:
+        if amount := self.program.counted(points, money, orders):
             self.qualified.append((day, amount))
 
     def _compare(self, member: Member) -> Iterator[Fault]:
@@ -183,18 +186,19 @@ class Recount:
         return sum(order.refunded_minor < order.amount_minor for order in self.orders.values())
 
     def _rolling_year(self) -> tuple[tuple[int, int], ...]:
-        return rolling_year(self.qualified) if self.program.qualification.rolling else ()
+        return recent(self.qualified, self.program.kept_months) if self.program.keeps_days else ()
 
 
 def _form_faults(entry: Entry) -> Iterator[Fault]:
-    lowest = 0 if entry.kind is EntryKind.REFUND else 1
+    lowest = 0 if entry.kind in (EntryKind.REFUND, EntryKind.TIER) else 1
     if (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
         yield "ACCOUNTS_INVALID", f"entry {entry.id}: {entry.points} from {entry.debit.value} to {entry.credit.value}"
-    if entry.id != _own_id(entry):
-        yield "ENTRY_ID_INVALID", f"entry {entry.id} could be entered twice: its id should be {_own_id(entry)}"
+    if entry.id != own_id(entry):
+        yield "ENTRY_ID_INVALID", f"entry {entry.id} could be entered twice: its id should be {own_id(entry)}"
 
 
-def _own_id(entry: Entry) -> str:
+def own_id(entry: Entry) -> str:
+    """The id that an entry must have for its cause to be entered once."""
     match entry.kind:
         case EntryKind.ORDER:
             return order_entry_id(entry.program_id, entry.order_id)
@@ -204,6 +208,8 @@ def _own_id(entry: Entry) -> str:
             return restored_entry_id(entry.source_entry_id)
         case EntryKind.POST | EntryKind.VOID:
             return settled_entry_id(entry.source_entry_id)
+        case EntryKind.TIER:
+            return tier_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.EVENT:
             return event_entry_id(entry.program_id, entry.event_id)
         case EntryKind.EXPIRY if entry.debit is Account.PENDING:

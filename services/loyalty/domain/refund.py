@@ -123,21 +123,22 @@ def refund(
         refund_number=after.count,
         shares=tuple(share._replace(points=points) for share, points in zip(order.shares, back, strict=True) if points),
     )
+    whole = int(after.amount_minor == order.order_amount_minor)
     smaller = replace(
         member,
         spend_minor=member.spend_minor - amount_minor,
-        orders=member.orders - (after.amount_minor == order.order_amount_minor),
+        orders=member.orders - whole,
         entry_count=member.entry_count + 1,
     )
     if held:
         left = replace(
             smaller,
             pending=without(member.pending, held, points),
-            qualified=qualified(member.qualified, program, order.event_time, 0, -amount_minor),
+            qualified=qualified(member.qualified, program, order.event_time, 0, -amount_minor, -whole),
         )
         member, entry = entered(left, program, points, (), said, RETURNED_PENDING)
     else:
-        member, entry = _take_back(smaller, program, points, order, settled, said)
+        member, entry = _take_back(smaller, program, points, order, settled, said, whole)
     return member, [*entries, entry], after
 
 
@@ -152,7 +153,7 @@ def _collected(member: Member, program: Program, order: Entry, settled: Entry | 
 
 
 def _take_back(
-    member: Member, program: Program, points: int, order: Entry, settled: Entry | None, said: Cause
+    member: Member, program: Program, points: int, order: Entry, settled: Entry | None, said: Cause, whole: int
 ) -> tuple[Member, Entry]:
     """Points from the member's lots, first from the one that the order's came into; what they lack becomes debt."""
     into = (settled or order).lots
@@ -164,7 +165,7 @@ def _take_back(
         balance=member.balance - points,
         refunded=member.refunded + points,
         lots=tuple(sorted(left)),
-        qualified=qualified(member.qualified, program, order.event_time, -points, -said.order_amount_minor),
+        qualified=qualified(member.qualified, program, order.event_time, -points, -said.order_amount_minor, -whole),
     )
     return entered(returned, program, points, _by_expiry(taken), said, RETURNED)
 

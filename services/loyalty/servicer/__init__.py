@@ -8,6 +8,7 @@ from services.loyalty.servicer.earning import EarningRpcs
 from services.loyalty.servicer.entries import EntryRpcs
 from services.loyalty.servicer.members import MemberRpcs
 from services.loyalty.servicer.offers import OfferRpcs
+from services.loyalty.servicer.personal_data import PersonalDataRpcs
 from services.loyalty.servicer.points import PointRpcs
 from services.loyalty.servicer.programs import ProgramRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
@@ -15,6 +16,15 @@ from services.loyalty.servicer.rewards import RewardRpcs
 
 @dataclass(frozen=True, kw_only=True)
 class LoyaltyServicer(
-    ProgramRpcs, PointRpcs, MemberRpcs, EntryRpcs, RewardRpcs, EarningRpcs, CouponCampaignRpcs, CouponRpcs, OfferRpcs
+    ProgramRpcs,
+    PointRpcs,
+    MemberRpcs,
+    EntryRpcs,
+    RewardRpcs,
+    EarningRpcs,
+    CouponCampaignRpcs,
+    CouponRpcs,
+    OfferRpcs,
+    PersonalDataRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

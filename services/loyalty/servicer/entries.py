@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import tier_pb2 as tier_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.loyalty.domain.check import Audit
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, Share
+from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, Share, TierChange
 from services.loyalty.domain.program import (
     NEVER,
 )
@@ -21,6 +22,11 @@ from services.loyalty.servicer.calls import Context, page_size, timestamp
 # The contract names its values as the domain does, behind the name of their enum.
 _KINDS = {kind: pb.EntryKind.Value(f"ENTRY_KIND_{kind.name}") for kind in EntryKind}
 _ACCOUNTS = {account: pb.AccountKind.Value(f"ACCOUNT_KIND_{account.name}") for account in Account}
+
+TIER_CHANGES = {
+    "": tier_pb.TIER_CHANGE_UNSPECIFIED,
+    **{change.value: tier_pb.TierChange.Value(f"TIER_CHANGE_{change.name}") for change in TierChange},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,7 @@ def entry_message(entry: Entry) -> pb.Entry:
         uncollected_points=entry.uncollected,
         refund_number=entry.refund_number,
         event_id=entry.event_id,
+        tier_change=TIER_CHANGES[entry.tier_change],
         shares=map(share_message, entry.shares),
     )
 

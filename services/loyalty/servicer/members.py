@@ -1,8 +1,10 @@
 """Reading members."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import tier_pb2 as tier_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import principal
@@ -13,11 +15,11 @@ from services.loyalty.domain.program import (
     PendingRelease,
     Program,
 )
-from services.loyalty.domain.standing import Standing
+from services.loyalty.domain.standing import Holding, Standing
 from services.loyalty.handlers.members import batch_get_members, get_member
 from services.loyalty.ports import Members, Programs
 from services.loyalty.servicer.calls import Context, timestamp
-from services.loyalty.servicer.entries import lot_message
+from services.loyalty.servicer.entries import TIER_CHANGES, lot_message
 from services.loyalty.servicer.programs import tier_message
 
 
@@ -62,8 +64,24 @@ def member_message(found: Standing) -> pb.Member:
         enroll_time=timestamp(member.enroll_time),
         pending_points=member.pending_points,
         refunded_points=member.refunded,
+        **_holding(found.holding),
+        tier_history=[
+            tier_pb.TierStep(time=timestamp(step.time), change=TIER_CHANGES[step.change], tier_id=step.tier_id)
+            for step in reversed(member.tier_history)
+        ],
         pending_lots=[_pending_lot(lot, found.program) for lot in member.pending],
     )
+
+
+def _holding(holding: Holding | None) -> dict[str, Any]:
+    if holding is None:
+        return {}
+    return {
+        "tier_since_time": timestamp(holding.since) if holding.since else None,
+        "tier_until_time": timestamp(holding.until) if holding.until else None,
+        "tier_lapse_time": timestamp(holding.lapse_time) if holding.lapse_time else None,
+        "tier_keep_amount": holding.missing_to_keep,
+    }
 
 
 def _pending_lot(lot: PendingLot, program: Program) -> pb.PendingLot:

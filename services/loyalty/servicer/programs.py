@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import tier_pb2 as tier_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import principal
@@ -16,6 +17,7 @@ from services.loyalty.domain.program import (
     RefundPolicy,
     Tier,
 )
+from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.handlers.programs import create_program, get_program, list_programs
 from services.loyalty.ports import Ledger, Programs
 from services.loyalty.servicer.calls import Context, named, page_size, timestamp
@@ -24,6 +26,15 @@ from services.loyalty.servicer.calls import Context, named, page_size, timestamp
 _QUALIFICATIONS = {each: pb.Qualification.Value(f"QUALIFICATION_{each.name}") for each in Qualification}
 _RELEASES = {release: pb.PendingRelease.Value(f"PENDING_RELEASE_{release.name}") for release in PendingRelease}
 _REFUND_POLICIES = {policy: pb.RefundPolicy.Value(f"REFUND_POLICY_{policy.name}") for policy in RefundPolicy}
+_MEASURES = {each: tier_pb.TierMeasure.Value(f"TIER_MEASURE_{each.name}") for each in Measure}
+_MEASURES_ASKED = {number: each for each, number in _MEASURES.items()}
+_PERIODS = {each: tier_pb.TierPeriod.Value(f"TIER_PERIOD_{each.name}") for each in QualifyingPeriod}
+_PERIODS_ASKED = {number: each for each, number in _PERIODS.items()}
+_DOWNGRADES = {each: tier_pb.TierDowngrade.Value(f"TIER_DOWNGRADE_{each.name}") for each in Downgrade}
+_DOWNGRADES_ASKED = {
+    tier_pb.TIER_DOWNGRADE_UNSPECIFIED: Downgrade.BALANCE,
+    **{number: each for each, number in _DOWNGRADES.items()},
+}
 _QUALIFICATIONS_ASKED = {
     pb.QUALIFICATION_UNSPECIFIED: Qualification.LIFETIME_POINTS,
     **{number: each for each, number in _QUALIFICATIONS.items()},
@@ -53,10 +64,11 @@ class ProgramRpcs(LoyaltyServiceServicer):
             points_per_100_minor=request.points_per_100_minor,
             validity_months=request.validity_months,
             qualification=_QUALIFICATIONS_ASKED[request.qualification],
-            tiers=tuple(Tier(tier.tier_id, tier.name, tier.threshold) for tier in request.tiers),
+            tiers=tuple(Tier(tier.tier_id, tier.name, tier.threshold, tuple(tier.perks)) for tier in request.tiers),
             pending=_pending_rule(request.pending),
             refund_policy=_REFUND_POLICIES_ASKED[request.refund_policy],
             time_zone=request.time_zone or "UTC",
+            tier_policy=_tier_policy(request.tier_policy) if request.HasField("tier_policy") else None,
         )
         return pb.CreateProgramResponse(
             program=program_message(await create_program(self.ledger, named(request), opening))
@@ -79,7 +91,25 @@ def _pending_rule(rule: pb.PendingRule) -> PendingRule:
 
 def tier_message(tier: Tier) -> pb.Tier:
     """A tier."""
-    return pb.Tier(tier_id=tier.id, name=tier.name, threshold=tier.threshold)
+    return pb.Tier(tier_id=tier.id, name=tier.name, threshold=tier.threshold, perks=tier.perks)
+
+
+def _tier_policy(told: tier_pb.TierPolicy) -> TierPolicy:
+    return TierPolicy(
+        _MEASURES_ASKED[told.measure],
+        _PERIODS_ASKED[told.period],
+        _DOWNGRADES_ASKED[told.downgrade],
+        told.grace_days,
+    )
+
+
+def _tier_policy_message(policy: TierPolicy) -> tier_pb.TierPolicy:
+    return tier_pb.TierPolicy(
+        measure=_MEASURES[policy.measure],
+        period=_PERIODS[policy.period],
+        downgrade=_DOWNGRADES[policy.downgrade],
+        grace_days=policy.grace_days,
+    )
 
 
 def program_message(program: Program) -> pb.Program:
@@ -96,6 +126,7 @@ def program_message(program: Program) -> pb.Program:
         pending=pb.PendingRule(release=_RELEASES[program.pending.release], duration=_duration(program.pending)),
         refund_policy=_REFUND_POLICIES[program.refund_policy],
         time_zone=program.time_zone,
+        tier_policy=_tier_policy_message(program.tier_policy) if program.tier_policy else None,
     )
 
 

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
+from tessera.loyalty.v1 import tier_pb2 as _tier_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -148,6 +149,8 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
     ENTRY_KIND_RESTORE: _EntryKind.ValueType  # 10
     """What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
+    ENTRY_KIND_TIER: _EntryKind.ValueType  # 11
+    """The clock changed, prolonged or announced the end of a tier; moves nothing, MEMBER to MEMBER."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -174,6 +177,8 @@ ENTRY_KIND_EVENT: EntryKind.ValueType  # 9
 """Earned by rules, by an event or an occasion: ISSUANCE to MEMBER or PENDING."""
 ENTRY_KIND_RESTORE: EntryKind.ValueType  # 10
 """What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
+ENTRY_KIND_TIER: EntryKind.ValueType  # 11
+"""The clock changed, prolonged or announced the end of a tier; moves nothing, MEMBER to MEMBER."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -229,6 +234,7 @@ class Program(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    TIER_POLICY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Chosen by whoever created it."""
     name: _builtins.str
@@ -259,6 +265,10 @@ class Program(_message.Message):
     def pending(self) -> Global___PendingRule:
         """When what orders earn becomes spendable."""
 
+    @_builtins.property
+    def tier_policy(self) -> _tier_pb2.TierPolicy:
+        """How tiers are earned and kept; unset: as `qualification` says, for as long as the figure reaches them."""
+
     def __init__(
         self,
         *,
@@ -273,10 +283,11 @@ class Program(_message.Message):
         pending: Global___PendingRule | None = ...,
         refund_policy: Global___RefundPolicy.ValueType = ...,
         time_zone: _builtins.str = ...,
+        tier_policy: _tier_pb2.TierPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending", "tier_policy", b"tier_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -322,22 +333,28 @@ class Tier(_message.Message):
     TIER_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    PERKS_FIELD_NUMBER: _builtins.int
     tier_id: _builtins.str
     """Unique in its programme."""
     name: _builtins.str
     """For people."""
     threshold: _builtins.int
     """What a member needs: points, or minor units of spend. Each above the one before; the first may be 0."""
+    @_builtins.property
+    def perks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it brings, in the words of whoever shows it, for example `free-shipping`."""
+
     def __init__(
         self,
         *,
         tier_id: _builtins.str = ...,
         name: _builtins.str = ...,
         threshold: _builtins.int = ...,
+        perks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "threshold", b"threshold", "tier_id", b"tier_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "perks", b"perks", "threshold", b"threshold", "tier_id", b"tier_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -367,6 +384,11 @@ class Member(_message.Message):
     PENDING_POINTS_FIELD_NUMBER: _builtins.int
     REFUNDED_POINTS_FIELD_NUMBER: _builtins.int
     PENDING_LOTS_FIELD_NUMBER: _builtins.int
+    TIER_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    TIER_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    TIER_LAPSE_TIME_FIELD_NUMBER: _builtins.int
+    TIER_KEEP_AMOUNT_FIELD_NUMBER: _builtins.int
+    TIER_HISTORY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     member_id: _builtins.str
@@ -399,6 +421,8 @@ class Member(_message.Message):
     """Ever taken back by refunds, of points that were spendable: the balance is what was earned less what was spent,
     expired and refunded.
     """
+    tier_keep_amount: _builtins.int
+    """What is missing, as things are, for it to be kept then."""
     @_builtins.property
     def tier(self) -> Global___Tier:
         """The tier that the member is in now; unset below the first."""
@@ -418,6 +442,22 @@ class Member(_message.Message):
     @_builtins.property
     def pending_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingLot]:
         """What waits, by when the clock acts on it, soonest first."""
+
+    @_builtins.property
+    def tier_since_time(self) -> _timestamp_pb2.Timestamp:
+        """With a tier policy: since when the tier is held."""
+
+    @_builtins.property
+    def tier_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it holds; unset: for ever."""
+
+    @_builtins.property
+    def tier_lapse_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is taken unless it is earned again, after the grace; unset: never."""
+
+    @_builtins.property
+    def tier_history(self) -> _containers.RepeatedCompositeFieldContainer[_tier_pb2.TierStep]:
+        """The last 50 changes of tier, newest first."""
 
     def __init__(
         self,
@@ -440,10 +480,15 @@ class Member(_message.Message):
         pending_points: _builtins.int = ...,
         refunded_points: _builtins.int = ...,
         pending_lots: _abc.Iterable[Global___PendingLot] | None = ...,
+        tier_since_time: _timestamp_pb2.Timestamp | None = ...,
+        tier_until_time: _timestamp_pb2.Timestamp | None = ...,
+        tier_lapse_time: _timestamp_pb2.Timestamp | None = ...,
+        tier_keep_amount: _builtins.int = ...,
+        tier_history: _abc.Iterable[_tier_pb2.TierStep] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,6 +597,7 @@ class Entry(_message.Message):
     REFUND_NUMBER_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    TIER_CHANGE_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -600,6 +646,8 @@ class Entry(_message.Message):
     """Counts the refunds of one order from 1, for REFUND."""
     event_id: _builtins.str
     """The event, for EVENT."""
+    tier_change: _tier_pb2.TierChange.ValueType
+    """What became of the member's tier with it."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
@@ -652,10 +700,11 @@ class Entry(_message.Message):
         refund_number: _builtins.int = ...,
         event_id: _builtins.str = ...,
         shares: _abc.Iterable[_earning_pb2.EarningShare] | None = ...,
+        tier_change: _tier_pb2.TierChange.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -737,6 +786,7 @@ class CreateProgramRequest(_message.Message):
     PENDING_FIELD_NUMBER: _builtins.int
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    TIER_POLICY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63."""
     name: _builtins.str
@@ -763,6 +813,10 @@ class CreateProgramRequest(_message.Message):
     def pending(self) -> Global___PendingRule:
         """When what orders earn becomes spendable; unset means immediately."""
 
+    @_builtins.property
+    def tier_policy(self) -> _tier_pb2.TierPolicy:
+        """As in Program; with it `qualification` is not looked at. TIER_POLICY_INVALID if its parts do not go together."""
+
     def __init__(
         self,
         *,
@@ -777,10 +831,11 @@ class CreateProgramRequest(_message.Message):
         pending: Global___PendingRule | None = ...,
         refund_policy: Global___RefundPolicy.ValueType = ...,
         time_zone: _builtins.str = ...,
+        tier_policy: _tier_pb2.TierPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "tier_policy", b"tier_policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coup
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
+from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -54,7 +55,7 @@ class LoyaltyServiceStub:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
     7. NOT_FOUND           PROGRAM_NOT_FOUND
     8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -197,6 +198,11 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomerData = channel.unary_stream(
+                '/tessera.loyalty.v1.LoyaltyService/ExportCustomerData',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
                 _registered_method=True)
         self.FollowEntries = channel.unary_stream(
                 '/tessera.loyalty.v1.LoyaltyService/FollowEntries',
@@ -356,7 +362,7 @@ class LoyaltyServiceServicer:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
     7. NOT_FOUND           PROGRAM_NOT_FOUND
     8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -571,6 +577,14 @@ class LoyaltyServiceServicer:
     def SimulateEarning(self, request, context):
         """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
         BALANCE_LIMIT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCustomerData(self, request, context):
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -912,6 +926,11 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.SerializeToString,
             ),
+            'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomerData,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
+            ),
             'FollowEntries': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowEntries,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.FollowEntriesRequest.FromString,
@@ -1076,7 +1095,7 @@ class LoyaltyService:
     3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+    6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
     7. NOT_FOUND           PROGRAM_NOT_FOUND
     8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -1754,6 +1773,33 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
             tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomerData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ExportCustomerData',
+            tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
+from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -55,7 +56,7 @@ class LoyaltyServiceStub:
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
       7. NOT_FOUND           PROGRAM_NOT_FOUND
       8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
       9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -171,6 +172,10 @@ class LoyaltyServiceStub:
     SimulateEarning: _grpc.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
     BALANCE_LIMIT_REACHED.
+    """
+    ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
     """
     FollowEntries: _grpc.UnaryStreamMultiCallable[_loyalty_service_pb2.FollowEntriesRequest, _loyalty_service_pb2.FollowEntriesResponse]
     """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
@@ -295,7 +300,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
       7. NOT_FOUND           PROGRAM_NOT_FOUND
       8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
       9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -408,6 +413,10 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     SimulateEarning: _aio.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]  # type: ignore[assignment]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
     BALANCE_LIMIT_REACHED.
+    """
+    ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
     """
     FollowEntries: _aio.UnaryStreamMultiCallable[_loyalty_service_pb2.FollowEntriesRequest, _loyalty_service_pb2.FollowEntriesResponse]  # type: ignore[assignment]
     """Streams every entry after a cursor, in the order in which they were committed, then goes on live. Delivery is at
@@ -531,7 +540,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       3. INVALID_ARGUMENT    TIERS_INVALID, EVENT_TIME_INVALID
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
-      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+      6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
       7. NOT_FOUND           PROGRAM_NOT_FOUND
       8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
       9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -792,6 +801,16 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_earning_pb2.SimulateEarningResponse, _abc.Awaitable[_earning_pb2.SimulateEarningResponse]]:
         """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
         BALANCE_LIMIT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCustomerData(
+        self,
+        request: _personal_data_pb2.ExportCustomerDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
         """
 
     @_abc_1.abstractmethod

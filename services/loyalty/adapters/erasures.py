@@ -1,0 +1,289 @@
+"""Carrying out erasures over the document store, and telling a person everything that is kept."""
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from services.common.app import every
+from services.common.erasure import Acknowledgements
+from services.common.errors import AlreadyExists, Conflict
+from services.common.idempotency import REQUESTS
+from services.common.privacy import Removal, Removed
+from services.common.store import Collection, Delete, Document, Insert, Query, Replace, Store, Write
+from services.common.store.port import Body
+from services.loyalty.adapters.documents import (
+    ENTRIES,
+    ERASURES,
+    MEMBERS,
+    entry_body,
+    key,
+    member_body,
+    read_entry,
+    read_member,
+)
+from services.loyalty.adapters.records import RECORDS
+from services.loyalty.adapters.store import StoredPrograms
+from services.loyalty.domain.cart_order import CART_ORDERS
+from services.loyalty.domain.coupon import COUPONS, ORDERS, USAGES
+from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
+from services.loyalty.domain.earning_rule import MEMBER_USAGE, OCCASIONS
+from services.loyalty.domain.entry import Entry, EntryKind
+from services.loyalty.domain.erasure import Erasure
+from services.loyalty.domain.kept_quote import QUOTES
+from services.loyalty.domain.offer import OFFER_USAGES
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.recount import own_id
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+ENTRIES_MAX = 500
+"""Entries in one commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """Records that name a person in an indexed field."""
+
+    collection: Collection
+    field: str
+    kind: str
+    removal: Removal
+
+
+PERSONAL = (
+    Personal(RECORDS[COUPONS.name], "holder_id", "coupon", Removal.PSEUDONYMISED),
+    Personal(RECORDS[ORDERS.name], "customer_id", "coupon_order", Removal.PSEUDONYMISED),
+    Personal(RECORDS[USAGES.name], "customer_id", "coupon_usage", Removal.DELETED),
+    Personal(RECORDS[OFFER_USAGES.name], "customer_id", "offer_usage", Removal.DELETED),
+    Personal(RECORDS[QUOTES.name], "customer_id", "quote", Removal.DELETED),
+    Personal(RECORDS[CART_ORDERS.name], "customer_id", "cart_order", Removal.PSEUDONYMISED),
+)
+"""What is kept of a person beside the accounts, and what becomes of it."""
+FACTS = ((RECORDS[CUSTOMERS.name], "customer_traits"), (RECORDS[SEGMENTS.name], "segment_memberships"))
+"""What is kept under the customer's id, and goes."""
+
+
+class Erasures:
+    """Forgets everybody who is to be forgotten; what a crash cuts short is done again from where it was."""
+
+    def __init__(self, store: Store, acknowledgements: Acknowledgements) -> None:
+        self._store, self._acknowledgements = store, acknowledgements
+
+    async def run(self) -> None:
+        """Forget, for ever."""
+        await every(POLL_SECONDS, self.carry_out)
+
+    async def carry_out(self) -> None:
+        """Forget everybody who is due."""
+        for document in (await self._store.find("*", ERASURES, Query())).documents:
+            try:
+                await self._forget(document)
+            except (Conflict, AlreadyExists):  # the ledger, or another process, was faster
+                log.info("an erasure is tried again")
+
+    async def _forget(self, document: Document) -> None:
+        tenant = document.body["tenant"]
+        told = Erasure(document.body["erasure_id"], tuple(document.body["customer_ids"]), document.body["pseudonym"])
+        programs = await StoredPrograms(self._store).all(tenant)
+        removed: list[Removed] = []
+        for customer_id in told.customer_ids:
+            removed += await self._held(tenant, programs, customer_id)
+        said = await self._acknowledgements.removed(tenant, told.erasure_id, _added(removed), complete=False)
+        await self._store.commit([said])
+        for customer_id in told.customer_ids:
+            pseudonym = told.pseudonym_of(customer_id)
+            for program in programs.values():
+                await self._move(tenant, program, customer_id, pseudonym)
+            await self._forget_records(tenant, customer_id, pseudonym)
+        said = await self._acknowledgements.removed(tenant, told.erasure_id, ())
+        await self._store.commit([said, Delete("*", ERASURES, document.id, document.version)])
+
+    async def _held(self, tenant: str, programs: Iterable[str], customer_id: str) -> list[Removed]:
+        """What there is of the person."""
+        found: list[Removed] = []
+        members = await self._store.get_many(tenant, MEMBERS, [key(program_id, customer_id) for program_id in programs])
+        for member in (read_member(document.body) for document in members.values()):
+            found.append(Removed("loyalty_account", 1, Removal.PSEUDONYMISED))
+            found.append(Removed("ledger_entry", member.entry_count, Removal.PSEUDONYMISED))
+        for collection, kind in FACTS:
+            if await self._store.get(tenant, collection, customer_id):
+                found.append(Removed(kind, 1))
+        for personal in PERSONAL:
+            if count := await self._store.count(tenant, personal.collection, _of(personal, customer_id)):
+                found.append(Removed(personal.kind, count, personal.removal))
+        return found
+
+    async def _move(self, tenant: str, program: Program, member_id: str, pseudonym: str) -> None:
+        """Make the member's entries and account the pseudonym's: the account last, for a crash to leave it behind."""
+        while document := await self._store.get(tenant, MEMBERS, key(program.id, member_id)):
+            where = {"program_id": program.id, "member_id": member_id}
+            query = Query(where=where, order_by="sequence", limit=ENTRIES_MAX)
+            page = await self._store.find(tenant, ENTRIES, query)
+            entries = [(each, read_entry(each.id, each.body)) for each in page.documents]
+            writes = [write for each, entry in entries for write in _renamed(tenant, each, entry, pseudonym)]
+            writes += await self._answers(tenant, [entry for _, entry in entries], member_id, pseudonym)
+            if not page.next_cursor:
+                member = read_member(document.body)
+                pending = tuple(
+                    lot._replace(entry_id=_path(lot.entry_id, member_id, pseudonym)) for lot in member.pending
+                )
+                body = member_body(replace(member, id=pseudonym, pending=pending), program)
+                writes += [
+                    Delete(tenant, MEMBERS, document.id, document.version),
+                    Insert(tenant, MEMBERS, key(program.id, pseudonym), body),
+                    Delete(tenant, RECORDS[MEMBER_USAGE.name], key(program.id, member_id)),
+                ]
+            await self._store.commit(writes)
+
+    async def _answers(self, tenant: str, entries: Sequence[Entry], member_id: str, pseudonym: str) -> list[Write]:
+        """The answers that are kept for replay, without the person."""
+        ids = list({entry.request_id for entry in entries if entry.request_id})
+        found = await self._store.get_many(tenant, REQUESTS, ids)
+        return [
+            Replace(tenant, REQUESTS, each.id, _without(each.body, member_id, pseudonym), each.version)
+            for each in found.values()
+        ]
+
+    async def _forget_records(self, tenant: str, customer_id: str, pseudonym: str) -> None:
+        await self._store.commit([Delete(tenant, collection, customer_id) for collection, _ in FACTS])
+        for personal in PERSONAL:
+            while found := (await self._store.find(tenant, personal.collection, _of(personal, customer_id))).documents:
+                await self._store.commit(
+                    [
+                        Delete(tenant, personal.collection, each.id, each.version)
+                        if personal.removal is Removal.DELETED
+                        else Replace(
+                            tenant, personal.collection, each.id, {**each.body, personal.field: pseudonym}, each.version
+                        )
+                        for each in found
+                    ]
+                )
+
+
+class StoredPersonalData:
+    """The port ``PersonalData``: what is kept of a person, in words."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def of(self, tenant: str, customer_id: str) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+        """Records of a kind after those of another, in pages; times in microseconds."""
+        for program in (await StoredPrograms(self._store).all(tenant)).values():
+            document = await self._store.get(tenant, MEMBERS, key(program.id, customer_id))
+            if document:
+                member = read_member(document.body)
+                account = {
+                    "program": program.name,
+                    "balance_points": member.balance,
+                    "pending_points": member.pending_points,
+                    "earned_points": member.earned,
+                    "spent_points": member.spent,
+                    "expired_points": member.expired,
+                    "tier": member.tier_id,
+                    "enroll_time": member.enroll_time,
+                }
+                yield [("loyalty_account", account)]
+                async for page in self._entries(tenant, program, customer_id):
+                    yield page
+        for collection, kind in FACTS:
+            if document := await self._store.get(tenant, collection, customer_id):
+                yield [(kind, {name: value for name, value in document.body.items() if value})]
+        for personal in PERSONAL:
+            async for page in self._records(tenant, personal, customer_id):
+                yield page
+
+    async def _entries(
+        self, tenant: str, program: Program, member_id: str
+    ) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+        where = {"program_id": program.id, "member_id": member_id}
+        after = ""
+        while True:
+            query = Query(where=where, order_by="sequence", limit=ENTRIES_MAX, after=after)
+            page = await self._store.find(tenant, ENTRIES, query)
+            if page.documents:
+                yield [("ledger_entry", _told(read_entry(each.id, each.body), program)) for each in page.documents]
+            after = page.next_cursor
+            if not after:
+                return
+
+    async def _records(
+        self, tenant: str, personal: Personal, customer_id: str
+    ) -> AsyncIterator[list[tuple[str, dict[str, Any]]]]:
+        after = ""
+        while True:
+            query = replace(_of(personal, customer_id), after=after)
+            page = await self._store.find(tenant, personal.collection, query)
+            if page.documents:
+                yield [(personal.kind, _scalars(each.body)) for each in page.documents]
+            after = page.next_cursor
+            if not after:
+                return
+
+
+def _scalars(body: Body) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if isinstance(value, (str, int, float)) and value != ""}
+
+
+def _of(personal: Personal, customer_id: str) -> Query:
+    return Query(where={personal.field: customer_id}, limit=ENTRIES_MAX)
+
+
+def _added(removed: Iterable[Removed]) -> list[Removed]:
+    """Counts of a kind, of several ids of one person, added up."""
+    counts: Counter[tuple[str, Removal]] = Counter()
+    for each in removed:
+        counts[each.kind, each.removal] += each.count
+    return [Removed(kind, count, removal) for (kind, removal), count in counts.items()]
+
+
+def _renamed(tenant: str, document: Document, entry: Entry, pseudonym: str) -> list[Write]:
+    """The entry as the pseudonym's, without words; under another id where the id told whose it was."""
+    event_id = _path(entry.event_id, entry.member_id, pseudonym) if entry.event_id.startswith("_") else entry.event_id
+    moved = replace(
+        entry,
+        member_id=pseudonym,
+        event_id=event_id,
+        source_entry_id=_path(entry.source_entry_id, entry.member_id, pseudonym),
+        reason=entry.reason if entry.kind is EntryKind.EVENT else "",
+    )
+    moved = replace(moved, id=own_id(moved))
+    if moved.id == entry.id:
+        return [Replace(tenant, ENTRIES, entry.id, entry_body(moved), document.version)]
+    return [Delete(tenant, ENTRIES, entry.id, document.version), Insert(tenant, ENTRIES, moved.id, entry_body(moved))]
+
+
+def _path(text: str, member_id: str, pseudonym: str) -> str:
+    """An id of an occasion, or of what came of it, as the pseudonym's."""
+    of_occasion = any(f"_{trigger.value}/" in text for trigger in OCCASIONS)
+    if not (of_occasion and text.endswith(f"/{member_id}")):
+        return text
+    return f"{text.removesuffix(member_id)}{pseudonym}"
+
+
+def _without(value: Any, member_id: str, pseudonym: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(part, member_id, pseudonym) for name, part in value.items() if name != "reason"}
+    if isinstance(value, list):
+        return [_without(part, member_id, pseudonym) for part in value]
+    return pseudonym if value == member_id else value
+
+
+def _told(entry: Entry, program: Program) -> dict[str, Any]:
+    told = {
+        "program": program.name,
+        "what": entry.kind.value,
+        "points": entry.points,
+        "balance_points": entry.balance,
+        "event_time": entry.event_time,
+        "record_time": entry.record_time,
+        "order": entry.order_id,
+        "order_amount_minor": entry.order_amount_minor,
+        "currency": program.currency if entry.order_amount_minor else "",
+        "reward": entry.reward_id,
+        "reason": entry.reason,
+        "tier": entry.tier_id,
+    }
+    return {name: value for name, value in told.items() if value}
