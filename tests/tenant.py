@@ -24,6 +24,7 @@ from tessera.profiles.v1.identity_pb2 import (
 )
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.__main__ import NAMES
@@ -49,6 +50,7 @@ class Tenant:
             )(channels[name])
             for name in NAMES
         }
+        self.list_id = ""
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
@@ -241,6 +243,8 @@ class Tenant:
         self.segment_id = (await self.call("segmentation", "CreateSegment", create)).segment.segment_id
         refresh = segmentation.RefreshSegmentRequest(segment_id=self.segment_id)
         assert (await self.call("segmentation", "RefreshSegment", refresh)).segment.member_count == 1
+        listed = customer_list.CreateCustomerListRequest(request_id="l", name=self.own("list"))
+        self.list_id = (await self.call("segmentation", "CreateCustomerList", listed)).list.list_id
         train = recommendation.TrainModelRequest(request_id=self.own("train"), dimensions=8)
         self.training_job_id = (await self.call("recommendation", "TrainModel", train)).job.job_id
         fit = forecasting.FitForecastsRequest(request_id=self.own("fit"), specs=[self.spec()])

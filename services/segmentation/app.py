@@ -6,17 +6,24 @@ from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.segmentation.v1 import segmentation_service_pb2, segmentation_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock
 from services.common.columnar import open_columnar
+from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
+from services.segmentation.adapters.clients import ProfilesPeople
 from services.segmentation.adapters.events import Follower, profiles_stream
+from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
+from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
+from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.tables import TABLES
@@ -38,19 +45,30 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
-        open_store(settings, COLLECTIONS) as store,
+        open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
     ):
         analytics = ColumnarAnalytics(columnar, clock)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
         evaluation = Evaluation(segments, memberships, analytics, clock)
-        follower = Follower(profiles_stream(profiles), analytics, evaluation.touch)
+        acknowledgements = Acknowledgements(
+            store,
+            settings.service,
+            ProfilesServiceStub(profiles).AcknowledgeErasure,
+            erasure_pb2.AcknowledgeErasureRequest,
+            clock,
+        )
+        forgetting = Forgetting(store, columnar, acknowledgements, evaluation.standstill)
+        follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
+        lists = ListFollower(store, analytics, evaluation.touch)
         servicer = SegmentationServicer(
             segments=segments,
             memberships=memberships,
             analytics=analytics,
             insights=ColumnarInsights(columnar),
+            lists=StoredLists(store),
+            people=ProfilesPeople(profiles),
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,
@@ -62,6 +80,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         )
         async with (
             background(follower.run(), "segmentation-follower"),
+            background(lists.run(), "segmentation-lists"),
+            background(acknowledgements.run(), "segmentation-erasures"),
             background(evaluation.run(lambda: follower.caught_up), "segmentation-evaluation"),
             background(evaluation.keep_time(), "segmentation-schedule"),
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),

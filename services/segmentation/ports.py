@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from services.common.rules import Rule
 from services.segmentation.domain.association import Baskets
+from services.segmentation.domain.customer_list import CustomerList, Named
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.funnel import Funnel, FunnelResult
 from services.segmentation.domain.growth import Growth, GrowthResult, Trend, TrendSeries
@@ -36,6 +37,8 @@ class Catalogue:
 
     segments: Mapping[str, Segment]
     version: int
+    lists: frozenset[str] = frozenset()
+    """The lists that rules may name."""
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -85,6 +88,54 @@ class Segments(Protocol):
 
     async def versions_of(self, tenant: str, segment_id: str, versions: Collection[int]) -> dict[int, SegmentVersion]:
         """Those of ``versions`` that the segment has had."""
+        ...
+
+
+class Lists(Protocol):
+    """The lists of customers of all tenants."""
+
+    async def get(self, tenant: str, list_id: str) -> CustomerList | None:
+        """The list, or ``None``."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[CustomerList], str]:
+        """A page of lists by id, and the token of the next."""
+        ...
+
+    async def answered(self, tenant: str, request: Request) -> str | None:
+        """The list that the first answer to ``request`` was about; ``RequestIdReused``."""
+        ...
+
+    async def create(self, tenant: str, made: CustomerList, request: Request) -> None:
+        """Store a new list."""
+        ...
+
+    async def delete(self, tenant: str, list_id: str, catalogue: Catalogue, request: Request) -> None:
+        """Remove an empty list; ``Conflict`` or ``AlreadyExists`` if ``catalogue`` is not the newest any more."""
+        ...
+
+    async def members(self, tenant: str, list_id: str, limit: int, after: str) -> tuple[list[tuple[str, int]], str]:
+        """A page of those on a list by id, each with the time of adding, and the token of the next."""
+        ...
+
+    async def size(self, tenant: str, list_id: str) -> int:
+        """How many are on it."""
+        ...
+
+    async def lists_of(self, tenant: str, customer_id: str) -> list[tuple[str, int]]:
+        """The lists that a customer is on, each with the time of adding."""
+        ...
+
+    async def change(self, tenant: str, list_id: str, customer_ids: Sequence[str], listed: bool, time: int) -> int:
+        """Put customers on a list or take them off; how many that changed."""
+        ...
+
+
+class People(Protocol):
+    """What profiles knows of who is who."""
+
+    async def resolve(self, tenant: str, named: Sequence[Named]) -> list[str | None]:
+        """The customer of each, in order; ``None`` where there is none."""
         ...
 
 
@@ -145,6 +196,12 @@ class Memberships(Protocol):
 
     async def calculations(self, tenant: str, segment_id: str) -> list[Calculation]:
         """What is remembered of a segment, the newest first."""
+        ...
+
+    async def history(
+        self, tenant: str, customer_id: str, limit: int, after: str
+    ) -> tuple[list[MembershipChange], str]:
+        """A page of the entries of the feed about one customer, and the token of the next."""
         ...
 
     async def newest(self) -> str:

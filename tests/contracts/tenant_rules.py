@@ -17,6 +17,8 @@ from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2, retention_pb2
+from tessera.segmentation.v1 import customer_list_pb2 as customer_list
+from tessera.segmentation.v1 import personal_data_pb2 as personal_data
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -228,6 +230,24 @@ SEGMENTATION: dict[str, Rule] = {
     "FormatRule": Refused(
         lambda acme: rule_text.FormatRuleRequest(rule=in_segment(acme.segment_id)), "SEGMENT_NOT_FOUND"
     ),
+    "CreateCustomerList": Beside(
+        lambda acme: customer_list.CreateCustomerListRequest(request_id="l", name="Theirs"),
+        ("GetCustomerList", lambda acme: customer_list.GetCustomerListRequest(list_id=acme.list_id)),
+    ),
+    "GetCustomerList": Refused(
+        lambda acme: customer_list.GetCustomerListRequest(list_id=acme.list_id), "CUSTOMER_LIST_NOT_FOUND"
+    ),
+    "ListCustomerLists": Without(lambda acme: customer_list.ListCustomerListsRequest()),
+    "DeleteCustomerList": Refused(
+        lambda acme: customer_list.DeleteCustomerListRequest(list_id=acme.list_id), "CUSTOMER_LIST_NOT_FOUND"
+    ),
+    "ChangeCustomerList": Refused(
+        lambda acme: customer_list.ChangeCustomerListRequest(list_id=acme.list_id), "CUSTOMER_LIST_NOT_FOUND"
+    ),
+    "ListCustomerListMembers": Refused(
+        lambda acme: customer_list.ListCustomerListMembersRequest(list_id=acme.list_id), "CUSTOMER_LIST_NOT_FOUND"
+    ),
+    "ExportCustomerData": Stream(lambda acme: personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)),
     "FollowMemberships": Feed(segmentation.FollowMembershipsRequest(), lambda batch: batch.changes),
     "GetRfm": Refused(lambda acme: segmentation.GetRfmRequest(customer_id=acme.customer_id), "RFM_NOT_FOUND"),
     "BatchGetRfm": Without(

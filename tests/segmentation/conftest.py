@@ -5,17 +5,23 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 import pytest
+from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 
 from services.common.clock import from_micros
-from services.common.columnar import open_columnar
+from services.common.columnar import Columnar, open_columnar
 from services.common.columnar.duckdb import DuckDBColumnar
+from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import Store, open_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.events import Follower
+from services.segmentation.adapters.forgetting import Forgetting
+from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
+from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.tables import TABLES
@@ -70,6 +76,7 @@ class House:
     store: Store
     analytics: ColumnarAnalytics
     clock: SetClock
+    columnar: Columnar
     segments: StoredSegments = field(init=False)
     memberships: StoredMemberships = field(init=False)
     evaluation: Evaluation = field(init=False)
@@ -77,8 +84,36 @@ class House:
     def __post_init__(self) -> None:
         self.segments, self.memberships = StoredSegments(self.store), StoredMemberships(self.store)
         self.evaluation = Evaluation(self.segments, self.memberships, self.analytics, self.clock)
-        self._follower = Follower(_fed_by_hand, self.analytics, self.evaluation.touch)
+        self.lists = StoredLists(self.store)
+        self.told: list[Any] = []
+        acknowledgements = Acknowledgements(
+            self.store, "segmentation", self._hear, erasure_pb2.AcknowledgeErasureRequest, self.clock
+        )
+        forgetting = Forgetting(self.store, self.columnar, acknowledgements, self.evaluation.standstill)
+        self._follower = Follower(_fed_by_hand, self.analytics, self.evaluation.touch, forgetting)
+        self._acknowledgements = acknowledgements
         self._numbers = itertools.count(1)
+
+    async def _hear(self, request: Any, **_: object) -> None:
+        self.told.append(request)
+
+    async def acknowledge(self) -> list[Any]:
+        """What profiles hears of erasures."""
+        await self._acknowledgements.send()
+        return self.told
+
+    async def again(self) -> "House":
+        """The same house after a restart."""
+        return House(self.store, self.analytics, self.clock, self.columnar)
+
+    async def list_changed(self) -> None:
+        """Bring what was written of lists into the analytical tables."""
+        follower = ListFollower(self.store, self.analytics, self.evaluation.touch)
+        end = await self.store.end_of_feed()
+        async for batch in self.store.changes(await self.analytics.cursor("lists")):
+            await follower.apply(batch)
+            if batch[-1].cursor == end:
+                break
 
     async def feed(self, *changes: profiles.Change, cursor: str = "") -> None:
         """Apply a batch of profiles' feed."""
@@ -119,8 +154,11 @@ def clock() -> SetClock:
 @pytest.fixture
 async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIterator[House]:
     settings = configure(Settings)
-    async with open_store(settings, COLLECTIONS) as store, open_columnar(settings, TABLES) as columnar:
-        yield House(store, ColumnarAnalytics(columnar, clock), clock)
+    async with (
+        open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
+        open_columnar(settings, TABLES) as columnar,
+    ):
+        yield House(store, ColumnarAnalytics(columnar, clock), clock, columnar)
 
 
 @pytest.fixture(scope="module")

@@ -169,11 +169,11 @@ async def test_a_changed_trait_moves_its_customer_only(house: House) -> None:
 async def test_after_a_crash_the_start_evaluates_everything(house: House) -> None:
     await create(house, "spent", spent(100))
     await house.order("ann", NOW, 200)
-    again = House(house.store, house.analytics, house.clock)
+    again = House(house.store, house.analytics, house.clock, house.columnar)
     async with at_work(again):
         pass
     assert await again.members("spent") == ["ann"]
-    async with at_work(House(house.store, house.analytics, house.clock)):
+    async with at_work(House(house.store, house.analytics, house.clock, house.columnar)):
         pass
     assert await told(house) == [("ann", "spent", "in")]
 
@@ -182,7 +182,7 @@ async def test_two_evaluations_at_once_tell_a_transition_once(house: House) -> N
     await create(house, "spent", spent(100))
     for number in range(30):
         await house.order(f"customer {number:02}", NOW, 200)
-    others = [House(house.store, house.analytics, house.clock) for _ in range(3)]
+    others = [House(house.store, house.analytics, house.clock, house.columnar) for _ in range(3)]
     await asyncio.gather(*(other.evaluation.refresh(TENANT) for other in others))
     assert await told(house) == [(f"customer {number:02}", "spent", "in") for number in range(30)]
 

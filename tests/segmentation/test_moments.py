@@ -146,7 +146,7 @@ async def test_a_moment_is_kept_though_the_process_died_before_it(house: House) 
     async with at_work(house):
         await house.order("ann", NOW, 1)
         await house.order("bob", NOW - 20_000_000, 1)
-    again = House(house.store, house.analytics, house.clock)
+    again = House(house.store, house.analytics, house.clock, house.columnar)
     house.clock.micros += 10_000_000
     await pass_to(again, house.clock.micros)
     assert await again.members("soon") == ["ann"]

@@ -6,16 +6,15 @@ from services.common.rules import (
     AllOf,
     BucketCondition,
     Comparison,
-    ConsentCondition,
     ListCondition,
     Not,
     Operator,
     Rule,
     RuleInvalid,
-    RuleUnsupported,
     ScoreCondition,
     SegmentCondition,
 )
+from services.segmentation.domain.customer_list import CustomerListNotFound
 from services.segmentation.domain.segment import SegmentNotFound, check, dependants, reachable, scored, users
 
 ANY = BucketCondition("", 0, 10_000)
@@ -43,18 +42,10 @@ def test_a_segment_that_does_not_exist_cannot_be_named() -> None:
         checked(SegmentCondition("other"))
 
 
-@pytest.mark.parametrize(
-    ("rule", "path"),
-    [
-        (ConsentCondition("marketing", "", True), "consent"),
-        (ListCondition("vips"), "list"),
-    ],
-)
-def test_what_segments_do_not_evaluate_is_refused_with_its_path(rule: Rule, path: str) -> None:
-    with pytest.raises(RuleUnsupported, match="segments do not") as refused:
-        checked(AllOf((ANY, rule)))
-    assert refused.value.metadata["path"] == f"all_of.rules[1].{path}"
-    assert refused.value.reason == "RULE_UNSUPPORTED"
+def test_a_list_that_does_not_exist_cannot_be_named() -> None:
+    with pytest.raises(CustomerListNotFound, match="no list vips"):
+        checked(AllOf((ANY, ListCondition("vips"))))
+    check(ListCondition("vips"), "", {}, lambda pattern: None, {"vips"})
 
 
 def test_a_score_that_does_not_exist_is_refused_with_those_that_do() -> None:

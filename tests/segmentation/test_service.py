@@ -199,13 +199,13 @@ async def test_refusals_say_what_is_wrong_and_where(platform: Platform) -> None:
     stub, metadata = platform.segmentation, platform.metadata
     segment = await platform.create("buyers", BUYERS)
     user = await platform.create("others", Not(SegmentCondition(segment.segment_id)))
-    invalid, unsupported = AllOf((BUYERS, Comparison("a", Operator.MATCHES, ("(?=x)",)))), Not(ListCondition("vips"))
+    invalid, unknown = AllOf((BUYERS, Comparison("a", Operator.MATCHES, ("(?=x)",)))), Not(ListCondition("vips"))
 
     code, reason, where = await refused(platform.create("x", invalid))
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_INVALID")
     assert where["path"] == "all_of.rules[1].field.values[0]"
-    code, reason, where = await refused(platform.create("x", unsupported))
-    assert (code, reason, where["path"]) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_UNSUPPORTED", "not.list")
+    code, reason, where = await refused(platform.create("x", unknown))
+    assert (code, reason, where["list_id"]) == (grpc.StatusCode.NOT_FOUND, "CUSTOMER_LIST_NOT_FOUND", "vips")
     update = pb.UpdateSegmentRequest(
         segment_id=segment.segment_id, name="x", rule=wire.write(SegmentCondition(user.segment_id))
     )

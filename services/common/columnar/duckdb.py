@@ -13,7 +13,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from services.common.columnar.port import Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
 from services.common.errors import DataLoss, FailedPrecondition, Unavailable
 
 T = TypeVar("T")
@@ -41,8 +41,10 @@ class DuckDBColumnar:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
         self._connections = threading.local()
 
-    async def append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
-        return await self._run(self._writer, lambda: self._append(rows, follower, cursor))
+    async def append(
+        self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment] = ()
+    ) -> bool:
+        return await self._run(self._writer, lambda: self._append(rows, follower, cursor, amendments))
 
     async def cursor(self, follower: str) -> str:
         return await self._run(self._readers, lambda: _cursor(self._connection(), follower))
@@ -74,7 +76,7 @@ class DuckDBColumnar:
         connection: duckdb.DuckDBPyConnection = self._connections.own
         return connection
 
-    def _append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
+    def _append(self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment]) -> bool:
         connection = self._connection()
         connection.begin()
         try:
@@ -83,6 +85,8 @@ class DuckDBColumnar:
                 return False
             for table, batch in rows.items():
                 _insert(connection, table, batch)
+            for amendment in amendments:
+                _amend(connection, amendment)
             connection.execute("DELETE FROM _cursors WHERE follower = ?", [follower])
             connection.execute("INSERT INTO _cursors VALUES (?, ?)", [follower, cursor])
             connection.commit()
@@ -182,3 +186,21 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
             )
     finally:
         connection.unregister("_incoming")
+
+
+def _amend(connection: duckdb.DuckDBPyConnection, amendment: Amendment) -> None:
+    given = amendment.values if isinstance(amendment, Assign) else amendment.keys
+    by = amendment.by if isinstance(amendment, Assign) else given.column_names
+    same = " AND ".join(f'kept."{column}" = new."{column}"' for column in by)
+    connection.register("_amending", given)
+    try:
+        if isinstance(amendment, Assign):
+            assigned = ", ".join(f'"{name}" = new."{name}"' for name in given.column_names if name not in by)
+            connection.execute(
+                f'UPDATE "{amendment.table.name}" AS kept SET {assigned} FROM _amending AS new WHERE {same}'
+            )
+        else:
+            connection.execute(f'DELETE FROM "{amendment.table.name}" AS kept USING _amending AS new WHERE {same}')
+    finally:
+        with suppress(duckdb.Error):  # in a transaction that failed; the next one replaces it
+            connection.unregister("_amending")

@@ -5,7 +5,7 @@ Tables are declared with an Arrow schema whose first column is ``tenant``. A que
 feed they came from: rows and cursor become visible together, and the same batch again changes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
@@ -43,11 +43,35 @@ class Table:
             raise ValueError(f"table {self.name}: a key begins with tenant and names columns")
 
 
+@dataclass(frozen=True)
+class Assign:
+    """Gives rows that are there other values: those whose columns ``by`` are as in a row of ``values`` take the rest of
+    its columns. ``by`` begins with ``tenant``; no two rows of ``values`` have the same."""
+
+    table: Table
+    by: tuple[str, ...]
+    values: pa.Table
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Removes the rows whose columns are as in some row of ``keys``; ``tenant`` is one of them."""
+
+    table: Table
+    keys: pa.Table
+
+
+Amendment: TypeAlias = Assign | Remove
+
+
 class Columnar(Protocol):
     """Keeps one service's analytical tables. Every method is safe to call from many tasks at once."""
 
-    async def append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
-        """Append a batch and move ``follower`` to ``cursor``: all or nothing, durably.
+    async def append(
+        self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment] = ()
+    ) -> bool:
+        """Append a batch, carry out amendments of what is then there, in order, and move ``follower`` to ``cursor``:
+        all or nothing, durably.
 
         False, and nothing changes, if the follower is at ``cursor`` already. A follower has one writer.
         """

@@ -2,7 +2,9 @@
 
 Spark has no transaction over several tables. Each batch is a partition of its own, named after the cursor at which
 it starts, and becomes visible when one row is added to ``commits``: a batch that was cut off by a crash is not seen,
-and its replay overwrites what it left. The cluster needs a metastore that outlives it.
+and its replay overwrites what it left. An amendment writes the batches that it concerns anew; the rows of ``commits``
+that make them visible, in the same write as that of the batch, say which they replace. The cluster needs a metastore
+that outlives it.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from services.common.columnar.port import Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
 from services.common.errors import Unavailable
 
 DEFAULT_PORT = 15002
@@ -49,14 +51,17 @@ class SparkColumnar:
         self._giving = threading.Lock()
         session.sql(f"CREATE DATABASE IF NOT EXISTS tessera_{service}")
         session.sql(f"USE tessera_{service}")
-        columns = "follower STRING, sequence BIGINT, batch STRING, cursor STRING"
+        columns = "follower STRING, sequence BIGINT, batch STRING, cursor STRING, replaces STRING"
         session.sql(f"CREATE TABLE IF NOT EXISTS commits ({columns}) USING parquet")
         for table in tables:
             self._declare(table)
+            self._drop_replaced(table)
 
-    async def append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
+    async def append(
+        self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment] = ()
+    ) -> bool:
         async with self._appending:
-            return await asyncio.to_thread(self._append, rows, follower, cursor)
+            return await asyncio.to_thread(self._append, rows, follower, cursor, amendments)
 
     async def cursor(self, follower: str) -> str:
         return await asyncio.to_thread(self._cursor, follower)
@@ -80,7 +85,8 @@ class SparkColumnar:
         )
         committed = (
             f"SELECT * FROM {table.name}_batches "
-            "JOIN (SELECT batch, min(sequence) AS _sequence FROM commits GROUP BY batch) ON _batch = batch"
+            "JOIN (SELECT batch, min(sequence) AS _sequence FROM commits GROUP BY batch) ON _batch = batch "
+            f"WHERE concat('{table.name}/', _batch) NOT IN (SELECT replaces FROM commits WHERE replaces <> '')"
         )
         if table.key and table.keep is Keep.LAST:
             key = ", ".join(f"`{column}`" for column in table.key)
@@ -89,18 +95,75 @@ class SparkColumnar:
         names = ", ".join(f"`{name}`" for name in table.schema.names)
         self._session.sql(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT {names} FROM ({committed})")
 
-    def _append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
+    def _append(self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment]) -> bool:
         start = self._cursor(follower)
         if start == cursor:
             return False
-        batch = hashlib.sha256(f"{follower}\n{start}".encode()).hexdigest()[:32]
+        batch = _name(follower, start)
         for table, data in rows.items():
             self._write(table, checked(table, data), batch)
-        self._session.sql(
-            "INSERT INTO commits SELECT :follower, coalesce(max(sequence), 0) + 1, :batch, :cursor FROM commits",
-            args={"follower": follower, "batch": batch, "cursor": cursor},
+        places = {batch: self._next_sequence()}
+        places.update(
+            (row["batch"], row["sequence"])
+            for row in self._session.sql("SELECT batch, min(sequence) AS sequence FROM commits GROUP BY batch")
+            .toArrow()
+            .to_pylist()
         )
+        made = [(follower, places[batch], batch, cursor, "")]
+        replaced = {row["replaces"] for row in self._session.sql("SELECT replaces FROM commits").toArrow().to_pylist()}
+        for amendment in amendments:
+            made += self._amend(amendment, places, replaced)
+        listed = pa.table(dict(zip(_COMMIT, map(list, zip(*made, strict=True)), strict=True)), schema=_COMMITS)
+        self._frame(listed).coalesce(1).createOrReplaceTempView("_made")
+        self._session.sql("INSERT INTO commits SELECT * FROM _made")
+        for table in {amendment.table.name: amendment.table for amendment in amendments}.values():
+            self._drop_replaced(table)
         return True
+
+    def _next_sequence(self) -> int:
+        found = self._session.sql("SELECT coalesce(max(sequence), 0) + 1 AS next FROM commits").toArrow()
+        return int(found["next"][0].as_py())
+
+    def _amend(
+        self, amendment: Amendment, places: dict[str, int], replaced: set[str]
+    ) -> list[tuple[str, int, str, str, str]]:
+        """Write the batches that the amendment concerns anew; the commits that make that visible."""
+        given = amendment.values if isinstance(amendment, Assign) else amendment.keys
+        by = amendment.by if isinstance(amendment, Assign) else tuple(given.column_names)
+        name = amendment.table.name
+        self._frame(given).createOrReplaceTempView("_amending")
+        same = " AND ".join(f"kept.`{column}` = new.`{column}`" for column in by)
+        query = f"SELECT DISTINCT kept._batch AS batch FROM {name}_batches AS kept JOIN _amending AS new ON {same}"
+        made = []
+        for old in sorted(row["batch"] for row in self._session.sql(query).toArrow().to_pylist()):
+            if old not in places or f"{name}/{old}" in replaced:
+                continue
+            new = _name(old, f"{name} {len(replaced)}")
+            self._rewrite(amendment, old, new, same, set(given.column_names) - set(by))
+            places[new] = places[old]
+            replaced.add(f"{name}/{old}")
+            made.append(("", places[old], new, "", f"{name}/{old}"))
+        return made
+
+    def _rewrite(self, amendment: Amendment, old: str, new: str, same: str, assigned: set[str]) -> None:
+        name, partition = amendment.table.name, f"PARTITION (_batch = '{new}')"
+        columns = [
+            f"coalesce(new.`{column}`, kept.`{column}`)" if column in assigned else f"kept.`{column}`"
+            for column in (*amendment.table.schema.names, "_row")
+        ]
+        join = "LEFT JOIN" if isinstance(amendment, Assign) else "LEFT ANTI JOIN"
+        self._session.sql(f"ALTER TABLE {name}_batches DROP IF EXISTS {partition}")  # left by a crash
+        self._session.sql(
+            f"INSERT INTO {name}_batches {partition} SELECT {', '.join(columns)} FROM {name}_batches AS kept "
+            f"{join} _amending AS new ON {same} WHERE kept._batch = '{old}'"
+        )
+
+    def _drop_replaced(self, table: Table) -> None:
+        """Delete the files of batches that nobody sees any more."""
+        query = f"SELECT replaces FROM commits WHERE replaces LIKE '{table.name}/%'"
+        for row in self._session.sql(query).toArrow().to_pylist():
+            old = row["replaces"].partition("/")[2]
+            self._session.sql(f"ALTER TABLE {table.name}_batches DROP IF EXISTS PARTITION (_batch = '{old}')")
 
     def _write(self, table: Table, rows: pa.Table, batch: str) -> None:
         numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
@@ -130,6 +193,15 @@ class SparkColumnar:
             for name, rows in given.items():
                 self._frame(rows).createOrReplaceTempView(name)
             return typed(query, self._session.sql(sql).toArrow())
+
+
+_COMMIT = ("follower", "sequence", "batch", "cursor", "replaces")
+_COMMITS = pa.schema([(name, pa.int64() if name == "sequence" else pa.string()) for name in _COMMIT])
+
+
+def _name(one: str, other: str) -> str:
+    """The name of a batch: the same again for the same beginning."""
+    return hashlib.sha256(f"{one}\n{other}".encode()).hexdigest()[:32]
 
 
 def _same_key(table: Table, one: str, other: str) -> str:

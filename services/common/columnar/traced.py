@@ -1,12 +1,12 @@
 """The analytical engine in a trace: a span for each query of a sampled request, and nothing for the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ibis.expr.types as ir
 import pyarrow as pa
 from opentelemetry.trace import SpanKind
 
-from services.common.columnar.port import Columnar, Rows, Table
+from services.common.columnar.port import Amendment, Columnar, Rows, Table
 from services.common.telemetry import recording, span
 
 
@@ -20,8 +20,10 @@ class TracedColumnar:
     def __init__(self, columnar: Columnar, system: str) -> None:
         self._columnar, self._system = columnar, system
 
-    async def append(self, rows: Mapping[Table, Rows], follower: str, cursor: str) -> bool:
-        return await self._columnar.append(rows, follower, cursor)
+    async def append(
+        self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment] = ()
+    ) -> bool:
+        return await self._columnar.append(rows, follower, cursor, amendments)
 
     async def cursor(self, follower: str) -> str:
         return await self._columnar.cursor(follower)

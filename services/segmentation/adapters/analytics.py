@@ -1,22 +1,24 @@
 """The port ``Analytics`` over the analytical engine, and the appending of what is followed."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from services.common.clock import Clock, to_micros
-from services.common.columnar import Columnar, of_tenant
+from services.common.columnar import Amendment, Columnar, Table, of_tenant
 from services.common.columnar.patterns import pattern_fault
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
 from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.moments import upcoming
-from services.segmentation.adapters.tables import EVENTS, TRAITS, Observed, rows
+from services.segmentation.adapters.tables import CONSENTS, EVENTS, LIST_ENTRIES, TRAITS, Observed, rows
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Cuts, Rfm, RfmTable
 from services.segmentation.domain.timing import Timing
@@ -43,6 +45,7 @@ class ColumnarAnalytics:
         self._columnar, self._clock = columnar, clock
         self._batches = 0
         self._rfm: dict[tuple[str, str, Cuts | None], _Kept] = {}
+        self._writing = asyncio.Lock()
 
     async def applied_cursor(self) -> str:
         """The cursor up to which profiles' feed is applied."""
@@ -50,8 +53,41 @@ class ColumnarAnalytics:
 
     async def append(self, observed: Sequence[Observed], cursor: str) -> None:
         """Apply a batch; the same batch again changes nothing."""
-        await self._columnar.append(rows(observed) if observed else {}, FOLLOWER, cursor)
-        self._batches += bool(observed)
+        await self.apply(rows(observed), (), FOLLOWER, cursor)
+
+    async def apply(
+        self, rows: Mapping[Table, pa.Table], amendments: Sequence[Amendment], follower: str, cursor: str
+    ) -> None:
+        """Append rows and amend what is there, with the cursor of ``follower``; the same again changes nothing."""
+        async with self._writing:
+            await self._columnar.append(rows, follower, cursor, amendments)
+        self._batches += bool(rows or amendments)
+
+    async def apply_listed(self, entries: pa.Table, follower: str, cursor: str) -> None:
+        """Append entries of lists as those of whoever the customers that they name belong to."""
+        async with self._writing:  # no merge comes between
+            place = entries.schema.get_field_index("customer_id")
+            owned = entries.slice(0, 0)
+            for tenant in set(entries["tenant"].to_pylist()):
+                part = entries.filter(pc.equal(entries["tenant"], tenant))
+                owners = await self.owners(tenant, part["customer_id"].to_pylist())
+                known = pa.array([owners[who] for who in part["customer_id"].to_pylist()], pa.string())
+                owned = pa.concat_tables([owned, part.set_column(place, "customer_id", known)])
+            await self._columnar.append({LIST_ENTRIES: owned} if len(owned) else {}, follower, cursor)
+
+    async def owners(self, tenant: str, customer_ids: Collection[str]) -> dict[str, str]:
+        """To whom the history of each customer belongs: somebody else, if it was merged."""
+        events = of_tenant(self._columnar.table(EVENTS), tenant)
+        wanted = (
+            events.filter(events.origin_id.isin(_TOUCHED.customer_id)).select("origin_id", "customer_id").distinct()
+        )
+        given = {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
+        found = (await self._columnar.execute(wanted, given)).to_pylist()
+        return {who: who for who in customer_ids} | {row["origin_id"]: row["customer_id"] for row in found}
+
+    async def cursor(self, follower: str) -> str:
+        """The cursor up to which a feed is applied."""
+        return await self._columnar.cursor(follower)
 
     async def matching(
         self,
@@ -89,10 +125,7 @@ class ColumnarAnalytics:
     async def explained(
         self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
     ) -> dict[str, Finding] | None:
-        history = self._history(tenant)
-        events = history.events.filter(history.events.customer_id == customer_id)
-        traits = history.traits.filter(history.traits.customer_id == customer_id)
-        history = replace(history, events=events, traits=traits)
+        history = self._history(tenant).narrowed(lambda rows: rows.filter(rows.customer_id == customer_id))
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
         found = (await self._columnar.execute(explanation(history, numbered, segments, at))).to_pylist()
         if not found:
@@ -143,11 +176,7 @@ class ColumnarAnalytics:
         history = self._history(tenant)
         if customer_ids is None:
             return history, None
-        some = replace(
-            history,
-            events=history.events.semi_join(_TOUCHED, "customer_id"),
-            traits=history.traits.semi_join(_TOUCHED, "customer_id"),
-        )
+        some = history.narrowed(lambda rows: rows.semi_join(_TOUCHED, "customer_id"))
         return some, {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
 
     def _history(self, tenant: str) -> History:
@@ -155,6 +184,8 @@ class ColumnarAnalytics:
 
 
 def tenant_history(columnar: Columnar, tenant: str) -> History:
-    """All events and traits of a tenant."""
-    events = of_tenant(columnar.table(EVENTS), tenant)
-    return History(events, of_tenant(columnar.table(TRAITS), tenant), everyone=events)
+    """Everything that is known of a tenant's customers."""
+    events, traits, consents, entries = (
+        of_tenant(columnar.table(table), tenant) for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+    )
+    return History(events, traits, consents, entries, everyone=events)

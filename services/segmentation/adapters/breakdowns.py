@@ -13,7 +13,8 @@ import ibis.expr.types as ir
 
 from services.common.rules import Rule, SegmentCondition
 from services.segmentation.adapters.comparisons import holds
-from services.segmentation.adapters.expressions import History, evaluation, pick
+from services.segmentation.adapters.expressions import History, evaluation
+from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.selection import (
     BySegments,
     ByTrait,

@@ -1,21 +1,38 @@
-"""Following profiles: its events become rows, and the customers that they touch are evaluated."""
+"""Following profiles: what it tells becomes rows, and the customers that it touches are evaluated."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 
 import grpc
 import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.feed import follow
 from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
-from services.segmentation.adapters.tables import Observed
+from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
 
 Touch = Callable[[str, set[str]], None]
 """Hears which customers of a tenant were touched."""
 Stream = Callable[[str], AsyncIterator[pb.FollowChangesResponse]]
 """Batches of profiles' feed after a cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A person is to be forgotten."""
+
+    tenant: str
+    erasure_id: str
+    customer_ids: frozenset[str]
+    """The customer and all origins."""
+
+
+Erase = Callable[[Erased], Awaitable[None]]
+"""Removes everything of a person and says so; again, it changes nothing."""
 
 
 def profiles_stream(channel: grpc.aio.Channel) -> Stream:
@@ -32,8 +49,8 @@ def profiles_stream(channel: grpc.aio.Channel) -> Stream:
 class Follower:
     """Applies profiles' feed. ``touch`` hears of the customers of each batch once its rows are stored."""
 
-    def __init__(self, stream: Stream, analytics: ColumnarAnalytics, touch: Touch) -> None:
-        self._stream, self._analytics, self._touch = stream, analytics, touch
+    def __init__(self, stream: Stream, analytics: ColumnarAnalytics, touch: Touch, erase: Erase) -> None:
+        self._stream, self._analytics, self._touch, self._erase = stream, analytics, touch, erase
         self._applying = False
         self._caught_up = False
 
@@ -56,34 +73,108 @@ class Follower:
         """Store a batch with its cursor, then tell whom it touched."""
         self._applying = True
         try:
-            observed = await asyncio.to_thread(_observed, batch)
-            await self._analytics.append(observed, batch.cursor)
+            heard = await asyncio.to_thread(_heard, batch.changes)
+            added = await asyncio.to_thread(rows, heard.observed, heard.computed, heard.consented)
+            amendments = owned(heard.owners) if heard.owners else []
+            for erased in heard.erased:
+                await self._erase(erased)
+            await self._analytics.apply(added, amendments, FOLLOWER, batch.cursor)
             self._caught_up = batch.caught_up
-            touched: dict[str, set[str]] = {}
-            for event in observed:
-                touched.setdefault(event.tenant, set()).add(event.customer_id)
-            for tenant, customer_ids in touched.items():
+            for tenant, customer_ids in heard.touched.items():
                 self._touch(tenant, customer_ids)
         finally:
             self._applying = False
 
 
-def _observed(batch: pb.FollowChangesResponse) -> list[Observed]:
-    observed = []
-    for change in batch.changes:
-        if change.WhichOneof("kind") != "event_recorded":
-            continue
-        event = change.event_recorded
-        time = event.event_time
-        observed.append(
-            Observed(
-                tenant=change.tenant_id,
-                customer_id=event.customer_id,
-                message_id=event.message_id,
-                type=event.type,
-                name=event.name,
-                time=time.seconds * 1_000_000 + time.nanos // 1000,
-                content=orjson.loads(event.properties_json) if event.properties_json else {},
-            )
-        )
-    return observed
+@dataclass(slots=True)
+class _Heard:
+    """What a batch says, by kind."""
+
+    observed: list[Observed] = field(default_factory=list)
+    computed: list[Computed] = field(default_factory=list)
+    consented: list[Consented] = field(default_factory=list)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    """To whom the origins of a tenant belong after the batch, where it says so."""
+    erased: list[Erased] = field(default_factory=list)
+    touched: dict[str, set[str]] = field(default_factory=dict)
+
+    def touch(self, tenant: str, *customer_ids: str) -> None:
+        self.touched.setdefault(tenant, set()).update(customer_ids)
+
+    def own(self, tenant: str, origins: Iterable[str], customer_id: str) -> None:
+        self.owners.update(((tenant, origin), customer_id) for origin in origins)
+
+    def forget(self, erased: Erased) -> None:
+        """What the batch said of the person before is not stored either."""
+        self.erased.append(erased)
+
+        def stays(told: Observed | Computed | Consented) -> bool:
+            named = {told.customer_id, getattr(told, "origin_id", "")}
+            return told.tenant != erased.tenant or not named & erased.customer_ids
+
+        self.observed = [each for each in self.observed if stays(each)]
+        self.computed = [each for each in self.computed if stays(each)]
+        self.consented = [each for each in self.consented if stays(each)]
+        self.touched.get(erased.tenant, set()).difference_update(erased.customer_ids)
+
+
+def _heard(changes: Iterable[pb.Change]) -> _Heard:
+    heard = _Heard()
+    for change in changes:
+        match change.WhichOneof("kind"):
+            case "event_recorded":
+                heard.observed.append(_observed(change.tenant_id, change.event_recorded))
+                heard.touch(change.tenant_id, change.event_recorded.customer_id)
+            case "computed_trait_changed":
+                heard.computed.append(_computed(change.tenant_id, change.computed_trait_changed))
+                heard.touch(change.tenant_id, change.computed_trait_changed.customer_id)
+            case "consent_changed":
+                heard.consented.append(_consented(change.tenant_id, change.consent_changed))
+                heard.touch(change.tenant_id, change.consent_changed.customer_id)
+            case "customers_merged":
+                merged = change.customers_merged
+                heard.own(change.tenant_id, merged.origin_customer_ids, merged.customer_id)
+                heard.touch(change.tenant_id, merged.customer_id, merged.merged_customer_id)
+            case "customers_unmerged":
+                parted = change.customers_unmerged
+                heard.own(change.tenant_id, parted.origin_customer_ids, parted.restored_customer_id)
+                heard.touch(change.tenant_id, parted.customer_id, parted.restored_customer_id)
+            case "customer_erased":
+                gone = change.customer_erased
+                ids = frozenset({gone.customer_id, *gone.origin_customer_ids})
+                heard.forget(Erased(change.tenant_id, gone.erasure_id, ids))
+    return heard
+
+
+def _observed(tenant: str, event: pb.RecordedEvent) -> Observed:
+    return Observed(
+        tenant=tenant,
+        customer_id=event.customer_id,
+        message_id=event.message_id,
+        type=event.type,
+        name=event.name,
+        time=_micros(event.event_time),
+        content=orjson.loads(event.properties_json) if event.properties_json else {},
+        origin_id=event.origin_customer_id or event.customer_id,
+    )
+
+
+def _computed(tenant: str, change: pb.ComputedTraitChanged) -> Computed:
+    value = orjson.loads(change.value_json) if change.value_json else None
+    return Computed(tenant, change.customer_id, change.name, _micros(change.change_time), value)
+
+
+def _consented(tenant: str, change: pb.ConsentChanged) -> Consented:
+    return Consented(
+        tenant,
+        change.customer_id,
+        change.origin_customer_id or change.customer_id,
+        change.purpose,
+        change.channel,
+        _micros(change.change_time),
+        change.state == consent_pb2.CONSENT_STATE_GRANTED,
+    )
+
+
+def _micros(time: Timestamp) -> int:
+    return time.seconds * 1_000_000 + time.nanos // 1000

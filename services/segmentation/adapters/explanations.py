@@ -17,7 +17,8 @@ from services.common.rules import (
     Rule,
     ScoreCondition,
 )
-from services.segmentation.adapters.expressions import History, Leaves, bucket_of, counts, pick
+from services.segmentation.adapters.expressions import History, Leaves, bucket_of, counts
+from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.explanation import Finding, Scalar
 from services.segmentation.domain.timing import trait_names
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
-from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -20,7 +19,9 @@ from services.common.rules import (
     AnyOf,
     BucketCondition,
     Comparison,
+    ConsentCondition,
     EventCondition,
+    ListCondition,
     Not,
     Operator,
     Rule,
@@ -31,22 +32,11 @@ from services.common.rules import (
 )
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
 from services.segmentation.adapters.comparisons import holds, positively, timely
+from services.segmentation.adapters.picks import pick
 from services.segmentation.adapters.rfm_query import scores
 from services.segmentation.adapters.sequences import fulfilling
+from services.segmentation.adapters.told import ALL_CHANNELS, granted, known_consents, listed
 from services.segmentation.domain.timing import trait_names
-
-
-def pick(name: str, kind: str) -> Callable[..., Any]:
-    """An aggregate that both engines have under this name but Ibis does not: a value of the type ``kind`` by the order
-    of another."""
-
-    def declared(value: Any, order: Any) -> Any:
-        """Never called: the engine's own."""
-
-    signature = ((kind, "struct<time: int64, tie: string>"), kind)
-    picked: Callable[..., Any] = ibis.udf.agg.builtin(declared, name=name, signature=signature)
-    return picked
-
 
 _picks: dict[Aggregate, Callable[..., ir.BooleanValue]] = {
     Aggregate.FIRST: pick("min_by", "boolean"),
@@ -60,8 +50,14 @@ class History:
 
     events: ir.Table
     traits: ir.Table
+    consents: ir.Table
+    listed: ir.Table
     everyone: ir.Table
     """The events of all customers, which scores compare."""
+
+    def narrowed(self, some: Callable[[ir.Table], ir.Table]) -> "History":
+        """The part that ``some`` leaves of each table."""
+        return History(some(self.events), some(self.traits), some(self.consents), some(self.listed), self.everyone)
 
 
 def evaluation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
@@ -82,6 +78,8 @@ class Leaves:
         self.events: dict[EventCondition, str] = {}
         self.traits: dict[tuple[str, Comparison], str] = {}
         self.sequences: dict[SequenceCondition, str] = {}
+        self.consents: dict[tuple[str, str], str] = {}
+        self.lists: dict[str, str] = {}
         self.scored = False
         for rule in rules:
             self.collect(rule)
@@ -107,6 +105,9 @@ class Leaves:
         if of_traits or more_of_traits:
             known = told.group_by("customer_id").aggregate(**of_traits, **more_of_traits)
             figures = figures.left_join(known, "customer_id")
+        for more in (known_consents(history.consents, self.consents, at), listed(history.listed, self.lists, at)):
+            if more is not None:
+                figures = figures.left_join(more, "customer_id")
         for condition, name in self.sequences.items():
             figures = figures.left_join(fulfilling(seen, condition, at).mutate(**{name: True}), "customer_id")
         if self.scored:
@@ -128,6 +129,11 @@ class Leaves:
                 self.sequences.setdefault(rule, f"s{len(self.sequences)}")
             case ScoreCondition():
                 self.scored = True
+            case ConsentCondition(purpose, channel):
+                for each in {ALL_CHANNELS, channel}:
+                    self.consents.setdefault((purpose, each), f"c{len(self.consents)}")
+            case ListCondition(list_id):
+                self.lists.setdefault(list_id, f"l{len(self.lists)}")
             case Comparison():
                 for name in trait_names(rule.field):
                     self.traits.setdefault((name, rule), f"t{len(self.traits)}")
@@ -152,6 +158,11 @@ class Leaves:
                 columns = [figures[self.traits[name, rule]].fill_null(False) for name in trait_names(rule.field)]
                 known = reduce(or_, columns)
                 return ~known if rule.operator in POSITIVE else known
+            case ConsentCondition(purpose, channel, wanted):
+                given = granted(figures, self.consents[purpose, ALL_CHANNELS], self.consents[purpose, channel])
+                return given if wanted else ~given
+            case ListCondition(list_id):
+                return figures[self.lists[list_id]].fill_null(False)
             case BucketCondition(salt, start, end):
                 number = bucket_of(salt, figures.customer_hash)
                 return (number >= start) & (number < end)

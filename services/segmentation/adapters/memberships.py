@@ -11,7 +11,7 @@ from services.segmentation.ports import Census, MembershipChange, MembershipChan
 
 CUSTOMERS = Collection("customers")
 MEMBERS = Collection("members", (Index(("segment_id",)),))
-CHANGES = Collection("membership_changes", published=True)
+CHANGES = Collection("membership_changes", (Index(("customer_id",)),), published=True)
 REFRESHES = Collection("refreshes")
 COLLECTIONS = (CUSTOMERS, MEMBERS, CHANGES, REFRESHES)
 FEED_BATCH_MAX = 1000
@@ -59,6 +59,12 @@ class StoredMemberships:
         kept = await self._store.get(tenant, REFRESHES, segment_id)
         return [Calculation(**made) for made in kept.body["calculations"]] if kept else []
 
+    async def history(
+        self, tenant: str, customer_id: str, limit: int, after: str
+    ) -> tuple[list[MembershipChange], str]:
+        page = await self._store.find(tenant, CHANGES, Query({"customer_id": customer_id}, limit=limit, after=after))
+        return [_change(tenant, document.body, "") for document in page.documents], page.next_cursor
+
     async def newest(self) -> str:
         return await self._store.end_of_feed()
 
@@ -66,17 +72,13 @@ class StoredMemberships:
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
             cursor = batch[-1].cursor
             entries = [
-                MembershipChange(
-                    entry.tenant,
-                    entry.body["segment_id"],
-                    entry.body["customer_id"],
-                    entry.body["entered"],
-                    entry.body["time"],
-                    entry.cursor,
-                )
-                for entry in batch
+                _change(entry.tenant, entry.body, entry.cursor) for entry in batch if entry.collection == CHANGES.name
             ]
             yield MembershipChanges(entries, cursor, caught_up=cursor == await self._store.end_of_feed())
+
+
+def _change(tenant: str, body: Body, cursor: str) -> MembershipChange:
+    return MembershipChange(tenant, body["segment_id"], body["customer_id"], body["entered"], body["time"], cursor)
 
 
 def _writes(

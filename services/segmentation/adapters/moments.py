@@ -23,7 +23,7 @@ def upcoming(history: History, timing: Timing, since: int, until: int) -> ir.Tab
 
 def _parts(history: History, timing: Timing, since: int, until: int) -> Iterator[ir.Table]:
     events, traits = history.events, history.traits
-    for rows in (events, traits):  # told ahead of their time
+    for rows in (events, traits, history.consents, history.listed):  # told ahead of their time
         yield _timely(rows, 0, since, until)
     for age, pairs in groupby(sorted((age, name) for name, age in timing.ages), key=lambda pair: pair[0]):
         yield _timely(events.filter(events.name.isin([name for _, name in pairs])), age, since, until)

@@ -18,9 +18,10 @@ from services.segmentation.ports import Catalogue, Request
 SEGMENTS = Collection("segments")
 CATALOGUES = Collection("catalogues")
 TENANTS = Collection("tenants")
+LISTS = Collection("lists")
 VERSIONS = Collection("segment_versions", (Index(("segment_id", "version")),))
 COLLECTIONS = (SEGMENTS, VERSIONS, CATALOGUES, TENANTS, REQUESTS, *memberships.COLLECTIONS)
-_CATALOGUE = "catalogue"
+CATALOGUE = "catalogue"
 _PAGE = 500
 
 
@@ -51,14 +52,24 @@ class StoredSegments:
         return [_segment(document.id, document.body) for document in page.documents], page.next_cursor
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        guard = await self._store.get(tenant, CATALOGUES, _CATALOGUE)
+        guard = await self._store.get(tenant, CATALOGUES, CATALOGUE)
         segments: dict[str, Segment] = {}
         after = ""
         while True:
             page, after = await self.page(tenant, _PAGE, after)
             segments.update((segment.segment_id, segment) for segment in page)
             if not after:
-                return Catalogue(segments, guard.version if guard else 0)
+                return Catalogue(segments, guard.version if guard else 0, await self._list_ids(tenant))
+
+    async def _list_ids(self, tenant: str) -> frozenset[str]:
+        found: set[str] = set()
+        after = ""
+        while True:
+            page = await self._store.find(tenant, LISTS, Query(limit=_PAGE, after=after))
+            found.update(document.id for document in page.documents)
+            after = page.next_cursor
+            if not after:
+                return frozenset(found)
 
     async def tenants(self) -> list[str]:
         found: list[str] = []
@@ -100,9 +111,9 @@ class StoredSegments:
         self, tenant: str, writes: Sequence[Write], segment: Segment, catalogue: Catalogue, request: Request
     ) -> None:
         guard: Write = (
-            Replace(tenant, CATALOGUES, _CATALOGUE, {}, catalogue.version)
+            Replace(tenant, CATALOGUES, CATALOGUE, {}, catalogue.version)
             if catalogue.version
-            else Insert(tenant, CATALOGUES, _CATALOGUE, {})
+            else Insert(tenant, CATALOGUES, CATALOGUE, {})
         )
         answer = {"segment_id": segment.segment_id, **_body(segment)}
         replay = remember(tenant, request.request_id, request.fingerprint, answer)

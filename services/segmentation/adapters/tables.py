@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from services.common import telemetry
-from services.common.columnar import Table
+from services.common.columnar import Amendment, Assign, Keep, Table
 from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
 from services.segmentation.domain.properties import Flat, flatten
@@ -37,6 +37,7 @@ EVENTS = Table(
             ("tenant", pa.string()),
             ("customer_id", pa.string()),
             ("customer_hash", pa.int64()),  # FNV-1a of the id, for buckets
+            ("origin_id", pa.string()),  # whose it was before any merge
             ("message_id", pa.string()),
             ("name", pa.string()),
             ("time", pa.int64()),
@@ -55,6 +56,7 @@ TRAITS = Table(
         [
             ("tenant", pa.string()),
             ("customer_id", pa.string()),
+            ("origin_id", pa.string()),  # a computed trait has none: it is computed anew after a merge
             ("message_id", pa.string()),
             ("name", pa.string()),
             ("time", pa.int64()),
@@ -64,7 +66,41 @@ TRAITS = Table(
     ),
     key=("tenant", "message_id"),
 )
-TABLES = (EVENTS, TRAITS)
+CONSENTS = Table(
+    "consents",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("origin_id", pa.string()),
+            ("purpose", pa.string()),
+            ("channel", pa.string()),
+            ("time", pa.int64()),
+            ("tie", pa.string()),  # of two statements at the same moment the refusal holds
+            ("granted", pa.bool_()),
+        ]
+    ),
+    key=("tenant", "origin_id", "purpose", "channel", "time"),
+    keep=Keep.LAST,
+)
+LIST_ENTRIES = Table(
+    "list_entries",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("origin_id", pa.string()),
+            ("list_id", pa.string()),
+            ("time", pa.int64()),
+            ("tie", pa.string()),
+            ("listed", pa.bool_()),
+        ]
+    ),
+    key=("tenant", "list_id", "origin_id", "tie"),
+)
+TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+"""The tables whose rows belong to whoever their origin belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +114,50 @@ class Observed:
     name: str
     time: int
     content: Mapping[str, Any]
+    origin_id: str = ""
+    """Whose it was before any merge; empty: the customer's own."""
 
 
-def rows(observed: Sequence[Observed]) -> dict[Table, pa.Table]:
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A computed trait has another value (``None``: none any more); time in microseconds."""
+
+    tenant: str
+    customer_id: str
+    name: str
+    time: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """A consent was given, refused, withdrawn or ran out; time in microseconds."""
+
+    tenant: str
+    customer_id: str
+    origin_id: str
+    purpose: str
+    channel: str
+    time: int
+    granted: bool
+
+
+def rows(
+    observed: Sequence[Observed], computed: Sequence[Computed] = (), consented: Sequence[Consented] = ()
+) -> dict[Table, pa.Table]:
     """What a batch adds to each table."""
-    identified = [event for event in observed if event.type == IDENTIFY]
-    batch = {EVENTS: _events(observed)}
-    if identified:
-        batch[TRAITS] = _traits(identified)
+    batch = {EVENTS: _events(observed)} if observed else {}
+    told = [
+        _told(event, name, value)
+        for event in observed
+        if event.type == IDENTIFY
+        for name, value in event.content.items()
+    ]
+    told += [_told_by_computation(each) for each in computed]
+    if told:
+        batch[TRAITS] = _traits(told)
+    if consented:
+        batch[CONSENTS] = _consents(consented)
     return batch
 
 
@@ -99,7 +171,8 @@ def _events(observed: Sequence[Observed]) -> pa.Table:
         totals.append(total)
     columns = {
         **_columns(observed, "tenant", "customer_id", "message_id", "name", "time"),
-        "customer_hash": [_hash(event.customer_id) for event in observed],
+        "customer_hash": [hashed(event.customer_id) for event in observed],
+        "origin_id": [event.origin_id or event.customer_id for event in observed],
         "currency": currencies,
         "total_minor": totals,
         **_flat_columns(flats),
@@ -108,7 +181,8 @@ def _events(observed: Sequence[Observed]) -> pa.Table:
 
 
 @lru_cache(maxsize=100_000)
-def _hash(customer_id: str) -> int:
+def hashed(customer_id: str) -> int:
+    """FNV-1a of a customer id, of which buckets are made."""
     return fnv1a(customer_id.encode())
 
 
@@ -147,18 +221,63 @@ def _line_amount(line: Mapping[str, Any]) -> float:
     return float(line["price"] * line.get("quantity", 1) if stated is None else stated)
 
 
-def _traits(identified: Sequence[Observed]) -> pa.Table:
-    told = [(event, name, value) for event in identified for name, value in event.content.items()]
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One row of traits."""
+
+    tenant: str
+    customer_id: str
+    origin_id: str
+    message_id: str
+    name: str
+    time: int
+    value: Any
+
+
+def _told(event: Observed, name: str, value: Any) -> _Told:
+    origin = event.origin_id or event.customer_id
+    return _Told(event.tenant, event.customer_id, origin, event.message_id, name, event.time, value)
+
+
+def _told_by_computation(computed: Computed) -> _Told:
+    message_id = f"computed:{computed.customer_id}:{computed.name}:{computed.time}"
+    return _Told(computed.tenant, computed.customer_id, "", message_id, computed.name, computed.time, computed.value)
+
+
+def _traits(told: Sequence[_Told]) -> pa.Table:
     columns = {
-        **_columns([event for event, _, _ in told], "tenant", "customer_id", "message_id", "time"),
-        "name": [name for _, name, _ in told],
-        "tie": [repr(value) for _, _, value in told],
-        **_flat_columns([flatten({name: value}) for _, name, value in told]),
+        **_columns(told, "tenant", "customer_id", "origin_id", "message_id", "name", "time"),
+        "tie": [repr(each.value) for each in told],
+        **_flat_columns([flatten({each.name: each.value}) for each in told]),
     }
     return pa.table({name: columns[name] for name in TRAITS.schema.names}, schema=TRAITS.schema)
 
 
-def _columns(observed: Sequence[Observed], *names: str) -> dict[str, list[Any]]:
+def _consents(consented: Sequence[Consented]) -> pa.Table:
+    columns = {
+        **_columns(consented, "tenant", "customer_id", "origin_id", "purpose", "channel", "time", "granted"),
+        "tie": ["0" if each.granted else "1" for each in consented],
+    }
+    return pa.table({name: columns[name] for name in CONSENTS.schema.names}, schema=CONSENTS.schema)
+
+
+def owned(owners: Mapping[tuple[str, str], str]) -> list[Amendment]:
+    """Gives the rows of each tenant's origins to whom they belong from now on."""
+    values = pa.table(
+        {
+            "tenant": [tenant for tenant, _ in owners],
+            "origin_id": [origin for _, origin in owners],
+            "customer_id": list(owners.values()),
+        }
+    )
+    with_hash = values.append_column("customer_hash", pa.array([hashed(who) for who in owners.values()], pa.int64()))
+    return [
+        Assign(table, ("tenant", "origin_id"), with_hash if "customer_hash" in table.schema.names else values)
+        for table in MOVED
+    ]
+
+
+def _columns(observed: Sequence[object], *names: str) -> dict[str, list[Any]]:
     return {name: [getattr(event, name) for event in observed] for name in names}
 
 

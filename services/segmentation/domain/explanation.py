@@ -10,7 +10,9 @@ from services.common.rules import (
     AnyOf,
     BucketCondition,
     Comparison,
+    ConsentCondition,
     EventCondition,
+    ListCondition,
     Not,
     Operator,
     Rule,
@@ -66,7 +68,7 @@ def _test(rule: Rule) -> tuple[Operator | None, Sequence[Value]]:
             return rule.operator, rule.values
         case BucketCondition(_, start, end):
             return Operator.BETWEEN, (float(start), float(end - 1))
-        case SegmentCondition() | SequenceCondition():
+        case SegmentCondition() | SequenceCondition() | ListCondition() | ConsentCondition():
             return Operator.IS_TRUE, ()
         case _:
             raise AssertionError(f"{rule} was refused when it was saved")

@@ -1,10 +1,11 @@
 """Segments: named rules over customers that may refer to each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from services.common.errors import Conflict, FailedPrecondition, NotFound
 from services.common.rules import (
+    ListCondition,
     PatternFault,
     Rule,
     RuleInvalid,
@@ -13,6 +14,7 @@ from services.common.rules import (
     nodes,
     validate,
 )
+from services.segmentation.domain.customer_list import CustomerListNotFound
 from services.segmentation.domain.supported import refuse_unsupported
 
 
@@ -51,14 +53,23 @@ def references(rule: Rule) -> Iterator[tuple[str, str]]:
             yield node.path, node.rule.segment_id
 
 
-def check(rule: Rule, segment_id: str, others: Mapping[str, Rule], pattern_fault: PatternFault) -> None:
-    """Refuse a rule that ``segment_id`` cannot have beside ``others`` (the tenant's segments by id).
+def check(
+    rule: Rule,
+    segment_id: str,
+    others: Mapping[str, Rule],
+    pattern_fault: PatternFault,
+    lists: Container[str] = (),
+) -> None:
+    """Refuse a rule that ``segment_id`` cannot have beside ``others`` (the tenant's segments by id) and ``lists``.
 
-    In this order: ``RuleInvalid``, ``RuleUnsupported``, ``SegmentNotFound``, and ``RuleInvalid`` for a cycle.
+    In this order: ``RuleInvalid``, ``RuleUnsupported``, ``CustomerListNotFound``, ``SegmentNotFound``, and
+    ``RuleInvalid`` for a cycle.
     """
     validate(rule, pattern_fault)
     for node in nodes(rule):
         refuse_unsupported(node)
+        if isinstance(node.rule, ListCondition) and node.rule.list_id not in lists:
+            raise CustomerListNotFound(node.rule.list_id)
     for path, named in references(rule):
         if named != segment_id and named not in others:
             raise SegmentNotFound(named)
@@ -92,3 +103,9 @@ def scored(rules: Mapping[str, Rule]) -> set[str]:
     """The segments that depend on scores, which what other customers do can change."""
     own = {key for key, rule in rules.items() if any(isinstance(node.rule, ScoreCondition) for node in nodes(rule))}
     return own.union(*(dependants(segment_id, rules) for segment_id in own))
+
+
+def users_of_list(list_id: str, rules: Mapping[str, Rule]) -> list[str]:
+    """The segments whose own rule names the list."""
+    wanted = ListCondition(list_id)
+    return sorted(other for other, rule in rules.items() if any(node.rule == wanted for node in nodes(rule)))

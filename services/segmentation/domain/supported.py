@@ -1,8 +1,6 @@
 """Which nodes of a rule segments evaluate; every other one is refused when it is saved, with its path."""
 
 from services.common.rules import (
-    ConsentCondition,
-    ListCondition,
     Node,
     Operator,
     RuleInvalid,
@@ -35,16 +33,10 @@ STEP_FIELD_OPERATORS = frozenset(
         Operator.AT_LEAST,
     }
 )
-_UNSUPPORTED: dict[type, str] = {
-    ConsentCondition: "segments do not know consent yet; it is checked when a message is sent",
-    ListCondition: "segments do not know uploaded lists yet; use a trait that marks the customers",
-}
 
 
 def refuse_unsupported(node: Node) -> None:
     """``RuleUnsupported``, or ``RuleInvalid`` for a score that does not exist and a step that never happens."""
-    if type(node.rule) in _UNSUPPORTED:
-        raise RuleUnsupported(node.path, _UNSUPPORTED[type(node.rule)])
     if isinstance(node.rule, ScoreCondition) and node.rule.score not in SCORES:
         raise RuleInvalid(f"{node.path}.score", f"no score is called {node.rule.score}; there are {', '.join(SCORES)}")
     if isinstance(node.rule, SequenceCondition):

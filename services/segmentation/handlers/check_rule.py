@@ -7,5 +7,6 @@ from services.segmentation.ports import Analytics, Segments
 
 async def check_rule(segments: Segments, analytics: Analytics, tenant: str, rule: Rule) -> Rule:
     """The rule; ``RuleInvalid``, ``RuleUnsupported``, ``SegmentNotFound``."""
-    check(rule, "", (await segments.catalogue(tenant)).rules, analytics.pattern_fault)
+    catalogue = await segments.catalogue(tenant)
+    check(rule, "", catalogue.rules, analytics.pattern_fault, catalogue.lists)
     return rule

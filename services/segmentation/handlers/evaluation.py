@@ -99,6 +99,12 @@ class Evaluation:
             await self._record(tenant, members, {segment_id: set()}, self._now())
             yield
 
+    @asynccontextmanager
+    async def standstill(self) -> AsyncIterator[None]:
+        """With nobody evaluated until the block is left."""
+        async with self._turn:
+            yield
+
     async def tick(self) -> None:
         """Learn the moments to come, and evaluate whose has come; at first, evaluate everything."""
         now, since = self._now(), self._known_until

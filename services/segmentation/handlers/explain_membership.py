@@ -29,9 +29,10 @@ async def explain_membership(
 ) -> Explanation:
     """Of a rule, or of the segment with an id; ``SegmentNotFound``, ``CustomerNotFound``, and what ``preview_segment``
     raises of a rule."""
-    others = (await segments.catalogue(tenant)).rules
+    catalogue = await segments.catalogue(tenant)
+    others = catalogue.rules
     if not isinstance(subject, str):
-        check(subject, "", others, analytics.pattern_fault)
+        check(subject, "", others, analytics.pattern_fault, catalogue.lists)
         rule = subject
     elif subject in others:
         rule = others[subject]

@@ -23,8 +23,9 @@ async def preview_segment(
     segments: Segments, analytics: Analytics, clock: Clock, tenant: str, rule: Rule, sample_size: int, at: int | None
 ) -> Preview:
     """The figures at ``at`` (now, if ``None``); ``RuleInvalid``, ``RuleUnsupported``, ``SegmentNotFound``."""
-    others = (await segments.catalogue(tenant)).rules
-    check(rule, "", others, analytics.pattern_fault)
+    catalogue = await segments.catalogue(tenant)
+    others = catalogue.rules
+    check(rule, "", others, analytics.pattern_fault, catalogue.lists)
     parts = {node.path: node.rule for node in nodes(rule)}
     moment = to_micros(clock()) if at is None else at
     sizes = await analytics.sizes(tenant, parts, others, moment, sample_size)

@@ -11,7 +11,6 @@ from tessera.common.v1 import rule_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
-from services.common.clock import Clock
 from services.common.idempotency import fingerprint
 from services.common.rules import Rule, text, wire
 from services.segmentation.domain.explanation import NodeExplanation, SubjectMissing
@@ -29,11 +28,13 @@ from services.segmentation.handlers.list_segment_versions import list_segment_ve
 from services.segmentation.handlers.preview_segment import preview_segment
 from services.segmentation.handlers.refresh_segment import refresh_segment
 from services.segmentation.handlers.update_segment import update_segment
-from services.segmentation.ports import MembershipChange, Memberships, Request
+from services.segmentation.ports import MembershipChange, Request
 from services.segmentation.servicer.associations import AssociationRpcs
 from services.segmentation.servicer.context import Context
 from services.segmentation.servicer.funnels import FunnelRpcs
 from services.segmentation.servicer.growth import GrowthRpcs
+from services.segmentation.servicer.lists import ListRpcs
+from services.segmentation.servicer.personal_data import PersonalDataRpcs
 from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
 
@@ -41,12 +42,10 @@ PAGE_SIZE_DEFAULT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationServicer(RuleTextRpcs, RfmRpcs, FunnelRpcs, GrowthRpcs, AssociationRpcs):
+class SegmentationServicer(RuleTextRpcs, RfmRpcs, FunnelRpcs, GrowthRpcs, AssociationRpcs, ListRpcs, PersonalDataRpcs):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
-    memberships: Memberships
     evaluation: Evaluation
-    clock: Clock
     settled: Callable[[], bool]
     """Whether the evaluation has heard of everything that was applied."""
 

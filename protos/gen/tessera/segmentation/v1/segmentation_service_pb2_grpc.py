@@ -4,7 +4,9 @@ import grpc
 import warnings
 
 from tessera.segmentation.v1 import association_pb2 as tessera_dot_segmentation_dot_v1_dot_association__pb2
+from tessera.segmentation.v1 import customer_list_pb2 as tessera_dot_segmentation_dot_v1_dot_customer__list__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
+from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
@@ -181,6 +183,41 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.FromString,
                 _registered_method=True)
+        self.CreateCustomerList = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/CreateCustomerList',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListResponse.FromString,
+                _registered_method=True)
+        self.GetCustomerList = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetCustomerList',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListResponse.FromString,
+                _registered_method=True)
+        self.ListCustomerLists = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListCustomerLists',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsResponse.FromString,
+                _registered_method=True)
+        self.DeleteCustomerList = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/DeleteCustomerList',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListResponse.FromString,
+                _registered_method=True)
+        self.ChangeCustomerList = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ChangeCustomerList',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListResponse.FromString,
+                _registered_method=True)
+        self.ListCustomerListMembers = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListCustomerListMembers',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomerData = channel.unary_stream(
+                '/tessera.segmentation.v1.SegmentationService/ExportCustomerData',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentationServiceServicer:
@@ -192,9 +229,9 @@ class SegmentationServiceServicer:
     def CreateSegment(self, request, context):
         """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-        RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
-        comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+        RULE_UNSUPPORTED for a node that segments do not evaluate yet (of sequences, more than 10 steps and comparisons of a
+        step's field by other operators than those at `Segment.rule`). Both tell the node's path in the metadata. NOT_FOUND,
+        reason SEGMENT_NOT_FOUND or CUSTOMER_LIST_NOT_FOUND, if the rule names one that does not exist. The rule comes as a
         message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -415,6 +452,59 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateCustomerList(self, request, context):
+        """Creates a list of customers, with nobody on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCustomerList(self, request, context):
+        """Gets one list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomerLists(self, request, context):
+        """Lists lists by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCustomerList(self, request, context):
+        """Deletes a list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND; FAILED_PRECONDITION, reason CUSTOMER_LIST_IN_USE, while a
+        segment's rule names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeCustomerList(self, request, context):
+        """Puts customers on a list, or takes them off, by id, by identifier or from a CSV file. Those who cannot be found are
+        told in the answer. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND. INVALID_ARGUMENT, reason CSV_INVALID, with the line;
+        reason TOO_MANY_CUSTOMERS for more than 5,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomerListMembers(self, request, context):
+        """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCustomerData(self, request, context):
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -557,6 +647,41 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetAssociations,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.SerializeToString,
+            ),
+            'CreateCustomerList': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCustomerList,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListResponse.SerializeToString,
+            ),
+            'GetCustomerList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomerList,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListResponse.SerializeToString,
+            ),
+            'ListCustomerLists': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomerLists,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsResponse.SerializeToString,
+            ),
+            'DeleteCustomerList': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCustomerList,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListResponse.SerializeToString,
+            ),
+            'ChangeCustomerList': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeCustomerList,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListResponse.SerializeToString,
+            ),
+            'ListCustomerListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomerListMembers,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.SerializeToString,
+            ),
+            'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomerData,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1318,6 +1443,195 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetAssociations',
             tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_association__pb2.GetAssociationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCustomerList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/CreateCustomerList',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.CreateCustomerListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomerList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetCustomerList',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.GetCustomerListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomerLists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListCustomerLists',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCustomerList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/DeleteCustomerList',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.DeleteCustomerListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeCustomerList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ChangeCustomerList',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ChangeCustomerListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomerListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListCustomerListMembers',
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomerData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ExportCustomerData',
+            tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

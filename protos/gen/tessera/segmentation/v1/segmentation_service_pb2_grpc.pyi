@@ -6,7 +6,9 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.segmentation.v1 import association_pb2 as _association_pb2
+from tessera.segmentation.v1 import customer_list_pb2 as _customer_list_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
+from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
@@ -43,9 +45,9 @@ class SegmentationServiceStub:
     CreateSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.CreateSegmentRequest, _segmentation_service_pb2.CreateSegmentResponse]
     """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-    RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
-    comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+    RULE_UNSUPPORTED for a node that segments do not evaluate yet (of sequences, more than 10 steps and comparisons of a
+    step's field by other operators than those at `Segment.rule`). Both tell the node's path in the metadata. NOT_FOUND,
+    reason SEGMENT_NOT_FOUND or CUSTOMER_LIST_NOT_FOUND, if the rule names one that does not exist. The rule comes as a
     message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
     """
     GetSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]
@@ -144,6 +146,27 @@ class SegmentationServiceStub:
     for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
     let more through than can be looked at; the message says what to raise.
     """
+    CreateCustomerList: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.CreateCustomerListRequest, _customer_list_pb2.CreateCustomerListResponse]
+    """Creates a list of customers, with nobody on it."""
+    GetCustomerList: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.GetCustomerListRequest, _customer_list_pb2.GetCustomerListResponse]
+    """Gets one list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND, if there is none."""
+    ListCustomerLists: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListsRequest, _customer_list_pb2.ListCustomerListsResponse]
+    """Lists lists by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    DeleteCustomerList: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.DeleteCustomerListRequest, _customer_list_pb2.DeleteCustomerListResponse]
+    """Deletes a list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND; FAILED_PRECONDITION, reason CUSTOMER_LIST_IN_USE, while a
+    segment's rule names it.
+    """
+    ChangeCustomerList: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.ChangeCustomerListRequest, _customer_list_pb2.ChangeCustomerListResponse]
+    """Puts customers on a list, or takes them off, by id, by identifier or from a CSV file. Those who cannot be found are
+    told in the answer. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND. INVALID_ARGUMENT, reason CSV_INVALID, with the line;
+    reason TOO_MANY_CUSTOMERS for more than 5,000.
+    """
+    ListCustomerListMembers: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]
+    """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+    ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -156,9 +179,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     CreateSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.CreateSegmentRequest, _segmentation_service_pb2.CreateSegmentResponse]  # type: ignore[assignment]
     """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
     INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-    RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
-    comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-    metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+    RULE_UNSUPPORTED for a node that segments do not evaluate yet (of sequences, more than 10 steps and comparisons of a
+    step's field by other operators than those at `Segment.rule`). Both tell the node's path in the metadata. NOT_FOUND,
+    reason SEGMENT_NOT_FOUND or CUSTOMER_LIST_NOT_FOUND, if the rule names one that does not exist. The rule comes as a
     message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
     """
     GetSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetSegmentRequest, _segmentation_service_pb2.GetSegmentResponse]  # type: ignore[assignment]
@@ -257,6 +280,27 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
     let more through than can be looked at; the message says what to raise.
     """
+    CreateCustomerList: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.CreateCustomerListRequest, _customer_list_pb2.CreateCustomerListResponse]  # type: ignore[assignment]
+    """Creates a list of customers, with nobody on it."""
+    GetCustomerList: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.GetCustomerListRequest, _customer_list_pb2.GetCustomerListResponse]  # type: ignore[assignment]
+    """Gets one list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND, if there is none."""
+    ListCustomerLists: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListsRequest, _customer_list_pb2.ListCustomerListsResponse]  # type: ignore[assignment]
+    """Lists lists by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    DeleteCustomerList: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.DeleteCustomerListRequest, _customer_list_pb2.DeleteCustomerListResponse]  # type: ignore[assignment]
+    """Deletes a list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND; FAILED_PRECONDITION, reason CUSTOMER_LIST_IN_USE, while a
+    segment's rule names it.
+    """
+    ChangeCustomerList: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.ChangeCustomerListRequest, _customer_list_pb2.ChangeCustomerListResponse]  # type: ignore[assignment]
+    """Puts customers on a list, or takes them off, by id, by identifier or from a CSV file. Those who cannot be found are
+    told in the answer. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND. INVALID_ARGUMENT, reason CSV_INVALID, with the line;
+    reason TOO_MANY_CUSTOMERS for more than 5,000.
+    """
+    ListCustomerListMembers: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]  # type: ignore[assignment]
+    """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+    ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
+    """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
@@ -272,9 +316,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_segmentation_service_pb2.CreateSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.CreateSegmentResponse]]:
         """Creates a segment. It has no members until it was evaluated, which begins at once; `RefreshSegment` waits for it.
         INVALID_ARGUMENT, reason RULE_INVALID, for a rule that breaks the language or whose segments form a cycle; reason
-        RULE_UNSUPPORTED for a node that segments do not evaluate yet (consent, list; of sequences, more than 10 steps and
-        comparisons of a step's field by other operators than those at `Segment.rule`). Both tell the node's path in the
-        metadata. NOT_FOUND, reason SEGMENT_NOT_FOUND, if the rule names a segment that does not exist. The rule comes as a
+        RULE_UNSUPPORTED for a node that segments do not evaluate yet (of sequences, more than 10 steps and comparisons of a
+        step's field by other operators than those at `Segment.rule`). Both tell the node's path in the metadata. NOT_FOUND,
+        reason SEGMENT_NOT_FOUND or CUSTOMER_LIST_NOT_FOUND, if the rule names one that does not exist. The rule comes as a
         message or as text: INVALID_ARGUMENT, reason RULE_MISSING, for neither or both; RULE_TEXT_INVALID as for ParseRule.
         """
 
@@ -534,6 +578,69 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         the usual figures. INVALID_ARGUMENT, reason ASSOCIATIONS_INVALID, for a threshold out of its range; BREAKDOWN_INVALID
         for a property that is no path; RULE_INVALID. RESOURCE_EXHAUSTED, reason ASSOCIATIONS_TOO_MANY, where the thresholds
         let more through than can be looked at; the message says what to raise.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateCustomerList(
+        self,
+        request: _customer_list_pb2.CreateCustomerListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.CreateCustomerListResponse, _abc.Awaitable[_customer_list_pb2.CreateCustomerListResponse]]:
+        """Creates a list of customers, with nobody on it."""
+
+    @_abc_1.abstractmethod
+    def GetCustomerList(
+        self,
+        request: _customer_list_pb2.GetCustomerListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.GetCustomerListResponse, _abc.Awaitable[_customer_list_pb2.GetCustomerListResponse]]:
+        """Gets one list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def ListCustomerLists(
+        self,
+        request: _customer_list_pb2.ListCustomerListsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.ListCustomerListsResponse, _abc.Awaitable[_customer_list_pb2.ListCustomerListsResponse]]:
+        """Lists lists by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def DeleteCustomerList(
+        self,
+        request: _customer_list_pb2.DeleteCustomerListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.DeleteCustomerListResponse, _abc.Awaitable[_customer_list_pb2.DeleteCustomerListResponse]]:
+        """Deletes a list. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND; FAILED_PRECONDITION, reason CUSTOMER_LIST_IN_USE, while a
+        segment's rule names it.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangeCustomerList(
+        self,
+        request: _customer_list_pb2.ChangeCustomerListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.ChangeCustomerListResponse, _abc.Awaitable[_customer_list_pb2.ChangeCustomerListResponse]]:
+        """Puts customers on a list, or takes them off, by id, by identifier or from a CSV file. Those who cannot be found are
+        told in the answer. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND. INVALID_ARGUMENT, reason CSV_INVALID, with the line;
+        reason TOO_MANY_CUSTOMERS for more than 5,000.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCustomerListMembers(
+        self,
+        request: _customer_list_pb2.ListCustomerListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_list_pb2.ListCustomerListMembersResponse, _abc.Awaitable[_customer_list_pb2.ListCustomerListMembersResponse]]:
+        """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExportCustomerData(
+        self,
+        request: _personal_data_pb2.ExportCustomerDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,92 @@
+"""Everything that is held about a person, in words that the person can read."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.clock import from_micros
+from services.segmentation.ports import Analytics, Lists, Memberships, Segments
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a kind; ``content`` is JSON."""
+
+    kind: str
+    content: dict[str, Any]
+
+
+async def export_customer_data(
+    segments: Segments,
+    memberships: Memberships,
+    lists: Lists,
+    analytics: Analytics,
+    tenant: str,
+    customer_id: str,
+    origins: Iterable[str],
+) -> AsyncIterator[Sequence[Record]]:
+    """Pages of records, those of a kind together; none is empty."""
+    ids = list(dict.fromkeys([customer_id, *origins]))
+    for start in range(0, len(ids), PAGE):
+        page = await _memberships(segments, memberships, tenant, ids[start : start + PAGE])
+        if page:
+            yield page
+    for who in ids:
+        async for page in _changes(segments, memberships, tenant, who):
+            yield page
+    listed = [each for who in ids for each in await _lists(lists, tenant, who)]
+    for start in range(0, len(listed), PAGE):
+        yield listed[start : start + PAGE]
+    rfm = (await analytics.rfm(tenant, "", None)).customers.get(customer_id)
+    if rfm is not None:
+        figures = {"days_since_last_order": rfm.recency_days, "orders": rfm.frequency, "score": rfm.cell}
+        yield [Record("value_score", figures)]
+
+
+async def _memberships(segments: Segments, memberships: Memberships, tenant: str, ids: Sequence[str]) -> list[Record]:
+    standings = await memberships.standings(tenant, ids)
+    entered = [(segment_id, time) for each in standings.values() for segment_id, time in each.segments.items()]
+    names = await _names(segments, tenant, [segment_id for segment_id, _ in entered])
+    return [
+        Record("segment_membership", {"segment": names.get(segment_id, ""), "since": from_micros(time).isoformat()})
+        for segment_id, time in entered
+    ]
+
+
+async def _changes(
+    segments: Segments, memberships: Memberships, tenant: str, customer_id: str
+) -> AsyncIterator[list[Record]]:
+    after = ""
+    while True:
+        found, after = await memberships.history(tenant, customer_id, PAGE, after)
+        names = await _names(segments, tenant, [change.segment_id for change in found])
+        if found:
+            yield [
+                Record(
+                    "membership_change",
+                    {
+                        "segment": names.get(change.segment_id, ""),
+                        "what": "entered" if change.entered else "left",
+                        "time": from_micros(change.time).isoformat(),
+                    },
+                )
+                for change in found
+            ]
+        if not after:
+            return
+
+
+async def _lists(lists: Lists, tenant: str, customer_id: str) -> list[Record]:
+    records = []
+    for list_id, time in await lists.lists_of(tenant, customer_id):
+        found = await lists.get(tenant, list_id)
+        name = found.name if found else ""
+        records.append(Record("list_membership", {"list": name, "since": from_micros(time).isoformat()}))
+    return records
+
+
+async def _names(segments: Segments, tenant: str, segment_ids: Iterable[str]) -> dict[str, str]:
+    found = await segments.many(tenant, list(dict.fromkeys(segment_ids)))
+    return {segment_id: segment.name for segment_id, segment in found.items()}
