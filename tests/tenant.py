@@ -1,5 +1,6 @@
 """A tenant with an object of every kind in every service, made through the public rpcs."""
 
+import functools
 import importlib
 import json
 import time
@@ -24,6 +25,7 @@ from tessera.profiles.v1.identity_pb2 import (
 )
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.segmentation.v1 import cluster_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -52,6 +54,7 @@ class Tenant:
         }
         self.list_id = ""
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
+        self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
         self.identity_settings = IdentitySettings()
@@ -184,7 +187,26 @@ class Tenant:
         fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+        await self._study()
         await self._advertise()
+
+    async def _study(self) -> None:
+        """Clusters, and who resembles those who bought within a week."""
+        cluster = cluster_pb2.StartClusteringRequest(request_id=self.own("clusters"))
+        self.study_job_id = (await self.call("segmentation", "StartClustering", cluster)).job.job_id
+        lately = bought()
+        lately.event.window.within.seconds = 8 * DAY_SECONDS
+        create = segmentation.CreateSegmentRequest(name=self.own("lately"), rule=lately)
+        seeds = (await self.call("segmentation", "CreateSegment", create)).segment.segment_id
+        await self.call("segmentation", "RefreshSegment", segmentation.RefreshSegmentRequest(segment_id=seeds))
+        alike = cluster_pb2.StartLookalikeRequest(name=self.own("alike"), segment_id=seeds)
+        job_id = (await self.call("segmentation", "StartLookalike", alike)).job.job_id
+        for each in (self.study_job_id, job_id):
+            await until(functools.partial(self._studied, each))
+        get = cluster_pb2.GetStudyJobRequest(job_id=job_id)
+        self.lookalike_id = (await self.call("segmentation", "GetStudyJob", get)).job.results["lookalike_id"]
+        newest = await self.call("segmentation", "GetClustering", cluster_pb2.GetClusteringRequest())
+        self.clustering_id = newest.clustering.clustering_id
 
     async def _advertise(self) -> None:
         """Spend on a channel, and what it brought in."""
@@ -307,6 +329,12 @@ class Tenant:
 
     async def _succeeded(self, service: str, contract: Any, job_id: str) -> bool:
         job = (await self.call(service, "GetJob", contract.GetJobRequest(job_id=job_id))).job
+        assert job.state != job_pb2.JOB_STATE_FAILED, job
+        return bool(job.state == job_pb2.JOB_STATE_SUCCEEDED)
+
+    async def _studied(self, job_id: str) -> bool:
+        get = cluster_pb2.GetStudyJobRequest(job_id=job_id)
+        job = (await self.call("segmentation", "GetStudyJob", get)).job
         assert job.state != job_pb2.JOB_STATE_FAILED, job
         return bool(job.state == job_pb2.JOB_STATE_SUCCEEDED)
 

@@ -35,6 +35,7 @@ MODULES = (
     "segment_changes",
     "rule_texts",
     "insights",
+    "personas",
     "recommendation",
     "forecasting",
     "customer_value",

@@ -1,6 +1,6 @@
 """Funnels, retention, growth and trends in the schema."""
 
-from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2
+from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2, segment_value_pb2
 from tessera.segmentation.v1 import retention_pb2 as pb
 
 from gateway.context import Info
@@ -238,3 +238,47 @@ async def associations(
 ) -> association_pb2.GetAssociationsResponse:
     """Which categories or products are bought together, and how much that says."""
     return await info.context.backends.segmentation.GetAssociations(input, metadata=info.context.metadata)
+
+
+@from_proto(
+    segment_value_pb2.SegmentValue,
+    "segment_id",
+    "customer_count",
+    "earlier_customer_count",
+    "growth",
+    "buyer_count",
+    "order_count",
+    "revenue",
+    "revenue_share",
+    "revenue_per_customer",
+    "order_value",
+    "repeat_rate",
+    "lapsed_share",
+    "margin",
+    "margin_known_share",
+)
+class SegmentValue: ...
+
+
+@from_proto(segment_value_pb2.GetSegmentValueResponse, "segments", "others", "everybody", "as_of_time")
+class SegmentValues: ...
+
+
+@input_from_proto(
+    segment_value_pb2.GetSegmentValueRequest,
+    "segment_ids",
+    "window_days",
+    "growth_days",
+    "lapse_days",
+    "currency",
+    "as_of_time",
+)
+class SegmentValueInput: ...
+
+
+@query(by_rpc("segmentation.GetSegmentValue"))
+async def segment_value(
+    info: Info, input: segment_value_pb2.GetSegmentValueRequest
+) -> segment_value_pb2.GetSegmentValueResponse:
+    """What segments are worth, side by side, with everybody else as the baseline."""
+    return await info.context.backends.segmentation.GetSegmentValue(input, metadata=info.context.metadata)

@@ -10,13 +10,16 @@ from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.segmentation.v1 import segmentation_service_pb2, segmentation_service_pb2_grpc
 
+from services.common import jobs as job_store
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock
 from services.common.columnar import open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
+from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.segmentation.adapters import studies
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.clients import ProfilesPeople
 from services.segmentation.adapters.events import Follower, profiles_stream
@@ -26,9 +29,21 @@ from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
+from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
+from services.segmentation.handlers.clustering import ClusteringWork
 from services.segmentation.handlers.evaluation import Evaluation
+from services.segmentation.handlers.lookalikes import LookalikeWork
+from services.segmentation.handlers.studies import Desk
 from services.segmentation.servicer import SegmentationServicer
+
+ALL_COLLECTIONS = (
+    *COLLECTIONS,
+    *LIST_COLLECTIONS,
+    *studies.COLLECTIONS,
+    *job_store.COLLECTIONS,
+    ACKNOWLEDGEMENTS,
+)
 
 
 class Settings(ServiceSettings):
@@ -45,7 +60,7 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
-        open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
+        open_store(settings, ALL_COLLECTIONS) as store,
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
     ):
@@ -62,13 +77,19 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         forgetting = Forgetting(store, columnar, acknowledgements, evaluation.standstill)
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
         lists = ListFollower(store, analytics, evaluation.touch)
+        insights = ColumnarInsights(columnar)
+        jobs = Jobs(store, clock)
+        await jobs.recover()
+        desk = Desk(jobs, StoredStarts(store), clock)
         servicer = SegmentationServicer(
             segments=segments,
             memberships=memberships,
             analytics=analytics,
-            insights=ColumnarInsights(columnar),
             lists=StoredLists(store),
             people=ProfilesPeople(profiles),
+            insights=insights,
+            clustering=ClusteringWork(insights, StoredClusterings(store, columnar), desk),
+            lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,
@@ -87,4 +108,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             serving(settings, exposed) as up,
         ):
-            yield up
+            try:
+                yield up
+            finally:
+                await jobs.close()

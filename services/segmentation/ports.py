@@ -9,15 +9,19 @@ import numpy.typing as npt
 
 from services.common.rules import Rule
 from services.segmentation.domain.association import Baskets
+from services.segmentation.domain.calendar import Calendar
 from services.segmentation.domain.customer_list import CustomerList, Named
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.funnel import Funnel, FunnelResult
 from services.segmentation.domain.growth import Growth, GrowthResult, Trend, TrendSeries
 from services.segmentation.domain.history import Calculation, SegmentVersion
+from services.segmentation.domain.lookalike import Lookalike
 from services.segmentation.domain.membership import Standing, Transition
+from services.segmentation.domain.persona import Behaviour, Clustering
 from services.segmentation.domain.retention import Retention, RetentionResult
 from services.segmentation.domain.rfm import Cuts, RfmTable
 from services.segmentation.domain.segment import Segment
+from services.segmentation.domain.segment_value import SegmentValues, Spans
 from services.segmentation.domain.selection import Breakdown
 from services.segmentation.domain.timing import Timing
 
@@ -317,4 +321,58 @@ class Insights(Protocol):
 
     async def basket_items(self, tenant: str, baskets: Baskets, at: int) -> BasketItems:
         """What was bought together until ``at``; ``AssociationsTooMany`` beyond ``PAIRS_MAX`` pairs."""
+        ...
+
+    async def segment_values(
+        self,
+        tenant: str,
+        segment_ids: Sequence[str],
+        segments: Mapping[str, Rule],
+        spans: Spans,
+        currency: str,
+        at: int,
+    ) -> SegmentValues:
+        """What segments are worth at ``at``."""
+        ...
+
+    async def behaviour(self, tenant: str, currency: str, local: Calendar, at: int) -> Behaviour:
+        """The figures of every customer with orders until ``at``, by customer id; ``CustomersTooMany``."""
+        ...
+
+
+class Clusterings(Protocol):
+    """The clusters of all tenants, and who is in the newest."""
+
+    async def keep(
+        self, tenant: str, found: Clustering, customer_ids: Sequence[str], labels: npt.NDArray[np.int64]
+    ) -> None:
+        """Make these the newest, with the cluster of each customer."""
+        ...
+
+    async def get(self, tenant: str, clustering_id: str) -> Clustering | None:
+        """The clustering, or the newest where the id is empty."""
+        ...
+
+    async def clusters_of(self, tenant: str, clustering_id: str, customer_ids: Sequence[str]) -> dict[str, int]:
+        """The clusters of those of ``customer_ids`` that were assigned."""
+        ...
+
+    async def members(self, tenant: str, clustering_id: str, cluster: int, limit: int, after: str) -> list[str]:
+        """The customers of a cluster by id, after one of them."""
+        ...
+
+
+class Lookalikes(Protocol):
+    """The lookalikes of all tenants."""
+
+    async def keep(self, tenant: str, found: Lookalike, ranked: Sequence[str]) -> None:
+        """Store new ones, with the customers, the most alike first."""
+        ...
+
+    async def get(self, tenant: str, lookalike_id: str) -> Lookalike | None:
+        """What is known of them."""
+        ...
+
+    async def ranked(self, tenant: str, lookalike_id: str, start: int, limit: int) -> list[str]:
+        """The customers from place ``start`` on."""
         ...

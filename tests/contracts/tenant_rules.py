@@ -16,7 +16,14 @@ from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
-from tessera.segmentation.v1 import association_pb2, funnel_pb2, insight_pb2, retention_pb2
+from tessera.segmentation.v1 import (
+    association_pb2,
+    cluster_pb2,
+    funnel_pb2,
+    insight_pb2,
+    retention_pb2,
+    segment_value_pb2,
+)
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import personal_data_pb2 as personal_data
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
@@ -255,6 +262,32 @@ SEGMENTATION: dict[str, Rule] = {
     ),
     "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
     "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
+    "StartClustering": Beside(
+        lambda acme: cluster_pb2.StartClusteringRequest(request_id=acme.own("clusters")),
+        ("GetClustering", lambda acme: cluster_pb2.GetClusteringRequest()),
+    ),
+    "GetClustering": Refused(
+        lambda acme: cluster_pb2.GetClusteringRequest(clustering_id=acme.clustering_id), "CLUSTERING_NOT_FOUND"
+    ),
+    "BatchGetClusters": Without(
+        lambda acme: cluster_pb2.BatchGetClustersRequest(customer_ids=[acme.customer_id]), lambda found: found.members
+    ),
+    "ListClusterMembers": Refused(
+        lambda acme: cluster_pb2.ListClusterMembersRequest(), "CLUSTERING_NOT_FOUND", who=STRANGER
+    ),
+    "StartLookalike": Refused(
+        lambda acme: cluster_pb2.StartLookalikeRequest(name="alike", segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "GetLookalike": Refused(
+        lambda acme: cluster_pb2.GetLookalikeRequest(lookalike_id=acme.lookalike_id), "LOOKALIKE_NOT_FOUND"
+    ),
+    "ListLookalikeCustomers": Refused(
+        lambda acme: cluster_pb2.ListLookalikeCustomersRequest(lookalike_id=acme.lookalike_id), "LOOKALIKE_NOT_FOUND"
+    ),
+    "GetStudyJob": Refused(lambda acme: cluster_pb2.GetStudyJobRequest(job_id=acme.study_job_id), "JOB_NOT_FOUND"),
+    "GetSegmentValue": Refused(
+        lambda acme: segment_value_pb2.GetSegmentValueRequest(segment_ids=[acme.segment_id]), "SEGMENT_NOT_FOUND"
+    ),
     "GetFunnel": Figure(
         lambda acme: funnel_pb2.GetFunnelRequest(
             funnel=funnel_pb2.Funnel(

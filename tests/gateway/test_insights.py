@@ -1,7 +1,7 @@
 """Funnels, retention, growth and trends as GraphQL answers them."""
 
 from tessera.common.v1 import money_pb2, rule_pb2
-from tessera.segmentation.v1 import funnel_pb2, insight_pb2, retention_pb2
+from tessera.segmentation.v1 import funnel_pb2, insight_pb2, retention_pb2, segment_value_pb2
 
 from tests.gateway.platform import Backend, Client
 
@@ -59,3 +59,17 @@ async def test_retention_growth_and_trend_are_answered_period_by_period(client: 
     assert (retained.cohort_by, retained.kind) == (retention_pb2.COHORT_BY_FIRST_SEEN, 2)
     (asked,) = backend.requests("segmentation.GetTrend")
     assert asked.filter.where[0].operator == rule_pb2.OPERATOR_EXISTS
+
+
+async def test_segments_are_valued_side_by_side(client: Client, backend: Backend) -> None:
+    value = segment_value_pb2.SegmentValue(segment_id="s1", customer_count=3, growth=0.5)
+    backend.on(
+        "segmentation.GetSegmentValue",
+        lambda _: segment_value_pb2.GetSegmentValueResponse(segments=[value], others=value, everybody=value),
+    )
+    query = """{ segmentValue(input: {segmentIds: ["s1"], windowDays: 90}) {
+        segments { segmentId customerCount growth margin { amount } } others { customerCount } } }"""
+    found = (await client.data(query))["segmentValue"]
+    assert found["segments"] == [{"segmentId": "s1", "customerCount": 3, "growth": 0.5, "margin": None}]
+    (asked,) = backend.requests("segmentation.GetSegmentValue")
+    assert (list(asked.segment_ids), asked.window_days) == (["s1"], 90)

@@ -14,13 +14,15 @@ from services.common.store import Collection, Delete, Query, Store
 from services.segmentation.adapters.events import Erased
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
-from services.segmentation.adapters.tables import CONSENTS, EVENTS, LIST_ENTRIES, TRAITS
+from services.segmentation.adapters.tables import CLUSTERED, CONSENTS, EVENTS, LIST_ENTRIES, RESEMBLING, TRAITS
 
 KINDS: dict[Table, str] = {
     EVENTS: "event_copy",
     TRAITS: "trait_copy",
     CONSENTS: "consent_copy",
     LIST_ENTRIES: "list_entry_copy",
+    CLUSTERED: "cluster_assignment",
+    RESEMBLING: "lookalike",
 }
 READ_AT_ONCE = 500
 
@@ -60,7 +62,7 @@ class Forgetting:
         for table, kind in KINDS.items():
             rows = of_tenant(self._columnar.table(table), erased.tenant)
             ids = sorted(erased.customer_ids)
-            theirs = rows.filter(reduce(or_, [rows[name].isin(ids) for name in ("customer_id", "origin_id")]))
+            theirs = rows.filter(reduce(or_, [rows[name].isin(ids) for name in _owners(table)]))
             counts[kind] = int(
                 (await self._columnar.execute(theirs.aggregate(count=theirs.count())))["count"][0].as_py()
             )
@@ -103,5 +105,10 @@ def _removals(erased: Erased) -> list[Remove]:
     return [
         Remove(table, pa.table({"tenant": [erased.tenant] * len(ids), name: ids}))
         for table in KINDS
-        for name in ("customer_id", "origin_id")
+        for name in _owners(table)
     ]
+
+
+def _owners(table: Table) -> list[str]:
+    """The columns that say whose a row is."""
+    return [name for name in ("customer_id", "origin_id") if name in table.schema.names]

@@ -9,16 +9,26 @@ import ibis.expr.types as ir
 
 from services.common.columnar import Columnar
 from services.common.rules import Rule
-from services.segmentation.adapters import basket_query, funnel_query, growth_query, retention_query
+from services.segmentation.adapters import (
+    basket_query,
+    feature_query,
+    funnel_query,
+    growth_query,
+    retention_query,
+    value_query,
+)
 from services.segmentation.adapters.analytics import tenant_history
 from services.segmentation.adapters.breakdowns import LABEL, label
 from services.segmentation.adapters.expressions import History
+from services.segmentation.adapters.feature_query import behaviour_of
 from services.segmentation.adapters.rfm_query import currencies, orders_until
 from services.segmentation.domain.association import PAIRS_MAX, AssociationsTooMany, Baskets
 from services.segmentation.domain.calendar import Calendar
 from services.segmentation.domain.funnel import Funnel, FunnelResult, StepResult
 from services.segmentation.domain.growth import Counted, Growth, GrowthResult, Trend, growth_periods
+from services.segmentation.domain.persona import Behaviour
 from services.segmentation.domain.retention import Retention, RetentionResult, Tally, cohorts
+from services.segmentation.domain.segment_value import SegmentValues, Spans, Worth
 from services.segmentation.domain.selection import Breakdown, Label, Missing, Others
 from services.segmentation.ports import BasketItems
 
@@ -126,6 +136,48 @@ class ColumnarInsights:
                 f"the baskets hold more than {PAIRS_MAX:,} items; look at a shorter window", limit="window"
             )
         return await asyncio.to_thread(basket_query.numbered, answer)
+
+    async def segment_values(
+        self,
+        tenant: str,
+        segment_ids: Sequence[str],
+        segments: Mapping[str, Rule],
+        spans: Spans,
+        currency: str,
+        at: int,
+    ) -> SegmentValues:
+        history = tenant_history(self._columnar, tenant)
+        currency = await self._currency(history, currency, at)
+        names = [*(f"s{number}" for number in range(len(segment_ids))), value_query.OTHERS, value_query.EVERYBODY]
+        now = value_query.groups(history, segment_ids, segments, at)
+        earlier = value_query.groups(history, segment_ids, segments, at - spans.growth)
+        ((sizes,), (before,), (worth,)) = await self._rows(
+            value_query.sizes(now, names),
+            value_query.sizes(earlier, names),
+            value_query.worth(history, now, names, currency, spans, at),
+        )
+
+        def of(name: str) -> Worth:
+            figures = {
+                key.removeprefix(f"{name}_"): value for key, value in worth.items() if key.startswith(f"{name}_")
+            }
+            return Worth(sizes[f"{name}_customers"], before[f"{name}_customers"], **figures)
+
+        *each, others, everybody = map(of, names)
+        return SegmentValues(currency, each, others, everybody)
+
+    async def behaviour(self, tenant: str, currency: str, local: Calendar, at: int) -> Behaviour:
+        history = tenant_history(self._columnar, tenant)
+        local = await self._since_the_beginning(history, local)
+        currency = await self._currency(history, currency, at)
+        orders = feature_query.orders_in(history.events, currency, at)
+        (categories, channels) = await self._rows(
+            feature_query.commonest(orders, feature_query.CATEGORY, feature_query.CATEGORIES_MAX),
+            feature_query.commonest(orders, feature_query.CHANNEL, feature_query.CHANNELS_MAX),
+        )
+        names = [row["text"] for row in categories], [row["text"] for row in channels]
+        answer = await self._columnar.execute(feature_query.behaviour(history.events, orders, *names, local, at))
+        return await asyncio.to_thread(behaviour_of, answer, currency, *names)
 
     async def _since_the_beginning(self, history: History, calendar: Calendar) -> Calendar:
         """The calendar without the changes of clocks that were before every event: each costs every row."""

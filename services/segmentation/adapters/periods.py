@@ -6,13 +6,18 @@ import ibis.expr.types as ir
 from services.segmentation.domain.calendar import DAY_MICROS, THURSDAY_OFFSET, Calendar, Unit
 
 
-def day_of(time: ir.IntegerValue, calendar: Calendar) -> ir.IntegerValue:
-    """``Calendar.day``."""
+def local_of(time: ir.IntegerValue, calendar: Calendar) -> ir.IntegerValue:
+    """The time that local clocks show, in microseconds since they showed the beginning of 1970."""
     *newer, (_, oldest) = calendar.shifts
     shift: ir.IntegerValue = ibis.literal(oldest, "int64")
     if newer:
         shift = ibis.cases(*((time >= start, ahead) for start, ahead in newer), else_=oldest).cast("int64")
-    return ((time + shift) // DAY_MICROS).cast("int64")
+    return time + shift
+
+
+def day_of(time: ir.IntegerValue, calendar: Calendar) -> ir.IntegerValue:
+    """``Calendar.day``."""
+    return (local_of(time, calendar) // DAY_MICROS).cast("int64")
 
 
 def period_of(day: ir.IntegerValue, unit: Unit) -> ir.IntegerValue:

@@ -98,7 +98,31 @@ LIST_ENTRIES = Table(
     ),
     key=("tenant", "list_id", "origin_id", "tie"),
 )
-TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+CLUSTERED = Table(
+    "clustered",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("clustering_id", pa.string()),
+            ("cluster", pa.int64()),
+        ]
+    ),
+    key=("tenant", "customer_id"),
+    keep=Keep.LAST,
+)
+RESEMBLING = Table(
+    "resembling",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("lookalike_id", pa.string()),
+            ("place", pa.int64()),
+        ]
+    ),
+)
+TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING)
 MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
 """The tables whose rows belong to whoever their origin belongs to."""
 

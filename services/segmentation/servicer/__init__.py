@@ -37,12 +37,24 @@ from services.segmentation.servicer.lists import ListRpcs
 from services.segmentation.servicer.personal_data import PersonalDataRpcs
 from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
+from services.segmentation.servicer.segment_values import SegmentValueRpcs
+from services.segmentation.servicer.studies import StudyRpcs
 
 PAGE_SIZE_DEFAULT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationServicer(RuleTextRpcs, RfmRpcs, FunnelRpcs, GrowthRpcs, AssociationRpcs, ListRpcs, PersonalDataRpcs):
+class SegmentationServicer(
+    RuleTextRpcs,
+    RfmRpcs,
+    FunnelRpcs,
+    GrowthRpcs,
+    AssociationRpcs,
+    ListRpcs,
+    PersonalDataRpcs,
+    StudyRpcs,
+    SegmentValueRpcs,
+):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
     evaluation: Evaluation

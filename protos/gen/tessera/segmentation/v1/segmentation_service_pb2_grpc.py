@@ -4,11 +4,13 @@ import grpc
 import warnings
 
 from tessera.segmentation.v1 import association_pb2 as tessera_dot_segmentation_dot_v1_dot_association__pb2
+from tessera.segmentation.v1 import cluster_pb2 as tessera_dot_segmentation_dot_v1_dot_cluster__pb2
 from tessera.segmentation.v1 import customer_list_pb2 as tessera_dot_segmentation_dot_v1_dot_customer__list__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
 from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
+from tessera.segmentation.v1 import segment_value_pb2 as tessera_dot_segmentation_dot_v1_dot_segment__value__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -217,6 +219,51 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/ExportCustomerData',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+                _registered_method=True)
+        self.StartClustering = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/StartClustering',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringResponse.FromString,
+                _registered_method=True)
+        self.GetClustering = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetClustering',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringResponse.FromString,
+                _registered_method=True)
+        self.BatchGetClusters = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/BatchGetClusters',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersResponse.FromString,
+                _registered_method=True)
+        self.ListClusterMembers = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListClusterMembers',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersResponse.FromString,
+                _registered_method=True)
+        self.StartLookalike = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/StartLookalike',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeResponse.FromString,
+                _registered_method=True)
+        self.GetLookalike = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetLookalike',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeResponse.FromString,
+                _registered_method=True)
+        self.ListLookalikeCustomers = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListLookalikeCustomers',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersResponse.FromString,
+                _registered_method=True)
+        self.GetStudyJob = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetStudyJob',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.FromString,
+                _registered_method=True)
+        self.GetSegmentValue = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetSegmentValue',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.FromString,
                 _registered_method=True)
 
 
@@ -505,6 +552,74 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartClustering(self, request, context):
+        """Begins to find clusters of customers who behave alike (k-means; the number by silhouette) and to describe them as
+        personas. The job fails, and says so, where fewer than 30 customers have orders. INVALID_ARGUMENT, reasons
+        CLUSTERING_INVALID for a range of numbers that is none, TIME_ZONE_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClustering(self, request, context):
+        """Gets the clusters with their personas. NOT_FOUND, reason CLUSTERING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetClusters(self, request, context):
+        """Gets the clusters of customers by the newest clustering. Those that it did not assign are left out of the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListClusterMembers(self, request, context):
+        """Lists the customers of a cluster of the newest clustering. NOT_FOUND, reason CLUSTERING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartLookalike(self, request, context):
+        """Begins to find customers who resemble the members of a segment and are not members. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND; INVALID_ARGUMENT, reason TIME_ZONE_UNKNOWN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLookalike(self, request, context):
+        """Gets what is known of lookalikes, with what the model is worth by size. NOT_FOUND, reason LOOKALIKE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLookalikeCustomers(self, request, context):
+        """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStudyJob(self, request, context):
+        """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSegmentValue(self, request, context):
+        """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
+        growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -682,6 +797,51 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.ExportCustomerData,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
+            ),
+            'StartClustering': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartClustering,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringResponse.SerializeToString,
+            ),
+            'GetClustering': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClustering,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringResponse.SerializeToString,
+            ),
+            'BatchGetClusters': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetClusters,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersResponse.SerializeToString,
+            ),
+            'ListClusterMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClusterMembers,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersResponse.SerializeToString,
+            ),
+            'StartLookalike': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartLookalike,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeResponse.SerializeToString,
+            ),
+            'GetLookalike': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLookalike,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeResponse.SerializeToString,
+            ),
+            'ListLookalikeCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLookalikeCustomers,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersResponse.SerializeToString,
+            ),
+            'GetStudyJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStudyJob,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.SerializeToString,
+            ),
+            'GetSegmentValue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSegmentValue,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1632,6 +1792,249 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/ExportCustomerData',
             tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartClustering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/StartClustering',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartClusteringResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClustering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetClustering',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetClusteringResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/BatchGetClusters',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.BatchGetClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClusterMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListClusterMembers',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListClusterMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartLookalike(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/StartLookalike',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.StartLookalikeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLookalike(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetLookalike',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetLookalikeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLookalikeCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListLookalikeCustomers',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.ListLookalikeCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStudyJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetStudyJob',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSegmentValue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetSegmentValue',
+            tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.FromString,
             options,
             channel_credentials,
             insecure,

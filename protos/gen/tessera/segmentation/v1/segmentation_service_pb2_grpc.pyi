@@ -6,11 +6,13 @@ Segments of customers: rules, who fulfils them now, who came and who went; and t
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.segmentation.v1 import association_pb2 as _association_pb2
+from tessera.segmentation.v1 import cluster_pb2 as _cluster_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as _customer_list_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
 from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
+from tessera.segmentation.v1 import segment_value_pb2 as _segment_value_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -167,6 +169,32 @@ class SegmentationServiceStub:
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
     """
+    StartClustering: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.StartClusteringRequest, _cluster_pb2.StartClusteringResponse]
+    """Begins to find clusters of customers who behave alike (k-means; the number by silhouette) and to describe them as
+    personas. The job fails, and says so, where fewer than 30 customers have orders. INVALID_ARGUMENT, reasons
+    CLUSTERING_INVALID for a range of numbers that is none, TIME_ZONE_UNKNOWN.
+    """
+    GetClustering: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetClusteringRequest, _cluster_pb2.GetClusteringResponse]
+    """Gets the clusters with their personas. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    BatchGetClusters: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.BatchGetClustersRequest, _cluster_pb2.BatchGetClustersResponse]
+    """Gets the clusters of customers by the newest clustering. Those that it did not assign are left out of the answer."""
+    ListClusterMembers: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListClusterMembersRequest, _cluster_pb2.ListClusterMembersResponse]
+    """Lists the customers of a cluster of the newest clustering. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    StartLookalike: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.StartLookalikeRequest, _cluster_pb2.StartLookalikeResponse]
+    """Begins to find customers who resemble the members of a segment and are not members. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND; INVALID_ARGUMENT, reason TIME_ZONE_UNKNOWN.
+    """
+    GetLookalike: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetLookalikeRequest, _cluster_pb2.GetLookalikeResponse]
+    """Gets what is known of lookalikes, with what the model is worth by size. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+    ListLookalikeCustomers: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListLookalikeCustomersRequest, _cluster_pb2.ListLookalikeCustomersResponse]
+    """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+    GetStudyJob: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetStudyJobRequest, _cluster_pb2.GetStudyJobResponse]
+    """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+    GetSegmentValue: _grpc.UnaryUnaryMultiCallable[_segment_value_pb2.GetSegmentValueRequest, _segment_value_pb2.GetSegmentValueResponse]
+    """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
+    growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -300,6 +328,32 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
+    """
+    StartClustering: _aio.UnaryUnaryMultiCallable[_cluster_pb2.StartClusteringRequest, _cluster_pb2.StartClusteringResponse]  # type: ignore[assignment]
+    """Begins to find clusters of customers who behave alike (k-means; the number by silhouette) and to describe them as
+    personas. The job fails, and says so, where fewer than 30 customers have orders. INVALID_ARGUMENT, reasons
+    CLUSTERING_INVALID for a range of numbers that is none, TIME_ZONE_UNKNOWN.
+    """
+    GetClustering: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetClusteringRequest, _cluster_pb2.GetClusteringResponse]  # type: ignore[assignment]
+    """Gets the clusters with their personas. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    BatchGetClusters: _aio.UnaryUnaryMultiCallable[_cluster_pb2.BatchGetClustersRequest, _cluster_pb2.BatchGetClustersResponse]  # type: ignore[assignment]
+    """Gets the clusters of customers by the newest clustering. Those that it did not assign are left out of the answer."""
+    ListClusterMembers: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListClusterMembersRequest, _cluster_pb2.ListClusterMembersResponse]  # type: ignore[assignment]
+    """Lists the customers of a cluster of the newest clustering. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    StartLookalike: _aio.UnaryUnaryMultiCallable[_cluster_pb2.StartLookalikeRequest, _cluster_pb2.StartLookalikeResponse]  # type: ignore[assignment]
+    """Begins to find customers who resemble the members of a segment and are not members. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND; INVALID_ARGUMENT, reason TIME_ZONE_UNKNOWN.
+    """
+    GetLookalike: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetLookalikeRequest, _cluster_pb2.GetLookalikeResponse]  # type: ignore[assignment]
+    """Gets what is known of lookalikes, with what the model is worth by size. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+    ListLookalikeCustomers: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListLookalikeCustomersRequest, _cluster_pb2.ListLookalikeCustomersResponse]  # type: ignore[assignment]
+    """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+    GetStudyJob: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetStudyJobRequest, _cluster_pb2.GetStudyJobResponse]  # type: ignore[assignment]
+    """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+    GetSegmentValue: _aio.UnaryUnaryMultiCallable[_segment_value_pb2.GetSegmentValueRequest, _segment_value_pb2.GetSegmentValueResponse]  # type: ignore[assignment]
+    """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
+    growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
+    SEGMENT_NOT_FOUND.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -641,6 +695,86 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
+        """
+
+    @_abc_1.abstractmethod
+    def StartClustering(
+        self,
+        request: _cluster_pb2.StartClusteringRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.StartClusteringResponse, _abc.Awaitable[_cluster_pb2.StartClusteringResponse]]:
+        """Begins to find clusters of customers who behave alike (k-means; the number by silhouette) and to describe them as
+        personas. The job fails, and says so, where fewer than 30 customers have orders. INVALID_ARGUMENT, reasons
+        CLUSTERING_INVALID for a range of numbers that is none, TIME_ZONE_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetClustering(
+        self,
+        request: _cluster_pb2.GetClusteringRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.GetClusteringResponse, _abc.Awaitable[_cluster_pb2.GetClusteringResponse]]:
+        """Gets the clusters with their personas. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BatchGetClusters(
+        self,
+        request: _cluster_pb2.BatchGetClustersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.BatchGetClustersResponse, _abc.Awaitable[_cluster_pb2.BatchGetClustersResponse]]:
+        """Gets the clusters of customers by the newest clustering. Those that it did not assign are left out of the answer."""
+
+    @_abc_1.abstractmethod
+    def ListClusterMembers(
+        self,
+        request: _cluster_pb2.ListClusterMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.ListClusterMembersResponse, _abc.Awaitable[_cluster_pb2.ListClusterMembersResponse]]:
+        """Lists the customers of a cluster of the newest clustering. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def StartLookalike(
+        self,
+        request: _cluster_pb2.StartLookalikeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.StartLookalikeResponse, _abc.Awaitable[_cluster_pb2.StartLookalikeResponse]]:
+        """Begins to find customers who resemble the members of a segment and are not members. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND; INVALID_ARGUMENT, reason TIME_ZONE_UNKNOWN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLookalike(
+        self,
+        request: _cluster_pb2.GetLookalikeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.GetLookalikeResponse, _abc.Awaitable[_cluster_pb2.GetLookalikeResponse]]:
+        """Gets what is known of lookalikes, with what the model is worth by size. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListLookalikeCustomers(
+        self,
+        request: _cluster_pb2.ListLookalikeCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.ListLookalikeCustomersResponse, _abc.Awaitable[_cluster_pb2.ListLookalikeCustomersResponse]]:
+        """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetStudyJob(
+        self,
+        request: _cluster_pb2.GetStudyJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.GetStudyJobResponse, _abc.Awaitable[_cluster_pb2.GetStudyJobResponse]]:
+        """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetSegmentValue(
+        self,
+        request: _segment_value_pb2.GetSegmentValueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_value_pb2.GetSegmentValueResponse, _abc.Awaitable[_segment_value_pb2.GetSegmentValueResponse]]:
+        """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
+        growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
+        SEGMENT_NOT_FOUND.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

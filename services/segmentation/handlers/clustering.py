@@ -1,0 +1,96 @@
+"""Find clusters of customers who behave alike, and describe them."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.common.clock import to_micros
+from services.common.jobs import Job, Progress
+from services.segmentation.domain.calendar import Calendar, Unit, calendar
+from services.segmentation.domain.persona import (
+    CUSTOMERS_MIN,
+    Behaviour,
+    Clustering,
+    ClusteringNotFound,
+    CustomersTooFew,
+    Numbers,
+    Trial,
+    cluster_counts,
+    personas,
+)
+from services.segmentation.handlers.studies import SEED, Desk, space
+from services.segmentation.learning import clusters
+from services.segmentation.ports import Clusterings, Insights, Request
+
+KIND = "find_clusters"
+
+
+@dataclass(frozen=True)
+class ClusteringWork:
+    """What the use cases need."""
+
+    insights: Insights
+    clusterings: Clusterings
+    desk: Desk
+
+    async def start(self, tenant: str, request: Request, least: int, most: int, currency: str, time_zone: str) -> Job:
+        """The job; ``ClusteringInvalid``, ``TimeZoneUnknown``."""
+        counts = cluster_counts(least, most)
+        at = to_micros(self.desk.clock())
+        local = calendar(Unit.DAY, time_zone, at)
+
+        async def work(progress: Progress) -> dict[str, str]:
+            return await self._find(tenant, counts, currency, local, at, progress)
+
+        return await self.desk.start(tenant, KIND, request, work)
+
+    async def get(self, tenant: str, clustering_id: str) -> Clustering:
+        """The clustering, or the newest; ``ClusteringNotFound``."""
+        found = await self.clusterings.get(tenant, clustering_id)
+        if found is None:
+            raise ClusteringNotFound(
+                f"there is no clustering {clustering_id}" if clustering_id else "no clusters were found yet: start it"
+            )
+        return found
+
+    async def _find(
+        self, tenant: str, counts: tuple[int, int], currency: str, local: Calendar, at: int, progress: Progress
+    ) -> dict[str, str]:
+        await progress(0.05, "reading the behaviour of customers")
+        behaviour = await self.insights.behaviour(tenant, currency, local, at)
+        if len(behaviour.customer_ids) < CUSTOMERS_MIN:
+            raise CustomersTooFew(
+                f"{len(behaviour.customer_ids)} customers have orders; clusters need {CUSTOMERS_MIN}",
+                minimum=CUSTOMERS_MIN,
+            )
+        await progress(0.2, "finding clusters")
+        clustering_id = f"clustering_{uuid.uuid4().hex}"
+        found, labels = await asyncio.to_thread(_describe, behaviour, counts, clustering_id, at)
+        await progress(0.9, "keeping the clusters")
+        await self.clusterings.keep(tenant, found, behaviour.customer_ids, labels)
+        return {
+            "clustering_id": clustering_id,
+            "cluster_count": str(len(found.personas)),
+            "stability": f"{np.mean(found.stability):.3f}",
+        }
+
+
+def _describe(behaviour: Behaviour, counts: tuple[int, int], clustering_id: str, at: int) -> tuple[Clustering, Numbers]:
+    where = space(behaviour)
+    fitted = clusters.fit(where.places, *counts, SEED)
+    labels = clusters.assign(where.places, fitted.centroids)
+    # Numbered anew by size over all customers; a cluster of the sample that nobody is nearest to is none.
+    sizes = np.bincount(labels, minlength=len(fitted.centroids))
+    order = np.argsort(-sizes, kind="stable")
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    labels = ranks[labels]
+    described = personas(behaviour, where.points, labels, where.spreads)
+    trials = [Trial(trial.k, trial.silhouette) for trial in fitted.trials]
+    count = len(behaviour.customer_ids)
+    return (
+        Clustering(clustering_id, at, behaviour.currency, count, trials, list(fitted.stability), described),
+        labels,
+    )

@@ -1,0 +1,60 @@
+"""What clustering and lookalikes do alike: read the behaviour of all customers, and start each job once."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from services.common.clock import Clock
+from services.common.jobs import Job, JobNotFound, Jobs, Work
+from services.segmentation.domain.persona import Behaviour
+from services.segmentation.learning.features import Figures, Floats, comparable, scaled
+from services.segmentation.ports import Request
+
+SEED = 20_260_301
+"""The same history gives the same clusters and lookalikes."""
+
+
+class Requests(Protocol):
+    """Which job a request started."""
+
+    async def once(self, tenant: str, request: Request, job_id: str) -> str:
+        """``job_id``, or that of the first time that the request came; ``RequestIdReused``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What starts jobs."""
+
+    jobs: Jobs
+    requests: Requests
+    clock: Clock
+
+    async def start(self, tenant: str, kind: str, request: Request, work: Work) -> Job:
+        """The job of the request: a new one, or the one that it started before."""
+        named = f"{tenant}\n{kind}\n{request.request_id}".encode()
+        own = f"job_{hashlib.blake2b(named, digest_size=16).hexdigest()}" if request.request_id else ""
+        if not own:
+            return await self.jobs.start(tenant, kind, work)
+        job_id = await self.requests.once(tenant, request, own)
+        try:
+            return await self.jobs.get(tenant, job_id)
+        except JobNotFound:
+            return await self.jobs.start(tenant, kind, work, job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Customers as points: ``points`` as they are compared, ``spreads`` of them, ``places`` their coordinates."""
+
+    points: Figures
+    spreads: Figures
+    places: Floats
+
+
+def space(behaviour: Behaviour) -> Space:
+    """The customers of ``behaviour`` as points."""
+    points = comparable(behaviour.figures, behaviour.names)
+    return Space(points, np.asarray(points.std(axis=0)), scaled(points, behaviour.names))
