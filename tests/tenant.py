@@ -18,6 +18,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.group_pb2 import AddGroupMembersRequest
 from tessera.profiles.v1.identity_pb2 import (
     GetIdentitySettingsRequest,
     IdentitySettings,
@@ -238,6 +239,8 @@ class Tenant:
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[visit, sign_in]))
         (merge,) = (await self.call("profiles", "ListMerges", ListMergesRequest())).merges
         self.merge_id = merge.merge_id
+        add = AddGroupMembersRequest(request_id="home", group_id=self.own("home"), customer_ids=[self.customer_id])
+        await self.call("profiles", "AddGroupMembers", add)
         settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
         settings.blocked_values.append(self.own("robot"))
         update = UpdateIdentitySettingsRequest(request_id="identity", settings=settings)

@@ -27,6 +27,7 @@ MODULES = (
     "profiles",
     "merges",
     "identity",
+    "groups",
     "dead_letters",
     "write_keys",
     "event_schemas",

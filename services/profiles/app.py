@@ -21,6 +21,7 @@ from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConse
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
+from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
@@ -67,6 +68,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             merges=StoredMerges(store),
             defining=Defining(computing, jobs),
             identity=StoredIdentitySettings(store),
+            groups=StoredGroups(store),
         )
         servicer = ProfilesServicer(ports, clock)
         exposed = Exposed(

@@ -11,6 +11,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
+from tessera.profiles.v1 import group_pb2 as groups
 from tessera.profiles.v1 import identity_pb2 as identity
 from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
@@ -91,6 +92,19 @@ PROFILES: dict[str, Rule] = {
     ),
     "UnmergeCustomer": Refused(
         lambda acme: merges.UnmergeCustomerRequest(merge_id=acme.merge_id, reason="not the same"), "MERGE_NOT_FOUND"
+    ),
+    "GetGroup": Refused(lambda acme: groups.GetGroupRequest(group_id=acme.own("home")), "GROUP_NOT_FOUND"),
+    "ListGroups": Without(lambda acme: groups.ListGroupsRequest()),
+    "ListGroupMembers": Refused(
+        lambda acme: groups.ListGroupMembersRequest(group_id=acme.own("home")), "GROUP_NOT_FOUND"
+    ),
+    "AddGroupMembers": Refused(
+        lambda acme: groups.AddGroupMembersRequest(group_id=acme.own("home"), customer_ids=[acme.customer_id]),
+        "CUSTOMER_NOT_FOUND",
+    ),
+    "RemoveGroupMembers": Refused(
+        lambda acme: groups.RemoveGroupMembersRequest(group_id=acme.own("home"), customer_ids=[acme.customer_id]),
+        "CUSTOMER_NOT_FOUND",
     ),
     "ListIdentifiers": Without(
         lambda acme: identity.ListIdentifiersRequest(customer_id=acme.customer_id), lambda found: found.identifiers

@@ -15,6 +15,7 @@ from services.common.idempotency import REQUESTS
 from services.common.store import Collection, Store
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
+from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
@@ -24,7 +25,7 @@ from services.profiles.domain.merge import Merge
 from services.profiles.domain.order import Order
 from services.profiles.handlers.get_customer import batch_get_customers, list_customers, list_events
 from services.profiles.handlers.merging import Asked, MergeStore, merge_customers, unmerge_customer
-from services.profiles.handlers.recording import Recorder
+from services.profiles.handlers.recording import Books, Recorder
 from services.profiles.ports import CustomersMerged, CustomersUnmerged, EventFilter, Recorded, Request
 
 KEPT: tuple[Collection, ...] = (*COLLECTIONS, *CONSENT_COLLECTIONS, IDENTITY_SETTINGS, REQUESTS)
@@ -116,7 +117,9 @@ class Shop:
         self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
         self.computed = StoredComputedTraits(self.store, 0)
         consents, identity = StoredConsents(self.store), StoredIdentitySettings(self.store)
-        self.recorder = Recorder(self.profiles, consents, self.computed, identity, _new_id)
+        self.recorder = Recorder(
+            Books(self.profiles, consents, self.computed, identity, StoredGroups(self.store)), _new_id
+        )
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)
 
     async def see(self, *sights: See) -> None:

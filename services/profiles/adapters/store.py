@@ -13,6 +13,7 @@ from services.common.store import Collection, Document, Index, Insert, Query, Ra
 from services.profiles.adapters.changes import CHANGES, read
 from services.profiles.adapters.computed_traits import COMPUTED_COLLECTIONS, advance_writes
 from services.profiles.adapters.consents import consent_writes
+from services.profiles.adapters.groups import GROUP_COLLECTIONS, group_writes
 from services.profiles.adapters.merge_log import MERGES, merge_writes
 from services.profiles.adapters.timeline import timeline
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
@@ -22,7 +23,7 @@ from services.profiles.ports import Change, Changes, EventFilter, Identifier, Re
 CUSTOMERS = Collection("customers")
 IDENTITIES = Collection("identities", (Index(("customer_id",)),))
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
-COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS)
+COLLECTIONS = (CUSTOMERS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS, *GROUP_COLLECTIONS)
 FEED_BATCH_MAX = 1000
 HISTORY_PAGE = 500
 
@@ -99,6 +100,8 @@ class StoredProfiles:
             for event, customer_id in recording.events
         )
         writes.extend(consent_writes(tenant, recording.consents))
+        if recording.groups is not None:
+            writes.extend(group_writes(tenant, recording.groups))
         await self._store.commit(writes)
         for merge in recording.merges:
             telemetry.counter("profiles.customers.merged").add(1, {"rule": merge.rule})

@@ -12,8 +12,9 @@ from services.profiles.domain.merge import Merge
 from services.profiles.handlers.computing import observe
 from services.profiles.handlers.consents import overhear
 from services.profiles.handlers.families import families
+from services.profiles.handlers.groups import hear_of_groups
 from services.profiles.handlers.retrying import retrying
-from services.profiles.ports import ComputedTraits, ConsentBook, Identifier, IdentityBook, Profiles, Recording
+from services.profiles.ports import ComputedTraits, ConsentBook, Groups, Identifier, IdentityBook, Profiles, Recording
 
 COMMIT_EVENTS_MAX = 5000
 
@@ -39,6 +40,17 @@ class _Waiting:
     written: asyncio.Future[Written]
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What events are written into."""
+
+    profiles: Profiles
+    consents: ConsentBook
+    computed: ComputedTraits
+    identity: IdentityBook
+    groups: Groups
+
+
 class Recorder:
     """Records the batches of one process, one commit a tenant at a time.
 
@@ -46,22 +58,14 @@ class Recorder:
     conflict with each other, and pay for one sync to disk together.
     """
 
-    def __init__(
-        self,
-        profiles: Profiles,
-        book: ConsentBook,
-        computed: ComputedTraits,
-        identity: IdentityBook,
-        new_id: Callable[[], str],
-    ) -> None:
-        self._profiles, self._book, self._computed, self._identity = profiles, book, computed, identity
-        self._new_id = new_id
+    def __init__(self, books: Books, new_id: Callable[[], str]) -> None:
+        self._books, self._new_id = books, new_id
         self._waiting: dict[str, list[_Waiting]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
 
     async def settings(self, tenant: str) -> IdentitySettings:
         """What is an identifier of the tenant."""
-        return await self._identity.settings(tenant)
+        return await self._books.identity.settings(tenant)
 
     async def record(self, tenant: str, observations: Sequence[Observation], now: int) -> Written:
         """Those of ``observations`` that were new; they are durable when this returns."""
@@ -95,11 +99,7 @@ class Recorder:
     async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
         settings, now = await self.settings(tenant), group[-1].now
-        return await retrying(
-            lambda: _record(
-                self._profiles, self._book, self._computed, settings, self._new_id, tenant, observations, now
-            )
-        )
+        return await retrying(lambda: _record(self._books, settings, self._new_id, tenant, observations, now))
 
     @staticmethod
     def _answer(group: Sequence[_Waiting], written: Written) -> None:
@@ -112,9 +112,7 @@ class Recorder:
 
 
 async def _record(
-    profiles: Profiles,
-    book: ConsentBook,
-    computed: ComputedTraits,
+    books: Books,
     settings: IdentitySettings,
     new_id: Callable[[], str],
     tenant: str,
@@ -124,13 +122,13 @@ async def _record(
     fresh: dict[str, Observation] = {}
     for observation in observations:
         fresh.setdefault(observation.message_id, observation)
-    for known in await profiles.known_messages(tenant, list(fresh)):
+    for known in await books.profiles.known_messages(tenant, list(fresh)):
         del fresh[known]
     if not fresh:
         return NOTHING
     wanted = {identity for each in fresh.values() for identity in each.identities}
     wanted.update(identity for each in fresh.values() if each.previous_id for identity in each.previous)
-    owners, found = await _known(profiles, tenant, list(wanted), fresh.values())
+    owners, found = await _known(books.profiles, tenant, list(wanted), fresh.values())
     directory = Directory(owners, {key: customer for key, (customer, _) in found.items()}, new_id, settings)
     recorded = []
     for observation in fresh.values():
@@ -141,15 +139,16 @@ async def _record(
     unjoined = {key for key, reason in directory.notices if reason in NOT_ONE and fresh[key].previous_id}
     merges = [_merge(joining, now) for joining in directory.joinings]
     owned = {origin: directory.touched[origin].surviving_id for _, origin in recorded}
-    consents = await overhear(book, tenant, recorded, owned, now)
+    consents = await overhear(books.consents, tenant, recorded, owned, now)
     customers = {**{key: customer for key, (customer, _) in found.items()}, **directory.touched}
     tops = [merge.customer_id for merge in merges]
-    advance = await observe(profiles, computed, tenant, recorded, customers, tops, now)
+    advance = await observe(books.profiles, books.computed, tenant, recorded, customers, tops, now)
+    groups, full = await hear_of_groups(books.groups, tenant, recorded)
     recording = Recording(
-        recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance
+        recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance, groups
     )
-    await profiles.record(tenant, recording)
-    return Written(set(fresh), [(*key, text) for key, text in directory.notices.items()])
+    await books.profiles.record(tenant, recording)
+    return Written(set(fresh), [*((*key, text) for key, text in directory.notices.items()), *full])
 
 
 async def _known(

@@ -15,9 +15,10 @@ from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
 from services.profiles.ports.computed import ComputedTraits
+from services.profiles.ports.groups import GroupChanges, Groups
 from services.profiles.ports.request import Identifier, Request, Versioned
 
-__all__ = ["ComputedTraits", "Identifier", "Request", "Versioned"]
+__all__ = ["ComputedTraits", "GroupChanges", "Groups", "Identifier", "Request", "Versioned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class Recording:
     """Those that rules made."""
     computed: Advance | None = None
     """What computed traits come to."""
+    groups: GroupChanges | None = None
+    """What the events said of groups."""
 
 
 @dataclass(frozen=True, slots=True)

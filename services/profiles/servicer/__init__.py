@@ -6,13 +6,15 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 
 from services.common.clock import Clock
 from services.profiles.handlers.computed_traits import Defining
+from services.profiles.handlers.groups import Grouping
 from services.profiles.handlers.merging import MergeStore
-from services.profiles.handlers.recording import Recorder
+from services.profiles.handlers.recording import Books, Recorder
 from services.profiles.ports import (
     ConsentBook,
     DeadLetters,
     Erasures,
     EventSchemas,
+    Groups,
     IdentityBook,
     Merges,
     Profiles,
@@ -25,6 +27,7 @@ from services.profiles.servicer.dead_letters import DeadLetterRpcs
 from services.profiles.servicer.erasures import ErasureRpcs
 from services.profiles.servicer.event_schemas import EventSchemaRpcs
 from services.profiles.servicer.feed import FeedRpcs
+from services.profiles.servicer.groups import GroupRpcs
 from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
@@ -45,6 +48,7 @@ class Ports:
     merges: Merges
     defining: Defining
     identity: IdentityBook
+    groups: Groups
 
 
 class ProfilesServicer(
@@ -52,6 +56,7 @@ class ProfilesServicer(
     CustomerRpcs,
     MergeRpcs,
     IdentityRpcs,
+    GroupRpcs,
     DeadLetterRpcs,
     WriteKeyRpcs,
     FeedRpcs,
@@ -72,4 +77,6 @@ class ProfilesServicer(
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
         self._defining = ports.defining
         computed = ports.defining.computing.computed
-        self._recorder = Recorder(ports.profiles, ports.consents, computed, ports.identity, new_id)
+        self._grouping = Grouping(ports.profiles, ports.groups, clock)
+        books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups)
+        self._recorder = Recorder(books, new_id)

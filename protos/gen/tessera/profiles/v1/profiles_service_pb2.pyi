@@ -472,7 +472,7 @@ class Notice(_message.Message):
     """UPPER_SNAKE, for programs: ALIAS_NOT_JOINED; MERGE_NOT_MADE, where a visitor's history would move to a customer who
     is made of 1,000 already; IDENTIFIER_OF_ANOTHER, for one that names another person; IDENTIFIER_LIMIT_REACHED, where
     the customer has as many of the type as the identity settings allow; IDENTIFIER_BLOCKED, IDENTIFIER_INVALID and
-    IDENTIFIER_TYPE_UNKNOWN, for what was not taken for an identifier; SCHEMA_VIOLATED, of an event schema that only
+    IDENTIFIER_TYPE_UNKNOWN, for what was not taken for an identifier; GROUP_FULL, where a group has no room; SCHEMA_VIOLATED, of an event schema that only
     warns.
     """
     message: _builtins.str

@@ -7,6 +7,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as tessera_dot_profiles_dot_v
 from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
+from tessera.profiles.v1 import group_pb2 as tessera_dot_profiles_dot_v1_dot_group__pb2
 from tessera.profiles.v1 import identity_pb2 as tessera_dot_profiles_dot_v1_dot_identity__pb2
 from tessera.profiles.v1 import merge_pb2 as tessera_dot_profiles_dot_v1_dot_merge__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
@@ -146,6 +147,31 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/UpdateIdentitySettings',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.FromString,
+                _registered_method=True)
+        self.GetGroup = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetGroup',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupResponse.FromString,
+                _registered_method=True)
+        self.ListGroups = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListGroups',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsResponse.FromString,
+                _registered_method=True)
+        self.ListGroupMembers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListGroupMembers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersResponse.FromString,
+                _registered_method=True)
+        self.AddGroupMembers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/AddGroupMembers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersResponse.FromString,
+                _registered_method=True)
+        self.RemoveGroupMembers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/RemoveGroupMembers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersResponse.FromString,
                 _registered_method=True)
         self.FollowChanges = channel.unary_stream(
                 '/tessera.profiles.v1.ProfilesService/FollowChanges',
@@ -431,6 +457,45 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetGroup(self, request, context):
+        """Gets a group of customers (a household, an account), and what its members are together. NOT_FOUND, reason
+        GROUP_NOT_FOUND, if no event named it and nobody was put into it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroups(self, request, context):
+        """Lists groups by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGroupMembers(self, request, context):
+        """Lists the customers who are members of a group, at most 1,000. NOT_FOUND, reason GROUP_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddGroupMembers(self, request, context):
+        """Puts customers into a group, all or none; whoever is a member stays one. NOT_FOUND, reason CUSTOMER_NOT_FOUND;
+        FAILED_PRECONDITION, reason GROUP_FULL, past 1,000 members or 200 traits; INVALID_ARGUMENT, reason JSON_INVALID, for
+        traits that are no object; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveGroupMembers(self, request, context):
+        """Takes customers out of a group. A GROUP event of a later time puts them in again. NOT_FOUND, reason GROUP_NOT_FOUND or
+        CUSTOMER_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FollowChanges(self, request, context):
         """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
         at least once: a follower commits the cursor together with the effect and so applies each change once.
@@ -703,6 +768,31 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.UpdateIdentitySettings,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.SerializeToString,
+            ),
+            'GetGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetGroup,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupResponse.SerializeToString,
+            ),
+            'ListGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroups,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsResponse.SerializeToString,
+            ),
+            'ListGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGroupMembers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersResponse.SerializeToString,
+            ),
+            'AddGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddGroupMembers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersResponse.SerializeToString,
+            ),
+            'RemoveGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveGroupMembers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersResponse.SerializeToString,
             ),
             'FollowChanges': grpc.unary_stream_rpc_method_handler(
                     servicer.FollowChanges,
@@ -1374,6 +1464,141 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/UpdateIdentitySettings',
             tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_identity__pb2.UpdateIdentitySettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetGroup',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.GetGroupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListGroups',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListGroupMembers',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.ListGroupMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/AddGroupMembers',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.AddGroupMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/RemoveGroupMembers',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.RemoveGroupMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
+from tessera.profiles.v1 import group_pb2 as _group_pb2
 from tessera.profiles.v1 import identity_pb2 as _identity_pb2
 from tessera.profiles.v1 import merge_pb2 as _merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
@@ -128,6 +129,23 @@ class ProfilesServiceStub:
     """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
     is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
     CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    GetGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetGroupRequest, _group_pb2.GetGroupResponse]
+    """Gets a group of customers (a household, an account), and what its members are together. NOT_FOUND, reason
+    GROUP_NOT_FOUND, if no event named it and nobody was put into it.
+    """
+    ListGroups: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListGroupsRequest, _group_pb2.ListGroupsResponse]
+    """Lists groups by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request."""
+    ListGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListGroupMembersRequest, _group_pb2.ListGroupMembersResponse]
+    """Lists the customers who are members of a group, at most 1,000. NOT_FOUND, reason GROUP_NOT_FOUND."""
+    AddGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.AddGroupMembersRequest, _group_pb2.AddGroupMembersResponse]
+    """Puts customers into a group, all or none; whoever is a member stays one. NOT_FOUND, reason CUSTOMER_NOT_FOUND;
+    FAILED_PRECONDITION, reason GROUP_FULL, past 1,000 members or 200 traits; INVALID_ARGUMENT, reason JSON_INVALID, for
+    traits that are no object; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+    """
+    RemoveGroupMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMembersRequest, _group_pb2.RemoveGroupMembersResponse]
+    """Takes customers out of a group. A GROUP event of a later time puts them in again. NOT_FOUND, reason GROUP_NOT_FOUND or
+    CUSTOMER_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
     """
     FollowChanges: _grpc.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
@@ -302,6 +320,23 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
     is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
     CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    GetGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.GetGroupRequest, _group_pb2.GetGroupResponse]  # type: ignore[assignment]
+    """Gets a group of customers (a household, an account), and what its members are together. NOT_FOUND, reason
+    GROUP_NOT_FOUND, if no event named it and nobody was put into it.
+    """
+    ListGroups: _aio.UnaryUnaryMultiCallable[_group_pb2.ListGroupsRequest, _group_pb2.ListGroupsResponse]  # type: ignore[assignment]
+    """Lists groups by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request."""
+    ListGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.ListGroupMembersRequest, _group_pb2.ListGroupMembersResponse]  # type: ignore[assignment]
+    """Lists the customers who are members of a group, at most 1,000. NOT_FOUND, reason GROUP_NOT_FOUND."""
+    AddGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.AddGroupMembersRequest, _group_pb2.AddGroupMembersResponse]  # type: ignore[assignment]
+    """Puts customers into a group, all or none; whoever is a member stays one. NOT_FOUND, reason CUSTOMER_NOT_FOUND;
+    FAILED_PRECONDITION, reason GROUP_FULL, past 1,000 members or 200 traits; INVALID_ARGUMENT, reason JSON_INVALID, for
+    traits that are no object; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+    """
+    RemoveGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMembersRequest, _group_pb2.RemoveGroupMembersResponse]  # type: ignore[assignment]
+    """Takes customers out of a group. A GROUP event of a later time puts them in again. NOT_FOUND, reason GROUP_NOT_FOUND or
+    CUSTOMER_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
     """
     FollowChanges: _aio.UnaryStreamMultiCallable[_profiles_service_pb2.FollowChangesRequest, _profiles_service_pb2.FollowChangesResponse]  # type: ignore[assignment]
     """Streams every change after a cursor, in the order in which they were committed, then goes on live. Delivery is
@@ -599,6 +634,53 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes that, for events from now on: every server knows after five seconds at the latest. What is known stays as it
         is. INVALID_ARGUMENT, reason IDENTITY_SETTINGS_INVALID, for settings that contradict themselves; ABORTED, reason
         CONFLICT, if `version` is not the one that holds: read again; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetGroup(
+        self,
+        request: _group_pb2.GetGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.GetGroupResponse, _abc.Awaitable[_group_pb2.GetGroupResponse]]:
+        """Gets a group of customers (a household, an account), and what its members are together. NOT_FOUND, reason
+        GROUP_NOT_FOUND, if no event named it and nobody was put into it.
+        """
+
+    @_abc_1.abstractmethod
+    def ListGroups(
+        self,
+        request: _group_pb2.ListGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.ListGroupsResponse, _abc.Awaitable[_group_pb2.ListGroupsResponse]]:
+        """Lists groups by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token of another request."""
+
+    @_abc_1.abstractmethod
+    def ListGroupMembers(
+        self,
+        request: _group_pb2.ListGroupMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.ListGroupMembersResponse, _abc.Awaitable[_group_pb2.ListGroupMembersResponse]]:
+        """Lists the customers who are members of a group, at most 1,000. NOT_FOUND, reason GROUP_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def AddGroupMembers(
+        self,
+        request: _group_pb2.AddGroupMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.AddGroupMembersResponse, _abc.Awaitable[_group_pb2.AddGroupMembersResponse]]:
+        """Puts customers into a group, all or none; whoever is a member stays one. NOT_FOUND, reason CUSTOMER_NOT_FOUND;
+        FAILED_PRECONDITION, reason GROUP_FULL, past 1,000 members or 200 traits; INVALID_ARGUMENT, reason JSON_INVALID, for
+        traits that are no object; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveGroupMembers(
+        self,
+        request: _group_pb2.RemoveGroupMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.RemoveGroupMembersResponse, _abc.Awaitable[_group_pb2.RemoveGroupMembersResponse]]:
+        """Takes customers out of a group. A GROUP event of a later time puts them in again. NOT_FOUND, reason GROUP_NOT_FOUND or
+        CUSTOMER_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED; ABORTED, reason CONFLICT.
         """
 
     @_abc_1.abstractmethod

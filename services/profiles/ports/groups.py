@@ -1,0 +1,44 @@
+"""What the use cases of groups need from outside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.profiles.domain.group import GroupProfile, Membership
+from services.profiles.ports.request import Request
+
+MemberKey = tuple[str, str]
+"""A group id and an origin."""
+
+
+@dataclass(slots=True)
+class GroupChanges:
+    """Groups and memberships as they are afterwards, and the versions at which those were that existed before."""
+
+    groups: dict[str, GroupProfile] = field(default_factory=dict)
+    members: dict[MemberKey, Membership] = field(default_factory=dict)
+    versions: dict[str | MemberKey, int] = field(default_factory=dict)
+
+
+class Groups(Protocol):
+    """The groups of all tenants, and who is a member."""
+
+    async def read(self, tenant: str, group_ids: Sequence[str], members: Sequence[MemberKey]) -> GroupChanges:
+        """Those groups and memberships that exist."""
+        ...
+
+    async def page(self, tenant: str, kind: str, limit: int, after: str) -> tuple[list[GroupProfile], str]:
+        """A page by id, of one type or of all, and the token of the next."""
+        ...
+
+    async def origins(self, tenant: str, group_id: str) -> list[str]:
+        """The origins that are members, by id."""
+        ...
+
+    async def answered(self, request: Request) -> Mapping[str, Any] | None:
+        """What ``request`` was answered before; ``RequestIdReused``."""
+        ...
+
+    async def commit(self, request: Request, changes: GroupChanges, answer: Mapping[str, Any]) -> None:
+        """Commit. ``Conflict`` or ``AlreadyExists`` if another writer was faster: read again and retry."""
+        ...
