@@ -1,6 +1,5 @@
 """Customers, identities and events as documents."""
 
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -218,6 +217,13 @@ def _traits(body: dict[str, Any]) -> dict[str, Trait]:
     return {name: Trait(value, time) for name, (value, time) in body.items()}
 
 
+def _counts(identifiers: list[list[str]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for kind, _ in identifiers:
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
 def _customer(document: Document) -> Customer:
     body = document.body
     return Customer(
@@ -232,5 +238,5 @@ def _customer(document: Document) -> Customer:
         parent=body.get("parent", ""),
         merge_id=body.get("merge_id", ""),
         origins=body.get("origins", []),
-        identifier_counts=body.get("identifier_counts") or dict(Counter(kind for kind, _ in body["identifiers"])),
+        identifier_counts=body.get("identifier_counts") or _counts(body["identifiers"]),
     )

@@ -74,6 +74,12 @@ class IdentitySettings:
         return tuple((trait, each.name) for each in self.types for trait in each.traits)
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether events without external ids have no identifiers but the two they are sent with, as they are."""
+        as_sent = not (self.by_name[USER_ID].ignores_case or self.by_name[ANONYMOUS_ID].ignores_case)
+        return as_sent and not self.reads_context and not self.trait_types
+
+    @cached_property
     def _blocked(self) -> frozenset[str]:
         return frozenset(value.casefold() for value in self.blocked_values)
 
@@ -128,6 +134,11 @@ def names_of(
     settings: IdentitySettings, user_id: str, anonymous_id: str, traits: Mapping[str, Any], context: Mapping[str, Any]
 ) -> Names:
     """The identifiers that an event carries."""
+    if settings.is_plain and "externalIds" not in context:  # as most events are
+        sent = ((USER_ID, user_id), (ANONYMOUS_ID, anonymous_id))
+        said = tuple(name for name in sent if name[1])
+        if not any(settings.blocks(value) for _, value in said):
+            return Names(said)
     names = Names()
     found: dict[Identifier, None] = {}
     for kind, value in _said(settings, user_id, anonymous_id, traits, context, names):
