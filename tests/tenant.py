@@ -239,7 +239,9 @@ class Tenant:
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[visit, sign_in]))
         (merge,) = (await self.call("profiles", "ListMerges", ListMergesRequest())).merges
         self.merge_id = merge.merge_id
-        add = AddGroupMembersRequest(request_id="home", group_id=self.own("home"), customer_ids=[self.customer_id])
+        add = AddGroupMembersRequest(
+            request_id="home", group_id=self.own("home"), member_customer_ids=[self.customer_id]
+        )
         await self.call("profiles", "AddGroupMembers", add)
         settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
         settings.blocked_values.append(self.own("robot"))

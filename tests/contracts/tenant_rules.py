@@ -99,11 +99,13 @@ PROFILES: dict[str, Rule] = {
         lambda acme: groups.ListGroupMembersRequest(group_id=acme.own("home")), "GROUP_NOT_FOUND"
     ),
     "AddGroupMembers": Refused(
-        lambda acme: groups.AddGroupMembersRequest(group_id=acme.own("home"), customer_ids=[acme.customer_id]),
+        lambda acme: groups.AddGroupMembersRequest(group_id=acme.own("home"), member_customer_ids=[acme.customer_id]),
         "CUSTOMER_NOT_FOUND",
     ),
     "RemoveGroupMembers": Refused(
-        lambda acme: groups.RemoveGroupMembersRequest(group_id=acme.own("home"), customer_ids=[acme.customer_id]),
+        lambda acme: groups.RemoveGroupMembersRequest(
+            group_id=acme.own("home"), member_customer_ids=[acme.customer_id]
+        ),
         "CUSTOMER_NOT_FOUND",
     ),
     "ListIdentifiers": Without(

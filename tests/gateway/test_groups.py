@@ -43,9 +43,10 @@ async def test_groups_are_listed_and_their_members_changed(client: Client, backe
     data = await client.data("""{ groups(type: "household", first: 5) { nodes { groupId } } }""")
     assert data["groups"]["nodes"] == [{"groupId": "home"}]
     await client.data(
-        """mutation { addGroupMembers(input: {requestId: "a", groupId: "home", customerIds: ["ann"],
+        """mutation { addGroupMembers(input: {requestId: "a", groupId: "home", memberCustomerIds: ["ann"],
            traits: {city: "Lyon"}}) { addedCount }
-           removeGroupMembers(input: {requestId: "b", groupId: "home", customerIds: ["bob"]}) { removedCount } }"""
+           removeGroupMembers(input: {requestId: "b", groupId: "home", memberCustomerIds: ["bob"]})
+           { removedCount } }"""
     )
     asked = {name: MessageToDict(request, preserving_proto_field_name=True) for name, request in backend.calls}
     assert asked == {
@@ -53,8 +54,8 @@ async def test_groups_are_listed_and_their_members_changed(client: Client, backe
         "profiles.AddGroupMembers": {
             "request_id": "a",
             "group_id": "home",
-            "customer_ids": ["ann"],
+            "member_customer_ids": ["ann"],
             "traits_json": '{"city":"Lyon"}',
         },
-        "profiles.RemoveGroupMembers": {"request_id": "b", "group_id": "home", "customer_ids": ["bob"]},
+        "profiles.RemoveGroupMembers": {"request_id": "b", "group_id": "home", "member_customer_ids": ["bob"]},
     }

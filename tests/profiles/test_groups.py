@@ -43,7 +43,7 @@ async def members(client: Client, group_id: str) -> list[str]:
 
 def adding(group_id: str, *customers: str, request_id: str = "", **traits: Any) -> pb.AddGroupMembersRequest:
     return pb.AddGroupMembersRequest(
-        request_id=request_id, group_id=group_id, customer_ids=customers, traits_json=json.dumps(traits)
+        request_id=request_id, group_id=group_id, member_customer_ids=customers, traits_json=json.dumps(traits)
     )
 
 
@@ -80,7 +80,7 @@ async def test_members_are_added_and_removed_by_request_once(acme: Client) -> No
     add = adding("acme ltd.", ann, bob, ann, request_id="r", type="account")
     assert [(await acme.call("AddGroupMembers", add)).added_count for _ in range(2)] == [2, 2]
     assert (await acme.call("AddGroupMembers", adding("acme ltd.", ann))).added_count == 0
-    remove = pb.RemoveGroupMembersRequest(request_id="x", group_id="acme ltd.", customer_ids=[ann])
+    remove = pb.RemoveGroupMembersRequest(request_id="x", group_id="acme ltd.", member_customer_ids=[ann])
     assert [(await acme.call("RemoveGroupMembers", remove)).removed_count for _ in range(2)] == [1, 1]
     assert await members(acme, "acme ltd.") == [bob]
     await acme.ingest(group("late", "ann", "acme ltd.", at=1000))
@@ -94,7 +94,7 @@ async def test_removing_a_customer_removes_all_that_they_are_made_of(acme: Clien
     await acme.ingest(group("g1", "ann", "home"), group("g2", "anna", "home"))
     ann, anna = await ids(acme, "ann", "anna")
     (made,) = await merge(acme, ann, anna)
-    await acme.call("RemoveGroupMembers", pb.RemoveGroupMembersRequest(group_id="home", customer_ids=[ann]))
+    await acme.call("RemoveGroupMembers", pb.RemoveGroupMembersRequest(group_id="home", member_customer_ids=[ann]))
     await acme.call("UnmergeCustomer", unmerging(made.merge_id))
     assert await members(acme, "home") == []
 
@@ -129,7 +129,7 @@ async def test_who_is_not_there_is_refused(acme: Client, rival: Client) -> None:
     assert await acme.refusal("GetGroup", pb.GetGroupRequest(group_id="nothing")) == (MISSING, "GROUP_NOT_FOUND")
     assert await rival.refusal("GetGroup", pb.GetGroupRequest(group_id="home")) == (MISSING, "GROUP_NOT_FOUND")
     assert await acme.refusal("AddGroupMembers", adding("home", eve)) == (MISSING, "CUSTOMER_NOT_FOUND")
-    remove = pb.RemoveGroupMembersRequest(group_id="nothing", customer_ids=(await ids(acme, "ann")))
+    remove = pb.RemoveGroupMembersRequest(group_id="nothing", member_customer_ids=(await ids(acme, "ann")))
     assert await acme.refusal("RemoveGroupMembers", remove) == (MISSING, "GROUP_NOT_FOUND")
     broken = adding("home", *(await ids(acme, "ann")))
     broken.traits_json = "[]"

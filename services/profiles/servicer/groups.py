@@ -45,13 +45,17 @@ class GroupRpcs:
             traits = read_object(request.traits_json, JSON_BYTES_MAX)
         except JsonInvalid as error:
             raise JsonInvalid(f"traits_json {error}", field="traits_json") from error
-        count = await add_group_members(self._grouping, named(request), request.group_id, request.customer_ids, traits)
+        count = await add_group_members(
+            self._grouping, named(request), request.group_id, request.member_customer_ids, traits
+        )
         return pb.AddGroupMembersResponse(added_count=count)
 
     async def RemoveGroupMembers(
         self, request: pb.RemoveGroupMembersRequest, context: Context
     ) -> pb.RemoveGroupMembersResponse:
-        count = await remove_group_members(self._grouping, named(request), request.group_id, request.customer_ids)
+        count = await remove_group_members(
+            self._grouping, named(request), request.group_id, request.member_customer_ids
+        )
         return pb.RemoveGroupMembersResponse(removed_count=count)
 
 

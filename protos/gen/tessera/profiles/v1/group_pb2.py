@@ -27,7 +27,7 @@ from tessera.common.v1 import money_pb2 as tessera_dot_common_dot_v1_dot_money__
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/profiles/v1/group.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\"\xa7\x01\n\x0cGroupProfile\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0btraits_json\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07\x66igures\x18\x05 \x01(\x0b\x32!.tessera.profiles.v1.GroupFigures\"\xcb\x01\n\x0cGroupFigures\x12\x14\n\x0cmember_count\x18\x01 \x01(\x05\x12\x1d\n\x15ordering_member_count\x18\x02 \x01(\x05\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x03\x12\x13\n\x0border_count\x18\x04 \x01(\x03\x12\'\n\x05spend\x18\x05 \x03(\x0b\x32\x18.tessera.common.v1.Money\x12\x33\n\x0flast_order_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x0fGetGroupRequest\x12\x1b\n\x08group_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\"D\n\x10GetGroupResponse\x12\x30\n\x05group\x18\x01 \x01(\x0b\x32!.tessera.profiles.v1.GroupProfile\"S\n\x11ListGroupsRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x12ListGroupsResponse\x12\x31\n\x06groups\x18\x01 \x03(\x0b\x32!.tessera.profiles.v1.GroupProfile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x17ListGroupMembersRequest\x12\x1b\n\x08group_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\"0\n\x18ListGroupMembersResponse\x12\x14\n\x0c\x63ustomer_ids\x18\x01 \x03(\t\"\x91\x01\n\x16\x41\x64\x64GroupMembersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1b\n\x08group_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\x12\x1e\n\x0c\x63ustomer_ids\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12\x1d\n\x0btraits_json\x18\x04 \x01(\tB\x08\xaa\xbb\x18\x04\x10\x80\x80\x02\".\n\x17\x41\x64\x64GroupMembersResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x05\"u\n\x19RemoveGroupMembersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1b\n\x08group_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\x12\x1e\n\x0c\x63ustomer_ids\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\"3\n\x1aRemoveGroupMembersResponse\x12\x15\n\rremoved_count\x18\x01 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/profiles/v1/group.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\"\xa7\x01\n\x0cGroupProfile\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0btraits_json\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07\x66igures\x18\x05 \x01(\x0b\x32!.tessera.profiles.v1.GroupFigures\"\xcb\x01\n\x0cGroupFigures\x12\x14\n\x0cmember_count\x18\x01 \x01(\x05\x12\x1d\n\x15ordering_member_count\x18\x02 \x01(\x05\x12\x13\n\x0b\x65vent_count\x18\x03 \x01(\x03\x12\x13\n\x0border_count\x18\x04 \x01(\x03\x12\'\n\x05spend\x18\x05 \x03(\x0b\x32\x18.tessera.common.v1.Money\x12\x33\n\x0flast_order_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\".\n\x0fGetGroupRequest\x12\x1b\n\x08group_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\"D\n\x10GetGroupResponse\x12\x30\n\x05group\x18\x01 \x01(\x0b\x32!.tessera.profiles.v1.GroupProfile\"S\n\x11ListGroupsRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x12ListGroupsResponse\x12\x31\n\x06groups\x18\x01 \x03(\x0b\x32!.tessera.profiles.v1.GroupProfile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"6\n\x17ListGroupMembersRequest\x12\x1b\n\x08group_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\"0\n\x18ListGroupMembersResponse\x12\x14\n\x0c\x63ustomer_ids\x18\x01 \x03(\t\"\x98\x01\n\x16\x41\x64\x64GroupMembersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1b\n\x08group_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\x12%\n\x13member_customer_ids\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\x12\x1d\n\x0btraits_json\x18\x04 \x01(\tB\x08\xaa\xbb\x18\x04\x10\x80\x80\x02\".\n\x17\x41\x64\x64GroupMembersResponse\x12\x13\n\x0b\x61\x64\x64\x65\x64_count\x18\x01 \x01(\x05\"|\n\x19RemoveGroupMembersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1b\n\x08group_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x04\x12%\n\x13member_customer_ids\x18\x03 \x03(\tB\x08\xaa\xbb\x18\x04\x08\x01\x18\x64\"3\n\x1aRemoveGroupMembersResponse\x12\x15\n\rremoved_count\x18\x01 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,16 +44,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['group_id']._loaded_options = None
   _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['group_id']._serialized_options = b'\252\273\030\005\010\001\020\200\004'
-  _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['customer_ids']._loaded_options = None
-  _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\004\010\001\030d'
+  _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['member_customer_ids']._loaded_options = None
+  _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['member_customer_ids']._serialized_options = b'\252\273\030\004\010\001\030d'
   _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['traits_json']._loaded_options = None
   _globals['_ADDGROUPMEMBERSREQUEST'].fields_by_name['traits_json']._serialized_options = b'\252\273\030\004\020\200\200\002'
   _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['group_id']._loaded_options = None
   _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['group_id']._serialized_options = b'\252\273\030\005\010\001\020\200\004'
-  _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['customer_ids']._loaded_options = None
-  _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\004\010\001\030d'
+  _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['member_customer_ids']._loaded_options = None
+  _globals['_REMOVEGROUPMEMBERSREQUEST'].fields_by_name['member_customer_ids']._serialized_options = b'\252\273\030\004\010\001\030d'
   _globals['_GROUPPROFILE']._serialized_start=154
   _globals['_GROUPPROFILE']._serialized_end=321
   _globals['_GROUPFIGURES']._serialized_start=324
@@ -71,11 +71,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=886
   _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=934
   _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=937
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=1082
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=1084
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=1130
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=1132
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=1249
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=1251
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=1302
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=1089
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=1091
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=1137
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=1139
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=1263
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=1265
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=1316
 # @@protoc_insertion_point(module_scope)

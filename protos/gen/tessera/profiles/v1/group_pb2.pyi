@@ -268,7 +268,7 @@ class AddGroupMembersRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
-    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    MEMBER_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     TRAITS_JSON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller: the same request again gets the same answer and changes nothing."""
@@ -277,7 +277,7 @@ class AddGroupMembersRequest(_message.Message):
     traits_json: _builtins.str
     """What is known about the group, as one JSON object. A null forgets a trait."""
     @_builtins.property
-    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def member_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who; at most 100."""
 
     def __init__(
@@ -285,12 +285,12 @@ class AddGroupMembersRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         group_id: _builtins.str = ...,
-        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        member_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         traits_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "group_id", b"group_id", "request_id", b"request_id", "traits_json", b"traits_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "member_customer_ids", b"member_customer_ids", "request_id", b"request_id", "traits_json", b"traits_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,13 +326,13 @@ class RemoveGroupMembersRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
-    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    MEMBER_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller: the same request again gets the same answer and changes nothing."""
     group_id: _builtins.str
     """Which group."""
     @_builtins.property
-    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def member_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who, with all that they are made of; at most 100."""
 
     def __init__(
@@ -340,11 +340,11 @@ class RemoveGroupMembersRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         group_id: _builtins.str = ...,
-        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        member_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids", "group_id", b"group_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "member_customer_ids", b"member_customer_ids", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
