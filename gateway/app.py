@@ -21,6 +21,7 @@ from gateway.backends import Backends, connected
 from gateway.endpoint import GraphQLEndpoint
 from gateway.execution import Execution
 from gateway.limits import Limits
+from gateway.member_files import MemberFileEndpoint
 from gateway.schema.build import schema, sdl, service_of
 from gateway.subscriptions.endpoint import SubscriptionEndpoint
 from gateway.subscriptions.session import SessionLimits
@@ -107,6 +108,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         Route("/healthz", endpoint.alive, methods=["GET"]),
         Route("/readyz", endpoint.ready, methods=["GET"]),
     ]
+    routes += MemberFileEndpoint(admitting, backends, settings.concurrent_calls_max).routes()
     routes += TrackingEndpoint(backends, settings.concurrent_calls_max).routes()
     if settings.development:
         routes += [Route(path, endpoint.console, methods=["GET"]) for path in ("/", "/graphql")]

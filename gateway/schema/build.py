@@ -35,6 +35,7 @@ MODULES = (
     "segmentation",
     "segment_changes",
     "rule_texts",
+    "customer_lists",
     "insights",
     "personas",
     "recommendation",

@@ -27,6 +27,7 @@ from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
+from services.segmentation.adapters.member_files import csv_members, parquet_members
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
@@ -90,6 +91,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             insights=insights,
             clustering=ClusteringWork(insights, StoredClusterings(store, columnar), desk),
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
+            csv_file=csv_members,
+            parquet_file=parquet_members,
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,

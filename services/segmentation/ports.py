@@ -135,6 +135,18 @@ class Lists(Protocol):
         ...
 
 
+class MemberWriter(Protocol):
+    """Writes members into a file, part by part."""
+
+    def write(self, members: Sequence[tuple[str, int]]) -> bytes:
+        """The part of the file that holds these: customer id and time of entering."""
+        ...
+
+    def end(self) -> bytes:
+        """The rest of the file."""
+        ...
+
+
 class People(Protocol):
     """What profiles knows of who is who."""
 

@@ -26,6 +26,7 @@ from tessera.segmentation.v1 import (
     segment_value_pb2,
 )
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
+from tessera.segmentation.v1 import member_file_pb2 as member_file
 from tessera.segmentation.v1 import personal_data_pb2 as personal_data
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -246,6 +247,9 @@ SEGMENTATION: dict[str, Rule] = {
     "BatchGetMemberships": Without(
         lambda acme: segmentation.BatchGetMembershipsRequest(customer_ids=[acme.customer_id]),
         lambda found: any(each.segment_ids for each in found.memberships),
+    ),
+    "ExportMembers": Stream(
+        lambda acme: member_file.ExportMembersRequest(segment_id=acme.segment_id, format=member_file.FILE_FORMAT_CSV)
     ),
     "ParseRule": Refused(
         lambda acme: rule_text.ParseRuleRequest(text=f'segment("{acme.segment_id}")'), "SEGMENT_NOT_FOUND"

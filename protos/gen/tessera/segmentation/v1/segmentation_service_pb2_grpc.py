@@ -7,6 +7,7 @@ from tessera.segmentation.v1 import association_pb2 as tessera_dot_segmentation_
 from tessera.segmentation.v1 import cluster_pb2 as tessera_dot_segmentation_dot_v1_dot_cluster__pb2
 from tessera.segmentation.v1 import customer_list_pb2 as tessera_dot_segmentation_dot_v1_dot_customer__list__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
+from tessera.segmentation.v1 import member_file_pb2 as tessera_dot_segmentation_dot_v1_dot_member__file__pb2
 from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
@@ -214,6 +215,11 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/ListCustomerListMembers',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.FromString,
+                _registered_method=True)
+        self.ExportMembers = channel.unary_stream(
+                '/tessera.segmentation.v1.SegmentationService/ExportMembers',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersResponse.FromString,
                 _registered_method=True)
         self.ExportCustomerData = channel.unary_stream(
                 '/tessera.segmentation.v1.SegmentationService/ExportCustomerData',
@@ -544,6 +550,13 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportMembers(self, request, context):
+        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportCustomerData(self, request, context):
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
@@ -792,6 +805,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.ListCustomerListMembers,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.SerializeToString,
+            ),
+            'ExportMembers': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportMembers,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersResponse.SerializeToString,
             ),
             'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportCustomerData,
@@ -1765,6 +1783,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/ListCustomerListMembers',
             tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_customer__list__pb2.ListCustomerListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ExportMembers',
+            tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_member__file__pb2.ExportMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

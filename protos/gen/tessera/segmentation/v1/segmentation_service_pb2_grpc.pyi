@@ -9,6 +9,7 @@ from tessera.segmentation.v1 import association_pb2 as _association_pb2
 from tessera.segmentation.v1 import cluster_pb2 as _cluster_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as _customer_list_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
+from tessera.segmentation.v1 import member_file_pb2 as _member_file_pb2
 from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
@@ -165,6 +166,8 @@ class SegmentationServiceStub:
     """
     ListCustomerListMembers: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]
     """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+    ExportMembers: _grpc.UnaryStreamMultiCallable[_member_file_pb2.ExportMembersRequest, _member_file_pb2.ExportMembersResponse]
+    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
     ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
@@ -325,6 +328,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """
     ListCustomerListMembers: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]  # type: ignore[assignment]
     """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+    ExportMembers: _aio.UnaryStreamMultiCallable[_member_file_pb2.ExportMembersRequest, _member_file_pb2.ExportMembersResponse]  # type: ignore[assignment]
+    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
@@ -686,6 +691,14 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_customer_list_pb2.ListCustomerListMembersResponse, _abc.Awaitable[_customer_list_pb2.ListCustomerListMembersResponse]]:
         """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExportMembers(
+        self,
+        request: _member_file_pb2.ExportMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_member_file_pb2.ExportMembersResponse], _abc.AsyncIterator[_member_file_pb2.ExportMembersResponse]]:
+        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ExportCustomerData(
