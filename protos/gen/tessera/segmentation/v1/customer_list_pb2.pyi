@@ -265,7 +265,7 @@ class ListIdentifier(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """For example `user_id` or `email`."""
+    """For example `user_id` or `email`; `customer_id`: the customer's own."""
     value: _builtins.str
     """The identifier."""
     def __init__(
