@@ -26,8 +26,9 @@ from services.common.store import Store
 from services.common.store.sqlite import SqliteStore
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.memberships import StoredMemberships
-from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
+from services.segmentation.adapters.store import StoredSegments
 from services.segmentation.adapters.tables import TABLES, TRACK, Observed
+from services.segmentation.app import ALL_COLLECTIONS
 from services.segmentation.domain.segment import Segment
 from services.segmentation.domain.timing import timing
 from services.segmentation.handlers.evaluation import Evaluation
@@ -296,7 +297,7 @@ async def main() -> None:
         results: list[Result] = []
         for part in (bench.rebuild, bench.preview, bench.increment):
             results += await part()
-        store = await SqliteStore.open(Path(folder) / "documents.sqlite3", COLLECTIONS)
+        store = await SqliteStore.open(Path(folder) / "documents.sqlite3", ALL_COLLECTIONS)
         results += await live(bench, store, LIVE_SECONDS)
         await store.close()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
