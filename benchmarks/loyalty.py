@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 import uvloop
+from tessera.loyalty.v1 import batch_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 
@@ -28,6 +29,7 @@ from deploy.local import tokens
 CLIENTS = 32
 SECONDS = 5.0
 MEMBERS = 1000
+BATCH, BATCH_CLIENTS = 100, 8
 ENTRY_BYTES, MEMBER_BYTES, ANSWER_BYTES = 420, 380, 520
 """What one entry, a member with a few lots and a kept answer come to as documents."""
 VOUCHERIFY_MEDIAN, VOUCHERIFY_P95 = 170.0, 350.0
@@ -68,6 +70,26 @@ def movements(stub: Any, metadata: tuple[tuple[str, str]], members: Iterator[str
     return call
 
 
+def batches(stub: Any, metadata: tuple[tuple[str, str]]) -> Callable[[], Any]:
+    """Calls that each earn and burn ``BATCH`` times in turn, spread over the members."""
+    numbers = itertools.count()
+
+    def call() -> Any:
+        movements = [
+            batch_pb2.PointsMovement(
+                kind=batch_pb2.MOVEMENT_KIND_BURN if number % 2 else batch_pb2.MOVEMENT_KIND_EARN,
+                program_id="club",
+                member_id=f"m{number % MEMBERS}",
+                points=1,
+                request_id=f"batch-{number}",
+            )
+            for number in itertools.islice(numbers, BATCH)
+        ]
+        return stub.BatchMovePoints(batch_pb2.BatchMovePointsRequest(movements=movements), metadata=metadata)
+
+    return call
+
+
 async def measure() -> list[Result]:
     """One server, two loads; then the bare file on the same disk."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -87,10 +109,19 @@ async def measure() -> list[Result]:
                 spread_out = itertools.chain.from_iterable(zip(names, names, strict=True))
                 spread = await _load(movements(stub, metadata, itertools.cycle(spread_out), "spread"))
                 hot = await _load(movements(stub, metadata, itertools.repeat("hot"), "hot"))
+                batched = await closed_loop(batches(stub, metadata), clients=BATCH_CLIENTS, seconds=SECONDS)
                 check = await stub.CheckLedger(pb.CheckLedgerRequest(), metadata=metadata, timeout=300)
                 assert not check.violations, check.violations
         bare = bare_commits(folder / "bare.sqlite3")
-    return [*_results("spread over 1,000 members", spread, bare), *_results("one hot member", hot, bare)]
+    in_batches = Result(
+        f"batches of {BATCH}: rate", batched.rate * BATCH, "movements/s", bare, "bare SQLite, transactions/s", ">= 0.35"
+    )
+    return [
+        *_results("spread over 1,000 members", spread, bare),
+        *_results("one hot member", hot, bare),
+        in_batches,
+        Result(f"batches of {BATCH}: p99", batched.p99, "ms"),
+    ]
 
 
 async def _open(stub: Any, metadata: tuple[tuple[str, str]]) -> None:

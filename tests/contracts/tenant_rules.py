@@ -4,6 +4,7 @@ import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
+from tessera.loyalty.v1 import batch_pb2 as loyalty_batch
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.loyalty.v1 import personal_data_pb2 as loyalty_personal_data
@@ -548,6 +549,20 @@ LOYALTY: dict[str, Rule] = {
     "CheckLedger": Figure(lambda acme: loyalty.CheckLedgerRequest(), lambda found: found.entry_count),
     "GetStatus": Figure(
         lambda acme: loyalty.GetStatusRequest(), lambda found: found.entry_count + found.earned_order_count
+    ),
+    "BatchMovePoints": Without(
+        lambda acme: loyalty_batch.BatchMovePointsRequest(
+            movements=[
+                loyalty_batch.PointsMovement(
+                    kind=loyalty_batch.MOVEMENT_KIND_EARN,
+                    program_id=acme.own("club"),
+                    member_id=acme.customer_id,
+                    points=1,
+                    request_id="batch",
+                )
+            ]
+        ),
+        lambda answer: answer.results[0].entry_id,
     ),
     "ExportCustomerData": Stream(
         lambda acme: loyalty_personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)

@@ -23,7 +23,7 @@ from services.loyalty.domain.earning_rule import (
 from services.loyalty.domain.entry import Share
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
-from services.loyalty.domain.zones import Period, local, span
+from services.loyalty.domain.zones import Period, local, period_at
 
 BASE = ""
 """The rule id of the programme's own rate."""
@@ -199,7 +199,7 @@ class _Weighing:
         lefts: list[int] = []
         usage = self._known.member_usage
         for limit in limits:
-            period = span(limit.period, self._activity.event_time, self._known.program.time_zone)
+            period = period_at(limit.period, self._activity.event_time, self._known.program.time_zone)
             points, count = usage.periods.get(usage_key(rule_id, period.key), (0, 0)) if usage else (0, 0)
             forgotten = period.end < self._now - USAGE_KEPT_MICROS
             if forgotten or (limit.count and count >= limit.count):
@@ -286,7 +286,7 @@ def count_usage(
     before = known.member_usage or MemberUsage(known.program.id, known.member.id)
     periods, ends = dict(before.periods), dict(before.ends)
     for rule_id, limit, given in limited:
-        period = span(limit.period, activity.event_time, known.program.time_zone)
+        period = period_at(limit.period, activity.event_time, known.program.time_zone)
         key = usage_key(rule_id, period.key)
         points, count = periods.get(key, (0, 0))
         periods[key], ends[key] = (points + given, count + 1), period.end
@@ -310,7 +310,7 @@ def return_usage(
     periods = dict(member_usage.periods)
     back = [(share.rule_id, share.points) for share in returned if share.rule_id != BASE]
     back.append((BASE, sum(share.points for share in returned)))
-    keys = {span(period, event_time, zone).key for period in Period}
+    keys = {period_at(period, event_time, zone).key for period in Period}
     for rule_id, points in back:
         for key in (usage_key(rule_id, period) for period in keys):
             if key in periods:

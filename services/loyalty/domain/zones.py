@@ -79,6 +79,6 @@ def _span_of(period: Period, day: date, zone: str) -> Span:
     return Span(f"{period.value}-{start.isoformat()}", midnight(after, zone))
 
 
-def span(period: Period, instant: int, zone: str) -> Span:
+def period_at(period: Period, instant: int, zone: str) -> Span:
     """The period in which the instant lies."""
     return _span_of(period, local_date(instant, zone), zone)

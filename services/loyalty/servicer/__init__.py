@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.loyalty.servicer.batches import BatchRpcs
 from services.loyalty.servicer.coupon_campaigns import CouponCampaignRpcs
 from services.loyalty.servicer.coupons import CouponRpcs
 from services.loyalty.servicer.earning import EarningRpcs
@@ -26,5 +27,6 @@ class LoyaltyServicer(
     CouponRpcs,
     OfferRpcs,
     PersonalDataRpcs,
+    BatchRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.loyalty.v1 import batch_pb2 as tessera_dot_loyalty_dot_v1_dot_batch__pb2
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
@@ -198,6 +199,11 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
+                _registered_method=True)
+        self.BatchMovePoints = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/BatchMovePoints',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsResponse.FromString,
                 _registered_method=True)
         self.ExportCustomerData = channel.unary_stream(
                 '/tessera.loyalty.v1.LoyaltyService/ExportCustomerData',
@@ -582,6 +588,14 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchMovePoints(self, request, context):
+        """Gives and spends points, at most 500 times in one call. Each movement is made or refused by itself, with its own
+        `request_id`, and a result says which; the call as a whole is refused for FIELD_INVALID alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportCustomerData(self, request, context):
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
@@ -925,6 +939,11 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.SimulateEarning,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.SerializeToString,
+            ),
+            'BatchMovePoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchMovePoints,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsResponse.SerializeToString,
             ),
             'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportCustomerData,
@@ -1773,6 +1792,33 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/SimulateEarning',
             tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_earning__pb2.SimulateEarningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchMovePoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/BatchMovePoints',
+            tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_batch__pb2.BatchMovePointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.loyalty.v1 import batch_pb2 as _batch_pb2
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
@@ -172,6 +173,10 @@ class LoyaltyServiceStub:
     SimulateEarning: _grpc.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
     BALANCE_LIMIT_REACHED.
+    """
+    BatchMovePoints: _grpc.UnaryUnaryMultiCallable[_batch_pb2.BatchMovePointsRequest, _batch_pb2.BatchMovePointsResponse]
+    """Gives and spends points, at most 500 times in one call. Each movement is made or refused by itself, with its own
+    `request_id`, and a result says which; the call as a whole is refused for FIELD_INVALID alone.
     """
     ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
@@ -413,6 +418,10 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     SimulateEarning: _aio.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]  # type: ignore[assignment]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
     BALANCE_LIMIT_REACHED.
+    """
+    BatchMovePoints: _aio.UnaryUnaryMultiCallable[_batch_pb2.BatchMovePointsRequest, _batch_pb2.BatchMovePointsResponse]  # type: ignore[assignment]
+    """Gives and spends points, at most 500 times in one call. Each movement is made or refused by itself, with its own
+    `request_id`, and a result says which; the call as a whole is refused for FIELD_INVALID alone.
     """
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
@@ -801,6 +810,16 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_earning_pb2.SimulateEarningResponse, _abc.Awaitable[_earning_pb2.SimulateEarningResponse]]:
         """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
         BALANCE_LIMIT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchMovePoints(
+        self,
+        request: _batch_pb2.BatchMovePointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_batch_pb2.BatchMovePointsResponse, _abc.Awaitable[_batch_pb2.BatchMovePointsResponse]]:
+        """Gives and spends points, at most 500 times in one call. Each movement is made or refused by itself, with its own
+        `request_id`, and a result says which; the call as a whole is refused for FIELD_INVALID alone.
         """
 
     @_abc_1.abstractmethod
