@@ -115,6 +115,22 @@ def diginetica() -> tuple[Purchases, list[NDArray[np.int64]], NDArray[np.int64]]
     return _purchases(sessions, np.arange(len(items), dtype=np.int32), items, ages, shape), prefixes, targets
 
 
+def newest_sessions(purchases: Purchases, count: int) -> tuple[Purchases, list[NDArray[np.int64]], NDArray[np.int64]]:
+    """All but the newest sessions to learn from, and the prefixes of those with what came after each."""
+    first = purchases.customer_count - count
+    kept = purchases.customers < first
+    earlier = _purchases(
+        purchases.customers[kept], purchases.baskets[kept], purchases.items[kept], purchases.ages_days[kept],
+        (first, purchases.item_count),
+    )  # fmt: skip
+    prefixes, targets = [], []
+    held = purchases.items[~kept].astype(np.int64)
+    for session in np.split(held, np.flatnonzero(np.diff(purchases.customers[~kept])) + 1):
+        prefixes += [session[:length] for length in range(1, len(session))]
+        targets += session[1:].tolist()
+    return earlier, prefixes, np.array(targets, dtype=np.int64)
+
+
 def complete_journey() -> Purchases:
     """A grocer's year."""
     lines = _read("complete_journey/transactions.parquet")

@@ -6,18 +6,23 @@ from contextlib import asynccontextmanager
 from typing import ClassVar
 
 from pydantic_settings import SettingsConfigDict
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.recommendation.v1 import recommendation_service_pb2, recommendation_service_pb2_grpc
 
+from services.common import erasure
 from services.common import jobs as job_store
 from services.common.app import Exposed, Serving, background, serving
 from services.common.channels import connect
 from services.common.clock import Clock, system_clock
 from services.common.columnar import open_columnar
+from services.common.erasure import Acknowledgements
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters import store as document_store
 from services.recommendation.adapters.events import follow_orders
+from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions
 from services.recommendation.adapters.jobs import StoredTrainingJobs
 from services.recommendation.adapters.models import StoredModels
@@ -28,7 +33,7 @@ from services.recommendation.servicer import Keeping, RecommendationServicer
 
 log = logging.getLogger(__name__)
 
-COLLECTIONS = (*document_store.COLLECTIONS, *model_store.COLLECTIONS, *job_store.COLLECTIONS)
+COLLECTIONS = (erasure.ACKNOWLEDGEMENTS, *document_store.COLLECTIONS, *model_store.COLLECTIONS, *job_store.COLLECTIONS)
 
 
 class Settings(ServiceSettings):
@@ -50,6 +55,9 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         interactions = ColumnarInteractions(columnar)
         models = StoredModels(store, interactions, settings.data_dir / "recommendation-models", clock)
         models.clear_scratch()
+        acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
+        told = Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)
+        forgetting = Forgetting(store, interactions, models, told)
         sources = Sources(StoredCatalogue(store, clock), interactions, models)
         jobs = job_store.Jobs(store, clock)
         await jobs.recover()
@@ -61,7 +69,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         )
         try:
             async with (
-                background(follow_orders(profiles, interactions), "recommendation-orders"),
+                background(follow_orders(profiles, interactions, forgetting), "recommendation-orders"),
+                background(told.run(), "recommendation-erasures"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
                 serving(settings, exposed) as up,
             ):

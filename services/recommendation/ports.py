@@ -1,6 +1,7 @@
 """What the use cases of recommendation need from outside."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,6 +91,15 @@ class Interactions(Protocol):
 
     async def bought_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> dict[str, list[Bought]]:
         """The lines of some customers that were recorded after a position."""
+        ...
+
+    async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
+        """The customers who were merged, parted or erased after a position: nothing that a model remembers of them
+        holds any more, and ``bought_since`` answers all of their lines."""
+        ...
+
+    async def lines_of(self, tenant: str, origins: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of the recorded lines of a person, named by all of their ids, by time."""
         ...
 
     async def popular(self, tenant: str) -> Sequence[tuple[str, int]]:

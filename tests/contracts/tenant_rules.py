@@ -17,6 +17,7 @@ from tessera.profiles.v1 import identity_pb2 as identity
 from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.recommendation.v1 import personal_data_pb2 as recommendation_personal_data
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import (
     association_pb2,
@@ -368,6 +369,9 @@ RECOMMENDATION: dict[str, Rule] = {
     "GetJob": Refused(lambda acme: recommendation.GetJobRequest(job_id=acme.training_job_id), "JOB_NOT_FOUND"),
     "ListJobs": Without(lambda acme: recommendation.ListJobsRequest()),
     "ListModels": Without(lambda acme: recommendation.ListModelsRequest()),
+    "ExportCustomerData": Without(
+        lambda acme: recommendation_personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)
+    ),
     "RollbackModel": Refused(
         lambda acme: recommendation.RollbackModelRequest(request_id="back", model_version=acme.model_version),
         "MODEL_NOT_FOUND",

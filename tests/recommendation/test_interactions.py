@@ -16,7 +16,7 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from services.common.columnar import Columnar, open_columnar
 from services.profiles.app import Settings as ProfilesSettings
 from services.profiles.app import serve as serve_profiles
-from services.recommendation.adapters.events import lines_of
+from services.recommendation.adapters.events import told_of
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Lines
 from services.recommendation.app import Settings
 from services.recommendation.domain.history import Bought
@@ -54,6 +54,10 @@ def batch(cursor: str, *orders: tuple[str, str]) -> profiles_pb.FollowChangesRes
 async def columnar(settings: Settings) -> AsyncIterator[Columnar]:
     async with open_columnar(settings, TABLES) as opened:
         yield opened
+
+
+def lines_of(told: profiles_pb.FollowChangesResponse) -> Lines:
+    return told_of(told).lines
 
 
 FIRST = batch(

@@ -1,7 +1,8 @@
-"""Follows the orders that profiles publishes, and records their lines."""
+"""Follows profiles: records the lines of orders, moves them when customers are merged, forgets whom it erases."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 
 import grpc
 import msgspec
@@ -11,7 +12,7 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
-from services.recommendation.adapters.interactions import FOLLOWER, ColumnarInteractions, Lines
+from services.recommendation.adapters.interactions import FOLLOWER, ColumnarInteractions, Lines, Moved
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,35 @@ class Order(msgspec.Struct):
 _decode = msgspec.json.Decoder(Order).decode
 
 
-async def follow_orders(channel: grpc.aio.Channel, interactions: ColumnarInteractions) -> None:
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A person is to be forgotten."""
+
+    tenant: str
+    erasure_id: str
+    customer_ids: tuple[str, ...]
+    """The customer and all origins, in order."""
+
+    @property
+    def removal(self) -> Moved:
+        """What it means for the lines."""
+        return Moved(erased={(self.tenant, customer_id) for customer_id in self.customer_ids})
+
+
+@dataclass(slots=True)
+class Told:
+    """What a batch of changes says."""
+
+    lines: Lines = field(default_factory=Lines)
+    moved: Moved = field(default_factory=Moved)
+    erased: list[Erased] = field(default_factory=list)
+
+
+Erase = Callable[[Erased], Awaitable[None]]
+"""Removes what is held of a person and says so; again, it changes nothing."""
+
+
+async def follow_orders(channel: grpc.aio.Channel, interactions: ColumnarInteractions, erase: Erase) -> None:
     """Record every order, for ever: each once, across crashes and repetitions."""
     stub = ProfilesServiceStub(channel)
 
@@ -47,25 +76,48 @@ async def follow_orders(channel: grpc.aio.Channel, interactions: ColumnarInterac
         return aiter(stub.FollowChanges(request))
 
     async def apply(batch: pb.FollowChangesResponse) -> None:
-        lines = lines_of(batch)
-        await interactions.record(lines, batch.cursor)
-        telemetry.counter("recommendation.interactions.recorded").add(len(lines.tenant))
+        told = told_of(batch)
+        for erased in told.erased:
+            await erase(erased)
+        await interactions.record(told.lines, batch.cursor, told.moved)
+        telemetry.counter("recommendation.interactions.recorded").add(len(told.lines.tenant))
 
     await follow(FOLLOWER, interactions.cursor, stream, apply)
 
 
-def lines_of(batch: pb.FollowChangesResponse) -> Lines:
-    """The lines of all orders in a batch. An order that cannot be read is left out and logged: it must not hold up
-    those behind it."""
-    lines = Lines()
+def told_of(batch: pb.FollowChangesResponse) -> Told:
+    """What a batch says. An order that cannot be read is left out and logged: it must not hold up those behind it."""
+    told = Told()
     for change in batch.changes:
-        if change.WhichOneof("kind") == "event_recorded" and change.event_recorded.name == ORDER_COMPLETED:
-            try:
-                _add(lines, change.tenant_id, change.event_recorded)
-            except msgspec.MsgspecError as error:
-                log.warning("order event %s is left out: %s", change.event_recorded.message_id, error)
-                telemetry.counter("recommendation.orders.unreadable").add(1)
-    return lines
+        tenant = change.tenant_id
+        match change.WhichOneof("kind"):
+            case "event_recorded" if change.event_recorded.name == ORDER_COMPLETED:
+                _read(told.lines, tenant, change.event_recorded)
+            case "customers_merged":
+                merged = change.customers_merged
+                _move(told.moved, tenant, merged.origin_customer_ids, merged.merged_customer_id, merged.customer_id)
+            case "customers_unmerged":
+                parted = change.customers_unmerged
+                _move(told.moved, tenant, parted.origin_customer_ids, parted.customer_id, parted.restored_customer_id)
+            case "customer_erased":
+                gone = change.customer_erased
+                erased = Erased(tenant, gone.erasure_id, tuple(sorted({gone.customer_id, *gone.origin_customer_ids})))
+                told.erased.append(erased)
+                told.moved.erased |= erased.removal.erased
+    return told
+
+
+def _move(moved: Moved, tenant: str, origins: Iterable[str], before: str, after: str) -> None:
+    moved.owners.update(((tenant, origin), after) for origin in origins)
+    moved.touched |= {(tenant, before), (tenant, after)}
+
+
+def _read(lines: Lines, tenant: str, event: pb.RecordedEvent) -> None:
+    try:
+        _add(lines, tenant, event)
+    except msgspec.MsgspecError as error:
+        log.warning("order event %s is left out: %s", event.message_id, error)
+        telemetry.counter("recommendation.orders.unreadable").add(1)
 
 
 def _add(lines: Lines, tenant: str, event: pb.RecordedEvent) -> None:
@@ -75,6 +127,7 @@ def _add(lines: Lines, tenant: str, event: pb.RecordedEvent) -> None:
     time = event.event_time.seconds * 1_000_000 + event.event_time.nanos // 1000
     lines.tenant += [tenant] * count
     lines.customer_id += [event.customer_id] * count
+    lines.origin_customer_id += [event.origin_customer_id or event.customer_id] * count
     lines.basket_id += [order.order_id] * count
     lines.item_id += [line.product_id for line in products]
     lines.time += [time] * count

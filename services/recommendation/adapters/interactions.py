@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.common.columnar import Columnar, Table, of_tenant
+from services.common.columnar import Amendment, Assign, Columnar, Remove, Table, of_tenant
 from services.recommendation.domain.history import Bought
 
 FOLLOWER = "recommendation.orders"
@@ -20,6 +22,7 @@ INTERACTIONS = Table(
             ("tenant", pa.string()),
             ("position", pa.int64()),
             ("customer_id", pa.string()),
+            ("origin_customer_id", pa.string()),
             ("basket_id", pa.string()),
             ("item_id", pa.string()),
             ("time", pa.int64()),
@@ -29,7 +32,10 @@ INTERACTIONS = Table(
         ]
     ),
 )
-TABLES = (INTERACTIONS,)
+MOVES = Table("moves", pa.schema([("tenant", pa.string()), ("position", pa.int64()), ("customer_id", pa.string())]))
+"""Customers whose lines were moved or removed in the batch of a position: what a model remembers of them from before is
+no longer theirs."""
+TABLES = (INTERACTIONS, MOVES)
 RECENT_MICROS = 28 * 86_400_000_000
 POPULAR_MAX = 10_000
 POPULAR_SECONDS = 30.0
@@ -43,12 +49,26 @@ class Lines:
 
     tenant: list[str] = field(default_factory=list)
     customer_id: list[str] = field(default_factory=list)
+    origin_customer_id: list[str] = field(default_factory=list)
+    """Empty where all customers are who they were."""
     basket_id: list[str] = field(default_factory=list)
     item_id: list[str] = field(default_factory=list)
     time: list[int] = field(default_factory=list)
     quantity: list[float] = field(default_factory=list)
     amount_minor: list[int] = field(default_factory=list)
     currency: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Moved:
+    """Whose the lines are from now on, and who is forgotten."""
+
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The customer to whom an origin of a tenant belongs."""
+    touched: set[tuple[str, str]] = field(default_factory=set)
+    """Tenants and customers who lost lines or got some."""
+    erased: set[tuple[str, str]] = field(default_factory=set)
+    """Tenants and origins of whom nothing is kept."""
 
 
 class ColumnarInteractions:
@@ -59,25 +79,61 @@ class ColumnarInteractions:
         self._columnar = columnar
         self._last_position: int | None = None
         self._recent: dict[str, tuple[int, set[str]]] = {}
+        self._moved: dict[str, tuple[int, set[str]]] = {}
         self._popular: dict[str, tuple[float, list[tuple[str, int]]]] = {}
 
-    async def record(self, lines: Lines, cursor: str) -> None:
-        """Append lines and move the cursor, in one commit; the same batch again changes nothing. For one writer."""
+    async def record(self, lines: Lines, cursor: str, moved: Moved | None = None) -> None:
+        """Append lines, move and remove what is to be, and move the cursor, in one commit; the same batch again changes
+        nothing. For one writer."""
+        moved = moved or Moved()
         if self._last_position is None:
             newest = self._columnar.table(INTERACTIONS).aggregate(last=_.position.max())
             self._last_position = (await self._columnar.execute(newest))["last"][0].as_py() or 0
         position = self._last_position + 1
         rows = pa.table(
-            [lines.tenant, pa.repeat(position, len(lines.tenant)), lines.customer_id, lines.basket_id, lines.item_id,
-             lines.time, lines.quantity, lines.amount_minor, lines.currency],
+            [lines.tenant, pa.repeat(position, len(lines.tenant)), lines.customer_id,
+             lines.origin_customer_id or lines.customer_id, lines.basket_id, lines.item_id, lines.time, lines.quantity,
+             lines.amount_minor, lines.currency],
             schema=INTERACTIONS.schema,
         )  # fmt: skip
         # Before the commit: a reader that misses the customer here would answer without the new lines.
         for tenant, customer_id in zip(lines.tenant, lines.customer_id, strict=True):
             if tenant in self._recent:
                 self._recent[tenant][1].add(customer_id)
-        if await self._columnar.append({INTERACTIONS: rows}, FOLLOWER, cursor):
+        for tenant, customer_id in moved.touched | moved.erased:
+            if tenant in self._moved:
+                self._moved[tenant][1].add(customer_id)
+        batches = {INTERACTIONS: rows} | ({MOVES: _moves(moved, position)} if moved.touched | moved.erased else {})
+        if await self._columnar.append(batches, FOLLOWER, cursor, _amendments(moved)):
             self._last_position = position
+
+    async def remove(self, moved: Moved, reason: str) -> None:
+        """Remove the lines of those who are erased, at once; ``reason`` names the erasure. Again it changes nothing."""
+        await self._columnar.append({}, f"recommendation.erasure.{reason}", "done", _amendments(moved))
+
+    async def lines_of(self, tenant: str, origins: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of the recorded lines of a person, by time."""
+        rows = self._lines(tenant)
+        theirs = rows.filter(rows.customer_id.isin(list(origins)) | rows.origin_customer_id.isin(list(origins)))
+        ordered = theirs.order_by("time", "basket_id", "item_id", "position").limit(limit, offset=offset)
+        found: list[dict[str, Any]] = (await self._columnar.execute(ordered.drop("tenant", "position"))).to_pylist()
+        return found
+
+    async def count_of(self, tenant: str, origins: Sequence[str]) -> int:
+        """How many lines of a person are recorded."""
+        rows = self._lines(tenant)
+        theirs = rows.filter(rows.customer_id.isin(list(origins)) | rows.origin_customer_id.isin(list(origins)))
+        return int((await self._columnar.execute(theirs.aggregate(lines=_.count())))["lines"][0].as_py())
+
+    async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
+        known = self._moved.get(tenant)
+        if known is None or known[0] != position:
+            known = position, set()
+            self._moved[tenant] = known  # from here on ``record`` adds to it, while the query runs
+            moves = of_tenant(self._columnar.table(MOVES), tenant).filter(_.position > position)
+            found = await self._columnar.execute(moves.select("customer_id").distinct())
+            known[1].update(found["customer_id"].to_pylist())
+        return known[1]
 
     async def cursor(self) -> str:
         return await self._columnar.cursor(FOLLOWER)
@@ -88,6 +144,12 @@ class ColumnarInteractions:
 
     async def bought_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> dict[str, list[Bought]]:
         wanted = await self._with_lines_since(tenant, position, customer_ids)
+        moved = await self.moved_since(tenant, position) if position else frozenset()
+        whole = [customer_id for customer_id in customer_ids if customer_id in moved]
+        partly = [customer_id for customer_id in wanted if customer_id not in moved]
+        return await self._bought(tenant, position, partly) | await self._bought(tenant, 0, whole)
+
+    async def _bought(self, tenant: str, position: int, wanted: Sequence[str]) -> dict[str, list[Bought]]:
         if not wanted:
             return {}
         named = ibis.table(ibis.Schema.from_pyarrow(_WANTED), name="wanted_customers")
@@ -137,6 +199,30 @@ class ColumnarInteractions:
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(INTERACTIONS), tenant)
+
+
+def _moves(moved: Moved, position: int) -> pa.Table:
+    who = sorted(moved.touched | moved.erased)
+    columns = [[tenant for tenant, _ in who], [position] * len(who), [customer_id for _, customer_id in who]]
+    return pa.table(columns, schema=MOVES.schema)
+
+
+def _amendments(moved: Moved) -> list[Amendment]:
+    found: list[Amendment] = []
+    if moved.owners:
+        keys = [list(column) for column in zip(*moved.owners, strict=True)]
+        values = pa.table(
+            {"tenant": keys[0], "origin_customer_id": keys[1], "customer_id": list(moved.owners.values())}
+        )
+        found.append(Assign(INTERACTIONS, ("tenant", "origin_customer_id"), values))
+    if moved.erased:
+        who = sorted(moved.erased)
+        tenants, ids = [tenant for tenant, _ in who], [customer_id for _, customer_id in who]
+        found += [
+            Remove(INTERACTIONS, pa.table({"tenant": tenants, name: ids}))
+            for name in ("customer_id", "origin_customer_id")
+        ]
+    return found
 
 
 _ = ibis._

@@ -58,14 +58,23 @@ async def recommend(sources: Sources, tenant: str, askers: Sequence[Asker], wish
         since = await sources.interactions.bought_since(tenant, position, customer_ids)
     if live is None:
         return await _without_model(sources, tenant, shelf, askers, wish, since)
-    return await _with_model(live, shelf, askers, wish, since)
+    moved = await sources.interactions.moved_since(tenant, position) if customer_ids else frozenset()
+    return await _with_model(live, shelf, askers, wish, _Lately(since, moved))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lately:
+    """What the model has not learnt of customers, and of whom it remembers what is no longer theirs."""
+
+    bought: dict[str, list[Bought]]
+    moved: AbstractSet[str]
 
 
 async def _with_model(
-    live: Live, shelf: Shelf, askers: Sequence[Asker], wish: Wish, since: dict[str, list[Bought]]
+    live: Live, shelf: Shelf, askers: Sequence[Asker], wish: Wish, lately: _Lately
 ) -> list[RecommendationList]:
     model = live.model
-    people = [_person(live, asker, since.get(asker.customer_id, [])) for asker in askers]
+    people = [_person(live, asker, lately) for asker in askers]
     found = await _search(live, people, wish, shelf)
     # Read again after the search: what was deleted or sold out meanwhile is not answered.
     mask = shelf.mask(wish.filter)
@@ -83,10 +92,11 @@ async def _with_model(
     return answers
 
 
-def _person(live: Live, asker: Asker, since: Sequence[Bought]) -> Person:
+def _person(live: Live, asker: Asker, lately: _Lately) -> Person:
     row_of = live.model.row_of
     session = dict.fromkeys(row for it in asker.session_item_ids if (row := row_of.get(it)) is not None)
-    return person_of(live.model, asker.customer_id, since, tuple(session))
+    remembered_as = "" if asker.customer_id in lately.moved else asker.customer_id
+    return person_of(live.model, remembered_as, lately.bought.get(asker.customer_id, []), tuple(session))
 
 
 async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:

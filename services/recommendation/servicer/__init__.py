@@ -10,7 +10,6 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import money_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
-from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
 from services.common.auth import principal
 from services.common.idempotency import fingerprint
@@ -24,6 +23,7 @@ from services.recommendation.handlers.recommend import Asker, Sources, Wish, rec
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Request, Requests, StoredItem, TrainingJobs
+from services.recommendation.servicer.personal_data import PersonalDataRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
@@ -41,7 +41,7 @@ class Keeping:
     jobs: Jobs
 
 
-class RecommendationServicer(RecommendationServiceServicer):
+class RecommendationServicer(PersonalDataRpcs):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
     def __init__(self, sources: Sources, keeping: Keeping) -> None:

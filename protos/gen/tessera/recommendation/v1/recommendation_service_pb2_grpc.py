@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -110,6 +111,11 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/RollbackModel',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomerData = channel.unary_stream(
+                '/tessera.recommendation.v1.RecommendationService/ExportCustomerData',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
                 _registered_method=True)
 
 
@@ -241,6 +247,14 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportCustomerData(self, request, context):
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -318,6 +332,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.RollbackModel,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.SerializeToString,
+            ),
+            'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomerData,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -727,6 +746,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/RollbackModel',
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.RollbackModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomerData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/ExportCustomerData',
+            tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

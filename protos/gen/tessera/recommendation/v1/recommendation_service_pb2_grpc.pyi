@@ -5,6 +5,7 @@ The catalogue, what people buy of it, and what to offer each of them next, with 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -91,6 +92,10 @@ class RecommendationServiceStub:
     FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
     MODEL_NOT_KEPT, if its arrays were removed since.
     """
+    ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -154,6 +159,10 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
     FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
     MODEL_NOT_KEPT, if its arrays were removed since.
+    """
+    ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -305,6 +314,16 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         are still taken into account in every list. NOT_FOUND, reason MODEL_NOT_FOUND, if there is no such model;
         FAILED_PRECONDITION, reason NO_OTHER_MODEL, if no earlier one is kept; FAILED_PRECONDITION, reason
         MODEL_NOT_KEPT, if its arrays were removed since.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCustomerData(
+        self,
+        request: _personal_data_pb2.ExportCustomerDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,53 @@
+"""Everything that is held about a person, in words that the person can read."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.clock import from_micros
+from services.recommendation.ports import Catalogue, Interactions, Models
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a kind; ``content`` is JSON."""
+
+    kind: str
+    content: dict[str, Any]
+
+
+async def export_customer_data(
+    catalogue: Catalogue, interactions: Interactions, models: Models, tenant: str, ids: Sequence[str]
+) -> AsyncIterator[Sequence[Record]]:
+    """Pages of records, those of a kind together; none is empty."""
+    offset = 0
+    while lines := await interactions.lines_of(tenant, ids, PAGE, offset):
+        titles = await catalogue.get_many(tenant, [line["item_id"] for line in lines])
+        yield [
+            _purchase(line, titles[line["item_id"]].item.title if line["item_id"] in titles else "") for line in lines
+        ]
+        offset += PAGE
+    live = await models.live(tenant)
+    known = [customer_id for customer_id in ids if live and customer_id in live.model.customer_of]
+    if live and known:
+        sizes = (live.model.history_starts[code + 1] - live.model.history_starts[code]
+                 for code in (live.model.customer_of[customer_id] for customer_id in known))  # fmt: skip
+        yield [
+            Record("model_history", {"products": int(size), "model": live.model.training.model_version})
+            for size in sizes
+        ][:PAGE]
+
+
+def _purchase(line: dict[str, Any], title: str) -> Record:
+    content = {
+        "product": line["item_id"],
+        "title": title,
+        "order": line["basket_id"],
+        "time": from_micros(line["time"]).isoformat(),
+        "quantity": line["quantity"],
+        "amount_minor": line["amount_minor"],
+        "currency": line["currency"],
+    }
+    return Record("purchase", content)
