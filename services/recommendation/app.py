@@ -3,8 +3,10 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import ClassVar
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
@@ -12,9 +14,9 @@ from tessera.recommendation.v1 import recommendation_service_pb2, recommendation
 
 from services.common import erasure
 from services.common import jobs as job_store
-from services.common.app import Exposed, Serving, background, serving
+from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
-from services.common.clock import Clock, system_clock
+from services.common.clock import Clock, system_clock, to_micros
 from services.common.columnar import open_columnar
 from services.common.erasure import Acknowledgements
 from services.common.settings import Port, ServiceSettings
@@ -28,10 +30,13 @@ from services.recommendation.adapters.jobs import StoredTrainingJobs
 from services.recommendation.adapters.models import StoredModels
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.handlers.recommend import Sources
-from services.recommendation.handlers.training import train_again
+from services.recommendation.handlers.training import train_again, train_if_due
 from services.recommendation.servicer import Keeping, RecommendationServicer
 
 log = logging.getLogger(__name__)
+
+SCHEDULE_SECONDS = 60.0
+"""How often it is looked whether a training is due."""
 
 COLLECTIONS = (erasure.ACKNOWLEDGEMENTS, *document_store.COLLECTIONS, *model_store.COLLECTIONS, *job_store.COLLECTIONS)
 
@@ -42,6 +47,8 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="RECOMMENDATION_")
     service: ClassVar[str] = "recommendation"
     port: Port = 50053
+    training_interval_hours: float = Field(24.0, ge=0)
+    """How old a live model may become before it is trained again, if something happened since; 0 for never."""
 
 
 @asynccontextmanager
@@ -62,6 +69,15 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         jobs = job_store.Jobs(store, clock)
         await jobs.recover()
         training_jobs = StoredTrainingJobs(jobs)
+
+        async def keep_fresh() -> None:
+            oldest = to_micros(clock() - timedelta(hours=settings.training_interval_hours))
+            for tenant in await models.tenants() if settings.training_interval_hours else ():
+                again = await models.parameters(tenant)
+                job_id = await train_if_due(models, interactions, training_jobs, tenant, again, oldest)
+                if job_id:
+                    log.info("the model of tenant %s is trained again by job %s, as scheduled", tenant, job_id)
+
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
@@ -71,6 +87,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             async with (
                 background(follow_orders(profiles, interactions, forgetting), "recommendation-orders"),
                 background(told.run(), "recommendation-erasures"),
+                background(every(SCHEDULE_SECONDS, keep_fresh), "recommendation-schedule"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
                 serving(settings, exposed) as up,
             ):

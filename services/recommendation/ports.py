@@ -93,6 +93,10 @@ class Interactions(Protocol):
         """The lines of some customers that were recorded after a position."""
         ...
 
+    async def anything_since(self, tenant: str, position: int) -> bool:
+        """Whether lines were recorded, moved or removed after a position."""
+        ...
+
     async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
         """The customers who were merged, parted or erased after a position: nothing that a model remembers of them
         holds any more, and ``bought_since`` answers all of their lines."""

@@ -1,5 +1,6 @@
 """Trainings, models and what survives a restart, over gRPC with a real training process."""
 
+import asyncio
 import shutil
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from tessera.common.v1 import job_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.grpc_errors import error_info
+from services.recommendation.adapters.interactions import Lines
 from services.recommendation.app import Settings
 from tests.recommendation.client import Client, ids
-from tests.recommendation.conftest import Start
-from tests.recommendation.making import catalogue, shop
+from tests.recommendation.conftest import Start, record
+from tests.recommendation.making import NOW, catalogue, shop
 
 
 async def models(client: Client) -> list[pb.Model]:
@@ -133,6 +135,19 @@ async def test_a_rollback_lets_the_model_before_answer_again(trained: Client, st
     # The same request again answers as before, and does nothing.
     assert await rollback(trained, "back") == before
     assert (await trained.recommend("c1")).model_version == after
+
+
+async def test_a_model_that_is_too_old_is_trained_again_if_something_happened_since(
+    trained_settings: Settings, start: Start
+) -> None:
+    async with start() as client:
+        before = (await client.status()).live_model.model_version
+    line = Lines(["acme"], ["c1"], [], ["late"], ["i1"], [NOW], [1.0], [100], ["USD"])
+    await record(trained_settings, line, "2")
+    async with start(training_interval_hours=1e-9) as client:
+        while (status := await client.status()).live_model.model_version == before:  # noqa: ASYNC110  # another process
+            await asyncio.sleep(0.05)
+        assert status.live_model.interaction_count == len(shop().purchases) + 1
 
 
 async def test_a_model_that_does_not_exist_cannot_be_made_live(trained: Client) -> None:

@@ -125,6 +125,11 @@ class ColumnarInteractions:
         theirs = rows.filter(rows.customer_id.isin(list(origins)) | rows.origin_customer_id.isin(list(origins)))
         return int((await self._columnar.execute(theirs.aggregate(lines=_.count())))["lines"][0].as_py())
 
+    async def anything_since(self, tenant: str, position: int) -> bool:
+        late = self._lines(tenant).filter(_.position > position).limit(1)
+        found = await self._columnar.execute(late.select("position"))
+        return bool(found.num_rows or await self.moved_since(tenant, position))
+
     async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
         known = self._moved.get(tenant)
         if known is None or known[0] != position:

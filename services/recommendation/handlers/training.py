@@ -85,6 +85,24 @@ async def train_again(models: Models, jobs: TrainingJobs, tenant: str, parameter
     return await _start(models, jobs, tenant, parameters, "")
 
 
+async def train_if_due(
+    models: Models,
+    interactions: Interactions,
+    jobs: TrainingJobs,
+    tenant: str,
+    parameters: Parameters,
+    made_before: int,
+) -> str:
+    """Train again if the live model was made before a time (in microseconds), something has happened since, and no
+    training is at work: the id of the job, or empty."""
+    live = await models.training_of_live(tenant)
+    if live is None or live.create_time > made_before:
+        return ""
+    if await jobs.unfinished(tenant) or not await interactions.anything_since(tenant, live.position):
+        return ""
+    return await _start(models, jobs, tenant, parameters, "")
+
+
 async def _start(models: Models, jobs: TrainingJobs, tenant: str, parameters: Parameters, job_id: str) -> str:
     async def work(progress: Progress) -> dict[str, str]:
         training = await models.train(tenant, parameters, progress)
