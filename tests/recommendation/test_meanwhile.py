@@ -43,6 +43,9 @@ class Here:
     async def bought_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> dict[str, list[Bought]]:
         return {}
 
+    async def moved_since(self, tenant: str, position: int) -> frozenset[str]:
+        return frozenset()
+
 
 @pytest.fixture
 def shelf() -> Shelf:
