@@ -17,7 +17,7 @@ GAP_DECAY = 0.8
 GAPS_MAX = 20
 BACKWARD = 0.5
 FROM_EXPONENT = 0.5
-TO_EXPONENT = 0.2
+TO_EXPONENT = 0.1
 """Counts are divided by ``degree ** exponent`` of the item that they lead from and of the one that they lead to."""
 SUCCESSORS_MAX = 200
 CELLS_MAX = 10_000_000
