@@ -369,7 +369,7 @@ RECOMMENDATION: dict[str, Rule] = {
     "GetJob": Refused(lambda acme: recommendation.GetJobRequest(job_id=acme.training_job_id), "JOB_NOT_FOUND"),
     "ListJobs": Without(lambda acme: recommendation.ListJobsRequest()),
     "ListModels": Without(lambda acme: recommendation.ListModelsRequest()),
-    "ExportCustomerData": Without(
+    "ExportCustomerData": Stream(
         lambda acme: recommendation_personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)
     ),
     "RollbackModel": Refused(
