@@ -6,16 +6,20 @@ from typing import ClassVar
 
 from pydantic_settings import SettingsConfigDict
 from tessera.forecasting.v1 import forecasting_service_pb2, forecasting_service_pb2_grpc
+from tessera.profiles.v1.erasure_pb2 import AcknowledgeErasureRequest
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.app import Exposed, Serving, background, serving
 from services.common.channels import connect
 from services.common.clock import system_clock
 from services.common.columnar import open_columnar
+from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.forecasting.adapters import customer_models, media_mixes, store
 from services.forecasting.adapters.customer_models import StoredCustomerModels
+from services.forecasting.adapters.erasures import Erasures
 from services.forecasting.adapters.events import follow_orders
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
@@ -26,7 +30,7 @@ from services.forecasting.handlers.fit_forecasts import Fitting
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.servicer import ForecastingServicer
 
-COLLECTIONS = (*store.COLLECTIONS, *customer_models.COLLECTIONS, *media_mixes.COLLECTIONS)
+COLLECTIONS = (*store.COLLECTIONS, *customer_models.COLLECTIONS, *media_mixes.COLLECTIONS, ACKNOWLEDGEMENTS)
 
 
 class Settings(ServiceSettings):
@@ -49,15 +53,25 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         await jobs.recover()
         requests = StoredRequests(documents)
         fitting = Fitting(lines, StoredForecasts(documents), requests, jobs, system_clock)
-        customers = CustomerFitting(lines, StoredCustomerModels(documents), requests, jobs, system_clock)
+        models = StoredCustomerModels(documents)
+        customers = CustomerFitting(lines, models, requests, jobs, system_clock)
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers, mixing),
+            ForecastingServicer(fitting, customers, mixing, lines),
         )
-        async with background(follow_orders(profiles, lines), "forecasting.orders"), serving(settings, exposed) as up:
+        acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
+        acknowledgements = Acknowledgements(
+            documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
+        )
+        erasures = Erasures(documents, lines, models, acknowledgements)
+        async with (
+            background(follow_orders(profiles, lines, erasures.carry_out), "forecasting.orders"),
+            background(acknowledgements.run(), "forecasting.acknowledgements"),
+            serving(settings, exposed) as up,
+        ):
             try:
                 yield up
             finally:

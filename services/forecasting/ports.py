@@ -23,6 +23,28 @@ class Status:
     last_time: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class BoughtLine:
+    """A line of an order of one customer. Amounts are minor units, times microseconds."""
+
+    time: int
+    order_id: str
+    product_id: str
+    category: str
+    store_id: str
+    quantity: float
+    amount_minor: int
+    currency: str
+
+
+class BoughtLines(Protocol):
+    """The order lines of one customer."""
+
+    async def of_customer(self, tenant: str, origin_ids: Sequence[str], after: int, limit: int) -> list[BoughtLine]:
+        """What these origins bought, after the first ``after`` lines, the first first."""
+        ...
+
+
 class Lines(Protocol):
     """The order lines of all tenants."""
 
@@ -64,6 +86,10 @@ class CustomerModels(Protocol):
 
     async def get(self, tenant: str, version: int = 0) -> CustomerModel | None:
         """The model of that version, 0 for the newest."""
+        ...
+
+    async def drop(self, tenant: str, version: int, customer_ids: Sequence[str]) -> None:
+        """Remove predictions of a version."""
         ...
 
     async def predictions(self, tenant: str, customer_ids: Sequence[str]) -> list[Prediction]:

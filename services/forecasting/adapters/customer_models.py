@@ -62,6 +62,22 @@ class StoredCustomerModels:
                 [Put(tenant, CUSTOMER_PREDICTIONS, _id(it.version, it.customer_id), asdict(it)) for it in part]
             )
 
+    async def drop(self, tenant: str, version: int, customer_ids: Sequence[str]) -> None:
+        for begin in range(0, len(customer_ids), _WRITES_MAX):
+            part = customer_ids[begin : begin + _WRITES_MAX]
+            await self._store.commit([Delete(tenant, CUSTOMER_PREDICTIONS, _id(version, it)) for it in part])
+
+    async def forget(self, tenant: str, customer_ids: Sequence[str]) -> int:
+        """Remove what any version says of these customers, one that is being written too; how many there were."""
+        versions = await self._store.get(tenant, CUSTOMER_MODELS, _VERSIONS)
+        if versions is None:
+            return 0
+        span = range(max(versions.body["current"], 1), versions.body["claimed"] + 1)
+        ids = [_id(version, customer_id) for version in span for customer_id in customer_ids]
+        found = list(await self._store.get_many(tenant, CUSTOMER_PREDICTIONS, ids))
+        await self._store.commit([Delete(tenant, CUSTOMER_PREDICTIONS, it) for it in found])
+        return len(found)
+
     async def publish(self, tenant: str, model: CustomerModel) -> None:
         before = await self._publish(tenant, model)
         for version in range(max(before, 1), model.version):

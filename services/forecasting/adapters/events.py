@@ -1,7 +1,7 @@
 """Following profiles' orders: each ``Order Completed`` becomes the lines of one order."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,13 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import decimals
+from services.forecasting.adapters.erasures import Erasure
 from services.forecasting.adapters.lines import FOLLOWER, ORDER_LINES, ColumnarLines
 
 log = logging.getLogger(__name__)
+
+Erase = Callable[[Erasure], Awaitable[None]]
+"""Removes everything of a person and says so; again, it changes nothing."""
 
 ORDER_COMPLETED = "Order Completed"
 _AMOUNT_MINOR_MAX = 2**53
@@ -41,8 +45,8 @@ class _Order(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Order).decode
 
 
-async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines) -> None:
-    """Append the lines of every order that profiles records, for ever."""
+async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines, erase: Erase) -> None:
+    """Append the lines of every order that profiles records, and follow merges and erasures, for ever."""
     profiles = ProfilesServiceStub(channel)
 
     async def stream(cursor: str) -> AsyncIterator[FollowChangesResponse]:
@@ -51,17 +55,50 @@ async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines) -> None
             yield batch
 
     async def apply(batch: FollowChangesResponse) -> None:
-        await lines.append(order_lines(batch.changes), batch.cursor)
+        await apply_changes(batch, lines, erase)
 
     await follow(FOLLOWER, lines.cursor, stream, apply)
 
 
-def order_lines(changes: Sequence[Change]) -> pa.Table:
-    """The lines of the orders among ``changes``, as rows of the table."""
+async def apply_changes(batch: FollowChangesResponse, lines: ColumnarLines, erase: Erase) -> None:
+    """Apply a batch of profiles' feed. Again, it changes nothing."""
+    erasures = list(_erasures(batch.changes))
+    gone = {(each.tenant, origin) for each in erasures for origin in each.origin_ids}
+    for each in erasures:
+        await erase(each)
+    owners = {origin: owner for origin, owner in _owners(batch.changes).items() if origin not in gone}
+    await lines.append(order_lines(batch.changes, gone), batch.cursor, owners)
+
+
+def _erasures(changes: Sequence[Change]) -> Iterator[Erasure]:
+    for change in changes:
+        if change.WhichOneof("kind") == "customer_erased":
+            gone = change.customer_erased
+            ids = frozenset({gone.customer_id, *gone.origin_customer_ids})
+            yield Erasure(change.tenant_id, gone.erasure_id, ids, gone.pseudonym)
+
+
+def _owners(changes: Sequence[Change]) -> dict[tuple[str, str], str]:
+    """To whom origins of a tenant belong after the changes, where these say so."""
+    owners: dict[tuple[str, str], str] = {}
+    for change in changes:
+        match change.WhichOneof("kind"):
+            case "customers_merged":
+                merged = change.customers_merged
+                owners |= {(change.tenant_id, it): merged.customer_id for it in merged.origin_customer_ids}
+            case "customers_unmerged":
+                parted = change.customers_unmerged
+                owners |= {(change.tenant_id, it): parted.restored_customer_id for it in parted.origin_customer_ids}
+    return owners
+
+
+def order_lines(changes: Sequence[Change], without: Container[tuple[str, str]] = ()) -> pa.Table:
+    """The lines of the orders among ``changes``, as rows of the table, ``without`` those of some tenants' origins."""
     rows = _Rows()
     for change in changes:
         event = change.event_recorded
-        if event.name != ORDER_COMPLETED:
+        origin = event.origin_customer_id or event.customer_id
+        if event.name != ORDER_COMPLETED or (change.tenant_id, origin) in without:
             continue
         time = event.event_time
         micros = time.seconds * 1_000_000 + time.nanos // 1000
@@ -73,7 +110,9 @@ def order_lines(changes: Sequence[Change]) -> pa.Table:
             log.error("order event %s of tenant %s is left out: %s", event.message_id, change.tenant_id, error)
             telemetry.counter("forecasting.orders.skipped").add(1)
             continue
-        rows.add((change.tenant_id, event.message_id, micros, order.order_id, event.customer_id), order, amounts)
+        rows.add(
+            (change.tenant_id, event.message_id, micros, order.order_id, event.customer_id, origin), order, amounts
+        )
     return rows.table()
 
 
@@ -102,7 +141,7 @@ _NO_PRODUCT = [_Product(product_id="", price=0.0, quantity=0.0)]
 class _Rows:
     """Columns in the making, in the order of the table."""
 
-    heads: tuple[list[Any], ...] = field(default_factory=lambda: tuple([] for _ in range(5)))
+    heads: tuple[list[Any], ...] = field(default_factory=lambda: tuple([] for _ in range(6)))
     product: list[str] = field(default_factory=list)
     category: list[str] = field(default_factory=list)
     store: list[str] = field(default_factory=list)

@@ -1,21 +1,22 @@
 """Order lines in the analytical engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from services.common.columnar import Columnar, Table, of_tenant
+from services.common.columnar import Assign, Columnar, Table, of_tenant
 from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.periods import Buckets
 from services.forecasting.domain.series import Extent, Selection, Sums
-from services.forecasting.ports import Status
+from services.forecasting.ports import BoughtLine, Status
 
 FOLLOWER = "forecasting.orders"
+ERASER = "forecasting.erasures"
 ORDER_LINES = Table(
     "order_lines",
     pa.schema(
@@ -25,6 +26,8 @@ ORDER_LINES = Table(
             ("time", pa.int64()),
             ("order_id", pa.string()),
             ("customer_id", pa.string()),
+            # Whom the order's names belong to; merges and unmerges give what has it another customer.
+            ("origin_id", pa.string()),
             ("product_id", pa.string()),
             ("category", pa.string()),
             ("store_id", pa.string()),
@@ -50,9 +53,51 @@ class ColumnarLines:
         """The cursor of the last batch that was appended."""
         return await self._columnar.cursor(FOLLOWER)
 
-    async def append(self, rows: pa.Table, cursor: str) -> None:
-        """Append the lines of a batch and its cursor, together."""
-        await self._columnar.append({ORDER_LINES: rows} if len(rows) else {}, FOLLOWER, cursor)
+    async def append(self, rows: pa.Table, cursor: str, owners: Mapping[tuple[str, str], str] | None = None) -> None:
+        """Append the lines of a batch, give the lines of origins to their ``owners``, and move the cursor, together.
+
+        ``owners``: the customer by tenant and origin.
+        """
+        moves = [Assign(ORDER_LINES, ("tenant", "origin_id"), _owners(owners))] if owners else []
+        await self._columnar.append({ORDER_LINES: rows} if len(rows) else {}, FOLLOWER, cursor, moves)
+
+    async def count(self, tenant: str, origin_ids: Sequence[str]) -> int:
+        """How many lines these origins have."""
+        lines = self._lines(tenant)
+        theirs = lines.filter(lines.origin_id.isin(origin_ids))
+        query = theirs.aggregate(count=theirs.count())
+        return int((await self._columnar.execute(query))["count"][0].as_py())
+
+    async def pseudonymise(self, tenant: str, erasure_id: str, origin_ids: Sequence[str], pseudonym: str) -> None:
+        """Let the lines of these origins be a pseudonym's, without the names of their orders."""
+        count = len(origin_ids)
+        names = ("tenant", "origin_id")
+        taken = Assign(
+            ORDER_LINES,
+            names,
+            pa.table(
+                {
+                    "tenant": [tenant] * count,
+                    "origin_id": list(origin_ids),
+                    "customer_id": [pseudonym] * count,
+                    "order_id": [""] * count,
+                    "message_id": [f"{pseudonym}/{number}" for number in range(count)],
+                }
+            ),
+        )
+        await self._columnar.append({}, f"{ERASER}.{tenant}", erasure_id, [taken])
+        renamed = pa.table({"tenant": [tenant], "customer_id": [pseudonym], "origin_id": [pseudonym]})
+        under = Assign(ORDER_LINES, ("tenant", "customer_id"), renamed)
+        await self._columnar.append({}, f"{ERASER}.{tenant}", f"{erasure_id}/origin", [under])
+
+    async def of_customer(self, tenant: str, origin_ids: Sequence[str], after: int, limit: int) -> list[BoughtLine]:
+        """A page of what these origins bought, the first first."""
+        lines = self._lines(tenant)
+        chosen = lines.filter(lines.origin_id.isin(origin_ids)).order_by("time", "message_id", "product_id", "quantity")
+        query = chosen.limit(limit, offset=after).select(
+            "time", "order_id", "product_id", "category", "store_id", "quantity", "amount_minor", "currency"
+        )
+        return [BoughtLine(**row) for row in (await self._columnar.execute(query)).to_pylist()]
 
     async def status(self, tenant: str) -> Status:
         cursor = await self.cursor()
@@ -113,6 +158,16 @@ _FIGURES: dict[Measure, Callable[[ir.Table, bool], ir.Value]] = {
     Measure.ORDERS: lambda lines, total: lines.opens_order if total else lines.opens_category,
     Measure.UNITS: lambda lines, total: lines.quantity,
 }
+
+
+def _owners(owners: Mapping[tuple[str, str], str]) -> pa.Table:
+    return pa.table(
+        {
+            "tenant": [tenant for tenant, _ in owners],
+            "origin_id": [origin for _, origin in owners],
+            "customer_id": list(owners.values()),
+        }
+    )
 
 
 def bucket(time: ir.Value, buckets: Buckets) -> ir.Value:

@@ -105,6 +105,7 @@ class _Work:
             version = await self.fitting.models.claim(self.tenant)
             model = self._model(version, name, fitted, holdout)
             await self._write(model, fitted, progress)
+            await self._drop_erased(version)
             model = replace(model, fit_time=to_micros(self.fitting.clock()))
             await self.fitting.models.publish(self.tenant, model)
         return _results(model)
@@ -129,6 +130,12 @@ class _Work:
             await self.fitting.models.write(self.tenant, chunk)
             done += len(chunk)
             await progress(0.3 + 0.65 * done / model.customer_count, f"{done} customers predicted")
+
+    async def _drop_erased(self, version: int) -> None:
+        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
+        it = self.fitting
+        now = await it.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
+        await it.models.drop(self.tenant, version, sorted(set(self.histories.ids) - set(now.ids)))
 
     def _model(self, version: int, name: ModelName, fitted: ValueModel, holdout: Holdout | None) -> CustomerModel:
         correlation = frequency_amount_correlation(self.histories)

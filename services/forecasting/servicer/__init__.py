@@ -33,7 +33,9 @@ from services.forecasting.handlers.get_customers import get_customer_model, get_
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.media_mix import MediaMixing
+from services.forecasting.ports import BoughtLines
 from services.forecasting.servicer.media_mix import MediaMixRpcs
+from services.forecasting.servicer.personal_data import PersonalDataRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CATEGORIES_MAX = 1000
@@ -43,11 +45,11 @@ PREDICTIONS_PAGE_SIZE_DEFAULT = 100
 FIT_DEFAULT = FitOptions()
 
 
-class ForecastingServicer(MediaMixRpcs, ForecastingServiceServicer):
+class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServicer):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
-    def __init__(self, fitting: Fitting, customers: CustomerFitting, mixing: MediaMixing) -> None:
-        self._fitting, self._customers, self._mixing = fitting, customers, mixing
+    def __init__(self, fitting: Fitting, customers: CustomerFitting, mixing: MediaMixing, bought: BoughtLines) -> None:
+        self._fitting, self._customers, self._mixing, self._bought = fitting, customers, mixing, bought
         self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

@@ -5,6 +5,7 @@ import warnings
 
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
+from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -130,6 +131,11 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/PlanBudget',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomerData = channel.unary_stream(
+                '/tessera.forecasting.v1.ForecastingService/ExportCustomerData',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
                 _registered_method=True)
 
 
@@ -302,6 +308,14 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportCustomerData(self, request, context):
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -399,6 +413,11 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.PlanBudget,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.SerializeToString,
+            ),
+            'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomerData,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -915,6 +934,33 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/PlanBudget',
             tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomerData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ExportCustomerData',
+            tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
+from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -117,6 +118,10 @@ class ForecastingServiceStub:
     contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
     range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
     """
+    ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -205,6 +210,10 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
     contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
     range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+    """
+    ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
+    """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+    customer has no records.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -405,6 +414,16 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
         contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
         range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCustomerData(
+        self,
+        request: _personal_data_pb2.ExportCustomerDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
+        """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
+        customer has no records.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,57 @@
+"""Erasing a person: order lines go on under a pseudonym, so that sales stay what they were; predictions go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.erasure import Acknowledgements
+from services.common.errors import AlreadyExists, Conflict
+from services.common.privacy import Removal, Removed
+from services.common.store import Store
+from services.forecasting.adapters.customer_models import StoredCustomerModels
+from services.forecasting.adapters.lines import ColumnarLines
+
+ATTEMPTS_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Who is to be forgotten."""
+
+    tenant: str
+    erasure_id: str
+    origin_ids: frozenset[str]
+    """The customer and all origins."""
+    pseudonym: str
+
+
+class Erasures:
+    """Carries erasures out. Again, one changes nothing."""
+
+    def __init__(
+        self, store: Store, lines: ColumnarLines, models: StoredCustomerModels, acknowledgements: Acknowledgements
+    ) -> None:
+        self._store, self._lines, self._models, self._acknowledgements = store, lines, models, acknowledgements
+
+    async def carry_out(self, erasure: Erasure) -> None:
+        """Remove everything of the person, and say how much that was."""
+        lines = await self._lines.count(erasure.tenant, sorted(erasure.origin_ids))
+        found = [Removed("order_line", lines, Removal.PSEUDONYMISED)] if lines else []
+        await self._tell(erasure, found, complete=False)
+        await self._lines.pseudonymise(
+            erasure.tenant, erasure.erasure_id, sorted(erasure.origin_ids), erasure.pseudonym
+        )
+        predictions = await self._models.forget(erasure.tenant, sorted(erasure.origin_ids))
+        if predictions:
+            found.append(Removed("customer_prediction", predictions))
+        await self._tell(erasure, found, complete=True)
+
+    async def _tell(self, erasure: Erasure, removed: Sequence[Removed], *, complete: bool) -> None:
+        for attempt in range(ATTEMPTS_MAX):
+            told = await self._acknowledgements.removed(erasure.tenant, erasure.erasure_id, removed, complete=complete)
+            try:
+                await self._store.commit([told])
+            except (Conflict, AlreadyExists):  # the loop that tells profiles was at it
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise
+            else:
+                return

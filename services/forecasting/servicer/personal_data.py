@@ -1,0 +1,73 @@
+"""What forecasting holds about one person, in the contract."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import orjson
+from tessera.common.v1.privacy_pb2 import PersonalRecord
+from tessera.forecasting.v1 import personal_data_pb2 as pb
+
+from services.common.auth import principal
+from services.common.clock import from_micros
+from services.common.money import decimals
+from services.forecasting.domain.customers import Prediction, churn_band
+from services.forecasting.handlers.export_customer import export_customer
+from services.forecasting.handlers.fit_customer_model import CustomerFitting
+from services.forecasting.ports import BoughtLine, BoughtLines
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class PersonalDataRpcs:
+    """The rpc that shows a person's records."""
+
+    _customers: CustomerFitting
+    _bought: BoughtLines
+
+    async def ExportCustomerData(
+        self, request: pb.ExportCustomerDataRequest, context: Context
+    ) -> AsyncIterator[pb.ExportCustomerDataResponse]:
+        ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
+        async for page in export_customer(self._bought, self._customers.models, principal().tenant, ids):
+            yield pb.ExportCustomerDataResponse(records=map(_record, page))
+
+
+def _record(it: BoughtLine | Prediction) -> PersonalRecord:
+    if isinstance(it, BoughtLine):
+        return PersonalRecord(kind="order_line", json=orjson.dumps(_line(it)).decode())
+    return PersonalRecord(kind="customer_prediction", json=orjson.dumps(_prediction(it)).decode())
+
+
+def _line(it: BoughtLine) -> dict[str, Any]:
+    return {
+        "time": from_micros(it.time).isoformat(),
+        "order": it.order_id,
+        "product": it.product_id,
+        "category": it.category,
+        "store": it.store_id,
+        "quantity": it.quantity,
+        "amount": _amount(it.amount_minor, it.currency),
+        "currency": it.currency,
+    }
+
+
+def _prediction(it: Prediction) -> dict[str, Any]:
+    return {
+        "as_of": from_micros(it.as_of).isoformat(),
+        "horizon_days": it.horizon_days,
+        "purchases_until_then": it.purchase_count,
+        "last_purchase": from_micros(it.last_purchase).isoformat(),
+        "churn_probability": round(it.churn_probability, 4),
+        "churn_band": churn_band(it.churn_probability).name.lower(),
+        "expected_orders": round(it.expected_orders, 3),
+        "expected_order_value": _amount(it.expected_order_value, it.currency),
+        "expected_revenue": _amount(it.expected_revenue, it.currency),
+        "lifetime_value": _amount(it.lifetime_value, it.currency),
+        "currency": it.currency,
+    }
+
+
+def _amount(minor: float, currency: str) -> str:
+    places = decimals(currency)
+    return f"{minor / 10**places:.{places}f}"
