@@ -11,8 +11,8 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
-from tessera.forecasting.v1 import media_mix_pb2
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
@@ -53,7 +53,7 @@ class Tenant:
             )(channels[name])
             for name in NAMES
         }
-        self.list_id = ""
+        self.list_id = self.goal_id = ""
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
@@ -218,6 +218,20 @@ class Tenant:
         fit = media_mix_pb2.FitMediaMixRequest(request_id=self.own("mix"), daily=True)
         job = (await self.call("forecasting", "FitMediaMix", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+        self.goal_id = (await self.call("forecasting", "CreateGoal", self.goal())).goal.goal_id
+
+    def goal(self) -> demand_pb2.CreateGoalRequest:
+        """Units of this tenant's one category in a year."""
+        return demand_pb2.CreateGoalRequest(
+            request_id=self.own("goal"),
+            name=self.own("goal"),
+            measure=series_pb2.MEASURE_UNITS,
+            dimension=series_pb2.DIMENSION_CATEGORY,
+            value=self.own("food"),
+            first_date="2026-01-01",
+            last_date="2026-12-31",
+            target=1000,
+        )
 
     def spend(self, day: str = "2026-01-01", amount_minor: int = 100) -> media_mix_pb2.Spend:
         """Spend of this tenant on its one channel."""
@@ -289,10 +303,10 @@ class Tenant:
     def spec(self) -> forecasting.ForecastSpec:
         """Daily sales of this tenant's one category."""
         return forecasting.ForecastSpec(
-            measure=forecasting.MEASURE_SALES,
-            dimension=forecasting.DIMENSION_CATEGORY,
+            measure=series_pb2.MEASURE_SALES,
+            dimension=series_pb2.DIMENSION_CATEGORY,
             values=[self.own("food")],
-            granularity=forecasting.GRANULARITY_DAY,
+            granularity=series_pb2.GRANULARITY_DAY,
             horizon=7,
         )
 

@@ -15,6 +15,7 @@ from tessera.common.v1 import job_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import series_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
@@ -215,11 +216,11 @@ async def _train(shop: Shop, progress: Progress) -> None:
 
 
 async def _fit(shop: Shop, progress: Progress) -> None:
-    sales = forecasting.MEASURE_SALES
+    sales = series_pb2.MEASURE_SALES
     specs = [
         forecasting.ForecastSpec(measure=sales, dimension=dimension, granularity=granularity, horizon=horizon)
-        for dimension in (forecasting.DIMENSION_TOTAL, forecasting.DIMENSION_CATEGORY)
-        for granularity, horizon in ((forecasting.GRANULARITY_DAY, 56), (forecasting.GRANULARITY_WEEK, 8))
+        for dimension in (series_pb2.DIMENSION_TOTAL, series_pb2.DIMENSION_CATEGORY)
+        for granularity, horizon in ((series_pb2.GRANULARITY_DAY, 56), (series_pb2.GRANULARITY_WEEK, 8))
     ]
     request = forecasting.FitForecastsRequest(request_id="journey-forecasts", specs=specs)
     job = (await shop.call(shop.forecasting.FitForecasts, request)).job

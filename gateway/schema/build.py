@@ -42,6 +42,7 @@ MODULES = (
     "forecasting",
     "customer_value",
     "media_mix",
+    "demand",
     "loyalty",
     "loyalty_changes",
     "carts",

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 from tessera.common.v1 import job_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1 import series_pb2
 
 from gateway.context import Info
 from gateway.schema.absence import none_if_not_found
@@ -14,9 +15,9 @@ from gateway.schema.connections import After, First, Page, page
 from gateway.schema.registry import from_proto, input_from_proto, mutation, query
 from gateway.schema.scalars import DateTime
 
-Measure = Annotated[pb.Measure.ValueType, pb.Measure]
-Dimension = Annotated[pb.Dimension.ValueType, pb.Dimension]
-Granularity = Annotated[pb.Granularity.ValueType, pb.Granularity]
+Measure = Annotated[series_pb2.Measure.ValueType, series_pb2.Measure]
+Dimension = Annotated[series_pb2.Dimension.ValueType, series_pb2.Dimension]
+Granularity = Annotated[series_pb2.Granularity.ValueType, series_pb2.Granularity]
 Zone = Annotated[
     str | None, strawberry.argument(description="IANA name of the zone whose days and weeks are meant; null: UTC.")
 ]
@@ -103,7 +104,7 @@ async def series(
     info: Info,
     measure: Measure,
     granularity: Granularity,
-    dimension: Dimension = pb.DIMENSION_TOTAL,
+    dimension: Dimension = series_pb2.DIMENSION_TOTAL,
     values: Annotated[list[str] | None, strawberry.argument(description="Only these categories; null: all.")] = None,
     start_time: DateTime | None = None,
     end_time: DateTime | None = None,
@@ -129,7 +130,7 @@ async def forecast(
     measure: Measure,
     granularity: Granularity,
     horizon: Annotated[int, strawberry.argument(description="How many periods ahead, from 1 to 366.")],
-    dimension: Dimension = pb.DIMENSION_TOTAL,
+    dimension: Dimension = series_pb2.DIMENSION_TOTAL,
     value: Annotated[str | None, strawberry.argument(description="The category; null for the total.")] = None,
     time_zone: Zone = None,
     currency: Currency = None,
@@ -158,7 +159,9 @@ async def forecasts(
     """The forecasts that were fitted, without fitting any."""
 
     async def fetch(size: int, token: str) -> tuple[Sequence[pb.Forecast], str]:
-        request = pb.ListForecastsRequest(measure=measure or pb.MEASURE_UNSPECIFIED, page_size=size, page_token=token)
+        request = pb.ListForecastsRequest(
+            measure=measure or series_pb2.MEASURE_UNSPECIFIED, page_size=size, page_token=token
+        )
         answer = await info.context.backends.forecasting.ListForecasts(request, metadata=info.context.metadata)
         return answer.forecasts, answer.next_page_token
 

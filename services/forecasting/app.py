@@ -18,19 +18,28 @@ from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.forecasting.adapters import customer_models, media_mixes, store
+from services.forecasting.adapters import goals as stored_goals
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.erasures import Erasures
 from services.forecasting.adapters.events import follow_orders
+from services.forecasting.adapters.goals import StoredGoals
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
+from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.servicer import ForecastingServicer
 
-COLLECTIONS = (*store.COLLECTIONS, *customer_models.COLLECTIONS, *media_mixes.COLLECTIONS, ACKNOWLEDGEMENTS)
+COLLECTIONS = (
+    *store.COLLECTIONS,
+    *customer_models.COLLECTIONS,
+    *media_mixes.COLLECTIONS,
+    *stored_goals.COLLECTIONS,
+    ACKNOWLEDGEMENTS,
+)
 
 
 class Settings(ServiceSettings):
@@ -57,10 +66,11 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         customers = CustomerFitting(lines, models, requests, jobs, system_clock)
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
+        goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers, mixing, lines),
+            ForecastingServicer(fitting, customers, mixing, goals, lines),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(

@@ -6,8 +6,9 @@ from datetime import date
 from typing import Any, Protocol
 
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
+from services.forecasting.domain.demand import Goal
 from services.forecasting.domain.forecasts import Forecast, ForecastKey
-from services.forecasting.domain.measures import Measure
+from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
 from services.forecasting.domain.periods import Buckets, Periods
 from services.forecasting.domain.series import Extent, Selection, Sums
@@ -60,8 +61,8 @@ class Lines(Protocol):
         """Figures of the lines from ``first`` up to, not including, ``end``, by category and bucket."""
         ...
 
-    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
-        """The categories with their numbers of lines, the most first."""
+    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
+        """The categories, products or stores with their numbers of lines, the most first."""
         ...
 
     async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
@@ -158,4 +159,24 @@ class MediaMixes(Protocol):
 
     async def get(self, tenant: str, version: int) -> StoredMix | None:
         """The model of that version, 0 for the newest."""
+        ...
+
+
+class Goals(Protocol):
+    """The goals of all tenants."""
+
+    async def put(self, tenant: str, goal: Goal) -> None:
+        """Keep a goal."""
+        ...
+
+    async def delete(self, tenant: str, goal_id: str) -> None:
+        """Forget a goal; one that is not there is passed over."""
+        ...
+
+    async def count(self, tenant: str) -> int:
+        """How many there are."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[Sequence[Goal], str]:
+        """A page of goals, the newest first, and the token of the next."""
         ...

@@ -2,8 +2,11 @@
 
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.forecasting.v1 import demand_pb2 as demand
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
+from tessera.forecasting.v1 import personal_data_pb2 as forecasting_personal_data
+from tessera.forecasting.v1 import series_pb2
 from tessera.loyalty.v1 import batch_pb2 as loyalty_batch
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
@@ -387,10 +390,10 @@ FORECASTING: dict[str, Rule] = {
     ),
     "GetSeries": Without(
         lambda acme: forecasting.GetSeriesRequest(
-            measure=forecasting.MEASURE_SALES,
-            dimension=forecasting.DIMENSION_CATEGORY,
+            measure=series_pb2.MEASURE_SALES,
+            dimension=series_pb2.DIMENSION_CATEGORY,
             values=[acme.own("food")],
-            granularity=forecasting.GRANULARITY_DAY,
+            granularity=series_pb2.GRANULARITY_DAY,
         ),
         lambda found: any(point.value for series in found.series for point in series.points),
     ),
@@ -433,6 +436,31 @@ FORECASTING: dict[str, Rule] = {
         ("ListSpendChannels", lambda acme: media_mix.ListSpendChannelsRequest()),
     ),
     "ListSpendChannels": Without(lambda acme: media_mix.ListSpendChannelsRequest()),
+    "DetectAnomalies": Without(
+        lambda acme: demand.DetectAnomaliesRequest(
+            measure=series_pb2.MEASURE_UNITS,
+            dimension=series_pb2.DIMENSION_PRODUCT,
+            values=[acme.own("milk")],
+            granularity=series_pb2.GRANULARITY_DAY,
+            period_count=10,
+        ),
+        lambda found: found.series_count,
+    ),
+    "PlanReorder": Without(
+        lambda acme: demand.PlanReorderRequest(
+            items=[demand.StockItem(product_id=acme.own("milk"), on_hand=1, lead_time_days=2)]
+        ),
+        lambda found: any(line.daily_demand for line in found.lines),
+    ),
+    "CreateGoal": Beside(
+        lambda acme: acme.goal(),
+        ("ListGoals", lambda acme: demand.ListGoalsRequest()),
+    ),
+    "DeleteGoal": Beside(
+        lambda acme: demand.DeleteGoalRequest(goal_id=acme.goal_id),
+        ("ListGoals", lambda acme: demand.ListGoalsRequest()),
+    ),
+    "ListGoals": Without(lambda acme: demand.ListGoalsRequest()),
     "FitMediaMix": Refused(
         lambda acme: media_mix.FitMediaMixRequest(request_id=acme.own("mix"), daily=True),
         "TOO_LITTLE_SPEND",
@@ -440,6 +468,9 @@ FORECASTING: dict[str, Rule] = {
         STRANGER,
     ),
     "GetMediaMix": Refused(lambda acme: media_mix.GetMediaMixRequest(), "MEDIA_MIX_NOT_FOUND", who=STRANGER),
+    "ExportCustomerData": Stream(
+        lambda acme: forecasting_personal_data.ExportCustomerDataRequest(customer_id=acme.customer_id)
+    ),
     "PlanBudget": Refused(
         lambda acme: media_mix.PlanBudgetRequest(period_count=4, target_marginal_roi=1),
         "MEDIA_MIX_NOT_FOUND",

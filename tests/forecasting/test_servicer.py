@@ -7,14 +7,15 @@ from typing import Any
 import grpc
 import pytest
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1 import series_pb2
 from tessera.profiles.v1.profiles_service_pb2 import Event
 
 from tests.forecasting.conftest import Shop, instant, line, order, timestamp
 
 DAILY_TOTAL: dict[str, Any] = {
-    "measure": pb.MEASURE_SALES,
-    "dimension": pb.DIMENSION_TOTAL,
-    "granularity": pb.GRANULARITY_DAY,
+    "measure": series_pb2.MEASURE_SALES,
+    "dimension": series_pb2.DIMENSION_TOTAL,
+    "granularity": series_pb2.GRANULARITY_DAY,
     "horizon": 14,
 }
 
@@ -55,16 +56,16 @@ async def test_sales_are_added_up_by_day_with_gaps_and_the_open_day_flagged(shop
             order("c", instant("2026-03-04T00:00"), [line("3", 7.00, None, quantity=3)]),
         ]
     )
-    day: dict[str, Any] = {"dimension": pb.DIMENSION_TOTAL, "granularity": pb.GRANULARITY_DAY}
-    total = await series(shop, measure=pb.MEASURE_SALES, **day)
+    day: dict[str, Any] = {"dimension": series_pb2.DIMENSION_TOTAL, "granularity": series_pb2.GRANULARITY_DAY}
+    total = await series(shop, measure=series_pb2.MEASURE_SALES, **day)
     assert total.currency == "USD"
     [one] = total.series
     assert [point.value for point in one.points] == [335.0, 0.0, 700.0]
     assert [point.incomplete for point in one.points] == [False, False, True]
     assert one.points[0].start_time == timestamp(instant("2026-03-02"))
-    orders = await series(shop, measure=pb.MEASURE_ORDERS, **day)
+    orders = await series(shop, measure=series_pb2.MEASURE_ORDERS, **day)
     assert [point.value for point in orders.series[0].points] == [2, 0, 1]
-    units = await series(shop, measure=pb.MEASURE_UNITS, **day)
+    units = await series(shop, measure=series_pb2.MEASURE_UNITS, **day)
     assert [point.value for point in units.series[0].points] == [3, 0, 3]
 
 
@@ -75,14 +76,14 @@ async def test_categories_share_their_periods_and_add_up_to_the_total(shop: Shop
             order("b", instant("2026-03-16T10:00"), [line("3", 4.0, "DRINK"), line("4", 0.5, None)]),
         ]
     )
-    week: dict[str, Any] = {"dimension": pb.DIMENSION_CATEGORY, "granularity": pb.GRANULARITY_WEEK}
-    sales = await series(shop, measure=pb.MEASURE_SALES, **week)
+    week: dict[str, Any] = {"dimension": series_pb2.DIMENSION_CATEGORY, "granularity": series_pb2.GRANULARITY_WEEK}
+    sales = await series(shop, measure=series_pb2.MEASURE_SALES, **week)
     assert {one.value: [point.value for point in one.points] for one in sales.series} == {
         "": [0, 0, 50],
         "DRINK": [0, 0, 400],
         "FOOD": [300, 0, 0],
     }
-    orders = await series(shop, measure=pb.MEASURE_ORDERS, values=["FOOD", "TOYS"], **week)
+    orders = await series(shop, measure=series_pb2.MEASURE_ORDERS, values=["FOOD", "TOYS"], **week)
     assert {one.value: [point.value for point in one.points] for one in orders.series} == {
         "FOOD": [1, 0, 0],
         "TOYS": [0, 0, 0],
@@ -95,9 +96,9 @@ async def test_days_are_those_of_the_zone_that_is_asked_for(shop: Shop) -> None:
     await shop.sell([order("a", instant("2026-03-29T23:30"), [line("1", 1.0, "FOOD")])])
     berlin = await series(
         shop,
-        measure=pb.MEASURE_ORDERS,
-        dimension=pb.DIMENSION_TOTAL,
-        granularity=pb.GRANULARITY_DAY,
+        measure=series_pb2.MEASURE_ORDERS,
+        dimension=series_pb2.DIMENSION_TOTAL,
+        granularity=series_pb2.GRANULARITY_DAY,
         time_zone="Europe/Berlin",
         start_time=timestamp(instant("2026-03-28T23:00")),
         end_time=timestamp(instant("2026-03-30T22:00")),
@@ -111,9 +112,9 @@ async def test_days_are_those_of_the_zone_that_is_asked_for(shop: Shop) -> None:
 
 async def test_what_is_wrong_with_a_series_is_said(shop: Shop) -> None:
     day: dict[str, Any] = {
-        "measure": pb.MEASURE_SALES,
-        "dimension": pb.DIMENSION_TOTAL,
-        "granularity": pb.GRANULARITY_DAY,
+        "measure": series_pb2.MEASURE_SALES,
+        "dimension": series_pb2.DIMENSION_TOTAL,
+        "granularity": series_pb2.GRANULARITY_DAY,
     }
     assert not (await series(shop, **day)).series
     await shop.sell(
@@ -166,8 +167,10 @@ async def test_a_job_fits_forecasts_once_for_one_request_id(shop: Shop) -> None:
     await shop.sell(many_days(60))
     specs = [
         pb.ForecastSpec(**DAILY_TOTAL),
-        pb.ForecastSpec(**(DAILY_TOTAL | {"dimension": pb.DIMENSION_CATEGORY, "measure": pb.MEASURE_UNITS})),
-        pb.ForecastSpec(**(DAILY_TOTAL | {"dimension": pb.DIMENSION_CATEGORY}), values=["TOYS"]),
+        pb.ForecastSpec(
+            **(DAILY_TOTAL | {"dimension": series_pb2.DIMENSION_CATEGORY, "measure": series_pb2.MEASURE_UNITS})
+        ),
+        pb.ForecastSpec(**(DAILY_TOTAL | {"dimension": series_pb2.DIMENSION_CATEGORY}), values=["TOYS"]),
     ]
     request = pb.FitForecastsRequest(request_id="fit-1", specs=specs)
     first = await shop.forecasting.FitForecasts(request, metadata=shop.header())
@@ -211,7 +214,7 @@ async def test_a_forecast_has_the_weekly_pattern_its_intervals_and_its_errors(sh
 
 async def test_a_batch_answers_in_order_and_says_which_series_cannot_be_forecast(shop: Shop) -> None:
     await shop.sell(many_days(30))
-    by_category = DAILY_TOTAL | {"dimension": pb.DIMENSION_CATEGORY}
+    by_category = DAILY_TOTAL | {"dimension": series_pb2.DIMENSION_CATEGORY}
     keys = [pb.ForecastKey(**by_category, value=value) for value in ("FOOD", "TOYS", "DRINK")]
     request = pb.BatchGetForecastsRequest(keys=[*keys, pb.ForecastKey(**DAILY_TOTAL)])
     answers = (await shop.forecasting.BatchGetForecasts(request, metadata=shop.header())).answers

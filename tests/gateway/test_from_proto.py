@@ -9,7 +9,7 @@ from google.protobuf.json_format import ParseDict
 from graphql import graphql_sync, print_type
 from strawberry import Parent
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
-from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import series_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
@@ -274,7 +274,7 @@ def test_edges_arguments_enums_and_pages_follow_from_annotations() -> None:
     @fields.edge(Money, ANY_TOKEN)
     def others(
         money: Parent[money_pb2.Money],
-        measure: Annotated[forecasting.Measure.ValueType, forecasting.Measure] = forecasting.MEASURE_UNITS,
+        measure: Annotated[series_pb2.Measure.ValueType, series_pb2.Measure] = series_pb2.MEASURE_UNITS,
         first: int = 3,
     ) -> Page[money_pb2.Money]:
         return Page([money_pb2.Money(currency=f"{money.currency}{int(measure)}")] * first, "", 0, "more")

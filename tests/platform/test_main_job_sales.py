@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import series_pb2
 
 from tests.platform.demo import Client
 from tests.platform.retailer import WEEK, Retailer
@@ -94,7 +94,7 @@ def test_the_backtest_stands_beside_the_seasonal_naive_one(client: Client, retai
 def test_departments_are_forecast_too(client: Client, retailer: Retailer) -> None:
     listed = list(client.pages("forecasting", "ListForecasts", "forecasts", page_size=200))
     weekly = {
-        forecast.key.value: forecast for forecast in listed if forecast.key.granularity == forecasting.GRANULARITY_WEEK
+        forecast.key.value: forecast for forecast in listed if forecast.key.granularity == series_pb2.GRANULARITY_WEEK
     }
     assert "GROCERY" in weekly
     assert set(weekly) - {""} <= set(retailer.lines["department"])

@@ -1,6 +1,6 @@
 """Order lines in the analytical engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import ibis
 import ibis.expr.types as ir
@@ -120,31 +120,33 @@ class ColumnarLines:
         return Extent(min(row["first"] for row in rows), max(row["last"] for row in rows), currencies)
 
     async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
-        total = selection.dimension is Dimension.TOTAL
+        dimension = selection.dimension
         lines = self._lines(tenant)
         lines = lines.filter(lines.time >= first, lines.time < end)
         if selection.currency:
             lines = lines.filter(lines.currency == selection.currency)
-        if selection.values and not total:
-            lines = lines.filter(lines.category.isin(selection.values))
-        figure = _FIGURES[selection.measure](lines, total)
+        if selection.values and dimension is not Dimension.TOTAL:
+            lines = lines.filter(_value(lines, dimension).isin(selection.values))
         keyed = lines.select(
-            category=ibis.literal("") if total else lines.category, bucket=bucket(lines.time, buckets), figure=figure
+            value=_value(lines, dimension),
+            bucket=bucket(lines.time, buckets),
+            figure=_figure(lines, selection.measure, dimension),
         )
-        query = keyed.group_by("category", "bucket").aggregate(figure=keyed.figure.sum())
-        found = await self._columnar.execute(query)
+        once = selection.measure is Measure.ORDERS and dimension is Dimension.PRODUCT
+        figure = keyed.figure.nunique() if once else keyed.figure.sum()
+        found = await self._columnar.execute(keyed.group_by("value", "bucket").aggregate(figure=figure))
         return Sums(
-            found["category"].to_pylist(),
+            found["value"].to_pylist(),
             found["bucket"].to_numpy().astype(np.int64),
             found["figure"].to_numpy().astype(np.float64),
         )
 
-    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
+    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
         lines = self._lines(tenant)
         lines = lines.filter(lines.product_id != "")
-        counted = lines.group_by("category").aggregate(lines=lines.count())
-        query = counted.order_by(counted.lines.desc(), counted.category).limit(limit)
-        return [(row["category"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
+        counted = lines.group_by(value=_value(lines, dimension)).aggregate(lines=lines.count())
+        query = counted.order_by(counted.lines.desc(), counted.value).limit(limit)
+        return [(row["value"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
 
     async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
         return read_histories(await self._columnar.execute(histories(self._lines(tenant), currency, until, end)))
@@ -153,11 +155,22 @@ class ColumnarLines:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)
 
 
-_FIGURES: dict[Measure, Callable[[ir.Table, bool], ir.Value]] = {
-    Measure.SALES: lambda lines, total: lines.amount_minor,
-    Measure.ORDERS: lambda lines, total: lines.opens_order if total else lines.opens_category,
-    Measure.UNITS: lambda lines, total: lines.quantity,
-}
+_COLUMNS = {Dimension.CATEGORY: "category", Dimension.PRODUCT: "product_id", Dimension.STORE: "store_id"}
+
+
+def _value(lines: ir.Table, dimension: Dimension) -> ir.Value:
+    return ibis.literal("") if dimension is Dimension.TOTAL else lines[_COLUMNS[dimension]]
+
+
+def _figure(lines: ir.Table, measure: Measure, dimension: Dimension) -> ir.Value:
+    """What is added up; of orders by product, what is counted once."""
+    if measure is Measure.SALES:
+        return lines.amount_minor
+    if measure is Measure.UNITS:
+        return lines.quantity
+    if dimension is Dimension.PRODUCT:
+        return lines.message_id
+    return lines.opens_category if dimension is Dimension.CATEGORY else lines.opens_order
 
 
 def _owners(owners: Mapping[tuple[str, str], str]) -> pa.Table:

@@ -16,6 +16,8 @@ class Dimension(IntEnum):
 
     TOTAL = 1
     CATEGORY = 2
+    PRODUCT = 3
+    STORE = 4
 
 
 class Granularity(IntEnum):

@@ -15,6 +15,10 @@ class CurrencyRequired(InvalidArgument):
     """Sales in several currencies cannot be added up."""
 
 
+class TooManySeries(InvalidArgument):
+    """They do not fit in memory, nor on a screen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which order lines are added up, and how."""

@@ -55,7 +55,7 @@ class GetForecasts:
         """Which series to fit, none of them meaning all; ``None`` if there is nothing to fit."""
         if panel.dimension is Dimension.TOTAL:
             return []
-        known = [value for value, _ in await self._lines.categories(tenant, WHOLE_PANEL_MAX + 1)]
+        known = [value for value, _ in await self._lines.values(tenant, panel.dimension, WHOLE_PANEL_MAX + 1)]
         if len(known) > WHOLE_PANEL_MAX:
             return wanted
         if not set(wanted) & set(known):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from services.forecasting.domain.measures import Dimension
 from services.forecasting.domain.periods import DAY, WindowInvalid, periods_between, zone_named
-from services.forecasting.domain.series import Panel, Selection, fold
+from services.forecasting.domain.series import Panel, Selection, TooManySeries, fold
 from services.forecasting.ports import Lines
 
+FIGURES_MAX = 5_000_000
 LATEST = 73_000 * DAY
 """The end of the year 2169: later instants are mistakes."""
 
@@ -26,6 +27,12 @@ async def get_series(
     periods = periods_between(selection.granularity, zone, begin, last)
     sums = await lines.sums(tenant, selection, periods.buckets, periods.starts[0], periods.end)
     values = _values(selection, sums.values)
+    if len(values) * len(periods) > FIGURES_MAX:
+        raise TooManySeries(
+            f"{len(values)} series of {len(periods)} periods are more than {FIGURES_MAX:,} figures; name values, or "
+            "ask for fewer periods",
+            field="values",
+        )
     return Panel(periods, values, fold(sums, periods, values), currency, extent.first_time, extent.last_time)
 
 

@@ -10,6 +10,7 @@ from services.forecasting.learning.combination import combine, weights, weights_
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.intervals import calibrate, coverage
 from services.forecasting.learning.rolling_origin import Backtest, backtest
+from services.forecasting.learning.totals import total_deviations
 
 _INTERMITTENT_SHARE = 0.5
 _SHORT_METHOD = methods.NAMES.index("recent_mean")
@@ -32,6 +33,8 @@ class SeriesForecast:
     seasonal_naive: Errors | None
     coverage: FloatArray | None
     """By level, 1 to 99 per cent."""
+    total_deviation: float
+    """The standard deviation of the error of the sum over all steps."""
 
 
 def forecast_panel(
@@ -55,6 +58,7 @@ def forecast_panel(
     calibration = calibrate(past.actuals - held_out, spread, lengths)
     covered = coverage(past.actuals - held_out, spread, lengths)
     counts = past.origin_counts.astype(np.int64)
+    totals = total_deviations(past.actuals - held_out, calibration.scale)
     return [
         SeriesForecast(
             points=points[s],
@@ -65,6 +69,7 @@ def forecast_panel(
             accuracy=_errors(held_out[s], past.actuals[s], one, period),
             seasonal_naive=_errors(past.forecasts[_NAIVE, s], past.actuals[s], one, period),
             coverage=covered[s] if counts[s] else None,
+            total_deviation=float(totals[s]),
         )
         for s, one in enumerate(series)
     ]

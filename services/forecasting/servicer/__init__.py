@@ -7,6 +7,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1 import series_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceServicer
 
 from services.common.auth import principal
@@ -32,8 +33,11 @@ from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
+from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.ports import BoughtLines
+from services.forecasting.servicer.demand import DemandRpcs
+from services.forecasting.servicer.enums import known
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
 
@@ -45,11 +49,24 @@ PREDICTIONS_PAGE_SIZE_DEFAULT = 100
 FIT_DEFAULT = FitOptions()
 
 
-class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServicer):
+class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServicer):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
-    def __init__(self, fitting: Fitting, customers: CustomerFitting, mixing: MediaMixing, bought: BoughtLines) -> None:
-        self._fitting, self._customers, self._mixing, self._bought = fitting, customers, mixing, bought
+    def __init__(
+        self,
+        fitting: Fitting,
+        customers: CustomerFitting,
+        mixing: MediaMixing,
+        goals: GoalKeeping,
+        bought: BoughtLines,
+    ) -> None:
+        self._fitting, self._customers, self._mixing, self._goals, self._bought = (
+            fitting,
+            customers,
+            mixing,
+            goals,
+            bought,
+        )
         self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -63,9 +80,9 @@ class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServ
 
     async def GetSeries(self, request: pb.GetSeriesRequest, context: Context) -> pb.GetSeriesResponse:
         selection = Selection(
-            _enum(Measure, request.measure, "measure"),
-            _enum(Dimension, request.dimension, "dimension"),
-            _enum(Granularity, request.granularity, "granularity"),
+            known(Measure, request.measure, "measure"),
+            known(Dimension, request.dimension, "dimension"),
+            known(Granularity, request.granularity, "granularity"),
             tuple(request.values),
             request.currency,
             request.time_zone,
@@ -76,7 +93,7 @@ class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServ
         return _series(panel) if panel else pb.GetSeriesResponse()
 
     async def ListCategories(self, request: pb.ListCategoriesRequest, context: Context) -> pb.ListCategoriesResponse:
-        found = await self._fitting.lines.categories(principal().tenant, CATEGORIES_MAX)
+        found = await self._fitting.lines.values(principal().tenant, Dimension.CATEGORY, CATEGORIES_MAX)
         return pb.ListCategoriesResponse(
             categories=[pb.Category(value=value, line_count=count) for value, count in found]
         )
@@ -115,7 +132,7 @@ class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServ
         return pb.BatchGetForecastsResponse(answers=answers)
 
     async def ListForecasts(self, request: pb.ListForecastsRequest, context: Context) -> pb.ListForecastsResponse:
-        measure = _enum(Measure, request.measure, "measure") if request.measure else None
+        measure = known(Measure, request.measure, "measure") if request.measure else None
         size = request.page_size or FORECASTS_PAGE_SIZE_DEFAULT
         found, token = await self._fitting.forecasts.page(principal().tenant, measure, size, request.page_token)
         return pb.ListForecastsResponse(
@@ -150,24 +167,17 @@ class ForecastingServicer(MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServ
     async def ListCustomerPredictions(
         self, request: pb.ListCustomerPredictionsRequest, context: Context
     ) -> pb.ListCustomerPredictionsResponse:
-        order = _enum(PredictionOrder, request.order or PredictionOrder.EXPECTED_REVENUE, "order")
+        order = known(PredictionOrder, request.order or PredictionOrder.EXPECTED_REVENUE, "order")
         size = request.page_size or PREDICTIONS_PAGE_SIZE_DEFAULT
         found, token = await self._customers.models.page(principal().tenant, order, size, request.page_token)
         return pb.ListCustomerPredictionsResponse(predictions=map(_prediction, found), next_page_token=token)
 
 
-def _enum(kind: Any, number: int, field: str) -> Any:
-    try:
-        return kind(number)
-    except ValueError as error:
-        raise InvalidArgument(f"{field} has no value {number}", field=field) from error
-
-
 def _panel(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
     return PanelKey(
-        _enum(Measure, spec.measure, "measure"),
-        _enum(Dimension, spec.dimension, "dimension"),
-        _enum(Granularity, spec.granularity, "granularity"),
+        known(Measure, spec.measure, "measure"),
+        known(Dimension, spec.dimension, "dimension"),
+        known(Granularity, spec.granularity, "granularity"),
         spec.horizon,
         spec.currency,
         spec.time_zone,
@@ -224,10 +234,10 @@ def _forecast(it: Forecast, levels: Sequence[int]) -> pb.Forecast:
 
 def _key_message(key: ForecastKey) -> pb.ForecastKey:
     return pb.ForecastKey(
-        measure=pb.Measure.ValueType(key.panel.measure),
-        dimension=pb.Dimension.ValueType(key.panel.dimension),
+        measure=series_pb2.Measure.ValueType(key.panel.measure),
+        dimension=series_pb2.Dimension.ValueType(key.panel.dimension),
         value=key.value,
-        granularity=pb.Granularity.ValueType(key.panel.granularity),
+        granularity=series_pb2.Granularity.ValueType(key.panel.granularity),
         horizon=key.panel.horizon,
         currency=key.panel.currency,
         time_zone=key.panel.time_zone,
@@ -261,7 +271,7 @@ def _options(request: pb.FitCustomerModelRequest) -> FitOptions:
         discount_rate=request.discount_rate if request.HasField("discount_rate") else FIT_DEFAULT.discount_rate,
         currency=request.currency,
         as_of=_micros(request.as_of_time) if request.HasField("as_of_time") else None,
-        model=_enum(ModelName, request.purchase_model, "purchase_model"),
+        model=known(ModelName, request.purchase_model, "purchase_model"),
     )
 
 

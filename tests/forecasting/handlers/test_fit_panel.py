@@ -51,7 +51,7 @@ class GivenLines:
             np.array([amount for _, _, amount in inside]),
         )
 
-    async def categories(self, tenant: str, limit: int) -> list[tuple[str, int]]:
+    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
         values = [value for value, _, _ in self._rows]
         return [(value, values.count(value)) for value in dict.fromkeys(values)][:limit]
 

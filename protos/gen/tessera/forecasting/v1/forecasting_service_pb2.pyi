@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.forecasting.v1 import series_pb2 as _series_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,90 +22,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _Measure:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    MEASURE_UNSPECIFIED: _Measure.ValueType  # 0
-    """Refused."""
-    MEASURE_SALES: _Measure.ValueType  # 1
-    """The amounts of the order lines after discounts, in the currency's minor unit (cents)."""
-    MEASURE_ORDERS: _Measure.ValueType  # 2
-    """How many orders; by category, how many orders with at least one line of it."""
-    MEASURE_UNITS: _Measure.ValueType  # 3
-    """The quantities of the order lines."""
-
-class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
-    """What is added up."""
-
-MEASURE_UNSPECIFIED: Measure.ValueType  # 0
-"""Refused."""
-MEASURE_SALES: Measure.ValueType  # 1
-"""The amounts of the order lines after discounts, in the currency's minor unit (cents)."""
-MEASURE_ORDERS: Measure.ValueType  # 2
-"""How many orders; by category, how many orders with at least one line of it."""
-MEASURE_UNITS: Measure.ValueType  # 3
-"""The quantities of the order lines."""
-Global___Measure: _TypeAlias = Measure  # noqa: Y015
-
-class _Dimension:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _DimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dimension.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    DIMENSION_UNSPECIFIED: _Dimension.ValueType  # 0
-    """Refused."""
-    DIMENSION_TOTAL: _Dimension.ValueType  # 1
-    """Not at all: one series."""
-    DIMENSION_CATEGORY: _Dimension.ValueType  # 2
-    """By the category of the order lines (the department, in a supermarket). Lines without one have the category ``."""
-
-class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper):
-    """By what it is added up."""
-
-DIMENSION_UNSPECIFIED: Dimension.ValueType  # 0
-"""Refused."""
-DIMENSION_TOTAL: Dimension.ValueType  # 1
-"""Not at all: one series."""
-DIMENSION_CATEGORY: Dimension.ValueType  # 2
-"""By the category of the order lines (the department, in a supermarket). Lines without one have the category ``."""
-Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
-
-class _Granularity:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _GranularityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Granularity.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    GRANULARITY_UNSPECIFIED: _Granularity.ValueType  # 0
-    """Refused."""
-    GRANULARITY_HOUR: _Granularity.ValueType  # 1
-    """Clock hours. Where the clock is put back, the two hours of the same name are two periods."""
-    GRANULARITY_DAY: _Granularity.ValueType  # 2
-    """Calendar days."""
-    GRANULARITY_WEEK: _Granularity.ValueType  # 3
-    """ISO weeks: from Monday."""
-    GRANULARITY_MONTH: _Granularity.ValueType  # 4
-    """Calendar months."""
-
-class Granularity(_Granularity, metaclass=_GranularityEnumTypeWrapper):
-    """The length of a period."""
-
-GRANULARITY_UNSPECIFIED: Granularity.ValueType  # 0
-"""Refused."""
-GRANULARITY_HOUR: Granularity.ValueType  # 1
-"""Clock hours. Where the clock is put back, the two hours of the same name are two periods."""
-GRANULARITY_DAY: Granularity.ValueType  # 2
-"""Calendar days."""
-GRANULARITY_WEEK: Granularity.ValueType  # 3
-"""ISO weeks: from Monday."""
-GRANULARITY_MONTH: Granularity.ValueType  # 4
-"""Calendar months."""
-Global___Granularity: _TypeAlias = Granularity  # noqa: Y015
 
 class _PurchaseModel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -255,11 +172,11 @@ class GetSeriesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
-    measure: Global___Measure.ValueType
+    measure: _series_pb2.Measure.ValueType
     """What is added up."""
-    dimension: Global___Dimension.ValueType
+    dimension: _series_pb2.Dimension.ValueType
     """By what."""
-    granularity: Global___Granularity.ValueType
+    granularity: _series_pb2.Granularity.ValueType
     """The length of a period."""
     time_zone: _builtins.str
     """The IANA name of the zone whose days, weeks and months are meant, for example `Europe/Berlin`; empty: UTC."""
@@ -280,10 +197,10 @@ class GetSeriesRequest(_message.Message):
     def __init__(
         self,
         *,
-        measure: Global___Measure.ValueType = ...,
-        dimension: Global___Dimension.ValueType = ...,
+        measure: _series_pb2.Measure.ValueType = ...,
+        dimension: _series_pb2.Dimension.ValueType = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
-        granularity: Global___Granularity.ValueType = ...,
+        granularity: _series_pb2.Granularity.ValueType = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         time_zone: _builtins.str = ...,
@@ -467,11 +384,11 @@ class ForecastSpec(_message.Message):
     HORIZON_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
-    measure: Global___Measure.ValueType
+    measure: _series_pb2.Measure.ValueType
     """What is forecast."""
-    dimension: Global___Dimension.ValueType
+    dimension: _series_pb2.Dimension.ValueType
     """By what."""
-    granularity: Global___Granularity.ValueType
+    granularity: _series_pb2.Granularity.ValueType
     """The length of a period."""
     horizon: _builtins.int
     """How many periods ahead."""
@@ -486,10 +403,10 @@ class ForecastSpec(_message.Message):
     def __init__(
         self,
         *,
-        measure: Global___Measure.ValueType = ...,
-        dimension: Global___Dimension.ValueType = ...,
+        measure: _series_pb2.Measure.ValueType = ...,
+        dimension: _series_pb2.Dimension.ValueType = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
-        granularity: Global___Granularity.ValueType = ...,
+        granularity: _series_pb2.Granularity.ValueType = ...,
         horizon: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
@@ -667,13 +584,13 @@ class ForecastKey(_message.Message):
     HORIZON_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
-    measure: Global___Measure.ValueType
+    measure: _series_pb2.Measure.ValueType
     """What is forecast."""
-    dimension: Global___Dimension.ValueType
+    dimension: _series_pb2.Dimension.ValueType
     """By what."""
     value: _builtins.str
     """The category; must be empty for DIMENSION_TOTAL."""
-    granularity: Global___Granularity.ValueType
+    granularity: _series_pb2.Granularity.ValueType
     """The length of a period."""
     horizon: _builtins.int
     """How many periods ahead."""
@@ -684,10 +601,10 @@ class ForecastKey(_message.Message):
     def __init__(
         self,
         *,
-        measure: Global___Measure.ValueType = ...,
-        dimension: Global___Dimension.ValueType = ...,
+        measure: _series_pb2.Measure.ValueType = ...,
+        dimension: _series_pb2.Dimension.ValueType = ...,
         value: _builtins.str = ...,
-        granularity: Global___Granularity.ValueType = ...,
+        granularity: _series_pb2.Granularity.ValueType = ...,
         horizon: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
@@ -851,7 +768,7 @@ class ListForecastsRequest(_message.Message):
     MEASURE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    measure: Global___Measure.ValueType
+    measure: _series_pb2.Measure.ValueType
     """Only of this measure; unspecified for all."""
     page_size: _builtins.int
     """At most 200; 0 means 50."""
@@ -860,7 +777,7 @@ class ListForecastsRequest(_message.Message):
     def __init__(
         self,
         *,
-        measure: Global___Measure.ValueType = ...,
+        measure: _series_pb2.Measure.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.forecasting.v1 import demand_pb2 as tessera_dot_forecasting_dot_v1_dot_demand__pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
@@ -131,6 +132,31 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/PlanBudget',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
+                _registered_method=True)
+        self.DetectAnomalies = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DetectAnomalies',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesResponse.FromString,
+                _registered_method=True)
+        self.PlanReorder = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/PlanReorder',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderResponse.FromString,
+                _registered_method=True)
+        self.CreateGoal = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/CreateGoal',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalResponse.FromString,
+                _registered_method=True)
+        self.DeleteGoal = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeleteGoal',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalResponse.FromString,
+                _registered_method=True)
+        self.ListGoals = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListGoals',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsResponse.FromString,
                 _registered_method=True)
         self.ExportCustomerData = channel.unary_stream(
                 '/tessera.forecasting.v1.ForecastingService/ExportCustomerData',
@@ -308,6 +334,47 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DetectAnomalies(self, request, context):
+        """Compares the last complete periods with what was to be expected before them. Errors as GetSeries. INVALID_ARGUMENT,
+        reason TOO_MANY_SERIES, where the series and periods come to more than 5,000,000 figures: name values, or fewer
+        periods.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanReorder(self, request, context):
+        """Says when to order how much, from the forecast of daily units and of its errors. A product without a complete day
+        with an order has `error` set. INVALID_ARGUMENT, reason STOCK_INVALID, for figures that make no sense, with the
+        index of the item.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGoal(self, request, context):
+        """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
+        than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteGoal(self, request, context):
+        """Gives up a goal. One that is not there is passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGoals(self, request, context):
+        """Lists goals with how they stand, the newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not
+        ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportCustomerData(self, request, context):
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
@@ -413,6 +480,31 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.PlanBudget,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.SerializeToString,
+            ),
+            'DetectAnomalies': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectAnomalies,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesResponse.SerializeToString,
+            ),
+            'PlanReorder': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanReorder,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderResponse.SerializeToString,
+            ),
+            'CreateGoal': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGoal,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalResponse.SerializeToString,
+            ),
+            'DeleteGoal': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGoal,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalResponse.SerializeToString,
+            ),
+            'ListGoals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGoals,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsResponse.SerializeToString,
             ),
             'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportCustomerData,
@@ -934,6 +1026,141 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/PlanBudget',
             tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_media__mix__pb2.PlanBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DetectAnomalies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DetectAnomalies',
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.DetectAnomaliesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanReorder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/PlanReorder',
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.PlanReorderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGoal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/CreateGoal',
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.CreateGoalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteGoal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeleteGoal',
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.DeleteGoalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGoals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListGoals',
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_demand__pb2.ListGoalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Sales over time, and what they will be: exact series from the orders, and foreca
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.forecasting.v1 import demand_pb2 as _demand_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
@@ -118,6 +119,26 @@ class ForecastingServiceStub:
     contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
     range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
     """
+    DetectAnomalies: _grpc.UnaryUnaryMultiCallable[_demand_pb2.DetectAnomaliesRequest, _demand_pb2.DetectAnomaliesResponse]
+    """Compares the last complete periods with what was to be expected before them. Errors as GetSeries. INVALID_ARGUMENT,
+    reason TOO_MANY_SERIES, where the series and periods come to more than 5,000,000 figures: name values, or fewer
+    periods.
+    """
+    PlanReorder: _grpc.UnaryUnaryMultiCallable[_demand_pb2.PlanReorderRequest, _demand_pb2.PlanReorderResponse]
+    """Says when to order how much, from the forecast of daily units and of its errors. A product without a complete day
+    with an order has `error` set. INVALID_ARGUMENT, reason STOCK_INVALID, for figures that make no sense, with the
+    index of the item.
+    """
+    CreateGoal: _grpc.UnaryUnaryMultiCallable[_demand_pb2.CreateGoalRequest, _demand_pb2.CreateGoalResponse]
+    """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
+    than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+    """
+    DeleteGoal: _grpc.UnaryUnaryMultiCallable[_demand_pb2.DeleteGoalRequest, _demand_pb2.DeleteGoalResponse]
+    """Gives up a goal. One that is not there is passed over."""
+    ListGoals: _grpc.UnaryUnaryMultiCallable[_demand_pb2.ListGoalsRequest, _demand_pb2.ListGoalsResponse]
+    """Lists goals with how they stand, the newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not
+    ours.
+    """
     ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
@@ -210,6 +231,26 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
     contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
     range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+    """
+    DetectAnomalies: _aio.UnaryUnaryMultiCallable[_demand_pb2.DetectAnomaliesRequest, _demand_pb2.DetectAnomaliesResponse]  # type: ignore[assignment]
+    """Compares the last complete periods with what was to be expected before them. Errors as GetSeries. INVALID_ARGUMENT,
+    reason TOO_MANY_SERIES, where the series and periods come to more than 5,000,000 figures: name values, or fewer
+    periods.
+    """
+    PlanReorder: _aio.UnaryUnaryMultiCallable[_demand_pb2.PlanReorderRequest, _demand_pb2.PlanReorderResponse]  # type: ignore[assignment]
+    """Says when to order how much, from the forecast of daily units and of its errors. A product without a complete day
+    with an order has `error` set. INVALID_ARGUMENT, reason STOCK_INVALID, for figures that make no sense, with the
+    index of the item.
+    """
+    CreateGoal: _aio.UnaryUnaryMultiCallable[_demand_pb2.CreateGoalRequest, _demand_pb2.CreateGoalResponse]  # type: ignore[assignment]
+    """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
+    than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+    """
+    DeleteGoal: _aio.UnaryUnaryMultiCallable[_demand_pb2.DeleteGoalRequest, _demand_pb2.DeleteGoalResponse]  # type: ignore[assignment]
+    """Gives up a goal. One that is not there is passed over."""
+    ListGoals: _aio.UnaryUnaryMultiCallable[_demand_pb2.ListGoalsRequest, _demand_pb2.ListGoalsResponse]  # type: ignore[assignment]
+    """Lists goals with how they stand, the newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not
+    ours.
     """
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
@@ -414,6 +455,56 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         most, by steady spend. NOT_FOUND as GetMediaMix. INVALID_ARGUMENT, reason BUDGET_INVALID, for bounds that
         contradict each other or the total, name an unknown channel or region, or for an aim that is missing or out of
         range; FAILED_PRECONDITION, reason TARGET_OUT_OF_REACH, for a target that even the least spend within the bounds misses.
+        """
+
+    @_abc_1.abstractmethod
+    def DetectAnomalies(
+        self,
+        request: _demand_pb2.DetectAnomaliesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.DetectAnomaliesResponse, _abc.Awaitable[_demand_pb2.DetectAnomaliesResponse]]:
+        """Compares the last complete periods with what was to be expected before them. Errors as GetSeries. INVALID_ARGUMENT,
+        reason TOO_MANY_SERIES, where the series and periods come to more than 5,000,000 figures: name values, or fewer
+        periods.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanReorder(
+        self,
+        request: _demand_pb2.PlanReorderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.PlanReorderResponse, _abc.Awaitable[_demand_pb2.PlanReorderResponse]]:
+        """Says when to order how much, from the forecast of daily units and of its errors. A product without a complete day
+        with an order has `error` set. INVALID_ARGUMENT, reason STOCK_INVALID, for figures that make no sense, with the
+        index of the item.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGoal(
+        self,
+        request: _demand_pb2.CreateGoalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.CreateGoalResponse, _abc.Awaitable[_demand_pb2.CreateGoalResponse]]:
+        """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
+        than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteGoal(
+        self,
+        request: _demand_pb2.DeleteGoalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.DeleteGoalResponse, _abc.Awaitable[_demand_pb2.DeleteGoalResponse]]:
+        """Gives up a goal. One that is not there is passed over."""
+
+    @_abc_1.abstractmethod
+    def ListGoals(
+        self,
+        request: _demand_pb2.ListGoalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.ListGoalsResponse, _abc.Awaitable[_demand_pb2.ListGoalsResponse]]:
+        """Lists goals with how they stand, the newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not
+        ours.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,43 @@
+"""Find what was unusual: the last periods beside what was to be expected before them."""
+
+import asyncio
+
+from services.forecasting.domain.demand import Anomalies, Anomaly
+from services.forecasting.domain.series import Panel, Selection
+from services.forecasting.handlers.get_series import get_series
+from services.forecasting.handlers.histories import Histories, histories
+from services.forecasting.ports import Lines
+
+PERIODS_DEFAULT, LEVEL_DEFAULT, FOUND_MAX = 28, 99, 1000
+HISTORY_MIN = 8
+
+
+async def detect_anomalies(lines: Lines, tenant: str, selection: Selection, count: int, level: int) -> Anomalies:
+    """What was unusual in the last ``count`` complete periods; refusals as in the contract."""
+    panel = await get_series(lines, tenant, selection)
+    past = panel and histories(panel, count, held_out=count)
+    if panel is None or not past or not past.series:
+        return Anomalies((), 0, len(panel.values) if panel else 0)
+    return await asyncio.to_thread(_detect, panel, past, count, level)
+
+
+def _detect(panel: Panel, past: Histories, count: int, level: int) -> Anomalies:
+    looked_at = {value: one for value, one in past.series.items() if len(one) >= HISTORY_MIN}
+    if not looked_at:
+        return Anomalies((), 0, len(panel.values))
+    expected = Histories(past.past, past.ahead, looked_at).forecasts()
+    row = {value: index for index, value in enumerate(panel.values)}
+    end = panel.complete_count()
+    found = []
+    for value, forecast in expected.items():
+        actuals = panel.figures[row[value], end - count : end]
+        floor = 0.0 if looked_at[value].min() >= 0 else float("-inf")
+        for step, (actual, point) in enumerate(zip(actuals.tolist(), forecast.points.tolist(), strict=True)):
+            half = float(forecast.scale[step] * forecast.quantiles[level - 1])
+            if abs(actual - point) > half > 0 or (half == 0 and actual != point):
+                score = abs(actual - point) / half if half else float("inf")
+                lower = max(point - half, floor)
+                start = past.ahead.starts[step]
+                found.append(Anomaly(value, start, actual, point, lower, point + half, min(score, 1e6)))
+    found.sort(key=lambda it: (-it.score, it.value, it.start))
+    return Anomalies(found, len(looked_at), len(panel.values) - len(looked_at))

@@ -1,0 +1,60 @@
+"""The histories of a panel: complete periods only, each series from its first order on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from services.forecasting.domain.measures import Granularity
+from services.forecasting.domain.periods import DAY, Periods, periods_from
+from services.forecasting.domain.seasons import calendar_features, history_length_max, season_length
+from services.forecasting.domain.series import Panel
+from services.forecasting.learning.panel import SeriesForecast, forecast_panel
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The complete periods of a panel, the periods ahead, and each series from its first order on."""
+
+    past: Periods
+    ahead: Periods
+    series: dict[str, FloatArray]
+
+    def forecasts(self) -> dict[str, SeriesForecast]:
+        """Each series' forecast of the periods ahead."""
+        granularity, series = self.past.granularity, list(self.series.values())
+        longest = max(len(one) for one in series)
+        calendar = calendar_features(granularity, self._dates(longest))
+        found = forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar)
+        return dict(zip(self.series, found, strict=True))
+
+    def _dates(self, longest: int) -> list[datetime]:
+        return [*self.past.dates()[-longest:], *self.ahead.dates()]
+
+
+def histories(panel: Panel, horizon: int, held_out: int = 0) -> Histories | None:
+    """The histories up to the last complete period, without the ``held_out`` last ones; ``None`` if there are none."""
+    periods, granularity = panel.periods, panel.periods.granularity
+    last = panel.complete_count() - held_out
+    first = max(int(_begins_in_midst(panel)), last - history_length_max(granularity))
+    if last <= first:
+        return None
+    series = {}
+    for value, figures in zip(panel.values, panel.figures[:, :last], strict=True):
+        if figures.any():
+            begin = max(first, int(np.flatnonzero(figures)[0]))
+            series[value] = figures[min(begin, last - 1) :]
+    past = Periods(
+        granularity, periods.zone, periods.starts[first : last + 1], periods.keys[first:last], periods.buckets
+    )
+    return Histories(past, periods_from(granularity, periods.zone, past.end, horizon), series)
+
+
+def _begins_in_midst(panel: Panel) -> bool:
+    """Whether the orders begin later than on the first day of the first week or month: its figure is then too low."""
+    first_day = panel.first_time - panel.periods.starts[0]
+    long = panel.periods.granularity in (Granularity.WEEK, Granularity.MONTH)
+    return long and first_day >= DAY and len(panel.periods) > 1
