@@ -29,6 +29,7 @@ GROUPS = {
     "CHAMPIONS": ("5", "45"), "LOYAL": ("34", "45"), "POTENTIAL_LOYALISTS": ("45", "23"), "NEW": ("5", "1"),
     "PROMISING": ("4", "1"), "NEEDS_ATTENTION": ("3", "3"), "ABOUT_TO_SLEEP": ("3", "12"),
     "CANNOT_LOSE": ("12", "5"), "AT_RISK": ("12", "34"), "HIBERNATING": ("12", "12"),
+    "LOST": ("1", "1"),
 }  # fmt: skip
 
 
@@ -148,6 +149,8 @@ def _thousands(customer_ids: Iterable[str]) -> list[list[str]]:
 
 
 def _group(recency_score: int, frequency_score: int) -> str:
+    if (recency_score, frequency_score) == (1, 1):  # the far corner of those who hibernate
+        return "LOST"
     (group,) = (
         name
         for name, (recency, frequency) in GROUPS.items()

@@ -180,10 +180,10 @@ async def test_rfm_of_one_of_many_and_in_groups(platform: Platform) -> None:
     )
     assert [(it.customer_id, it.recency_days, it.cell) for it in batch.rfms] == [(bob, 10, "111")]
     summary = await platform.segmentation.GetRfmSummary(pb.GetRfmSummaryRequest(), metadata=platform.metadata)
-    assert (len(summary.groups), summary.customer_count, summary.value.amount_minor) == (10, 2, 20_050)
+    assert (len(summary.groups), summary.customer_count, summary.value.amount_minor) == (11, 2, 20_050)
     assert {it.group: it.value.amount_minor for it in summary.groups if it.customer_count} == {
         pb.RFM_GROUP_NEEDS_ATTENTION: 10_050,
-        pb.RFM_GROUP_HIBERNATING: 10_000,
+        pb.RFM_GROUP_LOST: 10_000,
     }
 
 
