@@ -15,7 +15,7 @@ from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
-from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2
+from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2, transfer_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.group_pb2 import AddGroupMembersRequest
@@ -166,6 +166,11 @@ class Tenant:
         compute = computed_trait_pb2.CreateComputedTraitRequest(computed_trait=self.computed_trait())
         defined = await self.call("profiles", "CreateComputedTrait", compute)
         self.backfill_job_id = defined.computed_trait.job_id
+        begin = transfer_pb2.CreateImportRequest(
+            kind=transfer_pb2.IMPORT_KIND_CUSTOMERS, format=transfer_pb2.TABLE_FORMAT_CSV
+        )
+        begun = await self.call("profiles", "CreateImport", begin)
+        self.import_id = getattr(begun, "import").import_id
         nameless = profiles.Event(message_id="m1", type=profiles.EVENT_TYPE_TRACK, user_id=self.own("ann"))
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[nameless]))
         found = await self.call("profiles", "ListDeadLetters", profiles.ListDeadLettersRequest())

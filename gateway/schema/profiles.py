@@ -7,6 +7,7 @@ import orjson
 import strawberry
 from strawberry import Parent
 from tessera.profiles.v1 import profiles_service_pb2 as pb
+from tessera.profiles.v1 import transfer_pb2
 
 from gateway.context import Context, Info
 from gateway.schema import loaders
@@ -29,6 +30,17 @@ class Identifier: ...
 
 @input_from_proto(pb.Identifier, "type", "value")
 class IdentifierInput: ...
+
+
+@input_from_proto(
+    transfer_pb2.CustomerFilter,
+    "where",
+    "last_seen_from_time",
+    "last_seen_before_time",
+    "identifier_type",
+    "identifier_prefix",
+)
+class CustomerFilterInput: ...
 
 
 @from_proto(pb.Trait, "name", "value_json", "event_time")
@@ -139,11 +151,13 @@ async def customer(
 
 
 @query(by_rpc("profiles.ListCustomers"))
-async def customers(info: Info, first: First = 20, after: After = None) -> Page[pb.Customer]:
-    """All customers, by id."""
+async def customers(
+    info: Info, first: First = 20, after: After = None, filter: transfer_pb2.CustomerFilter | None = None
+) -> Page[pb.Customer]:
+    """Customers, by id. With a filter a page looks at 10,000 at most: it may be short, and have a next one."""
 
     async def fetch(size: int, token: str) -> tuple[Sequence[pb.Customer], str]:
-        request = pb.ListCustomersRequest(page_size=size, page_token=token)
+        request = pb.ListCustomersRequest(page_size=size, page_token=token, filter=filter)
         answer = await info.context.backends.profiles.ListCustomers(request, metadata=info.context.metadata)
         return answer.customers, answer.next_page_token
 

@@ -23,12 +23,15 @@ from services.profiles.adapters.erasures import ERASURES, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
+from services.profiles.adapters.imports import IMPORT_COLLECTIONS, StoredImports
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
+from services.profiles.adapters.tables import TableWriter
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.handlers.computed_traits import Defining, resume_backfills
 from services.profiles.handlers.computing import Computing, keep_time
 from services.profiles.handlers.consents import expire_consents
+from services.profiles.handlers.imports import Importing
 from services.profiles.servicer import Ports, ProfilesServicer
 from services.profiles.servicer.messages import new_id
 
@@ -46,6 +49,8 @@ class Settings(ServiceSettings):
     """How many rejected events of a tenant are kept; past it the oldest go."""
     computed_traits_reread_seconds: float = Field(2.0, ge=0)
     """How long a server may not know of a computed trait that another one was told of."""
+    import_bytes_max: int = Field(1 << 30, ge=1)
+    """How large a file of customers or events may be."""
 
 
 @asynccontextmanager
@@ -53,22 +58,26 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
     """Serve until the block is left."""
     keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
     settled = (*schemas, IDENTITY_SETTINGS)
-    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *settled, *JOBS, ERASURES, *CONSENT_COLLECTIONS, REQUESTS)
-    async with open_store(settings, kept) as store:
+    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *settled, *JOBS, ERASURES, *CONSENT_COLLECTIONS)
+    async with open_store(settings, (*kept, *IMPORT_COLLECTIONS, REQUESTS)) as store:
         profiles, jobs = StoredProfiles(store), Jobs(store, clock)
         await jobs.recover()
         computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
+        event_schemas = StoredEventSchemas(store)
+        importing = Importing(StoredImports(store), event_schemas, computing, jobs, settings.import_bytes_max)
         ports = Ports(
             profiles=profiles,
             dead_letters=StoredDeadLetters(store, settings.dead_letters_max),
             write_keys=StoredWriteKeys(store),
             erasures=StoredErasures(store),
-            event_schemas=StoredEventSchemas(store),
+            event_schemas=event_schemas,
             consents=StoredConsents(store),
             merges=StoredMerges(store),
             defining=Defining(computing, jobs),
             identity=StoredIdentitySettings(store),
             groups=StoredGroups(store),
+            importing=importing,
+            new_table=TableWriter,
         )
         servicer = ProfilesServicer(ports, clock)
         exposed = Exposed(

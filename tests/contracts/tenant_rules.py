@@ -1,5 +1,7 @@
 """How every rpc keeps tenants apart: what ``acme`` has, and what another tenant is answered that asks for it."""
 
+from dataclasses import dataclass
+
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import demand_pb2 as demand
@@ -20,6 +22,7 @@ from tessera.profiles.v1 import identity_pb2 as identity
 from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1 import transfer_pb2 as transfer
 from tessera.recommendation.v1 import personal_data_pb2 as recommendation_personal_data
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import (
@@ -37,8 +40,20 @@ from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from tests.contracts.promotion_rules import PROMOTIONS
-from tests.contracts.tenant_rule import ACME, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
+from tests.contracts.tenant_rule import ACME, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """A part of a file, by whose it is: names begin with their tenant's."""
+
+    tenant_id: str
+
+
+def _owners(data: bytes) -> list[_Owned]:
+    return [_Owned(name) for name in (ACME, RIVAL) if f"{name}-".encode() in data]
+
 
 PROFILES: dict[str, Rule] = {
     "IngestEvents": Beside(
@@ -156,6 +171,32 @@ PROFILES: dict[str, Rule] = {
     "AcknowledgeErasure": Refused(
         lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),
         "ERASURE_NOT_FOUND",
+    ),
+    "CreateImport": Beside(
+        lambda acme: transfer.CreateImportRequest(
+            request_id="im", kind=transfer.IMPORT_KIND_EVENTS, format=transfer.TABLE_FORMAT_CSV
+        ),
+        ("GetImport", lambda acme: transfer.GetImportRequest(import_id=acme.import_id)),
+    ),
+    "UploadImportChunk": Refused(
+        lambda acme: transfer.UploadImportChunkRequest(import_id=acme.import_id, offset=0, data=b"user_id"),
+        "IMPORT_NOT_FOUND",
+    ),
+    "StartImport": Refused(
+        lambda acme: transfer.StartImportRequest(import_id=acme.import_id, dry_run=True), "IMPORT_NOT_FOUND"
+    ),
+    "GetImport": Refused(lambda acme: transfer.GetImportRequest(import_id=acme.import_id), "IMPORT_NOT_FOUND"),
+    "ListImportErrors": Refused(
+        lambda acme: transfer.ListImportErrorsRequest(import_id=acme.import_id), "IMPORT_NOT_FOUND"
+    ),
+    "DeleteImport": Refused(
+        lambda acme: transfer.DeleteImportRequest(import_id=acme.import_id, request_id="di"), "IMPORT_NOT_FOUND"
+    ),
+    "ExportCustomers": Feed(
+        transfer.ExportCustomersRequest(format=transfer.TABLE_FORMAT_CSV), lambda part: _owners(part.data)
+    ),
+    "ExportEvents": Feed(
+        transfer.ExportEventsRequest(format=transfer.TABLE_FORMAT_CSV), lambda part: _owners(part.data)
     ),
     "CreateComputedTrait": Beside(
         lambda acme: computed.CreateComputedTraitRequest(

@@ -45,6 +45,21 @@ class StoredProfiles:
         found = await self._store.get_many(tenant, CUSTOMERS, customer_ids)
         return {key: (_customer(document), document.version) for key, document in found.items()}
 
+    async def every_event(self, tenant: str, wanted: EventFilter) -> AsyncIterator[list[Recorded]]:
+        after = ""
+        while True:
+            page = await self._store.find(tenant, EVENTS, Query(limit=HISTORY_PAGE, after=after))
+            found = [_recorded(tenant, each.id, each.body) for each in page.documents if _is_wanted(each.body, wanted)]
+            owners = await self.origins(tenant, list({event.origin for event in found}))
+            yield [
+                replace(event, customer_id=owners[event.origin][0].surviving_id)
+                for event in found
+                if event.origin in owners
+            ]
+            after = page.next_cursor
+            if not after:
+                return
+
     async def origin_ids(self, tenant: str, limit: int, after: str) -> tuple[list[str], str]:
         page = await self._store.find(tenant, CUSTOMERS, Query(limit=limit, after=after))
         return [document.id for document in page.documents], page.next_cursor
@@ -118,6 +133,14 @@ class StoredProfiles:
             # A short batch is all there was; one tenant's cursor need not be the end of the whole feed.
             caught_up = len(batch) < FEED_BATCH_MAX or cursor == await self._store.end_of_feed()
             yield Changes([_change(entry) for entry in batch], cursor, caught_up)
+
+
+def _is_wanted(body: dict[str, Any], wanted: EventFilter) -> bool:
+    if wanted.names and body["name"] not in wanted.names:
+        return False
+    if wanted.from_time is not None and body["time"] < wanted.from_time:
+        return False
+    return wanted.before_time is None or body["time"] < wanted.before_time
 
 
 def _change(entry: Entry) -> Change:

@@ -143,6 +143,10 @@ class Profiles(Protocol):
         """Those that exist, with their versions: each as its own events made it, merged or not."""
         ...
 
+    def every_event(self, tenant: str, wanted: EventFilter) -> AsyncIterator[list[Recorded]]:
+        """All that are wanted, by message id, some at a time, with the customers that they belong to now."""
+        ...
+
     async def origin_ids(self, tenant: str, limit: int, after: str) -> tuple[list[str], str]:
         """A page of all origins, merged or not, and the token of the next."""
         ...

@@ -7,6 +7,7 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 from services.common.clock import Clock
 from services.profiles.handlers.computed_traits import Defining
 from services.profiles.handlers.groups import Grouping
+from services.profiles.handlers.imports import Importing
 from services.profiles.handlers.merging import MergeStore
 from services.profiles.handlers.recording import Books, Recorder
 from services.profiles.ports import (
@@ -20,6 +21,7 @@ from services.profiles.ports import (
     Profiles,
     WriteKeys,
 )
+from services.profiles.ports.transfer import NewTable
 from services.profiles.servicer.computed_traits import ComputedTraitRpcs
 from services.profiles.servicer.consents import ConsentRpcs
 from services.profiles.servicer.customers import CustomerRpcs
@@ -32,6 +34,7 @@ from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
 from services.profiles.servicer.messages import new_id
+from services.profiles.servicer.transfer import TransferRpcs
 from services.profiles.servicer.write_keys import WriteKeyRpcs
 
 
@@ -49,6 +52,8 @@ class Ports:
     defining: Defining
     identity: IdentityBook
     groups: Groups
+    importing: Importing
+    new_table: NewTable
 
 
 class ProfilesServicer(
@@ -64,6 +69,7 @@ class ProfilesServicer(
     ErasureRpcs,
     EventSchemaRpcs,
     ComputedTraitRpcs,
+    TransferRpcs,
     ProfilesServiceServicer,
 ):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
@@ -75,7 +81,7 @@ class ProfilesServicer(
         self._clock = clock
         self._identity = ports.identity
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
-        self._defining = ports.defining
+        self._defining, self._importing, self._new_table = ports.defining, ports.importing, ports.new_table
         computed = ports.defining.computing.computed
         self._grouping = Grouping(ports.profiles, ports.groups, clock)
         books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups)

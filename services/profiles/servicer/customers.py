@@ -8,6 +8,7 @@ from services.common.auth import principal
 from services.common.json import JsonInvalid, read_object
 from services.profiles.domain.customer import Customer
 from services.profiles.handlers.computed_traits import Defining, computed_values
+from services.profiles.handlers.finding import find_customers
 from services.profiles.handlers.get_customer import batch_get_customers, get_customer, list_customers, list_events
 from services.profiles.ports import EventFilter, Profiles
 from services.profiles.servicer.computed_traits import value_message
@@ -18,6 +19,7 @@ from services.profiles.servicer.messages import (
     recorded_message,
     to_micros,
 )
+from services.profiles.servicer.transfer import customer_filter
 
 FILTER_BYTES_MAX = 4096
 
@@ -52,7 +54,12 @@ class CustomerRpcs:
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT
-        customers, token = await list_customers(self._profiles, principal().tenant, size, request.page_token)
+        tenant = principal().tenant
+        if request.HasField("filter"):
+            wanted = customer_filter(request.filter)
+            customers, token = await find_customers(self._defining.computing, tenant, wanted, size, request.page_token)
+        else:
+            customers, token = await list_customers(self._profiles, tenant, size, request.page_token)
         return pb.ListCustomersResponse(customers=await self._messages(customers), next_page_token=token)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:

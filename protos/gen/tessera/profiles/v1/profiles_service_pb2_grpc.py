@@ -11,6 +11,7 @@ from tessera.profiles.v1 import group_pb2 as tessera_dot_profiles_dot_v1_dot_gro
 from tessera.profiles.v1 import identity_pb2 as tessera_dot_profiles_dot_v1_dot_identity__pb2
 from tessera.profiles.v1 import merge_pb2 as tessera_dot_profiles_dot_v1_dot_merge__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
+from tessera.profiles.v1 import transfer_pb2 as tessera_dot_profiles_dot_v1_dot_transfer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -273,6 +274,46 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
+        self.CreateImport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CreateImport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportResponse.FromString,
+                _registered_method=True)
+        self.UploadImportChunk = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/UploadImportChunk',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkResponse.FromString,
+                _registered_method=True)
+        self.StartImport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/StartImport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportResponse.FromString,
+                _registered_method=True)
+        self.GetImport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetImport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportResponse.FromString,
+                _registered_method=True)
+        self.ListImportErrors = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListImportErrors',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsResponse.FromString,
+                _registered_method=True)
+        self.DeleteImport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/DeleteImport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomers = channel.unary_stream(
+                '/tessera.profiles.v1.ProfilesService/ExportCustomers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersResponse.FromString,
+                _registered_method=True)
+        self.ExportEvents = channel.unary_stream(
+                '/tessera.profiles.v1.ProfilesService/ExportEvents',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.FromString,
+                _registered_method=True)
 
 
 class ProfilesServiceServicer:
@@ -307,7 +348,9 @@ class ProfilesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCustomers(self, request, context):
-        """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """Lists customers by id, a page at a time, without those that were merged into others. With a filter one call looks at
+        10,000 customers at most: a page may be short, or empty, and have a next one. INVALID_ARGUMENT, reason INVALID_CURSOR,
+        for a token that is not ours, reason RULE_INVALID or RULE_UNSUPPORTED for the filter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -661,6 +704,71 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateImport(self, request, context):
+        """Begins an import of customers or events from a CSV or Parquet file. The file comes by UploadImportChunk, and its rows are
+        taken in by StartImport. INVALID_ARGUMENT, reason IMPORT_INVALID, for columns that are mapped twice or to nothing there
+        is. FAILED_PRECONDITION, reason TOO_MANY_IMPORTS, past 20 that are not finished: delete some.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadImportChunk(self, request, context):
+        """Brings the next part of an import's file. What is acknowledged is on disk. NOT_FOUND, reason IMPORT_NOT_FOUND.
+        FAILED_PRECONDITION, reason IMPORT_GAP, for a part that does not begin where the part before ended; reason
+        IMPORT_STARTED once it was started; reason IMPORT_TOO_LARGE past a gibibyte unless the service is set up otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartImport(self, request, context):
+        """Takes the rows of a file in, by a job: each as an event whose `message_id` is made of the file's content, its mapping and
+        the row's number, unless a column has it, so that the same file again, after a failure or by mistake, records nothing
+        twice. Wrong rows are passed over and listed. NOT_FOUND, reason IMPORT_NOT_FOUND. FAILED_PRECONDITION, reason
+        IMPORT_EMPTY, without a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImport(self, request, context):
+        """Gets an import. NOT_FOUND, reason IMPORT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImportErrors(self, request, context):
+        """Lists the rows that were not taken in, with column and reason. NOT_FOUND, reason IMPORT_NOT_FOUND. INVALID_ARGUMENT,
+        reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteImport(self, request, context):
+        """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCustomers(self, request, context):
+        """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
+        is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportEvents(self, request, context):
+        """Streams events as a CSV or Parquet file, in the order of their message ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -893,6 +1001,46 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.ListJobs,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'CreateImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateImport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportResponse.SerializeToString,
+            ),
+            'UploadImportChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadImportChunk,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkResponse.SerializeToString,
+            ),
+            'StartImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartImport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportResponse.SerializeToString,
+            ),
+            'GetImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportResponse.SerializeToString,
+            ),
+            'ListImportErrors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImportErrors,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsResponse.SerializeToString,
+            ),
+            'DeleteImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteImport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportResponse.SerializeToString,
+            ),
+            'ExportCustomers': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersResponse.SerializeToString,
+            ),
+            'ExportEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportEvents,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2139,6 +2287,222 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/ListJobs',
             tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_computed__trait__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CreateImport',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.CreateImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadImportChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/UploadImportChunk',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.UploadImportChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/StartImport',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.StartImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetImport',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.GetImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImportErrors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListImportErrors',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ListImportErrorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/DeleteImport',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.DeleteImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ExportCustomers',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ExportEvents',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,6 +13,7 @@ from tessera.profiles.v1 import group_pb2 as _group_pb2
 from tessera.profiles.v1 import identity_pb2 as _identity_pb2
 from tessera.profiles.v1 import merge_pb2 as _merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
+from tessera.profiles.v1 import transfer_pb2 as _transfer_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -57,7 +58,10 @@ class ProfilesServiceStub:
     answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
     """
     ListCustomers: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListCustomersRequest, _profiles_service_pb2.ListCustomersResponse]
-    """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    """Lists customers by id, a page at a time, without those that were merged into others. With a filter one call looks at
+    10,000 customers at most: a page may be short, or empty, and have a next one. INVALID_ARGUMENT, reason INVALID_CURSOR,
+    for a token that is not ours, reason RULE_INVALID or RULE_UNSUPPORTED for the filter.
+    """
     ListEvents: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]
     """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
     empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
@@ -225,6 +229,36 @@ class ProfilesServiceStub:
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    CreateImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CreateImportRequest, _transfer_pb2.CreateImportResponse]
+    """Begins an import of customers or events from a CSV or Parquet file. The file comes by UploadImportChunk, and its rows are
+    taken in by StartImport. INVALID_ARGUMENT, reason IMPORT_INVALID, for columns that are mapped twice or to nothing there
+    is. FAILED_PRECONDITION, reason TOO_MANY_IMPORTS, past 20 that are not finished: delete some.
+    """
+    UploadImportChunk: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.UploadImportChunkRequest, _transfer_pb2.UploadImportChunkResponse]
+    """Brings the next part of an import's file. What is acknowledged is on disk. NOT_FOUND, reason IMPORT_NOT_FOUND.
+    FAILED_PRECONDITION, reason IMPORT_GAP, for a part that does not begin where the part before ended; reason
+    IMPORT_STARTED once it was started; reason IMPORT_TOO_LARGE past a gibibyte unless the service is set up otherwise.
+    """
+    StartImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.StartImportRequest, _transfer_pb2.StartImportResponse]
+    """Takes the rows of a file in, by a job: each as an event whose `message_id` is made of the file's content, its mapping and
+    the row's number, unless a column has it, so that the same file again, after a failure or by mistake, records nothing
+    twice. Wrong rows are passed over and listed. NOT_FOUND, reason IMPORT_NOT_FOUND. FAILED_PRECONDITION, reason
+    IMPORT_EMPTY, without a file.
+    """
+    GetImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetImportRequest, _transfer_pb2.GetImportResponse]
+    """Gets an import. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    ListImportErrors: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListImportErrorsRequest, _transfer_pb2.ListImportErrorsResponse]
+    """Lists the rows that were not taken in, with column and reason. NOT_FOUND, reason IMPORT_NOT_FOUND. INVALID_ARGUMENT,
+    reason INVALID_CURSOR, for a token that is not ours.
+    """
+    DeleteImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.DeleteImportRequest, _transfer_pb2.DeleteImportResponse]
+    """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    ExportCustomers: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ExportCustomersRequest, _transfer_pb2.ExportCustomersResponse]
+    """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
+    is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
+    """
+    ExportEvents: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ExportEventsRequest, _transfer_pb2.ExportEventsResponse]
+    """Streams events as a CSV or Parquet file, in the order of their message ids."""
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -248,7 +282,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     answer holds the one that is left, once: `origin_customer_ids` tells for whom it stands.
     """
     ListCustomers: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListCustomersRequest, _profiles_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
-    """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    """Lists customers by id, a page at a time, without those that were merged into others. With a filter one call looks at
+    10,000 customers at most: a page may be short, or empty, and have a next one. INVALID_ARGUMENT, reason INVALID_CURSOR,
+    for a token that is not ours, reason RULE_INVALID or RULE_UNSUPPORTED for the filter.
+    """
     ListEvents: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.ListEventsRequest, _profiles_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists what one customer did, newest first, under all the names that the customer has now. An unknown customer has an
     empty timeline; one that was merged into another has that one's. A page looks at 10,000 events at most: where
@@ -416,6 +453,36 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    CreateImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CreateImportRequest, _transfer_pb2.CreateImportResponse]  # type: ignore[assignment]
+    """Begins an import of customers or events from a CSV or Parquet file. The file comes by UploadImportChunk, and its rows are
+    taken in by StartImport. INVALID_ARGUMENT, reason IMPORT_INVALID, for columns that are mapped twice or to nothing there
+    is. FAILED_PRECONDITION, reason TOO_MANY_IMPORTS, past 20 that are not finished: delete some.
+    """
+    UploadImportChunk: _aio.UnaryUnaryMultiCallable[_transfer_pb2.UploadImportChunkRequest, _transfer_pb2.UploadImportChunkResponse]  # type: ignore[assignment]
+    """Brings the next part of an import's file. What is acknowledged is on disk. NOT_FOUND, reason IMPORT_NOT_FOUND.
+    FAILED_PRECONDITION, reason IMPORT_GAP, for a part that does not begin where the part before ended; reason
+    IMPORT_STARTED once it was started; reason IMPORT_TOO_LARGE past a gibibyte unless the service is set up otherwise.
+    """
+    StartImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.StartImportRequest, _transfer_pb2.StartImportResponse]  # type: ignore[assignment]
+    """Takes the rows of a file in, by a job: each as an event whose `message_id` is made of the file's content, its mapping and
+    the row's number, unless a column has it, so that the same file again, after a failure or by mistake, records nothing
+    twice. Wrong rows are passed over and listed. NOT_FOUND, reason IMPORT_NOT_FOUND. FAILED_PRECONDITION, reason
+    IMPORT_EMPTY, without a file.
+    """
+    GetImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetImportRequest, _transfer_pb2.GetImportResponse]  # type: ignore[assignment]
+    """Gets an import. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    ListImportErrors: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListImportErrorsRequest, _transfer_pb2.ListImportErrorsResponse]  # type: ignore[assignment]
+    """Lists the rows that were not taken in, with column and reason. NOT_FOUND, reason IMPORT_NOT_FOUND. INVALID_ARGUMENT,
+    reason INVALID_CURSOR, for a token that is not ours.
+    """
+    DeleteImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.DeleteImportRequest, _transfer_pb2.DeleteImportResponse]  # type: ignore[assignment]
+    """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    ExportCustomers: _aio.UnaryStreamMultiCallable[_transfer_pb2.ExportCustomersRequest, _transfer_pb2.ExportCustomersResponse]  # type: ignore[assignment]
+    """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
+    is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
+    """
+    ExportEvents: _aio.UnaryStreamMultiCallable[_transfer_pb2.ExportEventsRequest, _transfer_pb2.ExportEventsResponse]  # type: ignore[assignment]
+    """Streams events as a CSV or Parquet file, in the order of their message ids."""
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps customers, their identities, traits and events. Other services never read its database: they follow its
@@ -460,7 +527,10 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _profiles_service_pb2.ListCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.ListCustomersResponse, _abc.Awaitable[_profiles_service_pb2.ListCustomersResponse]]:
-        """Lists customers by id, a page at a time, without those that were merged into others. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+        """Lists customers by id, a page at a time, without those that were merged into others. With a filter one call looks at
+        10,000 customers at most: a page may be short, or empty, and have a next one. INVALID_ARGUMENT, reason INVALID_CURSOR,
+        for a token that is not ours, reason RULE_INVALID or RULE_UNSUPPORTED for the filter.
+        """
 
     @_abc_1.abstractmethod
     def ListEvents(
@@ -880,5 +950,83 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_computed_trait_pb2.ListJobsResponse, _abc.Awaitable[_computed_trait_pb2.ListJobsResponse]]:
         """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def CreateImport(
+        self,
+        request: _transfer_pb2.CreateImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.CreateImportResponse, _abc.Awaitable[_transfer_pb2.CreateImportResponse]]:
+        """Begins an import of customers or events from a CSV or Parquet file. The file comes by UploadImportChunk, and its rows are
+        taken in by StartImport. INVALID_ARGUMENT, reason IMPORT_INVALID, for columns that are mapped twice or to nothing there
+        is. FAILED_PRECONDITION, reason TOO_MANY_IMPORTS, past 20 that are not finished: delete some.
+        """
+
+    @_abc_1.abstractmethod
+    def UploadImportChunk(
+        self,
+        request: _transfer_pb2.UploadImportChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.UploadImportChunkResponse, _abc.Awaitable[_transfer_pb2.UploadImportChunkResponse]]:
+        """Brings the next part of an import's file. What is acknowledged is on disk. NOT_FOUND, reason IMPORT_NOT_FOUND.
+        FAILED_PRECONDITION, reason IMPORT_GAP, for a part that does not begin where the part before ended; reason
+        IMPORT_STARTED once it was started; reason IMPORT_TOO_LARGE past a gibibyte unless the service is set up otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def StartImport(
+        self,
+        request: _transfer_pb2.StartImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.StartImportResponse, _abc.Awaitable[_transfer_pb2.StartImportResponse]]:
+        """Takes the rows of a file in, by a job: each as an event whose `message_id` is made of the file's content, its mapping and
+        the row's number, unless a column has it, so that the same file again, after a failure or by mistake, records nothing
+        twice. Wrong rows are passed over and listed. NOT_FOUND, reason IMPORT_NOT_FOUND. FAILED_PRECONDITION, reason
+        IMPORT_EMPTY, without a file.
+        """
+
+    @_abc_1.abstractmethod
+    def GetImport(
+        self,
+        request: _transfer_pb2.GetImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.GetImportResponse, _abc.Awaitable[_transfer_pb2.GetImportResponse]]:
+        """Gets an import. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListImportErrors(
+        self,
+        request: _transfer_pb2.ListImportErrorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ListImportErrorsResponse, _abc.Awaitable[_transfer_pb2.ListImportErrorsResponse]]:
+        """Lists the rows that were not taken in, with column and reason. NOT_FOUND, reason IMPORT_NOT_FOUND. INVALID_ARGUMENT,
+        reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteImport(
+        self,
+        request: _transfer_pb2.DeleteImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.DeleteImportResponse, _abc.Awaitable[_transfer_pb2.DeleteImportResponse]]:
+        """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExportCustomers(
+        self,
+        request: _transfer_pb2.ExportCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ExportCustomersResponse], _abc.AsyncIterator[_transfer_pb2.ExportCustomersResponse]]:
+        """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
+        is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportEvents(
+        self,
+        request: _transfer_pb2.ExportEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ExportEventsResponse], _abc.AsyncIterator[_transfer_pb2.ExportEventsResponse]]:
+        """Streams events as a CSV or Parquet file, in the order of their message ids."""
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

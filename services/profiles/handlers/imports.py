@@ -1,0 +1,214 @@
+"""Take files of customers and of events in: upload in parts, check, record row by row, say what was wrong."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from services.common.clock import to_micros
+from services.common.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound, RequestIdReused
+from services.common.jobs import Job, Jobs, Progress, State
+from services.profiles.domain.event import Incoming
+from services.profiles.domain.table_import import ERRORS_MAX, IMPORTS_MAX, RowReader, TableImport, ValueInvalid
+from services.profiles.handlers.checking import check
+from services.profiles.handlers.computing import Computing
+from services.profiles.handlers.recording import Recorder
+from services.profiles.handlers.retrying import retrying
+from services.profiles.ports import EventSchemas, Request
+from services.profiles.ports.transfer import Imports, RowError
+
+KIND = "import"
+PROGRESS_ROWS = 20_000
+
+
+class ImportNotFound(NotFound):
+    """There is no import of this id."""
+
+
+class TooManyImports(FailedPrecondition):
+    """The tenant has as many unfinished imports as it may. Metadata ``maximum``."""
+
+
+class ImportGap(FailedPrecondition):
+    """A part of a file that does not begin where the part before ended. Metadata ``received_bytes``."""
+
+
+class ImportStarted(FailedPrecondition):
+    """The file is complete: its rows are being taken in, or were."""
+
+
+class ImportTooLarge(FailedPrecondition):
+    """The file is larger than files may be. Metadata ``maximum``."""
+
+
+class ImportEmpty(FailedPrecondition):
+    """There is no file yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importing:
+    """What imports work on."""
+
+    imports: Imports
+    schemas: EventSchemas
+    computing: Computing
+    jobs: Jobs
+    bytes_max: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the rows so far."""
+
+    rows: int = 0
+    recorded: int = 0
+    duplicates: int = 0
+    errors: int = 0
+    kept: int = 0
+    wrong: list[RowError] = field(default_factory=list)
+
+    def results(self) -> dict[str, str]:
+        """As a job has them."""
+        counts = {"rows": self.rows, "recorded": self.recorded, "duplicates": self.duplicates, "errors": self.errors}
+        return {name: str(count) for name, count in counts.items()}
+
+
+async def create_import(importing: Importing, request: Request, wanted: TableImport) -> TableImport:
+    """The import, without a file yet; ``ImportInvalid``, ``TooManyImports``, ``RequestIdReused``."""
+    wanted.check()
+    if before := await importing.imports.created(request):
+        return await get_import(importing, request.tenant, before)
+    if await importing.imports.unfinished(request.tenant) >= IMPORTS_MAX:
+        raise TooManyImports(f"{IMPORTS_MAX} imports are not finished; delete some", maximum=IMPORTS_MAX)
+    made = replace(wanted, import_id=uuid.uuid4().hex, create_time=to_micros(importing.computing.clock()))
+    try:
+        await importing.imports.create(request, made)
+    except RequestIdReused:
+        raise
+    except AlreadyExists:
+        return await get_import(importing, request.tenant, await importing.imports.created(request) or "")
+    return made
+
+
+async def get_import(importing: Importing, tenant: str, import_id: str) -> TableImport:
+    """The import; ``ImportNotFound``."""
+    return (await _found(importing, tenant, import_id))[0]
+
+
+async def _found(importing: Importing, tenant: str, import_id: str) -> tuple[TableImport, int]:
+    found = await importing.imports.get(tenant, import_id)
+    if found is None:
+        raise ImportNotFound(f"there is no import {import_id}", import_id=import_id)
+    return found
+
+
+async def upload_import_chunk(importing: Importing, tenant: str, import_id: str, offset: int, data: bytes) -> int:
+    """How much has come; ``ImportNotFound``, ``ImportStarted``, ``ImportGap``, ``ImportTooLarge``."""
+
+    async def attempt() -> int:
+        found, version = await _found(importing, tenant, import_id)
+        received = found.received_bytes
+        if offset + len(data) <= received:
+            return received  # the same part again
+        if found.job_id:
+            raise ImportStarted("the file is complete: its rows are being taken in; begin another import")
+        if offset != received:
+            raise ImportGap(f"the next part begins at {received}, not at {offset}", received_bytes=received)
+        if offset + len(data) > importing.bytes_max:
+            raise ImportTooLarge(f"a file has at most {importing.bytes_max} bytes", maximum=importing.bytes_max)
+        grown = replace(found, received_bytes=offset + len(data))
+        await importing.imports.add(tenant, grown, version, offset, data)
+        return grown.received_bytes
+
+    return await retrying(attempt)
+
+
+async def start_import(importing: Importing, recorder: Recorder, tenant: str, import_id: str, dry_run: bool) -> Job:
+    """The job that takes the rows in, or that is at it; ``ImportNotFound``, ``ImportEmpty``."""
+    found, version = await _found(importing, tenant, import_id)
+    if not found.received_bytes:
+        raise ImportEmpty("bring the file first, by UploadImportChunk")
+    if found.job_id:
+        job = await importing.jobs.get(tenant, found.job_id)
+        if found.finished or job.state in (State.PENDING, State.RUNNING):
+            return job
+    begun = replace(found, job_id=f"job_{uuid.uuid4().hex}")
+    try:
+        await importing.imports.replace(tenant, begun, version)
+    except Conflict:
+        return await start_import(importing, recorder, tenant, import_id, dry_run)
+    return await importing.jobs.start(
+        tenant, KIND, lambda progress: _take_in(importing, recorder, tenant, begun, dry_run, progress), begun.job_id
+    )
+
+
+async def _take_in(
+    importing: Importing, recorder: Recorder, tenant: str, wanted: TableImport, dry_run: bool, progress: Progress
+) -> dict[str, str]:
+    await importing.imports.forget_errors(tenant, wanted.import_id)
+    tally, told = Tally(), 0
+    async with importing.imports.reading(tenant, wanted) as (rows, digest):
+        reader = RowReader(wanted, rows.names, digest)
+        while batch := await asyncio.to_thread(rows.next):
+            await _take(importing, recorder, tenant, reader, batch, dry_run, tally)
+            tally.rows += len(batch)
+            await _keep_errors(importing, tenant, wanted.import_id, tally)
+            if tally.rows - told >= PROGRESS_ROWS:
+                told = tally.rows
+                # How many rows a file has is known at its end: the share nears 1 as the rows become many.
+                await progress(told / (told + 200_000), f"{told} rows were read, {tally.errors} of them are wrong")
+    if not dry_run:
+        await _finish(importing, tenant, wanted.import_id)
+    return {**tally.results(), "dry_run": str(dry_run).lower()}
+
+
+async def _take(
+    importing: Importing,
+    recorder: Recorder,
+    tenant: str,
+    reader: RowReader,
+    batch: Sequence[tuple[int, "list[object] | str"]],
+    dry_run: bool,
+    tally: Tally,
+) -> None:
+    events: list[Incoming] = []
+    numbers: list[int] = []
+    for number, values in batch:
+        if isinstance(values, str):
+            tally.wrong.append(RowError(number, "", "ROW_UNREADABLE", values))
+            continue
+        try:
+            events.append(reader.read(number, values))
+            numbers.append(number)
+        except ValueInvalid as wrong:
+            tally.wrong.append(RowError(number, wrong.column, "VALUE_INVALID", f"{wrong.column} {wrong.message}"))
+    now = to_micros(importing.computing.clock())
+    checked = check(events, now, await importing.schemas.demands(tenant))
+    tally.wrong += [RowError(numbers[it.index], it.path, it.reason, it.message) for it in checked.rejections]
+    if checked.observations and not dry_run:
+        written = await recorder.record(tenant, checked.observations, now)
+        tally.recorded += len(written.recorded)
+        tally.duplicates += len(checked.observations) - len(written.recorded)
+
+
+async def _keep_errors(importing: Importing, tenant: str, import_id: str, tally: Tally) -> None:
+    wrong, tally.wrong = tally.wrong, []
+    tally.errors += len(wrong)
+    kept = sorted(wrong, key=lambda each: each.row)[: max(0, ERRORS_MAX - tally.kept)]
+    tally.kept += len(kept)
+    await importing.imports.keep_errors(tenant, import_id, kept)
+
+
+async def _finish(importing: Importing, tenant: str, import_id: str) -> None:
+    async def attempt() -> None:
+        found, version = await _found(importing, tenant, import_id)
+        await importing.imports.replace(tenant, replace(found, finished=True), version)
+
+    await retrying(attempt)
+    await importing.imports.forget_file(tenant, import_id)
+
+
+async def delete_import(importing: Importing, request: Request, import_id: str) -> None:
+    """Forget an import's file and errors; ``ImportNotFound``, ``RequestIdReused``."""
+    if not await importing.imports.delete(request, import_id):
+        raise ImportNotFound(f"there is no import {import_id}", import_id=import_id)
