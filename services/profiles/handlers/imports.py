@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from services.common.clock import to_micros
 from services.common.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound, RequestIdReused
 from services.common.jobs import Job, Jobs, Progress, State
-from services.profiles.domain.event import Incoming
+from services.profiles.domain.event import Incoming, Rejection
 from services.profiles.domain.table_import import ERRORS_MAX, IMPORTS_MAX, RowReader, TableImport, ValueInvalid
 from services.profiles.handlers.checking import check
 from services.profiles.handlers.computing import Computing
+from services.profiles.handlers.ingest_events import ingest_events
 from services.profiles.handlers.recording import Recorder
 from services.profiles.handlers.retrying import retrying
 from services.profiles.ports import EventSchemas, Request
@@ -182,13 +183,18 @@ async def _take(
             numbers.append(number)
         except ValueInvalid as wrong:
             tally.wrong.append(RowError(number, wrong.column, "VALUE_INVALID", f"{wrong.column} {wrong.message}"))
-    now = to_micros(importing.computing.clock())
-    checked = check(events, now, await importing.schemas.demands(tenant))
-    tally.wrong += [RowError(numbers[it.index], it.path, it.reason, it.message) for it in checked.rejections]
-    if checked.observations and not dry_run:
-        written = await recorder.record(tenant, checked.observations, now)
-        tally.recorded += len(written.recorded)
-        tally.duplicates += len(checked.observations) - len(written.recorded)
+    clock = importing.computing.clock
+    if dry_run:
+        demands, identity = await importing.schemas.demands(tenant), await recorder.settings(tenant)
+        rejections: Sequence[Rejection] = check(events, to_micros(clock()), demands, identity).rejections
+    elif events:  # wrong rows are listed, and are no dead letters besides
+        outcome = await ingest_events(recorder, None, importing.schemas, clock, tenant, events)
+        tally.recorded += outcome.recorded_count
+        tally.duplicates += outcome.duplicate_count
+        rejections = outcome.rejections
+    else:
+        return
+    tally.wrong += [RowError(numbers[it.index], it.path, it.reason, it.message) for it in rejections]
 
 
 async def _keep_errors(importing: Importing, tenant: str, import_id: str, tally: Tally) -> None:

@@ -24,18 +24,21 @@ class Outcome:
 
 async def ingest_events(
     recorder: Recorder,
-    letters: DeadLetters,
+    letters: DeadLetters | None,
     schemas: EventSchemas,
     clock: Clock,
     tenant: str,
     batch: Sequence[Incoming],
 ) -> Outcome:
-    """Record what is acceptable and new. ``Conflict`` only after twenty attempts against other processes."""
+    """Record what is acceptable and new; the rest goes to ``letters``, if they are given.
+
+    ``Conflict`` only after twenty attempts against other processes.
+    """
     now = to_micros(clock())
     checked = check(batch, now, await schemas.demands(tenant), await recorder.settings(tenant))
     observations, rejections = checked.observations, tuple(checked.rejections)
     written = await recorder.record(tenant, observations, now) if observations else NOTHING
-    if rejections:
+    if rejections and letters is not None:
         await letters.keep(tenant, [bury(batch[each.index], each, now) for each in rejections])
     recorded = len(written.recorded)
     notices = [*written.notices, *(notice for notice in checked.notices if notice[0] in written.recorded)]

@@ -1,6 +1,6 @@
 """What the use cases of profiles need from outside."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,15 +10,24 @@ from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.erasure import Erasure
 from services.profiles.domain.event import Observation
-from services.profiles.domain.event_schema import EventSchema
 from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
 from services.profiles.ports.computed import ComputedTraits
+from services.profiles.ports.event_schemas import Demand, EventSchemas
 from services.profiles.ports.groups import GroupChanges, Groups
 from services.profiles.ports.request import Identifier, Request, Versioned
 
-__all__ = ["ComputedTraits", "GroupChanges", "Groups", "Identifier", "Request", "Versioned"]
+__all__ = [
+    "ComputedTraits",
+    "Demand",
+    "EventSchemas",
+    "GroupChanges",
+    "Groups",
+    "Identifier",
+    "Request",
+    "Versioned",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,50 +230,6 @@ class DeadLetters(Protocol):
 
     async def delete(self, request: Request, dead_letter_ids: Sequence[str]) -> int:
         """Forget dead letters; how many there were, also to the same request again. ``RequestIdReused``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """A schema that holds, and its check: of properties or traits, where they break it and how, or ``None``."""
-
-    schema: EventSchema
-    check: Callable[[Any], tuple[str, str] | None]
-
-
-class EventSchemas(Protocol):
-    """What all tenants demand of their events."""
-
-    def compile(self, schema: Mapping[str, Any]) -> Callable[[Any], tuple[str, str] | None]:
-        """The check by ``schema``; ``SchemaInvalid`` for what is no JSON Schema, or has patterns that backtrack."""
-        ...
-
-    async def demands(self, tenant: str) -> Mapping[str, Demand]:
-        """What holds, by event name; what another server has changed, seconds later."""
-        ...
-
-    async def put_before(self, request: Request) -> EventSchema | None:
-        """What ``request`` put before; ``RequestIdReused``."""
-        ...
-
-    async def get(self, tenant: str, event_name: str, version: int = 0) -> EventSchema | None:
-        """A version, or with 0 the one that holds."""
-        ...
-
-    async def count(self, tenant: str) -> int:
-        """How many events have a schema."""
-        ...
-
-    async def page(self, tenant: str, event_name: str, limit: int, after: str) -> tuple[list[EventSchema], str]:
-        """A page of those that hold, or of one event's versions, the newest first, and the token of the next."""
-        ...
-
-    async def put(self, request: Request, schema: EventSchema, current: EventSchema | None) -> None:
-        """Let ``schema`` hold instead of ``current``; ``AlreadyExists`` or ``Conflict`` if another was faster."""
-        ...
-
-    async def delete(self, request: Request, event_name: str) -> bool:
-        """Forget all versions; whether there was one, also to the same request again. ``RequestIdReused``."""
         ...
 
 
