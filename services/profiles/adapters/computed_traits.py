@@ -1,6 +1,8 @@
 """Computed traits as documents: their definitions, what they know of each origin, and what is to be looked at again."""
 
+import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +33,10 @@ class StoredComputedTraits:
         self._store, self._clock = store, clock
         self.reread_seconds = reread_seconds
         self._known: dict[str, tuple[float, Definitions]] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def turn(self, tenant: str) -> asyncio.Lock:
+        return self._turns[tenant]
 
     async def definitions(self, tenant: str, *, fresh: bool = False) -> Definitions:
         known = self._known.get(tenant)

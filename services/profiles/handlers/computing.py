@@ -79,7 +79,8 @@ async def refresh(computing: Computing, tenant: str, customer_ids: Sequence[str]
         advance.gone = [key for key in customer_ids if key not in found]
         await computing.computed.advance(tenant, advance)
 
-    await retrying(attempt)
+    async with computing.computed.turn(tenant):
+        await retrying(attempt)
 
 
 async def keep_time(computing: Computing) -> None:
@@ -125,7 +126,8 @@ async def rebuild(computing: Computing, tenant: str, origin: str, trait: Compute
         await computing.computed.advance(tenant, advance)
 
     async for _ in computing.profiles.history(tenant, origin, trait.event_name, since):
-        await retrying(attempt)
+        async with computing.computed.turn(tenant):
+            await retrying(attempt)
         return
 
 

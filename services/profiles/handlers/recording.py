@@ -99,7 +99,8 @@ class Recorder:
     async def _commit(self, tenant: str, group: Sequence[_Waiting]) -> Written:
         observations = [observation for waiting in group for observation in waiting.observations]
         settings, now = await self.settings(tenant), group[-1].now
-        return await retrying(lambda: _record(self._books, settings, self._new_id, tenant, observations, now))
+        async with self._books.computed.turn(tenant):
+            return await retrying(lambda: _record(self._books, settings, self._new_id, tenant, observations, now))
 
     @staticmethod
     def _answer(group: Sequence[_Waiting], written: Written) -> None:

@@ -1,6 +1,7 @@
 """What computed traits are kept in."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from services.profiles.domain.computed_trait import Computed, ComputedTrait
@@ -13,6 +14,10 @@ class ComputedTraits(Protocol):
 
     reread_seconds: float
     """How long it takes until every server knows of a new definition."""
+
+    def turn(self, tenant: str) -> AbstractAsyncContextManager[object]:
+        """The right to write, one at a time in this process: who records much would lose to who writes often."""
+        ...
 
     async def definitions(self, tenant: str, *, fresh: bool = False) -> Definitions:
         """All of a tenant's; what another server has changed, seconds later unless ``fresh``."""

@@ -1,0 +1,319 @@
+"""Profiles: durable ingest beside bare inserts of the same rows, reads among many customers, and memory.
+
+``--events=N``, ``--customers=N`` and ``--rows=N`` set how much there is of each; a million of each is what the goals
+are about. The server is a process of its own, this one is the load.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import grpc
+import orjson
+import uvloop
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import job_pb2
+from tessera.profiles.v1 import computed_trait_pb2 as computed
+from tessera.profiles.v1 import profiles_service_pb2 as pb
+from tessera.profiles.v1 import transfer_pb2 as transfer
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+
+from benchmarks.harness import Result, report
+from benchmarks.serving import free_port, reachable
+from deploy.local import tokens
+from services.common.store import Insert
+from services.common.store.sqlite import SqliteStore
+from services.profiles.adapters.store import COLLECTIONS, CUSTOMERS, IDENTITIES
+
+BATCH, CONNECTIONS = 500, 4
+RATE, READ_SECONDS = 500, 10
+TENANT = "bench"
+Metadata = tuple[tuple[str, str], ...]
+
+
+def asked(name: str, default: int) -> int:
+    """A size from the command line."""
+    given = [argument.partition("=")[2] for argument in sys.argv[1:] if argument.startswith(f"--{name}=")]
+    return int(given[-1]) if given else default
+
+
+EVENTS, KNOWN, ROWS = asked("events", 100_000), asked("customers", 200_000), asked("rows", 100_000)
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[int, int]]:
+    """Profiles in a process of its own: its port and its process id."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "AUTH_PUBLIC_KEY_FILE": str(tokens.ensure_key(folder)),
+        "TESSERA_DATA_DIR": str(folder),
+        "LOG_LEVEL": "ERROR",
+        "PROFILES_PORT": str(port),
+    }
+    running = subprocess.Popen([sys.executable, "-m", "services", "profiles"], env=environment)
+    try:
+        yield port, running.pid
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait()
+
+
+@asynccontextmanager
+async def connected(port: int, count: int) -> Any:
+    """Stubs over connections of their own."""
+    await reachable(port)
+    option = (("grpc.use_local_subchannel_pool", 1),)
+    channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=option) for _ in range(count)]
+    try:
+        yield [ProfilesServiceStub(channel) for channel in channels]
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+def megabytes(pid: int, field: str = "VmRSS") -> float:
+    """A figure of a process's memory."""
+    (line,) = re.findall(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) / 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Count the peak of a process's memory from here."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def batches(count: int) -> Iterator[bytes]:
+    """Requests of 500 orders of three lines, of a fifth as many customers; already bytes, so that the load is light."""
+    lines = [{"product_id": f"p{n}", "name": "Mug", "price": 4.5, "quantity": 2, "total": 9.0} for n in range(3)]
+    for start in range(0, count, BATCH):
+        events = []
+        for number in range(start, min(start + BATCH, count)):
+            said = {"order_id": f"o{number}", "currency": "USD", "total": 27.0, "products": lines}
+            events.append(
+                pb.Event(
+                    message_id=f"m{number}",
+                    type=pb.EVENT_TYPE_TRACK,
+                    name="Order Completed",
+                    user_id=f"u{number * 7919 % max(1, count // 5)}",
+                    event_time=Timestamp(seconds=1_700_000_000 + number),
+                    properties_json=orjson.dumps(said).decode(),
+                )
+            )
+        yield pb.IngestEventsRequest(events=events).SerializeToString()
+
+
+async def ingest(port: int, pid: int, metadata: Metadata) -> tuple[float, list[float]]:
+    """Events a second, and the server's memory after each quarter."""
+    waiting, memory, done = list(batches(EVENTS)), [], 0
+    quarter = len(waiting) // 4 or 1
+    method = "/tessera.profiles.v1.ProfilesService/IngestEvents"
+
+    async def client() -> None:
+        nonlocal done
+        async with grpc.aio.insecure_channel(
+            f"127.0.0.1:{port}", options=(("grpc.use_local_subchannel_pool", 1),)
+        ) as channel:
+            call = channel.unary_unary(method, response_deserializer=pb.IngestEventsResponse.FromString)
+            while waiting:
+                answer = await call(waiting.pop(), metadata=metadata)
+                assert not answer.rejections
+                done += 1
+                if done % quarter == 0:
+                    memory.append(megabytes(pid))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(CONNECTIONS * 2)))
+    return EVENTS / (time.perf_counter() - began), memory
+
+
+def bare_inserts(path: Path) -> float:
+    """Events a second when the rows that the server wrote go into another file of the same tables, 500 events a commit.
+
+    The same pragmas, so the same durability; nothing is decoded, checked or looked up.
+    """
+    source = sqlite3.connect(path)
+    tables = {name: source.execute(f"SELECT * FROM {name}").fetchall() for name in ("events", "_feed", *_small())}
+    schema = source.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'sqlite_sequence'")
+    statements = [sql for (sql,) in schema]
+    source.close()
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        target = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
+        for pragma in ("page_size = 8192", "journal_mode = WAL", "synchronous = FULL", "cache_size = -64000"):
+            target.execute(f"PRAGMA {pragma}")
+        for sql in statements:
+            target.execute(sql)
+        commits = max(1, len(tables["events"]) // BATCH)
+        began = time.perf_counter()
+        for number in range(commits):
+            target.execute("BEGIN IMMEDIATE")
+            for name, rows in tables.items():
+                part = rows[len(rows) * number // commits : len(rows) * (number + 1) // commits]
+                if part:
+                    marks = ",".join("?" * len(part[0]))
+                    target.executemany(f"INSERT INTO {name} VALUES ({marks})", part)
+            target.execute("COMMIT")
+        took = time.perf_counter() - began
+        target.close()
+    return len(tables["events"]) / took
+
+
+def _small() -> tuple[str, ...]:
+    return (CUSTOMERS.name, IDENTITIES.name)
+
+
+async def many_customers(path: Path) -> None:
+    """Customers written into the store directly."""
+    store = await SqliteStore.open(path, COLLECTIONS)
+    figures = {"events": 3, "orders": 1, "spend": {"USD": 1234}, "first_order": 1, "last_order": 1, "first_seen": 1}
+    for start in range(0, KNOWN, 5_000):
+        writes: list[Insert] = []
+        for number in range(start, min(start + 5_000, KNOWN)):
+            key, email = f"k{number:09}", f"{number}@example.com"
+            names = [["user_id", f"r{number}"], ["email", email]]
+            traits = {"email": [email, 1], "city": ["Lyon", 1], "age": [number % 90, 1]}
+            body = {"identifiers": names, "traits": traits, "last_seen": 1, **figures}
+            writes.append(Insert(TENANT, CUSTOMERS, key, body))
+            writes += (Insert(TENANT, IDENTITIES, f"{kind}:{value}", {"customer_id": key}) for kind, value in names)
+        await store.commit(writes)
+    await store.close()
+
+
+async def reads(stub: Any, metadata: Metadata) -> tuple[float, float]:
+    """Milliseconds of GetCustomer by identifier, the median and the 99th of a hundred, at 500 calls a second.
+
+    Calls begin when their time has come, whether those before were answered or not: waiting counts.
+    """
+    latencies: list[float] = []
+
+    async def read(number: int, due: float) -> None:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        person = pb.Identifier(type="user_id", value=f"r{number * 7919 % KNOWN}")
+        await stub.GetCustomer(pb.GetCustomerRequest(identifier=person), metadata=metadata)
+        latencies.append((time.perf_counter() - due) * 1000)
+
+    for seconds in (1, READ_SECONDS):  # the first second warms up
+        latencies.clear()
+        began = time.perf_counter() + 0.05
+        await asyncio.gather(*(read(number, began + number / RATE) for number in range(RATE * seconds)))
+    cuts = quantiles(latencies, n=100)
+    return cuts[49], cuts[98]
+
+
+async def finished(stub: Any, job_id: str, metadata: Metadata) -> job_pb2.Job:
+    """The job, once it has ended."""
+    while True:
+        job: job_pb2.Job = (await stub.GetJob(computed.GetJobRequest(job_id=job_id), metadata=metadata)).job
+        if job.state not in (job_pb2.JOB_STATE_PENDING, job_pb2.JOB_STATE_RUNNING):
+            return job
+        await asyncio.sleep(0.1)
+
+
+async def import_rows(stub: Any, pid: int, metadata: Metadata, rows: int) -> tuple[float, float]:
+    """Rows a second, and by how many megabytes the server's memory grew at most."""
+    wanted = transfer.CreateImportRequest(kind=transfer.IMPORT_KIND_CUSTOMERS, format=transfer.TABLE_FORMAT_CSV)
+    made = await stub.CreateImport(wanted, metadata=metadata)
+    import_id, offset = getattr(made, "import").import_id, 0
+    lines = (f"{uuid.uuid4().hex},{n}@example.com,Lyon,{n % 90}\n" for n in range(rows))
+    parts = itertools.chain(["user_id,email,city,age\n"], lines)
+    while part := "".join(itertools.islice(parts, 10_000)).encode():
+        request = transfer.UploadImportChunkRequest(import_id=import_id, offset=offset, data=part)
+        offset = (await stub.UploadImportChunk(request, metadata=metadata)).received_bytes
+    before = megabytes(pid)
+    forget_peak(pid)
+    began = time.perf_counter()
+    job = (await stub.StartImport(transfer.StartImportRequest(import_id=import_id), metadata=metadata)).job
+    job = await finished(stub, job.job_id, metadata)
+    assert job.results["recorded"] == str(rows), job
+    return rows / (time.perf_counter() - began), megabytes(pid, "VmHWM") - before
+
+
+async def ingesting(folder: Path, traits: int = 0) -> tuple[float, list[float], float]:
+    """Events a second, memory by quarter, and microseconds of processor an event, with some computed traits defined."""
+    metadata = (("authorization", f"Bearer {_token(folder)}"),)
+    with server(folder) as (port, pid):
+        async with connected(port, 1) as (stub,):
+            for number in range(traits):
+                wanted = computed.ComputedTrait(
+                    name=f"spent_{number}",
+                    kind=computed.COMPUTED_TRAIT_KIND_SUM,
+                    event_name="Order Completed",
+                    property="total",
+                )
+                request = computed.CreateComputedTraitRequest(computed_trait=wanted)
+                made = (await stub.CreateComputedTrait(request, metadata=metadata)).computed_trait
+                await finished(stub, made.job_id, metadata)
+            before = cpu_seconds(pid)
+            rate, memory = await ingest(port, pid, metadata)
+            return rate, memory, (cpu_seconds(pid) - before) / EVENTS * 1e6
+
+
+def _token(folder: Path) -> str:
+    tokens.ensure_key(folder)
+    return tokens.mint(folder, tenant=TENANT)
+
+
+async def measure() -> list[Result]:
+    """All of it, each in a folder of its own."""
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "plain"
+        folder.mkdir()
+        rate, memory, cpu = await ingesting(folder)
+        bare = bare_inserts(next(folder.glob("profiles.sqlite3")))
+        results += [
+            Result("Order Completed, batches of 500", rate, "events/s", bare, "bare inserts", ">= 0.40; >= 5,000/s"),
+            Result("... processor of the server", cpu, "us/event"),
+            Result("... memory after all, and after a quarter", memory[-1], "MB", memory[0], "a quarter", "flat"),
+        ]
+        folder = Path(scratch) / "traits"
+        folder.mkdir()
+        rate_with, _, cpu_with = await ingesting(folder, traits=3)
+        results += [
+            Result("... with three computed traits of it", rate_with, "events/s", rate, "without"),
+            Result("... processor of the server", cpu_with, "us/event", cpu, "without"),
+        ]
+        folder = Path(scratch) / "many"
+        folder.mkdir()
+        with server(folder):  # makes the file and its tables
+            await asyncio.sleep(3)
+        await many_customers(next(folder.glob("profiles.sqlite3")))
+        metadata = (("authorization", f"Bearer {_token(folder)}"),)
+        with server(folder) as (port, pid):
+            async with connected(port, 1) as (stub,):
+                median, slow = await reads(stub, metadata)
+                results += [
+                    Result(f"GetCustomer among {KNOWN:,}, 500/s, p99", slow, "ms", goal="< 10"),
+                    Result("... median", median, "ms"),
+                ]
+                small = await import_rows(stub, pid, metadata, ROWS // 10)
+                large = await import_rows(stub, pid, metadata, ROWS)
+                results += [
+                    Result(f"import of {ROWS:,} rows of CSV", large[0], "rows/s"),
+                    Result("... peak of memory above", large[1], "MB", small[1], f"{ROWS // 10:,} rows", "flat"),
+                ]
+    return results
+
+
+if __name__ == "__main__":
+    uvloop.install()
+    report("Profiles", asyncio.run(measure()))
