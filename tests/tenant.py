@@ -13,7 +13,7 @@ from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
-from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2
+from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2, referral_pb2, reward_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2, transfer_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
@@ -58,6 +58,7 @@ class Tenant:
         self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
+        self.redemption_id = self.referral_code = ""
         self.identity_settings = IdentitySettings()
 
     def own(self, noun: str) -> str:
@@ -127,6 +128,30 @@ class Tenant:
         self.quote_id = (await self.call("loyalty", "KeepQuote", keep)).quote.quote_id
         commit = offer_pb2.CommitCartRequest(order_id=self.own("bought"), cart=self.cart(), request_id="buy")
         await self.call("loyalty", "CommitCart", commit)
+        await self._refer()
+
+    async def _refer(self) -> None:
+        """A reward that is set aside, and a friend who was brought."""
+        taker, club = self.own("taker"), self.own("club")
+        earn = loyalty.EarnPointsRequest(program_id=club, member_id=taker, points=9, request_id="nine")
+        await self.call("loyalty", "EarnPoints", earn)
+        reserve = reward_pb2.ReserveRewardRequest(
+            program_id=club, member_id=taker, reward_id=self.own("mug"), request_id=self.own("take")
+        )
+        self.redemption_id = (await self.call("loyalty", "ReserveReward", reserve)).redemption.redemption_id
+        campaign = referral_pb2.ReferralCampaign(
+            campaign_id=self.own("friends"), name="Friends", program_id=club, currency="USD", friend_points=1
+        )
+        create = referral_pb2.CreateReferralCampaignRequest(campaign=campaign, request_id="friends")
+        await self.call("loyalty", "CreateReferralCampaign", create)
+        issue = referral_pb2.IssueReferralCodeRequest(
+            campaign_id=self.own("friends"), customer_id=taker, request_id="issue"
+        )
+        self.referral_code = (await self.call("loyalty", "IssueReferralCode", issue)).code
+        bring = referral_pb2.AttributeReferralRequest(
+            code=self.referral_code, friend_id=self.own("friend"), request_id="bring"
+        )
+        await self.call("loyalty", "AttributeReferral", bring)
 
     def cart(self) -> cart_pb2.Cart:
         """A cart with milk."""

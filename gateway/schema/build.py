@@ -49,6 +49,8 @@ MODULES = (
     "coupons",
     "loyalty_earning",
     "offers",
+    "redemptions",
+    "referrals",
     "crm",
 )
 

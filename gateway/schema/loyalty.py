@@ -145,6 +145,7 @@ class LedgerEntry: ...
     "stock_count",
     "left_count",
     "redeemed_count",
+    "terms",
     "create_time",
 )
 class Reward: ...

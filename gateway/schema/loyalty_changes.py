@@ -45,7 +45,9 @@ class CreateProgramInput: ...
 class CreateProgramPayload: ...
 
 
-@input_from_proto(pb.CreateRewardRequest, "request_id", "program_id", "reward_id", "name", "cost_points", "stock_count")
+@input_from_proto(
+    pb.CreateRewardRequest, "request_id", "program_id", "reward_id", "name", "cost_points", "stock_count", "terms"
+)
 class CreateRewardInput: ...
 
 
@@ -99,7 +101,7 @@ class RefundOrderPayload: ...
 class RedeemRewardInput: ...
 
 
-@from_proto(pb.RedeemRewardResponse, "redemption_id", "entry", "balance_points")
+@from_proto(pb.RedeemRewardResponse, "redemption_id", "entry", "balance_points", "code")
 class RedeemRewardPayload: ...
 
 

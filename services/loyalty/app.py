@@ -25,11 +25,13 @@ from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.offers import StoredOffers
+from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.store import (
     StoredEntries,
     StoredMembers,
     StoredOrderFeed,
     StoredPrograms,
+    StoredRedemptions,
     StoredRewards,
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
@@ -39,6 +41,8 @@ from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
 from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
+from services.loyalty.handlers.referrals import settle_referrals
+from services.loyalty.handlers.rewards import expire_redemptions
 from services.loyalty.servicer import LoyaltyServicer
 
 
@@ -101,12 +105,14 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         members=StoredMembers(store),
         entries=StoredEntries(store),
         rewards=StoredRewards(store),
+        redemptions=StoredRedemptions(store),
         orders=StoredOrderFeed(store),
         earning_rules=StoredEarningRules(store),
         personal_data=StoredPersonalData(store),
         clock=clock,
         coupons=StoredCoupons(store),
         offers=StoredOffers(store),
+        referrals=StoredReferrals(store),
         jobs=jobs,
         draw=os.urandom,
     )
@@ -121,6 +127,8 @@ async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock:
         now = to_micros(clock())
         await expire_due_points(programs, members, ledger, now)
         await expire_reservations(ledger, coupons, now)
+        await settle_referrals(ledger, StoredReferrals(store), coupons, now)
+        await expire_redemptions(ledger, StoredRedemptions(store), coupons, now)
         await celebrations.tick(now)
         await forget_quotes(ledger, offers, coupons, now - settings.quote_retention_days * DAY_MICROS)
 

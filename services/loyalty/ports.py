@@ -15,6 +15,8 @@ from services.loyalty.domain.offer import Offer, OfferUsage
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.redemption import Redemption
+from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCounts
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 
@@ -93,8 +95,52 @@ class Rewards(Protocol):
         """A page of a programme's rewards by id, and the token of the next."""
         ...
 
+    async def get(self, tenant: str, program_id: str, reward_id: str) -> Reward | None:
+        """One reward."""
+        ...
+
     async def all(self, tenant: str) -> dict[tuple[str, str], Reward]:
         """All rewards of the tenant, by programme and id."""
+        ...
+
+
+class Redemptions(Protocol):
+    """What became of rewards that were taken."""
+
+    async def get(self, tenant: str, redemption_id: str) -> Redemption | None:
+        """One redemption."""
+        ...
+
+    async def page(
+        self, tenant: str, program_id: str, member_id: str, limit: int, after: str
+    ) -> tuple[list[Redemption], str]:
+        """A page of a member's redemptions, latest first, and the token of the next."""
+        ...
+
+    async def due(self, tenant: str, as_of: int, limit: int) -> list[Redemption]:
+        """Reservations whose time has passed, most overdue first."""
+        ...
+
+
+class Referrals(Protocol):
+    """Referrals, to read."""
+
+    async def book(self, tenant: str) -> ReferralBook:
+        """All campaigns."""
+        ...
+
+    async def counts(self, tenant: str, campaign_id: str) -> ReferralCounts:
+        """What came of a campaign."""
+        ...
+
+    async def page(
+        self, tenant: str, advocate_id: str, friend_id: str, limit: int, after: str
+    ) -> tuple[list[Referral], str]:
+        """A page of the referrals of an advocate, or of a friend where no advocate is named, latest change first."""
+        ...
+
+    async def due(self, tenant: str, as_of: int, limit: int) -> list[Referral]:
+        """Referrals that the clock has to look at, most overdue first."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 from tessera.loyalty.v1 import coupon_pb2 as coupon
 from tessera.loyalty.v1 import offer_pb2 as offer
+from tessera.loyalty.v1 import referral_pb2 as referral
+from tessera.loyalty.v1 import reward_pb2 as reward
 
 from tests.contracts.tenant_rule import ACME, Beside, Refused, Rule, Without
 
@@ -65,6 +67,50 @@ PROMOTIONS: dict[str, Rule] = {
     ),
     "ListCouponOrders": Without(
         lambda acme: coupon.ListCouponOrdersRequest(customer_id=acme.own("ann")), lambda found: found.orders
+    ),
+    "ReserveReward": Refused(
+        lambda acme: reward.ReserveRewardRequest(
+            program_id=acme.own("club"), member_id="x", reward_id=acme.own("mug"), request_id="rr"
+        ),
+        "PROGRAM_NOT_FOUND",
+    ),
+    "FulfilRedemption": Refused(
+        lambda acme: reward.FulfilRedemptionRequest(redemption_id=acme.redemption_id, request_id="rf"),
+        "REDEMPTION_NOT_FOUND",
+    ),
+    "CancelRedemption": Refused(
+        lambda acme: reward.CancelRedemptionRequest(redemption_id=acme.redemption_id, request_id="rc"),
+        "REDEMPTION_NOT_FOUND",
+    ),
+    "ListRedemptions": Without(
+        lambda acme: reward.ListRedemptionsRequest(program_id=acme.own("club"), member_id=acme.own("taker")),
+        lambda found: found.redemptions,
+    ),
+    "CreateReferralCampaign": Refused(
+        lambda acme: referral.CreateReferralCampaignRequest(
+            campaign=referral.ReferralCampaign(
+                campaign_id="x", name="x", program_id=acme.own("club"), currency="USD", friend_points=1
+            ),
+            request_id="fc",
+        ),
+        "PROGRAM_NOT_FOUND",
+    ),
+    "ListReferralCampaigns": Without(lambda acme: referral.ListReferralCampaignsRequest()),
+    "GetReferralFigures": Refused(
+        lambda acme: referral.GetReferralFiguresRequest(campaign_id=acme.own("friends")), "REFERRAL_CAMPAIGN_NOT_FOUND"
+    ),
+    "IssueReferralCode": Refused(
+        lambda acme: referral.IssueReferralCodeRequest(
+            campaign_id=acme.own("friends"), customer_id="x", request_id="fi"
+        ),
+        "REFERRAL_CAMPAIGN_NOT_FOUND",
+    ),
+    "AttributeReferral": Refused(
+        lambda acme: referral.AttributeReferralRequest(code=acme.referral_code, friend_id="x", request_id="fa"),
+        "REFERRAL_CODE_NOT_FOUND",
+    ),
+    "ListReferrals": Without(
+        lambda acme: referral.ListReferralsRequest(advocate_id=acme.own("taker")), lambda found: found.referrals
     ),
     "CreateOffer": Beside(
         lambda acme: offer.CreateOfferRequest(

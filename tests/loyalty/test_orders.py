@@ -19,6 +19,9 @@ from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import EntryKind
 from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order
+from services.loyalty.domain.referral_orders import ReferredOrderRefunded
+from services.loyalty.domain.refunds import OrderRefund
+from services.loyalty.domain.told_orders import CancelledOrder
 from tests.loyalty.breaking import BreakingStore
 from tests.loyalty.conftest import House
 from tests.loyalty.making import NOW, TENANT, earning, opening, order, program, request, told_refund
@@ -126,7 +129,13 @@ def test_refunds_and_cancellations_are_read_in_full_by_total_or_by_lines() -> No
         told_refund("a", 6, 1.5),
         told_refund("a"),
     ]
-    assert read_orders(changes) == {TENANT: ApplyOrderEvents(refunds, 0, 2)}
+    read = read_orders(changes)[TENANT]
+    assert [told for told in read.events if isinstance(told, OrderRefund)] == refunds
+    assert (read.unreadable_count, read.unreadable_refund_count) == (0, 2)
+    rest = [told for told in read.events if not isinstance(told, OrderRefund)]
+    cancelled = [CancelledOrder("a"), ReferredOrderRefunded("a", None)]
+    partly = [ReferredOrderRefunded("a", 300), ReferredOrderRefunded("a", 750)]
+    assert rest == [*cancelled, *partly, *cancelled]
 
 
 async def test_refunds_that_cannot_be_read_are_counted_and_stop_nothing(house: House) -> None:

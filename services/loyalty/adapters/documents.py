@@ -13,7 +13,7 @@ from services.common.jobs import COLLECTIONS as JOB_COLLECTIONS
 from services.common.store import Collection, Index
 from services.common.store.port import Body
 from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
-from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer
+from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer, read_record, record_body
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot, Share
 from services.loyalty.domain.member import Member, TierStep
@@ -27,9 +27,10 @@ from services.loyalty.domain.program import (
     RefundPolicy,
     Tier,
 )
+from services.loyalty.domain.records import Kind
 from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
 from services.loyalty.domain.refunds import Refunded
-from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms
 from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.domain.zones import local_date
 
@@ -77,6 +78,7 @@ _OPTIONAL = (
     "tier_change",
 )
 _PENDING_FIELDS = len(PendingLot._fields)
+_TERMS = Kind("terms", RewardTerms)
 
 
 _lot: Callable[[tuple[int, int]], Lot] = partial(tuple.__new__, Lot)
@@ -172,6 +174,7 @@ def reward_body(reward: Reward) -> Body:
         "stock": reward.stock,
         "redeemed": reward.redeemed,
         "create_time": reward.create_time,
+        **({"terms": record_body(reward.terms)} if reward.terms != NO_TERMS else {}),
     }
 
 
@@ -185,6 +188,7 @@ def read_reward(body: Body) -> Reward:
         body["stock"],
         body["redeemed"],
         body["create_time"],
+        read_record(_TERMS, body["terms"]) if "terms" in body else NO_TERMS,
     )
 
 

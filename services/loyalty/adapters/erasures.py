@@ -35,6 +35,8 @@ from services.loyalty.domain.kept_quote import QUOTES
 from services.loyalty.domain.offer import OFFER_USAGES
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
+from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES
+from services.loyalty.domain.referral import ADVOCATES, CODES, REFERRALS, REFERRED_ORDERS
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,13 @@ PERSONAL = (
     Personal(RECORDS[OFFER_USAGES.name], "customer_id", "offer_usage", Removal.DELETED),
     Personal(RECORDS[QUOTES.name], "customer_id", "quote", Removal.DELETED),
     Personal(RECORDS[CART_ORDERS.name], "customer_id", "cart_order", Removal.PSEUDONYMISED),
+    Personal(RECORDS[REDEMPTIONS.name], "member_id", "redemption", Removal.PSEUDONYMISED),
+    Personal(RECORDS[REWARD_USAGES.name], "member_id", "reward_usage", Removal.DELETED),
+    Personal(RECORDS[CODES.name], "customer_id", "referral_code", Removal.DELETED),
+    Personal(RECORDS[ADVOCATES.name], "customer_id", "referral_advocate", Removal.DELETED),
+    Personal(RECORDS[REFERRALS.name], "advocate_id", "referral_made", Removal.DELETED),
+    Personal(RECORDS[REFERRALS.name], "friend_id", "referral_received", Removal.DELETED),
+    Personal(RECORDS[REFERRED_ORDERS.name], "friend_id", "referred_order", Removal.DELETED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""
 FACTS = ((RECORDS[CUSTOMERS.name], "customer_traits"), (RECORDS[SEGMENTS.name], "segment_memberships"))

@@ -1,6 +1,6 @@
 """Following profiles: orders earn and are refunded, other events earn by rules, traits are kept for rules."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -15,18 +15,25 @@ from services.common.feed import follow
 from services.common.money import to_minor
 from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
 from services.loyalty.domain.books import OrderCounts
+from services.loyalty.domain.coupon_code import normal
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
 from services.loyalty.domain.earning import Line
 from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.order_lines import lines_of
 from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order, Told
+from services.loyalty.domain.referral_operations import FriendNamed
+from services.loyalty.domain.referral_orders import FriendOrdered, ReferredOrderRefunded
 from services.loyalty.domain.refunds import OrderRefund
+from services.loyalty.domain.told_orders import CancelledOrder, QuotedOrder
 from services.loyalty.ports import OrderFeed
 
 ORDER_COMPLETED = "Order Completed"
 ORDER_REFUNDED = "Order Refunded"
 ORDER_CANCELLED = "Order Cancelled"
 REFUNDS = (ORDER_REFUNDED, ORDER_CANCELLED)
+
+TEXT_MAX = 100
+"""Characters of a code, or of an id, that an order carries."""
 
 Apply = Callable[[Mapping[str, ApplyOrderEvents], str, str], Awaitable[OrderCounts]]
 """Applies orders by tenant and moves the feed from one cursor to the next."""
@@ -152,14 +159,13 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
             continue
         event = change.event_recorded
         try:
-            told = _read(event)
+            told = [*_read(event)]
         except (msgspec.MsgspecError, ValueError, OverflowError, TypeError):
             if event.name == ORDER_COMPLETED or event.name in REFUNDS:
                 key = change.tenant_id, event.name == ORDER_COMPLETED
                 unreadable[key] = unreadable.get(key, 0) + 1
         else:
-            if told is not None:
-                read.setdefault(change.tenant_id, []).append(told)
+            read.setdefault(change.tenant_id, []).extend(told)
     return {
         tenant: ApplyOrderEvents(
             read.get(tenant, ()), unreadable.get((tenant, True), 0), unreadable.get((tenant, False), 0)
@@ -168,15 +174,41 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
     }
 
 
-def _read(event: profiles.RecordedEvent) -> Told | None:
+def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
     if event.name in REFUNDS:
-        return _refund(event)
+        refund = _refund(event)
+        yield refund
+        yield from _ended(refund)
+        return
     content = _decode_object(event.properties_json or "{}")
     if event.name == ORDER_COMPLETED:
-        return _order(content, event.customer_id, _micros(event))
-    if event.type == profiles.EVENT_TYPE_IDENTIFY:
-        return _traits(event, content)
-    return Event(event.message_id, event.name, event.customer_id, _micros(event), content)
+        order = _order(content, event.customer_id, _micros(event))
+        if code := _text(content, "referral_code"):
+            yield FriendNamed(normal(code), order.member_id)
+        yield order
+        yield FriendOrdered(order.order_id, order.member_id, order.currency, order.amount_minor)
+        if quote_id := _text(content, "quote_id"):
+            yield QuotedOrder(order.order_id, quote_id)
+    elif event.type == profiles.EVENT_TYPE_IDENTIFY:
+        if traits := _traits(event, content):
+            yield traits
+    else:
+        yield Event(event.message_id, event.name, event.customer_id, _micros(event), content)
+
+
+def _ended(refund: OrderRefund) -> Iterator[Told]:
+    """What a refund means for promotions; its amounts are in the order's currency."""
+    if refund.amounts is None:
+        yield CancelledOrder(refund.order_id)
+        yield ReferredOrderRefunded(refund.order_id, None)
+    elif refund.currency:
+        amount_minor = sum(to_minor(amount, refund.currency) for amount in refund.amounts)
+        yield ReferredOrderRefunded(refund.order_id, amount_minor)
+
+
+def _text(content: dict[str, Any], name: str) -> str:
+    found = content.get(name)
+    return found if isinstance(found, str) and len(found) <= TEXT_MAX and found.isprintable() else ""
 
 
 def _order(content: dict[str, Any], member_id: str, event_time: int) -> Order:

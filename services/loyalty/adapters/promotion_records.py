@@ -14,6 +14,18 @@ from services.loyalty.domain.coupon_operations import CouponBatch
 from services.loyalty.domain.guesses import GUESSES
 from services.loyalty.domain.kept_quote import QUOTES, KeptQuote
 from services.loyalty.domain.offer import OFFER_USAGES, OFFERS, Offer
+from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES, Redemption
+from services.loyalty.domain.referral import (
+    ADVOCATES,
+    BOOKS,
+    CODES,
+    COUNTS,
+    REFERRALS,
+    REFERRED_ORDERS,
+    Advocate,
+    Referral,
+    ReferralCampaign,
+)
 
 PROMOTION_RECORDS = {
     CAMPAIGNS.name: Collection(CAMPAIGNS.name),
@@ -26,6 +38,19 @@ PROMOTION_RECORDS = {
     OFFERS.name: Collection(OFFERS.name, (Index(("paused",)),)),
     OFFER_USAGES.name: Collection(OFFER_USAGES.name, (Index(("customer_id",)),)),
     QUOTES.name: Collection(QUOTES.name, (Index(("customer_id", "time")), Index(("time",)))),
+    REDEMPTIONS.name: Collection(
+        REDEMPTIONS.name, (Index(("program_id", "member_id", "time")), Index(("member_id",)), Index(("next_expire_time",)))
+    ),
+    REWARD_USAGES.name: Collection(REWARD_USAGES.name, (Index(("member_id",)),)),
+    BOOKS.name: Collection(BOOKS.name),
+    COUNTS.name: Collection(COUNTS.name),
+    CODES.name: Collection(CODES.name, (Index(("customer_id",)),)),
+    ADVOCATES.name: Collection(ADVOCATES.name, (Index(("customer_id",)),)),
+    REFERRED_ORDERS.name: Collection(REFERRED_ORDERS.name, (Index(("friend_id",)),)),
+    REFERRALS.name: Collection(
+        REFERRALS.name,
+        (Index(("advocate_id", "update_time")), Index(("friend_id", "update_time")), Index(("next_due_time",))),
+    ),
     CART_ORDERS.name: Collection(CART_ORDERS.name, (Index(("customer_id", "time")),)),
 }
 PROMOTION_ANSWERS = {
@@ -37,6 +62,10 @@ PROMOTION_ANSWERS = {
     "offer": Offer,
     "quote": KeptQuote,
     "cart_order": CartOrder,
+    "redemption": Redemption,
+    "referral_campaign": ReferralCampaign,
+    "advocate": Advocate,
+    "referral": Referral,
 }
 PROMOTION_TENANTS = Collection("promotion_tenants")
 """Of all tenants, under the tenant ``*``: who has promotions, for the clock."""

@@ -21,11 +21,13 @@ from services.loyalty.adapters.documents import (
     read_refunded_order,
     read_reward,
 )
+from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import ProgramNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.redemption import REDEMPTIONS, Redemption
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 from services.loyalty.ports import Enterings
@@ -78,6 +80,10 @@ class StoredRewards:
         page = await self._store.find(tenant, REWARDS, query)
         return [read_reward(document.body) for document in page.documents], page.next_cursor
 
+    async def get(self, tenant: str, program_id: str, reward_id: str) -> Reward | None:
+        document = await self._store.get(tenant, REWARDS, key(program_id, reward_id))
+        return read_reward(document.body) if document else None
+
     async def all(self, tenant: str) -> dict[tuple[str, str], Reward]:
         found: dict[tuple[str, str], Reward] = {}
         after = ""
@@ -88,6 +94,30 @@ class StoredRewards:
             after = page.next_cursor
             if not after:
                 return found
+
+
+class StoredRedemptions:
+    """The port ``Redemptions``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, tenant: str, redemption_id: str) -> Redemption | None:
+        document = await self._store.get(tenant, RECORDS[REDEMPTIONS.name], redemption_id)
+        return read_record(REDEMPTIONS, document.body) if document else None
+
+    async def page(
+        self, tenant: str, program_id: str, member_id: str, limit: int, after: str
+    ) -> tuple[list[Redemption], str]:
+        where = {"program_id": program_id, "member_id": member_id}
+        query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
+        return [read_record(REDEMPTIONS, document.body) for document in page.documents], page.next_cursor
+
+    async def due(self, tenant: str, as_of: int, limit: int) -> list[Redemption]:
+        query = Query(range=Range("next_expire_time", at_most=as_of), limit=limit)
+        page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
+        return [read_record(REDEMPTIONS, document.body) for document in page.documents]
 
 
 class StoredMembers:

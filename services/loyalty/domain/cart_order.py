@@ -11,11 +11,10 @@ from services.loyalty.domain.coupon_uses import Presented, give_back, presented_
 from services.loyalty.domain.entry import EntryKind, request_entry_id
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.offer import offer_usage_refs
-from services.loyalty.domain.operations import burned
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
-from services.loyalty.domain.returns import give_back_points
+from services.loyalty.domain.spending import burned, give_back_points
 
 
 class QuoteChanged(FailedPrecondition):

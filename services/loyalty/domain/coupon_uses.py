@@ -30,7 +30,7 @@ from services.loyalty.domain.days import day_of
 from services.loyalty.domain.guesses import Guesser, check_guesses
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
-from services.loyalty.domain.shopper import known_of, shopper_members
+from services.loyalty.domain.shopper import known_of, segments_of, shopper_needs
 
 
 class CouponOrderNotFound(NotFound):
@@ -75,7 +75,8 @@ def presenting_needs(
 ) -> Needs:
     """What a customer who presents codes makes an operation need."""
     refs = presented_refs(presented, order_id, guesser.customer_id)
-    return Needs(records=[*guesser.refs, *refs], members=shopper_members(programs, guesser.customer_id))
+    shopper = shopper_needs(programs, guesser.customer_id)
+    return replace(shopper, records=[*shopper.records, *guesser.refs, *refs])
 
 
 @dataclass(slots=True)
@@ -173,6 +174,7 @@ class Till:
 def open_till(books: Books, cart: Cart, order_id: str, now: int, reserve_for: int = 0) -> Till:
     """A till for the order; ``CouponOrderOfAnother`` if another customer uses coupons in it."""
     customer_id = cart.shopper.customer_id
+    cart = replace(cart, shopper=replace(cart.shopper, segment_ids=segments_of(books, cart.shopper)))
     order = books.record(Ref(ORDERS, order_id)) if order_id else None
     if order and order.customer_id != customer_id:
         if any(use.state.counts for use in order.uses):

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.coupon import CAMPAIGNS
+from services.loyalty.domain.coupon_operations import known_campaign
 from services.loyalty.domain.days import HOUR_MICROS
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
 from services.loyalty.domain.errors import EventTimeInvalid, ProgramExists, ProgramLimitReached, RewardExists
-from services.loyalty.domain.member import Cause, Member, burn, change_tier, earn, expire
+from services.loyalty.domain.member import Cause, Member, change_tier, earn, expire
 from services.loyalty.domain.pending import earn_or_hold, settle
 from services.loyalty.domain.program import (
     IMMEDIATELY,
@@ -21,7 +23,10 @@ from services.loyalty.domain.program import (
     check_pending_rule,
     check_tiers,
 )
-from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.records import Ref
+from services.loyalty.domain.redemption import TakeReward
+from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms, check_terms_of
+from services.loyalty.domain.spending import burned
 from services.loyalty.domain.tier_policy import TierPolicy, check_tier_policy
 from services.loyalty.domain.zones import check_zone
 
@@ -108,15 +113,22 @@ class CreateReward:
     name: str
     cost: int
     stock: int | None
+    terms: RewardTerms = NO_TERMS
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return Needs(rewards=((self.program_id, self.reward_id),))
+        campaign = Ref(CAMPAIGNS, self.terms.coupon_campaign_id or "-")
+        return Needs(rewards=((self.program_id, self.reward_id),), records=(campaign,))
 
     def apply(self, books: Books, now: int) -> Reward:
+        check_terms_of(self.terms)
         program = books.program(self.program_id)
         if (program.id, self.reward_id) in books.rewards:
             raise RewardExists(f"there is a reward {self.reward_id} already", reward_id=self.reward_id)
-        reward = Reward(program.id, self.reward_id, self.name, self.cost, self.stock, redeemed=0, create_time=now)
+        if self.terms.coupon_campaign_id:
+            known_campaign(books, self.terms.coupon_campaign_id)
+        reward = Reward(
+            program.id, self.reward_id, self.name, self.cost, self.stock, redeemed=0, create_time=now, terms=self.terms
+        )
         books.put_reward(reward)
         return reward
 
@@ -177,32 +189,29 @@ class BurnPoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedeemReward:
-    """Pays one reward with points and takes it from stock."""
+    """Pays one reward with points, takes it from stock and gives it at once; answers the entry."""
 
     program_id: str
     member_id: str
     reward_id: str
     request_id: str
+    candidates: Sequence[str] = ()
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return Needs(members=((self.program_id, self.member_id),), rewards=((self.program_id, self.reward_id),))
+        return self._taking.needs(programs)
 
     def apply(self, books: Books, now: int) -> Entry:
-        program = books.program(self.program_id)
-        reward = books.reward(program.id, self.reward_id)
-        member = books.member(program.id, self.member_id)
-        redeemed = reward.redeem()
-        cause = Cause(
-            request_entry_id(self.request_id),
-            EntryKind.REDEMPTION,
-            now,
-            now,
-            reward_id=reward.id,
+        return books.entries[self._taking.apply(books, now).redemption_id]
+
+    @property
+    def _taking(self) -> TakeReward:
+        return TakeReward(
+            program_id=self.program_id,
+            member_id=self.member_id,
+            reward_id=self.reward_id,
             request_id=self.request_id,
+            candidates=self.candidates,
         )
-        paid = burned(member, program, reward.cost, cause)
-        books.put_reward(redeemed)
-        return books.enter_all(*paid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,13 +240,6 @@ class ExpirePoints:
             member_count, points = member_count + bool(expired), points + sum(expired)
             posted_points += sum(entry.points for entry in entries if entry.kind is EntryKind.POST)
         return Expired(member_count, points, self.more_due, posted_points)
-
-
-def burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
-    """Spent points, after pending ones whose time has come are posted: they can be spent from that instant on."""
-    settled, entries = settle(member, program, cause.record_time, cause.record_time)
-    spent, entry = burn(settled, program, points, cause)
-    return spent, [*entries, entry]
 
 
 def _ticked(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, list[Entry]]:

@@ -14,7 +14,7 @@ from services.loyalty.domain.offer import WHOLE, Offer, OfferUsage, offer_usage_
 from services.loyalty.domain.pricing import Effect, Pricing
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.qualification import Lack, Usages, idle_lack, lack_of
-from services.loyalty.domain.shopper import known_of
+from services.loyalty.domain.shopper import known_of, segments_of
 
 
 class CouponNotNeeded(FailedPrecondition):
@@ -159,6 +159,7 @@ def reckon(books: Books, asked: Asked, now: int) -> Reckoned:
     """What the cart costs now. ``CouponGuessesExceeded``, ``CartInvalid`` or ``CouponOrderOfAnother``."""
     check_guesses(books, asked.guesser, now)
     cart = check_cart(asked.cart)
+    cart = replace(cart, shopper=replace(cart.shopper, segment_ids=segments_of(books, cart.shopper)))
     refused: dict[str, Verdict] = {}
     while True:
         till = open_till(books, cart, asked.order_id, now)

@@ -12,6 +12,7 @@ from services.loyalty.servicer.offers import OfferRpcs
 from services.loyalty.servicer.personal_data import PersonalDataRpcs
 from services.loyalty.servicer.points import PointRpcs
 from services.loyalty.servicer.programs import ProgramRpcs
+from services.loyalty.servicer.referrals import ReferralRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
 
 
@@ -28,5 +29,6 @@ class LoyaltyServicer(
     OfferRpcs,
     PersonalDataRpcs,
     BatchRpcs,
+    ReferralRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""
