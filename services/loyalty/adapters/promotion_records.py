@@ -39,7 +39,8 @@ PROMOTION_RECORDS = {
     OFFER_USAGES.name: Collection(OFFER_USAGES.name, (Index(("customer_id",)),)),
     QUOTES.name: Collection(QUOTES.name, (Index(("customer_id", "time")), Index(("time",)))),
     REDEMPTIONS.name: Collection(
-        REDEMPTIONS.name, (Index(("program_id", "member_id", "time")), Index(("member_id",)), Index(("next_expire_time",)))
+        REDEMPTIONS.name,
+        (Index(("program_id", "member_id", "time")), Index(("member_id",)), Index(("next_expire_time",))),
     ),
     REWARD_USAGES.name: Collection(REWARD_USAGES.name, (Index(("member_id",)),)),
     BOOKS.name: Collection(BOOKS.name),

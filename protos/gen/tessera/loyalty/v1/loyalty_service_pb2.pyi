@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
+from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
 from tessera.loyalty.v1 import tier_pb2 as _tier_pb2
 import builtins as _builtins
 import sys
@@ -724,6 +725,7 @@ class Reward(_message.Message):
     LEFT_COUNT_FIELD_NUMBER: _builtins.int
     REDEEMED_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     reward_id: _builtins.str
     """Chosen by whoever created it; unique in its programme."""
     program_id: _builtins.str
@@ -742,6 +744,10 @@ class Reward(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the reward was created."""
 
+    @_builtins.property
+    def terms(self) -> _reward_pb2.RewardTerms:
+        """Who may have it, when and how often; unset: everybody, always."""
+
     def __init__(
         self,
         *,
@@ -753,10 +759,11 @@ class Reward(_message.Message):
         left_count: _builtins.int | None = ...,
         redeemed_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        terms: _reward_pb2.RewardTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_left_count", b"_left_count", "_stock_count", b"_stock_count", "create_time", b"create_time", "left_count", b"left_count", "stock_count", b"stock_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_left_count", b"_left_count", "_stock_count", b"_stock_count", "create_time", b"create_time", "left_count", b"left_count", "stock_count", b"stock_count", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_count", b"_left_count", "_stock_count", b"_stock_count", "cost_points", b"cost_points", "create_time", b"create_time", "left_count", b"left_count", "name", b"name", "program_id", b"program_id", "redeemed_count", b"redeemed_count", "reward_id", b"reward_id", "stock_count", b"stock_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_left_count", b"_left_count", "_stock_count", b"_stock_count", "cost_points", b"cost_points", "create_time", b"create_time", "left_count", b"left_count", "name", b"name", "program_id", b"program_id", "redeemed_count", b"redeemed_count", "reward_id", b"reward_id", "stock_count", b"stock_count", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__left_count: _TypeAlias = _typing.Literal["left_count"]  # noqa: Y015
     _WhichOneofArgType__left_count: _TypeAlias = _typing.Literal["_left_count", b"_left_count"]  # noqa: Y015
@@ -1469,6 +1476,7 @@ class CreateRewardRequest(_message.Message):
     COST_POINTS_FIELD_NUMBER: _builtins.int
     STOCK_COUNT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """In which programme."""
     reward_id: _builtins.str
@@ -1481,6 +1489,10 @@ class CreateRewardRequest(_message.Message):
     """How many there are; unset: without limit."""
     request_id: _builtins.str
     """For idempotency; printable ASCII without spaces."""
+    @_builtins.property
+    def terms(self) -> _reward_pb2.RewardTerms:
+        """Who may have it, when and how often; unset: everybody, always."""
+
     def __init__(
         self,
         *,
@@ -1490,10 +1502,11 @@ class CreateRewardRequest(_message.Message):
         cost_points: _builtins.int = ...,
         stock_count: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
+        terms: _reward_pb2.RewardTerms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stock_count", b"_stock_count", "stock_count", b"stock_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stock_count", b"_stock_count", "stock_count", b"stock_count", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stock_count", b"_stock_count", "cost_points", b"cost_points", "name", b"name", "program_id", b"program_id", "request_id", b"request_id", "reward_id", b"reward_id", "stock_count", b"stock_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stock_count", b"_stock_count", "cost_points", b"cost_points", "name", b"name", "program_id", b"program_id", "request_id", b"request_id", "reward_id", b"reward_id", "stock_count", b"stock_count", "terms", b"terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stock_count: _TypeAlias = _typing.Literal["stock_count"]  # noqa: Y015
     _WhichOneofArgType__stock_count: _TypeAlias = _typing.Literal["_stock_count", b"_stock_count"]  # noqa: Y015
@@ -1626,10 +1639,13 @@ class RedeemRewardResponse(_message.Message):
     REDEMPTION_ID_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
     BALANCE_POINTS_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
     redemption_id: _builtins.str
     """Names this redemption; the id of the entry that paid for it."""
     balance_points: _builtins.int
     """The member's balance after it."""
+    code: _builtins.str
+    """The code that the member got, of a reward that gives one."""
     @_builtins.property
     def entry(self) -> Global___Entry:
         """The entry."""
@@ -1640,10 +1656,11 @@ class RedeemRewardResponse(_message.Message):
         redemption_id: _builtins.str = ...,
         entry: Global___Entry | None = ...,
         balance_points: _builtins.int = ...,
+        code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "entry", b"entry", "redemption_id", b"redemption_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "code", b"code", "entry", b"entry", "redemption_id", b"redemption_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
