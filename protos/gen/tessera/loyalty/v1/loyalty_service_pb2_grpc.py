@@ -9,6 +9,8 @@ from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_ear
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
+from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
+from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_reward__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -340,6 +342,56 @@ class LoyaltyServiceStub:
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.FromString,
                 _registered_method=True)
+        self.ReserveReward = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ReserveReward',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardResponse.FromString,
+                _registered_method=True)
+        self.FulfilRedemption = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/FulfilRedemption',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionResponse.FromString,
+                _registered_method=True)
+        self.CancelRedemption = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CancelRedemption',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionResponse.FromString,
+                _registered_method=True)
+        self.ListRedemptions = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListRedemptions',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsResponse.FromString,
+                _registered_method=True)
+        self.CreateReferralCampaign = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateReferralCampaign',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignResponse.FromString,
+                _registered_method=True)
+        self.ListReferralCampaigns = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListReferralCampaigns',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsResponse.FromString,
+                _registered_method=True)
+        self.GetReferralFigures = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetReferralFigures',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresResponse.FromString,
+                _registered_method=True)
+        self.IssueReferralCode = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/IssueReferralCode',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeResponse.FromString,
+                _registered_method=True)
+        self.AttributeReferral = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/AttributeReferral',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralResponse.FromString,
+                _registered_method=True)
+        self.ListReferrals = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListReferrals',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.FromString,
+                _registered_method=True)
 
 
 class LoyaltyServiceServicer:
@@ -474,7 +526,8 @@ class LoyaltyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateReward(self, request, context):
-        """Creates a reward that costs points. Refusals: PROGRAM_NOT_FOUND, REWARD_EXISTS.
+        """Creates a reward that costs points. Refusals: REWARD_TERMS_INVALID, RULE_INVALID, RULE_UNSUPPORTED,
+        PROGRAM_NOT_FOUND, REWARD_EXISTS, COUPON_CAMPAIGN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -490,8 +543,8 @@ class LoyaltyServiceServicer:
 
     def RedeemReward(self, request, context):
         """Pays a reward with points and takes it from stock, both or neither; never more than the stock, under any number
-        of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, OUT_OF_STOCK,
-        INSUFFICIENT_POINTS.
+        of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as
+        listed in reward.proto.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -812,6 +865,87 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReserveReward(self, request, context):
+        """Sets a reward aside for a member: its points leave the balance and one is taken from stock, both or neither, until
+        it is fulfilled, cancelled, or its time has passed (given back within a minute of it). Refusals: PROGRAM_NOT_FOUND,
+        REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as listed in reward.proto.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FulfilRedemption(self, request, context):
+        """Gives a member what is reserved, with a code where the reward gives codes. What is fulfilled already stays so.
+        Refusals: REDEMPTION_NOT_FOUND, REDEMPTION_ENDED, COUPON_POOL_EMPTY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRedemption(self, request, context):
+        """Gives points and stock back: points into the lots that they came from. A code that was given is switched off. What is
+        given back already stays so. Refusals: REDEMPTION_NOT_FOUND, REWARD_CODE_USED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRedemptions(self, request, context):
+        """Lists a member's redemptions, latest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateReferralCampaign(self, request, context):
+        """Creates a referral campaign. Refusals: REFERRAL_CAMPAIGN_INVALID, PROGRAM_NOT_FOUND, REFERRAL_CAMPAIGN_EXISTS,
+        REFERRAL_CAMPAIGN_LIMIT_REACHED (20).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReferralCampaigns(self, request, context):
+        """Lists all referral campaigns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReferralFigures(self, request, context):
+        """Answers how many referrals of a campaign stand where, and the referral rate. NOT_FOUND, reason
+        REFERRAL_CAMPAIGN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IssueReferralCode(self, request, context):
+        """Gives a customer a code to bring friends with, or the one that they have. NOT_FOUND, reason
+        REFERRAL_CAMPAIGN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AttributeReferral(self, request, context):
+        """Remembers who brought a friend, at sign-up or before the first order; again, it answers what is remembered. An `Order
+        Completed` that carries `referral_code` does the same. The friend's first order that is large enough qualifies; when
+        the waiting time is over, and the order was not returned, both sides get their points, within a minute. Refusals as
+        listed in referral.proto; loops are found up to 20 friends of friends away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReferrals(self, request, context):
+        """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
+        token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1079,6 +1213,56 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.GetCartOrder,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.SerializeToString,
+            ),
+            'ReserveReward': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveReward,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardResponse.SerializeToString,
+            ),
+            'FulfilRedemption': grpc.unary_unary_rpc_method_handler(
+                    servicer.FulfilRedemption,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionResponse.SerializeToString,
+            ),
+            'CancelRedemption': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRedemption,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionResponse.SerializeToString,
+            ),
+            'ListRedemptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRedemptions,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsResponse.SerializeToString,
+            ),
+            'CreateReferralCampaign': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateReferralCampaign,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignResponse.SerializeToString,
+            ),
+            'ListReferralCampaigns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReferralCampaigns,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsResponse.SerializeToString,
+            ),
+            'GetReferralFigures': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReferralFigures,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresResponse.SerializeToString,
+            ),
+            'IssueReferralCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueReferralCode,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeResponse.SerializeToString,
+            ),
+            'AttributeReferral': grpc.unary_unary_rpc_method_handler(
+                    servicer.AttributeReferral,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralResponse.SerializeToString,
+            ),
+            'ListReferrals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReferrals,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2548,6 +2732,276 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetCartOrder',
             tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_offer__pb2.GetCartOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveReward(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ReserveReward',
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.ReserveRewardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FulfilRedemption(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/FulfilRedemption',
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.FulfilRedemptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRedemption(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CancelRedemption',
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.CancelRedemptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRedemptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListRedemptions',
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_reward__pb2.ListRedemptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateReferralCampaign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateReferralCampaign',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.CreateReferralCampaignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReferralCampaigns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListReferralCampaigns',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralCampaignsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReferralFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetReferralFigures',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.GetReferralFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueReferralCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/IssueReferralCode',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.IssueReferralCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AttributeReferral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/AttributeReferral',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.AttributeReferralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReferrals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListReferrals',
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.FromString,
             options,
             channel_credentials,
             insecure,

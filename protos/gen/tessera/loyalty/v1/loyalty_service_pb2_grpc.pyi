@@ -11,6 +11,8 @@ from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
+from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
+from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -120,15 +122,17 @@ class LoyaltyServiceStub:
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
     """
     CreateReward: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateRewardRequest, _loyalty_service_pb2.CreateRewardResponse]
-    """Creates a reward that costs points. Refusals: PROGRAM_NOT_FOUND, REWARD_EXISTS."""
+    """Creates a reward that costs points. Refusals: REWARD_TERMS_INVALID, RULE_INVALID, RULE_UNSUPPORTED,
+    PROGRAM_NOT_FOUND, REWARD_EXISTS, COUPON_CAMPAIGN_NOT_FOUND.
+    """
     ListRewards: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.ListRewardsRequest, _loyalty_service_pb2.ListRewardsResponse]
     """Lists a programme's rewards by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
     not ours.
     """
     RedeemReward: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.RedeemRewardRequest, _loyalty_service_pb2.RedeemRewardResponse]
     """Pays a reward with points and takes it from stock, both or neither; never more than the stock, under any number
-    of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, OUT_OF_STOCK,
-    INSUFFICIENT_POINTS.
+    of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as
+    listed in reward.proto.
     """
     ExpirePoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]
     """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
@@ -277,6 +281,45 @@ class LoyaltyServiceStub:
     """
     GetCartOrder: _grpc.UnaryUnaryMultiCallable[_offer_pb2.GetCartOrderRequest, _offer_pb2.GetCartOrderResponse]
     """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
+    ReserveReward: _grpc.UnaryUnaryMultiCallable[_reward_pb2.ReserveRewardRequest, _reward_pb2.ReserveRewardResponse]
+    """Sets a reward aside for a member: its points leave the balance and one is taken from stock, both or neither, until
+    it is fulfilled, cancelled, or its time has passed (given back within a minute of it). Refusals: PROGRAM_NOT_FOUND,
+    REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as listed in reward.proto.
+    """
+    FulfilRedemption: _grpc.UnaryUnaryMultiCallable[_reward_pb2.FulfilRedemptionRequest, _reward_pb2.FulfilRedemptionResponse]
+    """Gives a member what is reserved, with a code where the reward gives codes. What is fulfilled already stays so.
+    Refusals: REDEMPTION_NOT_FOUND, REDEMPTION_ENDED, COUPON_POOL_EMPTY.
+    """
+    CancelRedemption: _grpc.UnaryUnaryMultiCallable[_reward_pb2.CancelRedemptionRequest, _reward_pb2.CancelRedemptionResponse]
+    """Gives points and stock back: points into the lots that they came from. A code that was given is switched off. What is
+    given back already stays so. Refusals: REDEMPTION_NOT_FOUND, REWARD_CODE_USED.
+    """
+    ListRedemptions: _grpc.UnaryUnaryMultiCallable[_reward_pb2.ListRedemptionsRequest, _reward_pb2.ListRedemptionsResponse]
+    """Lists a member's redemptions, latest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    CreateReferralCampaign: _grpc.UnaryUnaryMultiCallable[_referral_pb2.CreateReferralCampaignRequest, _referral_pb2.CreateReferralCampaignResponse]
+    """Creates a referral campaign. Refusals: REFERRAL_CAMPAIGN_INVALID, PROGRAM_NOT_FOUND, REFERRAL_CAMPAIGN_EXISTS,
+    REFERRAL_CAMPAIGN_LIMIT_REACHED (20).
+    """
+    ListReferralCampaigns: _grpc.UnaryUnaryMultiCallable[_referral_pb2.ListReferralCampaignsRequest, _referral_pb2.ListReferralCampaignsResponse]
+    """Lists all referral campaigns."""
+    GetReferralFigures: _grpc.UnaryUnaryMultiCallable[_referral_pb2.GetReferralFiguresRequest, _referral_pb2.GetReferralFiguresResponse]
+    """Answers how many referrals of a campaign stand where, and the referral rate. NOT_FOUND, reason
+    REFERRAL_CAMPAIGN_NOT_FOUND.
+    """
+    IssueReferralCode: _grpc.UnaryUnaryMultiCallable[_referral_pb2.IssueReferralCodeRequest, _referral_pb2.IssueReferralCodeResponse]
+    """Gives a customer a code to bring friends with, or the one that they have. NOT_FOUND, reason
+    REFERRAL_CAMPAIGN_NOT_FOUND.
+    """
+    AttributeReferral: _grpc.UnaryUnaryMultiCallable[_referral_pb2.AttributeReferralRequest, _referral_pb2.AttributeReferralResponse]
+    """Remembers who brought a friend, at sign-up or before the first order; again, it answers what is remembered. An `Order
+    Completed` that carries `referral_code` does the same. The friend's first order that is large enough qualifies; when
+    the waiting time is over, and the order was not returned, both sides get their points, within a minute. Refusals as
+    listed in referral.proto; loops are found up to 20 friends of friends away.
+    """
+    ListReferrals: _grpc.UnaryUnaryMultiCallable[_referral_pb2.ListReferralsRequest, _referral_pb2.ListReferralsResponse]
+    """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
+    token that is not ours.
+    """
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -365,15 +408,17 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
     """
     CreateReward: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateRewardRequest, _loyalty_service_pb2.CreateRewardResponse]  # type: ignore[assignment]
-    """Creates a reward that costs points. Refusals: PROGRAM_NOT_FOUND, REWARD_EXISTS."""
+    """Creates a reward that costs points. Refusals: REWARD_TERMS_INVALID, RULE_INVALID, RULE_UNSUPPORTED,
+    PROGRAM_NOT_FOUND, REWARD_EXISTS, COUPON_CAMPAIGN_NOT_FOUND.
+    """
     ListRewards: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.ListRewardsRequest, _loyalty_service_pb2.ListRewardsResponse]  # type: ignore[assignment]
     """Lists a programme's rewards by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
     not ours.
     """
     RedeemReward: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.RedeemRewardRequest, _loyalty_service_pb2.RedeemRewardResponse]  # type: ignore[assignment]
     """Pays a reward with points and takes it from stock, both or neither; never more than the stock, under any number
-    of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, OUT_OF_STOCK,
-    INSUFFICIENT_POINTS.
+    of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as
+    listed in reward.proto.
     """
     ExpirePoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.ExpirePointsRequest, _loyalty_service_pb2.ExpirePointsResponse]  # type: ignore[assignment]
     """Does what the clock does to points: posts pending points whose time has come, PENDING to MEMBER, and takes points
@@ -522,6 +567,45 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     GetCartOrder: _aio.UnaryUnaryMultiCallable[_offer_pb2.GetCartOrderRequest, _offer_pb2.GetCartOrderResponse]  # type: ignore[assignment]
     """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
+    ReserveReward: _aio.UnaryUnaryMultiCallable[_reward_pb2.ReserveRewardRequest, _reward_pb2.ReserveRewardResponse]  # type: ignore[assignment]
+    """Sets a reward aside for a member: its points leave the balance and one is taken from stock, both or neither, until
+    it is fulfilled, cancelled, or its time has passed (given back within a minute of it). Refusals: PROGRAM_NOT_FOUND,
+    REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as listed in reward.proto.
+    """
+    FulfilRedemption: _aio.UnaryUnaryMultiCallable[_reward_pb2.FulfilRedemptionRequest, _reward_pb2.FulfilRedemptionResponse]  # type: ignore[assignment]
+    """Gives a member what is reserved, with a code where the reward gives codes. What is fulfilled already stays so.
+    Refusals: REDEMPTION_NOT_FOUND, REDEMPTION_ENDED, COUPON_POOL_EMPTY.
+    """
+    CancelRedemption: _aio.UnaryUnaryMultiCallable[_reward_pb2.CancelRedemptionRequest, _reward_pb2.CancelRedemptionResponse]  # type: ignore[assignment]
+    """Gives points and stock back: points into the lots that they came from. A code that was given is switched off. What is
+    given back already stays so. Refusals: REDEMPTION_NOT_FOUND, REWARD_CODE_USED.
+    """
+    ListRedemptions: _aio.UnaryUnaryMultiCallable[_reward_pb2.ListRedemptionsRequest, _reward_pb2.ListRedemptionsResponse]  # type: ignore[assignment]
+    """Lists a member's redemptions, latest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    CreateReferralCampaign: _aio.UnaryUnaryMultiCallable[_referral_pb2.CreateReferralCampaignRequest, _referral_pb2.CreateReferralCampaignResponse]  # type: ignore[assignment]
+    """Creates a referral campaign. Refusals: REFERRAL_CAMPAIGN_INVALID, PROGRAM_NOT_FOUND, REFERRAL_CAMPAIGN_EXISTS,
+    REFERRAL_CAMPAIGN_LIMIT_REACHED (20).
+    """
+    ListReferralCampaigns: _aio.UnaryUnaryMultiCallable[_referral_pb2.ListReferralCampaignsRequest, _referral_pb2.ListReferralCampaignsResponse]  # type: ignore[assignment]
+    """Lists all referral campaigns."""
+    GetReferralFigures: _aio.UnaryUnaryMultiCallable[_referral_pb2.GetReferralFiguresRequest, _referral_pb2.GetReferralFiguresResponse]  # type: ignore[assignment]
+    """Answers how many referrals of a campaign stand where, and the referral rate. NOT_FOUND, reason
+    REFERRAL_CAMPAIGN_NOT_FOUND.
+    """
+    IssueReferralCode: _aio.UnaryUnaryMultiCallable[_referral_pb2.IssueReferralCodeRequest, _referral_pb2.IssueReferralCodeResponse]  # type: ignore[assignment]
+    """Gives a customer a code to bring friends with, or the one that they have. NOT_FOUND, reason
+    REFERRAL_CAMPAIGN_NOT_FOUND.
+    """
+    AttributeReferral: _aio.UnaryUnaryMultiCallable[_referral_pb2.AttributeReferralRequest, _referral_pb2.AttributeReferralResponse]  # type: ignore[assignment]
+    """Remembers who brought a friend, at sign-up or before the first order; again, it answers what is remembered. An `Order
+    Completed` that carries `referral_code` does the same. The friend's first order that is large enough qualifies; when
+    the waiting time is over, and the order was not returned, both sides get their points, within a minute. Refusals as
+    listed in referral.proto; loops are found up to 20 friends of friends away.
+    """
+    ListReferrals: _aio.UnaryUnaryMultiCallable[_referral_pb2.ListReferralsRequest, _referral_pb2.ListReferralsResponse]  # type: ignore[assignment]
+    """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
+    token that is not ours.
+    """
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -679,7 +763,9 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loyalty_service_pb2.CreateRewardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.CreateRewardResponse, _abc.Awaitable[_loyalty_service_pb2.CreateRewardResponse]]:
-        """Creates a reward that costs points. Refusals: PROGRAM_NOT_FOUND, REWARD_EXISTS."""
+        """Creates a reward that costs points. Refusals: REWARD_TERMS_INVALID, RULE_INVALID, RULE_UNSUPPORTED,
+        PROGRAM_NOT_FOUND, REWARD_EXISTS, COUPON_CAMPAIGN_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ListRewards(
@@ -698,8 +784,8 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.RedeemRewardResponse, _abc.Awaitable[_loyalty_service_pb2.RedeemRewardResponse]]:
         """Pays a reward with points and takes it from stock, both or neither; never more than the stock, under any number
-        of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, OUT_OF_STOCK,
-        INSUFFICIENT_POINTS.
+        of parallel calls. Refusals: PROGRAM_NOT_FOUND, REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as
+        listed in reward.proto.
         """
 
     @_abc_1.abstractmethod
@@ -1082,5 +1168,104 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_offer_pb2.GetCartOrderResponse, _abc.Awaitable[_offer_pb2.GetCartOrderResponse]]:
         """Answers what an order has used. NOT_FOUND, reason CART_ORDER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ReserveReward(
+        self,
+        request: _reward_pb2.ReserveRewardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.ReserveRewardResponse, _abc.Awaitable[_reward_pb2.ReserveRewardResponse]]:
+        """Sets a reward aside for a member: its points leave the balance and one is taken from stock, both or neither, until
+        it is fulfilled, cancelled, or its time has passed (given back within a minute of it). Refusals: PROGRAM_NOT_FOUND,
+        REWARD_NOT_FOUND, MEMBER_NOT_FOUND, then as listed in reward.proto.
+        """
+
+    @_abc_1.abstractmethod
+    def FulfilRedemption(
+        self,
+        request: _reward_pb2.FulfilRedemptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.FulfilRedemptionResponse, _abc.Awaitable[_reward_pb2.FulfilRedemptionResponse]]:
+        """Gives a member what is reserved, with a code where the reward gives codes. What is fulfilled already stays so.
+        Refusals: REDEMPTION_NOT_FOUND, REDEMPTION_ENDED, COUPON_POOL_EMPTY.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelRedemption(
+        self,
+        request: _reward_pb2.CancelRedemptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.CancelRedemptionResponse, _abc.Awaitable[_reward_pb2.CancelRedemptionResponse]]:
+        """Gives points and stock back: points into the lots that they came from. A code that was given is switched off. What is
+        given back already stays so. Refusals: REDEMPTION_NOT_FOUND, REWARD_CODE_USED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRedemptions(
+        self,
+        request: _reward_pb2.ListRedemptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reward_pb2.ListRedemptionsResponse, _abc.Awaitable[_reward_pb2.ListRedemptionsResponse]]:
+        """Lists a member's redemptions, latest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def CreateReferralCampaign(
+        self,
+        request: _referral_pb2.CreateReferralCampaignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.CreateReferralCampaignResponse, _abc.Awaitable[_referral_pb2.CreateReferralCampaignResponse]]:
+        """Creates a referral campaign. Refusals: REFERRAL_CAMPAIGN_INVALID, PROGRAM_NOT_FOUND, REFERRAL_CAMPAIGN_EXISTS,
+        REFERRAL_CAMPAIGN_LIMIT_REACHED (20).
+        """
+
+    @_abc_1.abstractmethod
+    def ListReferralCampaigns(
+        self,
+        request: _referral_pb2.ListReferralCampaignsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.ListReferralCampaignsResponse, _abc.Awaitable[_referral_pb2.ListReferralCampaignsResponse]]:
+        """Lists all referral campaigns."""
+
+    @_abc_1.abstractmethod
+    def GetReferralFigures(
+        self,
+        request: _referral_pb2.GetReferralFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.GetReferralFiguresResponse, _abc.Awaitable[_referral_pb2.GetReferralFiguresResponse]]:
+        """Answers how many referrals of a campaign stand where, and the referral rate. NOT_FOUND, reason
+        REFERRAL_CAMPAIGN_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def IssueReferralCode(
+        self,
+        request: _referral_pb2.IssueReferralCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.IssueReferralCodeResponse, _abc.Awaitable[_referral_pb2.IssueReferralCodeResponse]]:
+        """Gives a customer a code to bring friends with, or the one that they have. NOT_FOUND, reason
+        REFERRAL_CAMPAIGN_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def AttributeReferral(
+        self,
+        request: _referral_pb2.AttributeReferralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.AttributeReferralResponse, _abc.Awaitable[_referral_pb2.AttributeReferralResponse]]:
+        """Remembers who brought a friend, at sign-up or before the first order; again, it answers what is remembered. An `Order
+        Completed` that carries `referral_code` does the same. The friend's first order that is large enough qualifies; when
+        the waiting time is over, and the order was not returned, both sides get their points, within a minute. Refusals as
+        listed in referral.proto; loops are found up to 20 friends of friends away.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReferrals(
+        self,
+        request: _referral_pb2.ListReferralsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_pb2.ListReferralsResponse, _abc.Awaitable[_referral_pb2.ListReferralsResponse]]:
+        """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
+        token that is not ours.
+        """
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
