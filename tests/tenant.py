@@ -15,7 +15,7 @@ from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2, referral_pb2, reward_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
-from tessera.profiles.v1 import computed_trait_pb2, event_schema_pb2, person_pb2, transfer_pb2
+from tessera.profiles.v1 import computed_trait_pb2, erasure_pb2, event_schema_pb2, person_pb2, transfer_pb2
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.group_pb2 import AddGroupMembersRequest
@@ -59,6 +59,7 @@ class Tenant:
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
         self.redemption_id = self.referral_code = ""
+        self.erasure_id = ""
         self.identity_settings = IdentitySettings()
 
     def own(self, noun: str) -> str:
@@ -85,7 +86,7 @@ class Tenant:
     @property
     def names(self) -> set[str]:
         """What tells that an answer holds something of this tenant."""
-        given = {self.customer_id, self.segment_id, self.template_id, self.campaign_id}
+        given = {self.customer_id, self.erasure_id, self.segment_id, self.template_id, self.campaign_id}
         return {self.tenant, *given, self.merge_id, self.training_job_id, self.fitting_job_id, self.model_version} - {
             ""
         }
@@ -182,6 +183,16 @@ class Tenant:
         )
         await self.call("profiles", "SetConsents", consent.SetConsentsRequest(statements=[granted]))
 
+    async def _forget(self) -> None:
+        """A person who is erased."""
+        seen = profiles.Event(
+            message_id="gone", type=profiles.EVENT_TYPE_TRACK, name="Store Visited", user_id=self.own("gone")
+        )
+        await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=[seen]))
+        name = person_pb2.PersonIdentifier(type="user_id", value=self.own("gone"))
+        request = erasure_pb2.EraseCustomersRequest(persons=[person_pb2.Person(identifier=name)])
+        self.erasure_id = (await self.call("profiles", "EraseCustomers", request)).erasures[0].erasure_id
+
     async def _mistake(self) -> None:
         """An event that is rejected, for lack of a name; a key for a source; and a schema of an event."""
         put = event_schema_pb2.PutEventSchemaRequest(
@@ -215,6 +226,7 @@ class Tenant:
         await self.call("profiles", "IngestEvents", profiles.IngestEventsRequest(events=orders))
         await self._sign_in()
         await until(self._applied)
+        await self._forget()
         fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))

@@ -32,6 +32,7 @@ MODULES = (
     "write_keys",
     "event_schemas",
     "computed_traits",
+    "privacy",
     "segmentation",
     "segment_changes",
     "rule_texts",

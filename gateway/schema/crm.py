@@ -52,6 +52,8 @@ class CampaignCounts: ...
     "create_time",
     "start_time",
     "end_time",
+    "consent_purpose",
+    "consent_policy",
 )
 class Campaign: ...
 
@@ -109,6 +111,8 @@ class UpdateTemplatePayload: ...
     "template_id",
     "sender",
     "not_before_time",
+    "consent_purpose",
+    "consent_policy",
 )
 class CreateCampaignInput: ...
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from tessera.crm.v1 import crm_service_pb2 as crm_pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
+from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation_pb
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation_pb
@@ -33,6 +34,17 @@ async def customer(context: Context, customer_id: str) -> profiles_pb.Customer |
         }
 
     return await context.load("customers", customer_id, fetch, BATCH_GET_MAX)
+
+
+async def consents(context: Context, customer_id: str) -> consent_pb2.CustomerConsents | None:
+    """By ``profiles.BatchGetConsents``."""
+
+    async def fetch(ids: list[str]) -> dict[str, consent_pb2.CustomerConsents]:
+        request = consent_pb2.BatchGetConsentsRequest(customer_ids=ids)
+        answer = await context.backends.profiles.BatchGetConsents(request, metadata=context.metadata)
+        return {found.customer_id: found for found in answer.customers}
+
+    return await context.load("consents", customer_id, fetch, BATCH_GET_MAX)
 
 
 async def memberships(context: Context, customer_id: str) -> segmentation_pb.Memberships | None:

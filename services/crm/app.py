@@ -7,16 +7,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import ClassVar
 
+import grpc
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 from tessera.crm.v1 import crm_service_pb2, crm_service_pb2_grpc
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.app import Exposed, Serving, background, serving
 from services.common.channels import connect
 from services.common.clock import system_clock
+from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
+from services.common.feed import CURSORS
 from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import Store, open_store
-from services.crm.adapters.clients import ProfilesCustomers, SegmentationAudience
+from services.crm.adapters.clients import ProfilesConsents, ProfilesCustomers, SegmentationAudience
+from services.crm.adapters.events import ErasureFollower, profiles_stream
 from services.crm.adapters.liquid import LiquidRenderer
 from services.crm.adapters.smtp import SmtpLimits, SmtpMailer, SmtpServer
 from services.crm.adapters.store import COLLECTIONS, StoredCampaigns, StoredMessages, StoredRuns, StoredTemplates
@@ -74,13 +80,18 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left; then campaigns rest where they are, for the next process."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings, COLLECTIONS))
+        store = await stack.enter_async_context(open_store(settings, (*COLLECTIONS, CURSORS, ACKNOWLEDGEMENTS)))
         profiles = await stack.enter_async_context(connect(settings.profiles_addr, settings))
         segmentation = await stack.enter_async_context(connect(settings.segmentation_addr, settings))
         mailer = _mailer(settings)
+        acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
+        acknowledgements = Acknowledgements(
+            store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, system_clock
+        )
+        follower = ErasureFollower(profiles_stream(profiles), store, acknowledgements)
         if mailer is not None:
             stack.push_async_callback(mailer.close)
-        means = _means(store, SegmentationAudience(segmentation), ProfilesCustomers(profiles), mailer)
+        means = _means(store, SegmentationAudience(segmentation), profiles, mailer)
         policy = Policy(
             lease=timedelta(seconds=settings.lease_seconds),
             retry_backoff=timedelta(seconds=settings.retry_seconds),
@@ -93,6 +104,8 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             _servicer(means, dispatcher),
         )
         await stack.enter_async_context(background(dispatcher.dispatch(), "crm campaigns"))
+        await stack.enter_async_context(background(follower.run(), "crm erasures"))
+        await stack.enter_async_context(background(acknowledgements.run(), "crm acknowledgements"))
         yield await stack.enter_async_context(serving(settings, exposed))
 
 
@@ -113,7 +126,7 @@ def _mailer(settings: Settings) -> SmtpMailer | None:
 
 
 def _means(
-    store: Store, audience: SegmentationAudience, customers: ProfilesCustomers, mailer: SmtpMailer | None
+    store: Store, audience: SegmentationAudience, profiles: grpc.aio.Channel, mailer: SmtpMailer | None
 ) -> Means:
     return Means(
         templates=StoredTemplates(store),
@@ -121,7 +134,8 @@ def _means(
         runs=StoredRuns(store),
         messages=StoredMessages(store),
         audience=audience,
-        customers=customers,
+        customers=ProfilesCustomers(profiles),
+        consents=ProfilesConsents(profiles),
         renderer=LiquidRenderer(),
         mailer=mailer,
         clock=system_clock,

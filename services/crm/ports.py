@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from services.common.errors import Refusal, Unavailable
 from services.crm.domain.campaign import Campaign
+from services.crm.domain.consent import ConsentState
 from services.crm.domain.customer import Customer
 from services.crm.domain.mail import Mail
 from services.crm.domain.message import Message, MessageState
@@ -212,6 +213,16 @@ class Customers(Protocol):
 
     async def get_many(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Customer]:
         """Those of at most 1,000 customers that exist. ``Unavailable``."""
+        ...
+
+
+class Consents(Protocol):
+    """What people allow; asked of profiles."""
+
+    async def states(
+        self, tenant: str, customer_ids: Sequence[str], purpose: str, channel: str
+    ) -> dict[str, ConsentState]:
+        """What holds at this moment for at most 1,000 customers. ``Unavailable``."""
         ...
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
@@ -14,27 +14,32 @@ from services.common.clock import Clock, system_clock
 from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOBS
 from services.common.jobs import Jobs
-from services.common.settings import Port, ServiceSettings
+from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import open_store
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
-from services.profiles.adapters.erasures import ERASURES, StoredErasures
+from services.profiles.adapters.erasures import ERASURE_COLLECTIONS, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
+from services.profiles.adapters.forgetting import StoredForgetting
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.imports import IMPORT_COLLECTIONS, StoredImports
+from services.profiles.adapters.keys import TENANT_KEYS, MasterKey, TenantKeys, make_master_key, read_master_keys
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
+from services.profiles.adapters.suppressions import SUPPRESSIONS, StoredSuppressions
 from services.profiles.adapters.tables import TableWriter
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.handlers.computed_traits import Defining, resume_backfills
 from services.profiles.handlers.computing import Computing, keep_time
 from services.profiles.handlers.consents import expire_consents
+from services.profiles.handlers.erasures import AT_ONCE, Means, carry_out_erasures
 from services.profiles.handlers.imports import Importing
 from services.profiles.servicer import Ports, ProfilesServicer
 from services.profiles.servicer.messages import new_id
 
+ERASURE_SECONDS = 0.5
 EXPIRY_SECONDS = 1.0
 """How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
@@ -51,15 +56,33 @@ class Settings(ServiceSettings):
     """How long a server may not know of a computed trait that another one was told of."""
     import_bytes_max: int = Field(1 << 30, ge=1)
     """How large a file of customers or events may be."""
+    erasure_services: tuple[str, ...] = ("segmentation", "recommendation", "forecasting", "loyalty", "crm")
+    """Who has to acknowledge an erasure before its receipt is complete; a JSON list."""
+    master_keys: SecretStr | None = None
+    """The keys that wrap the tenants' keys: of 32 bytes each, in base64, the one in use first, a space between. Unset
+    with the embedded store: a file beside the data, made when it is first needed."""
 
 
 @asynccontextmanager
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
-    settled = (*schemas, IDENTITY_SETTINGS)
-    kept = (*COLLECTIONS, DEAD_LETTERS, *keys, *settled, *JOBS, ERASURES, *CONSENT_COLLECTIONS)
-    async with open_store(settings, (*kept, *IMPORT_COLLECTIONS, REQUESTS)) as store:
+    kept = (
+        *COLLECTIONS,
+        DEAD_LETTERS,
+        *keys,
+        *schemas,
+        IDENTITY_SETTINGS,
+        *JOBS,
+        *ERASURE_COLLECTIONS,
+        *CONSENT_COLLECTIONS,
+        *IMPORT_COLLECTIONS,
+        SUPPRESSIONS,
+        TENANT_KEYS,
+        REQUESTS,
+    )
+    async with open_store(settings, kept) as store:
+        tenant_keys = TenantKeys(store, _master_keys(settings))
         profiles, jobs = StoredProfiles(store), Jobs(store, clock)
         await jobs.recover()
         computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
@@ -78,8 +101,19 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             groups=StoredGroups(store),
             importing=importing,
             new_table=TableWriter,
+            suppressions=StoredSuppressions(store, tenant_keys),
+            forgetting=StoredForgetting(store, tenant_keys),
         )
-        servicer = ProfilesServicer(ports, clock)
+        erasing = Means(
+            ports.profiles,
+            ports.erasures,
+            ports.suppressions,
+            ports.forgetting,
+            clock,
+            new_id,
+            settings.erasure_services,
+        )
+        servicer = ProfilesServicer(ports, clock, erasing)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
@@ -87,9 +121,11 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         )
         await resume_backfills(ports.defining)
         expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
+        erasures = every(ERASURE_SECONDS, partial(_erase, erasing))
         try:
             async with (
                 background(expiry, "consents that run out"),
+                background(erasures, "erasures"),
                 background(keep_time(computing), "computed traits"),
                 serving(settings, exposed) as up,
             ):
@@ -101,3 +137,18 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
 async def _expire(ports: Ports, clock: Clock) -> None:
     while await expire_consents(ports.profiles, ports.consents, clock, new_id):
         pass
+
+
+async def _erase(erasing: Means) -> None:
+    while await carry_out_erasures(erasing) == AT_ONCE:
+        pass
+
+
+def _master_keys(settings: Settings) -> tuple[MasterKey, ...]:
+    if settings.master_keys is not None:
+        return read_master_keys(settings.master_keys.get_secret_value(), "PROFILES_MASTER_KEYS")
+    if settings.store_url:
+        raise SettingsInvalid("PROFILES_MASTER_KEYS is needed where STORE_URL is set: every process needs the same")
+    beside = settings.data_dir / "profiles_master_key"
+    make_master_key(beside)
+    return read_master_keys(beside.read_text("ascii"), str(beside))

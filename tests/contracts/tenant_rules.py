@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.crm.v1 import privacy_pb2 as crm_privacy
 from tessera.forecasting.v1 import demand_pb2 as demand
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
@@ -167,9 +168,28 @@ PROFILES: dict[str, Rule] = {
         lambda acme: consent.CheckConsentsRequest(customer_ids=[acme.customer_id], purpose=acme.own("news")),
         lambda found: any(each.state for each in found.answers),
     ),
-    "GetErasure": Refused(lambda acme: erasure.GetErasureRequest(erasure_id=acme.own("erasure")), "ERASURE_NOT_FOUND"),
+    "EraseCustomers": Beside(
+        lambda acme: erasure.EraseCustomersRequest(
+            request_id="erase", persons=[person.Person(customer_id=acme.customer_id)]
+        ),
+        ("GetCustomer", lambda acme: profiles.GetCustomerRequest(customer_id=acme.customer_id)),
+    ),
+    "ListErasures": Without(lambda acme: erasure.ListErasuresRequest()),
+    "SuppressIdentifiers": Beside(
+        lambda acme: erasure.SuppressIdentifiersRequest(
+            identifiers=[person.PersonIdentifier(type="user_id", value=acme.own("ann"))]
+        ),
+        ("GetCustomer", lambda acme: profiles.GetCustomerRequest(customer_id=acme.customer_id)),
+    ),
+    "UnsuppressIdentifiers": Beside(
+        lambda acme: erasure.UnsuppressIdentifiersRequest(
+            identifiers=[person.PersonIdentifier(type="user_id", value=acme.own("gone"))]
+        ),
+        ("ListErasures", lambda acme: erasure.ListErasuresRequest()),
+    ),
+    "GetErasure": Refused(lambda acme: erasure.GetErasureRequest(erasure_id=acme.erasure_id), "ERASURE_NOT_FOUND"),
     "AcknowledgeErasure": Refused(
-        lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.own("erasure"), service="loyalty"),
+        lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.erasure_id, service="newsletter"),
         "ERASURE_NOT_FOUND",
     ),
     "CreateImport": Beside(
@@ -695,6 +715,7 @@ CRM: dict[str, Rule] = {
         lambda acme: crm.BatchGetCustomerMessagesRequest(customer_ids=[acme.customer_id]),
         lambda found: any(each.messages for each in found.customers),
     ),
+    "ExportCustomerData": Stream(lambda acme: crm_privacy.ExportCustomerDataRequest(customer_id=acme.customer_id)),
     "FollowMessages": Feed(crm.FollowMessagesRequest(), lambda batch: batch.events),
 }
 

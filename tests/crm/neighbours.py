@@ -1,11 +1,14 @@
 """The services that crm asks, speaking the real contracts from memory."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
+from tessera.profiles.v1 import consent_pb2, erasure_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceServicer, add_ProfilesServiceServicer_to_server
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -28,6 +31,12 @@ class Neighbours(ProfilesServiceServicer, SegmentationServiceServicer):
         """How many of the next page tokens are refused."""
         self.down = False
         self.address = ""
+        self.consents: dict[str, consent_pb2.ConsentState.ValueType] = {}
+        self.checked: list[tuple[str, str, int]] = []
+        """Purpose, channel and how many customers profiles was asked about."""
+        self.erased: list[profiles.CustomerErased] = []
+        self.acknowledged: list[erasure_pb2.AcknowledgeErasureRequest] = []
+        self.heard = asyncio.Event()
 
     def add(self, segment_id: str, count: int, **traits: Any) -> None:
         """A segment of ``count`` customers with addresses."""
@@ -60,6 +69,37 @@ class Neighbours(ProfilesServiceServicer, SegmentationServiceServicer):
         await self._admit(context)
         found = [customer_id for customer_id in request.customer_ids if customer_id in self.traits]
         return profiles.BatchGetCustomersResponse(customers=map(self._customer, found))
+
+    async def CheckConsents(  # noqa: N802
+        self, request: consent_pb2.CheckConsentsRequest, context: Context
+    ) -> consent_pb2.CheckConsentsResponse:
+        await self._admit(context)
+        self.checked.append((request.purpose, request.channel, len(request.customer_ids)))
+        states = [self.consents.get(each, consent_pb2.CONSENT_STATE_UNSPECIFIED) for each in request.customer_ids]
+        answers = [
+            consent_pb2.ConsentAnswer(customer_id=each, state=state)
+            for each, state in zip(request.customer_ids, states, strict=True)
+        ]
+        return consent_pb2.CheckConsentsResponse(answers=answers)
+
+    async def FollowChanges(  # noqa: N802
+        self, request: profiles.FollowChangesRequest, context: Context
+    ) -> AsyncIterator[profiles.FollowChangesResponse]:
+        done = int(request.after_cursor or 0)
+        while True:
+            for change in self.erased[done:]:
+                done += 1
+                batch = [profiles.Change(tenant_id="acme", customer_erased=change)]
+                yield profiles.FollowChangesResponse(changes=batch, cursor=str(done), caught_up=True)
+            await asyncio.sleep(0.02)
+
+    async def AcknowledgeErasure(  # noqa: N802
+        self, request: erasure_pb2.AcknowledgeErasureRequest, context: Context
+    ) -> erasure_pb2.AcknowledgeErasureResponse:
+        await self._admit(context)
+        self.acknowledged.append(request)
+        self.heard.set()
+        return erasure_pb2.AcknowledgeErasureResponse()
 
     async def _admit(self, context: Context) -> None:
         metadata = dict(context.invocation_metadata() or ())

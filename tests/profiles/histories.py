@@ -17,8 +17,10 @@ from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
+from services.profiles.adapters.keys import TENANT_KEYS, MasterKey, TenantKeys
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
+from services.profiles.adapters.suppressions import SUPPRESSIONS, StoredSuppressions
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import EventType, Observation
 from services.profiles.domain.merge import Merge
@@ -28,7 +30,14 @@ from services.profiles.handlers.merging import Asked, MergeStore, merge_customer
 from services.profiles.handlers.recording import Books, Recorder
 from services.profiles.ports import CustomersMerged, CustomersUnmerged, EventFilter, Recorded, Request
 
-KEPT: tuple[Collection, ...] = (*COLLECTIONS, *CONSENT_COLLECTIONS, IDENTITY_SETTINGS, REQUESTS)
+KEPT: tuple[Collection, ...] = (
+    *COLLECTIONS,
+    *CONSENT_COLLECTIONS,
+    IDENTITY_SETTINGS,
+    SUPPRESSIONS,
+    TENANT_KEYS,
+    REQUESTS,
+)
 EVERYTHING = EventFilter()
 
 
@@ -117,9 +126,9 @@ class Shop:
         self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
         self.computed = StoredComputedTraits(self.store, 0)
         consents, identity = StoredConsents(self.store), StoredIdentitySettings(self.store)
-        self.recorder = Recorder(
-            Books(self.profiles, consents, self.computed, identity, StoredGroups(self.store)), _new_id
-        )
+        suppressions = StoredSuppressions(self.store, TenantKeys(self.store, [MasterKey("test", bytes(32))]))
+        groups = StoredGroups(self.store)
+        self.recorder = Recorder(Books(self.profiles, consents, self.computed, identity, groups, suppressions), _new_id)
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)
 
     async def see(self, *sights: See) -> None:

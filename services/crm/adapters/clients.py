@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import grpc
 import orjson
+from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -12,6 +13,7 @@ from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationSe
 from services.common.channels import on_behalf_of
 from services.common.errors import InvalidCursor, Unavailable
 from services.common.grpc_errors import error_info
+from services.crm.domain.consent import ConsentState
 from services.crm.domain.customer import Customer
 from services.crm.ports import Page, SegmentNotFound
 
@@ -49,6 +51,28 @@ class ProfilesCustomers:
         except grpc.aio.AioRpcError as error:
             raise _unavailable("profiles", error) from error
         return {customer.customer_id: _customer(customer) for customer in answer.customers}
+
+
+class ProfilesConsents:
+    """The port ``Consents``."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = ProfilesServiceStub(channel)
+
+    async def states(
+        self, tenant: str, customer_ids: Sequence[str], purpose: str, channel: str
+    ) -> dict[str, ConsentState]:
+        request = consent_pb2.CheckConsentsRequest(customer_ids=customer_ids, purpose=purpose, channel=channel)
+        try:
+            answer = await self._stub.CheckConsents(request, metadata=on_behalf_of(tenant))
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable("profiles", error) from error
+        return {each.customer_id: _state(each.state) for each in answer.answers}
+
+
+def _state(number: int) -> ConsentState:
+    """What a newer profiles calls something that is not known here does not allow anything."""
+    return ConsentState(number) if number in set(ConsentState) else ConsentState.DENIED
 
 
 def _unavailable(service: str, error: grpc.aio.AioRpcError) -> Unavailable:

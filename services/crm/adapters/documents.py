@@ -5,6 +5,7 @@ from datetime import datetime
 from services.common.clock import from_micros, to_micros
 from services.common.store.port import Body, Document
 from services.crm.domain.campaign import Campaign, CampaignState, Channel, Counts, Sender
+from services.crm.domain.consent import MARKETING, ConsentPolicy
 from services.crm.domain.message import Message, MessageState
 from services.crm.domain.template import Content, Template
 from services.crm.ports import MessageEvent, Run, Versioned
@@ -62,11 +63,13 @@ def campaign_body(campaign: Campaign) -> Body:
         "not_before_time": _micros(campaign.not_before_time),
         "start_time": _micros(campaign.start_time),
         "end_time": _micros(campaign.end_time),
+        "consent": [campaign.consent_purpose, int(campaign.consent_policy)],
     }
 
 
 def campaign(campaign_id: str, body: Body) -> Campaign:
     """A stored campaign."""
+    purpose, policy = body.get("consent", (MARKETING, ConsentPolicy.NOT_REFUSED))
     return Campaign(
         campaign_id=campaign_id,
         name=body["name"],
@@ -84,6 +87,8 @@ def campaign(campaign_id: str, body: Body) -> Campaign:
         not_before_time=_time(body["not_before_time"]),
         start_time=_time(body["start_time"]),
         end_time=_time(body["end_time"]),
+        consent_purpose=purpose,
+        consent_policy=ConsentPolicy(policy),
     )
 
 

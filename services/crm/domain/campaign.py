@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from services.common.errors import FailedPrecondition, NotFound
+from services.crm.domain.consent import MARKETING, ConsentPolicy
 from services.crm.domain.message import Message, MessageState
 from services.crm.domain.template import Variables
 
@@ -111,6 +112,8 @@ class Campaign:
     problem: str = ""
     start_time: datetime | None = None
     end_time: datetime | None = None
+    consent_purpose: str = MARKETING
+    consent_policy: ConsentPolicy = ConsentPolicy.NOT_REFUSED
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,7 @@ from services.crm.domain.campaign import (
     ChannelNotConfigured,
     Sender,
 )
+from services.crm.domain.consent import MARKETING, ConsentPolicy
 from services.crm.domain.mail import one_line
 from services.crm.handlers.idempotence import once
 from services.crm.handlers.templates import get_template
@@ -30,6 +31,8 @@ class Draft:
     template_id: str
     sender: Sender
     not_before_time: datetime | None
+    consent_purpose: str = MARKETING
+    consent_policy: ConsentPolicy = ConsentPolicy.NOT_REFUSED
 
 
 async def create_campaign(
@@ -55,6 +58,8 @@ async def create_campaign(
             sender=sender,
             not_before_time=draft.not_before_time,
             create_time=clock(),
+            consent_purpose=draft.consent_purpose,
+            consent_policy=draft.consent_policy,
         )
         await campaigns.insert(tenant, campaign, request)
         return campaign

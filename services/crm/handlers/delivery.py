@@ -20,11 +20,13 @@ from services.crm.domain.campaign import Campaign, CampaignState
 from services.crm.domain.mail import Mail
 from services.crm.domain.message import CAMPAIGN_CANCELLED, CAMPAIGN_FAILED, Message, queue
 from services.crm.handlers.bookkeeping import Book
+from services.crm.handlers.gate import Gate
 from services.crm.handlers.preparation import Preparation
 from services.crm.ports import (
     Audience,
     Campaigns,
     Change,
+    Consents,
     Customers,
     Lane,
     MailDeferred,
@@ -59,6 +61,7 @@ class Means:
     messages: Messages
     audience: Audience
     customers: Customers
+    consents: Consents
     renderer: Renderer
     mailer: Mailer | None
     clock: Clock
@@ -161,34 +164,46 @@ class Delivery:
         mailer = self._means.mailer
         if mailer is None:
             raise Unavailable("there is no provider for email; set CRM_SMTP_URL and start crm again")
-        skipped, mails = await self._prepare(campaign, batch)
+        gate = Gate(self._means.consents, self._tenant, campaign)
+        skipped, mails = await self._prepare(campaign, batch, gate)
         if skipped:
             await self._book.record(skipped)
         queue = iter(mails)
-        workers = (self._work(mailer, queue) for _ in range(min(mailer.lanes_max, len(mails))))
+        workers = (self._work(mailer, queue, gate) for _ in range(min(mailer.lanes_max, len(mails))))
         outcomes = await asyncio.gather(*workers, return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
     async def _prepare(
-        self, campaign: Campaign, batch: Sequence[Versioned[Message]]
+        self, campaign: Campaign, batch: Sequence[Versioned[Message]], gate: Gate
     ) -> tuple[list[Change], list[tuple[Versioned[Message], Mail]]]:
-        """What cannot be sent, and the mails of the rest, by what is known of the customers now."""
+        """What cannot or must not be sent, and the mails of the rest, by what is known of the customers now."""
         means = self._means
+        await gate.ask([message.value.customer_id for message in batch])
+        objections = {message.value.message_id: await gate.objection(message.value) for message in batch}
+        allowed = [message for message in batch if objections[message.value.message_id] is None]
+        batch, blocked = allowed, [(message, why) for message in batch if (why := objections[message.value.message_id])]
         customers = await means.customers.get_many(self._tenant, [message.value.customer_id for message in batch])
         content = await means.templates.content(self._tenant, campaign.template_id, campaign.template_revision)
         preparation = Preparation(means.renderer, campaign, content, self._policy.unsubscribe_address)
-        return await asyncio.to_thread(preparation.prepare, batch, customers, means.clock())
+        now = means.clock()
+        refused: list[Change] = [(message, message.value.skipped(*why, now)) for message, why in blocked]
+        skipped, mails = await asyncio.to_thread(preparation.prepare, batch, customers, now)
+        return [*refused, *skipped], mails
 
-    async def _work(self, mailer: Mailer, queue: Iterator[tuple[Versioned[Message], Mail]]) -> None:
+    async def _work(self, mailer: Mailer, queue: Iterator[tuple[Versioned[Message], Mail]], gate: Gate) -> None:
         """Send one mail after the other, each recorded before the next, as long as that is allowed."""
         for message, mail in queue:
             try:
                 async with mailer.lane() as lane:
                     if not await self._may_send():
                         return
-                    after = await self._deliver(lane, message.value, mail)
+                    # What was allowed when the mail was made may have been withdrawn while it waited for its turn.
+                    if why := await gate.objection(message.value):
+                        after = message.value.skipped(*why, self._means.clock())
+                    else:
+                        after = await self._deliver(lane, message.value, mail)
                 await self._book.record([(message, after)])
             except BaseException:
                 self._halted = True  # the others finish what they are at, and no more

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.message import Message as Protobuf
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.crm.v1 import crm_service_pb2 as pb
+from tessera.crm.v1 import privacy_pb2
 from tessera.crm.v1.crm_service_pb2_grpc import CrmServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
@@ -17,11 +18,13 @@ from services.common.clock import Clock
 from services.common.idempotency import fingerprint
 from services.common.validation import FieldInvalid
 from services.crm.domain.campaign import Campaign, Channel, Sender
+from services.crm.domain.consent import MARKETING, ConsentPolicy
 from services.crm.domain.message import Message, MessageState
 from services.crm.domain.template import Content, Template
 from services.crm.handlers import campaigns, messages, templates
 from services.crm.handlers.dispatch import Dispatcher
 from services.crm.ports import Campaigns, Customers, MessageEvent, Messages, Renderer, Request, Templates
+from services.crm.servicer.privacy import PrivacyRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
@@ -29,7 +32,7 @@ CUSTOMER_MESSAGES_DEFAULT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class CrmServicer(CrmServiceServicer):
+class CrmServicer(PrivacyRpcs, CrmServiceServicer):
     """Answers ``tessera.crm.v1.CrmService``."""
 
     templates: Templates
@@ -102,6 +105,8 @@ class CrmServicer(CrmServiceServicer):
             template_id=request.template_id,
             sender=Sender(request.sender.address, request.sender.name, request.sender.reply_to),
             not_before_time=_not_before(request),
+            consent_purpose=request.consent_purpose or MARKETING,
+            consent_policy=ConsentPolicy(request.consent_policy or ConsentPolicy.NOT_REFUSED),
         )
         sent = _request(request, request.request_id)
         campaign = await campaigns.create_campaign(
@@ -263,6 +268,8 @@ def _campaign(campaign: Campaign) -> pb.Campaign:
         create_time=_timestamp(campaign.create_time),
         start_time=_timestamp(campaign.start_time),
         end_time=_timestamp(campaign.end_time),
+        consent_purpose=campaign.consent_purpose,
+        consent_policy=privacy_pb2.ConsentPolicy.ValueType(campaign.consent_policy),
     )
 
 

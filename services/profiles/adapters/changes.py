@@ -3,14 +3,20 @@
 from dataclasses import fields
 from typing import Any
 
-from services.common.store import Collection, Insert
+from services.common.store import Collection, Index, Insert
 from services.profiles.domain.computing import ComputedTraitChanged
-from services.profiles.ports import ConsentChanged, CustomersMerged, CustomersUnmerged
+from services.profiles.ports import ConsentChanged, CustomerErased, CustomersMerged, CustomersUnmerged
 
-CHANGES = Collection("changes", published=True)
+CHANGES = Collection("changes", (Index(("kind", "origin_customer_id")), Index(("kind", "customer_id"))), published=True)
 
-Told = CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged
-_TOLD: tuple[type[Told], ...] = (CustomersMerged, CustomersUnmerged, ConsentChanged, ComputedTraitChanged)
+Told = CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged | CustomerErased
+_TOLD: tuple[type[Told], ...] = (
+    CustomersMerged,
+    CustomersUnmerged,
+    ConsentChanged,
+    ComputedTraitChanged,
+    CustomerErased,
+)
 _KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in _TOLD}
 
 

@@ -19,6 +19,7 @@ from services.common.store import (
     Write,
 )
 from services.profiles.adapters.changes import tell
+from services.profiles.adapters.interleaved import Run, Runs, newest_first
 from services.profiles.domain.consent import Consent, Consents, ConsentState, Proof, Statement
 from services.profiles.ports import ConsentUpdate, Request, Versioned
 
@@ -29,6 +30,8 @@ STATEMENTS = Collection(
 EXPIRIES = Collection("consent_expiries", (Index(("due",)),))
 CONSENT_COLLECTIONS = (CONSENTS, STATEMENTS, EXPIRIES)
 PLATFORM = "*"
+LATEST = 2**62
+"""A time that lies after every statement."""
 ERASED = {"erased": True}
 """What is left of the consents of somebody who was erased: nobody can write them again."""
 
@@ -50,11 +53,13 @@ class StoredConsents:
     async def history(
         self, tenant: str, customer_ids: Sequence[str], purpose: str, limit: int, after: str
     ) -> tuple[list[Statement], str]:
-        (customer_id,) = customer_ids
-        where = {"customer_id": customer_id, "purpose": purpose} if purpose else {"customer_id": customer_id}
-        query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
-        page = await self._store.find(tenant, STATEMENTS, query)
-        return [_statement(document) for document in page.documents], page.next_cursor
+        of_purpose = {"purpose": purpose} if purpose else {}
+        runs = [Run({"customer_id": customer_id, **of_purpose}, LATEST) for customer_id in customer_ids]
+        token_of = repr((tenant, customer_ids[0], purpose))
+        documents, token = await newest_first(
+            self._store, tenant, Runs(STATEMENTS, runs), lambda _: True, limit, after, token_of
+        )
+        return [_statement(document) for document in documents], token
 
     async def answered(self, request: Request) -> dict[str, Any] | None:
         return await replayed(self._store, request.tenant, request.id, request.fingerprint)

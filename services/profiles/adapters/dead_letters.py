@@ -13,7 +13,10 @@ from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Incoming
 from services.profiles.ports import Replayed, Request
 
-DEAD_LETTERS = Collection("dead_letters", (Index(("time",)), Index(("reason", "time"))))
+DEAD_LETTERS = Collection(
+    "dead_letters",
+    (Index(("time",)), Index(("reason", "time")), Index(("user",)), Index(("anonymous",)), Index(("unreadable",))),
+)
 
 EVENT_FIELDS = tuple(field.name for field in fields(Incoming) if field.name != "receive_time")
 
@@ -90,6 +93,10 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
         "source": letter.source,
         "path": letter.path,
         "event": {name: getattr(letter.event, name) for name in EVENT_FIELDS},
+        # By which the dead letters of a person are found.
+        "user": letter.event.user_id or None,
+        "anonymous": letter.event.anonymous_id or None,
+        "unreadable": bool(letter.source),
     }
 
 

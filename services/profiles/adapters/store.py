@@ -37,7 +37,7 @@ class StoredProfiles:
         return frozenset(await self._store.get_many(tenant, EVENTS, message_ids))
 
     async def owners(self, tenant: str, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
-        keys = {_identity_key(identifier): identifier for identifier in identifiers}
+        keys = {identity_key(identifier): identifier for identifier in identifiers}
         found = await self._store.get_many(tenant, IDENTITIES, list(keys))
         return {keys[key]: document.body["customer_id"] for key, document in found.items()}
 
@@ -101,7 +101,7 @@ class StoredProfiles:
 
     async def record(self, tenant: str, recording: Recording) -> None:
         writes: list[Write] = [
-            Insert(tenant, IDENTITIES, _identity_key(identity), {"customer_id": customer_id})
+            Insert(tenant, IDENTITIES, identity_key(identity), {"customer_id": customer_id})
             for identity, customer_id in recording.identities.items()
         ]
         writes += customer_writes(tenant, recording.changed, recording.versions)
@@ -149,7 +149,8 @@ def _change(entry: Entry) -> Change:
     return _recorded(entry.tenant, entry.id, entry.body)
 
 
-def _identity_key(identifier: Identifier) -> str:
+def identity_key(identifier: Identifier) -> str:
+    """The id of the document that says whose ``identifier`` is."""
     return f"{identifier[0]}:{identifier[1]}"
 
 

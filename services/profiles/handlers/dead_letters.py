@@ -8,6 +8,7 @@ from services.common.errors import AlreadyExists, InvalidArgument, NotFound, Req
 from services.profiles.domain.dead_letter import DeadLetter, bury_unreadable
 from services.profiles.domain.event import Incoming
 from services.profiles.handlers.checking import check
+from services.profiles.handlers.ingest_events import IDENTIFIER_SUPPRESSED, SUPPRESSED
 from services.profiles.handlers.recording import NOTHING, Recorder
 from services.profiles.ports import DeadLetters, EventSchemas, Replayed, Request
 
@@ -67,8 +68,12 @@ async def replay_dead_letters(
     observations, rejections = checked.observations, checked.rejections
     refused += [(ready[each.index][0], each.reason, each.message) for each in rejections]
     written = await recorder.record(request.tenant, observations, now) if observations else NOTHING
+    if written.suppressed:
+        keys = [(key, event.message_id) for key, event in ready]
+        refused += [(key, IDENTIFIER_SUPPRESSED, SUPPRESSED) for key, each in keys if each in written.suppressed]
     recorded = len(written.recorded)
-    answer = Replayed(recorded, len(observations) - recorded, tuple(refused))
+    duplicates = len(observations) - recorded - len(written.suppressed)
+    answer = Replayed(recorded, duplicates, tuple(refused))
     unsettled = {dead_letter_id for dead_letter_id, _, _ in refused}
     try:
         await letters.settle(request, [key for key in wanted if key not in unsettled], answer)

@@ -1,7 +1,7 @@
 """Write checked events: drop those recorded before, resolve identities, commit once for all batches that wait."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.profiles.domain.customer import Customer
@@ -14,7 +14,16 @@ from services.profiles.handlers.consents import overhear
 from services.profiles.handlers.families import families
 from services.profiles.handlers.groups import hear_of_groups
 from services.profiles.handlers.retrying import retrying
-from services.profiles.ports import ComputedTraits, ConsentBook, Groups, Identifier, IdentityBook, Profiles, Recording
+from services.profiles.ports import (
+    ComputedTraits,
+    ConsentBook,
+    Groups,
+    Identifier,
+    IdentityBook,
+    Profiles,
+    Recording,
+    Suppressions,
+)
 
 COMMIT_EVENTS_MAX = 5000
 
@@ -28,6 +37,8 @@ class Written:
 
     recorded: set[str]
     notices: Sequence[Notice] = ()
+    suppressed: frozenset[str] = frozenset()
+    """Those that were not recorded because an identifier in them is suppressed, by message id."""
 
 
 NOTHING = Written(set())
@@ -49,6 +60,7 @@ class Books:
     computed: ComputedTraits
     identity: IdentityBook
     groups: Groups
+    suppressions: Suppressions
 
 
 class Recorder:
@@ -109,7 +121,9 @@ class Recorder:
             own = {observation.message_id for observation in waiting.observations} & left
             left -= own  # of equal messages in one group, the first counts
             if not waiting.written.done():
-                waiting.written.set_result(Written(own, [notice for notice in written.notices if notice[0] in own]))
+                notices = [notice for notice in written.notices if notice[0] in own]
+                refused = {observation.message_id for observation in waiting.observations} & written.suppressed
+                waiting.written.set_result(Written(own, notices, frozenset(refused)))
 
 
 async def _record(
@@ -130,6 +144,12 @@ async def _record(
     wanted = {identity for each in fresh.values() for identity in each.identities}
     wanted.update(identity for each in fresh.values() if each.previous_id for identity in each.previous)
     owners, found = await _known(books.profiles, tenant, list(wanted), fresh.values())
+    # After the owners: an erasure makes names nobody's and suppresses them in one commit.
+    suppressed = await _suppressed(books.suppressions, tenant, fresh, wanted)
+    for refused in suppressed:
+        del fresh[refused]
+    if not fresh:
+        return Written(set(), (), suppressed)
     directory = Directory(owners, {key: customer for key, (customer, _) in found.items()}, new_id, settings)
     recorded = []
     for observation in fresh.values():
@@ -149,7 +169,18 @@ async def _record(
         recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance, groups
     )
     await books.profiles.record(tenant, recording)
-    return Written(set(fresh), [*((*key, text) for key, text in directory.notices.items()), *full])
+    notices = [*((*key, text) for key, text in directory.notices.items()), *full]
+    return Written(set(fresh), notices, suppressed)
+
+
+async def _suppressed(
+    suppressions: Suppressions, tenant: str, fresh: Mapping[str, Observation], names: Collection[Identifier]
+) -> frozenset[str]:
+    """The message ids of events that carry a name which is not taken in."""
+    found = await suppressions.among(tenant, list(names))
+    if not found:
+        return frozenset()
+    return frozenset(key for key, each in fresh.items() if found & {*each.identities, *each.previous})
 
 
 async def _known(

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.profiles.domain.computing import Advance, ComputedTraitChanged
-from services.profiles.domain.consent import Consents, Statement
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
-from services.profiles.domain.erasure import Erasure
 from services.profiles.domain.event import Observation
 from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
@@ -16,16 +14,32 @@ from services.profiles.domain.write_key import WriteKey
 from services.profiles.ports.computed import ComputedTraits
 from services.profiles.ports.event_schemas import Demand, EventSchemas
 from services.profiles.ports.groups import GroupChanges, Groups
+from services.profiles.ports.privacy import (
+    ConsentBook,
+    ConsentChanged,
+    ConsentUpdate,
+    CustomerErased,
+    Erasures,
+    Forgetting,
+    Suppressions,
+)
 from services.profiles.ports.request import Identifier, Request, Versioned
 
 __all__ = [
     "ComputedTraits",
+    "ConsentBook",
+    "ConsentChanged",
+    "ConsentUpdate",
+    "CustomerErased",
     "Demand",
+    "Erasures",
     "EventSchemas",
+    "Forgetting",
     "GroupChanges",
     "Groups",
     "Identifier",
     "Request",
+    "Suppressions",
     "Versioned",
 ]
 
@@ -77,7 +91,7 @@ class Recording:
     """New identifiers and whose they are."""
     unjoined: Collection[str] = ()
     """The message ids of aliases that left two customers two."""
-    consents: "Sequence[ConsentUpdate]" = ()
+    consents: Sequence[ConsentUpdate] = ()
     """What the events said of consents."""
     merges: Sequence[Merge] = ()
     """Those that rules made."""
@@ -111,21 +125,7 @@ class CustomersUnmerged:
     unmerge_time: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentChanged:
-    """What holds for a purpose and channel is something else; as in the contract."""
-
-    tenant: str
-    customer_id: str
-    origin_customer_id: str
-    purpose: str
-    channel: str
-    state: int
-    change_time: int
-    expire_time: int
-
-
-Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged
+Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged | CustomerErased
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,61 +262,6 @@ class WriteKeys(Protocol):
 
     async def resolve(self, digest: str) -> tuple[str, str] | None:
         """The tenant and the id of the key that is not revoked, by the hash of its secret."""
-        ...
-
-
-class Erasures(Protocol):
-    """The erasures of all tenants: what is to be done, and the receipts of what was done."""
-
-    async def get(self, tenant: str, erasure_id: str) -> Versioned[Erasure] | None:
-        """The erasure."""
-        ...
-
-    async def replace(self, tenant: str, read: Versioned[Erasure], erasure: Erasure) -> None:
-        """Keep ``erasure`` instead; ``Conflict``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentUpdate:
-    """What is new of one origin's consents: what holds afterwards, what was said, and what followers hear."""
-
-    consents: Consents
-    version: int | None
-    """At which the consents were read; ``None`` where there were none."""
-    statements: Sequence[Statement] = ()
-    changes: Sequence[ConsentChanged] = ()
-
-
-class ConsentBook(Protocol):
-    """The consents of all tenants, by origin, with everything that was ever said."""
-
-    async def get_many(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Versioned[Consents]]:
-        """Of those origins that said something."""
-        ...
-
-    async def history(
-        self, tenant: str, customer_ids: Sequence[str], purpose: str, limit: int, after: str
-    ) -> tuple[list[Statement], str]:
-        """A page of what these origins said, newest first, of one purpose or of all, and the token of the next."""
-        ...
-
-    async def answered(self, request: Request) -> dict[str, Any] | None:
-        """What ``request`` was answered before; ``RequestIdReused``."""
-        ...
-
-    async def commit(
-        self, tenant: str, updates: Sequence[ConsentUpdate], request: Request | None, answer: dict[str, Any]
-    ) -> None:
-        """Commit, with the answer to ``request``. ``Conflict`` or ``AlreadyExists`` if another was faster."""
-        ...
-
-    async def expired(self, now: int, limit: int) -> list[tuple[str, str]]:
-        """Tenants and origins of whose consents one has run out and was not told yet."""
-        ...
-
-    async def forget_expiry(self, tenant: str, customer_id: str) -> None:
-        """Nothing of this origin runs out."""
         ...
 
 

@@ -6,6 +6,7 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 
 from services.common.clock import Clock
 from services.profiles.handlers.computed_traits import Defining
+from services.profiles.handlers.erasures import Means
 from services.profiles.handlers.groups import Grouping
 from services.profiles.handlers.imports import Importing
 from services.profiles.handlers.merging import MergeStore
@@ -15,10 +16,12 @@ from services.profiles.ports import (
     DeadLetters,
     Erasures,
     EventSchemas,
+    Forgetting,
     Groups,
     IdentityBook,
     Merges,
     Profiles,
+    Suppressions,
     WriteKeys,
 )
 from services.profiles.ports.transfer import NewTable
@@ -54,6 +57,8 @@ class Ports:
     groups: Groups
     importing: Importing
     new_table: NewTable
+    suppressions: Suppressions
+    forgetting: Forgetting
 
 
 class ProfilesServicer(
@@ -74,7 +79,8 @@ class ProfilesServicer(
 ):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
 
-    def __init__(self, ports: Ports, clock: Clock) -> None:
+    def __init__(self, ports: Ports, clock: Clock, erasing: Means) -> None:
+        self._erasing, self._suppressions = erasing, ports.suppressions
         self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
         self._erasures, self._consents = ports.erasures, ports.consents
         self._schemas = ports.event_schemas
@@ -84,5 +90,5 @@ class ProfilesServicer(
         self._defining, self._importing, self._new_table = ports.defining, ports.importing, ports.new_table
         computed = ports.defining.computing.computed
         self._grouping = Grouping(ports.profiles, ports.groups, clock)
-        books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups)
+        books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups, ports.suppressions)
         self._recorder = Recorder(books, new_id)

@@ -7,7 +7,15 @@ from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
 from services.profiles.domain.computing import ComputedTraitChanged
-from services.profiles.ports import Change, ConsentChanged, CustomersMerged, CustomersUnmerged, Profiles, Recorded
+from services.profiles.ports import (
+    Change,
+    ConsentChanged,
+    CustomerErased,
+    CustomersMerged,
+    CustomersUnmerged,
+    Profiles,
+    Recorded,
+)
 from services.profiles.servicer.messages import Context, timestamp, told_message
 
 
@@ -40,6 +48,8 @@ def change_message(change: Change) -> pb.Change:
         return pb.Change(tenant_id=change.tenant, consent_changed=_consent(change))
     if isinstance(change, ComputedTraitChanged):
         return pb.Change(tenant_id=change.tenant, computed_trait_changed=_computed(change))
+    if isinstance(change, CustomerErased):
+        return pb.Change(tenant_id=change.tenant, customer_erased=_erased(change))
     return pb.Change(tenant_id=change.tenant, customers_unmerged=_unmerged(change))
 
 
@@ -81,4 +91,14 @@ def _computed(change: ComputedTraitChanged) -> pb.ComputedTraitChanged:
         name=change.name,
         value_json=change.value_json,
         change_time=timestamp(change.change_time),
+    )
+
+
+def _erased(change: CustomerErased) -> pb.CustomerErased:
+    return pb.CustomerErased(
+        erasure_id=change.erasure_id,
+        customer_id=change.customer_id,
+        origin_customer_ids=change.origin_customer_ids,
+        erase_time=timestamp(change.erase_time),
+        pseudonym=change.pseudonym,
     )

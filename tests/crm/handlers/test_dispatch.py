@@ -39,6 +39,7 @@ def a_dispatcher(runs: NoRuns) -> Dispatcher:
         messages=nothing,
         audience=nothing,
         customers=nothing,
+        consents=nothing,
         renderer=nothing,
         mailer=None,
         clock=lambda: datetime.now(UTC),

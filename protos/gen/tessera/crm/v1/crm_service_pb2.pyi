@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.crm.v1 import privacy_pb2 as _privacy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -221,6 +222,8 @@ class Campaign(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    CONSENT_PURPOSE_FIELD_NUMBER: _builtins.int
+    CONSENT_POLICY_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Assigned by this service."""
     name: _builtins.str
@@ -239,6 +242,10 @@ class Campaign(_message.Message):
     """What holds a running campaign up for the moment, or why a failed one failed, in the words of whoever refused;
     empty if all is well.
     """
+    consent_purpose: _builtins.str
+    """For what purpose recipients must not have refused to be reached, or must have agreed to."""
+    consent_policy: _privacy_pb2.ConsentPolicy.ValueType
+    """What is demanded of their consent, at the moment of sending."""
     @_builtins.property
     def sender(self) -> Global___Sender:
         """From whom."""
@@ -280,10 +287,12 @@ class Campaign(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        consent_purpose: _builtins.str = ...,
+        consent_policy: _privacy_pb2.ConsentPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "not_before_time", b"not_before_time", "sender", b"sender", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "name", b"name", "not_before_time", b"not_before_time", "problem", b"problem", "segment_id", b"segment_id", "sender", b"sender", "start_time", b"start_time", "state", b"state", "template_id", b"template_id", "template_revision", b"template_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "name", b"name", "not_before_time", b"not_before_time", "problem", b"problem", "segment_id", b"segment_id", "sender", b"sender", "start_time", b"start_time", "state", b"state", "template_id", b"template_id", "template_revision", b"template_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -388,7 +397,8 @@ class Message(_message.Message):
     reason: _builtins.str
     """Why it failed or was skipped; for programs. FAILED: SMTP_REFUSED, SMTP_DEFERRED (refused for the moment, and so
     at every retry). SKIPPED: CUSTOMER_NOT_FOUND, NO_ADDRESS, ADDRESS_INVALID, RENDER_FAILED, CAMPAIGN_CANCELLED,
-    CAMPAIGN_FAILED.
+    CAMPAIGN_FAILED, CONSENT_REFUSED (denied, withdrawn or run out when it was to be sent), CONSENT_MISSING (never given,
+    and the campaign demands it).
     """
     detail: _builtins.str
     """The same in words: those of the mail server, or what is wrong with the template. For a queued message, why the
@@ -765,6 +775,8 @@ class CreateCampaignRequest(_message.Message):
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     SENDER_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    CONSENT_PURPOSE_FIELD_NUMBER: _builtins.int
+    CONSENT_POLICY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateTemplateRequest."""
     name: _builtins.str
@@ -775,6 +787,10 @@ class CreateCampaignRequest(_message.Message):
     """To whom."""
     template_id: _builtins.str
     """What it says."""
+    consent_purpose: _builtins.str
+    """The purpose of which consent is asked, of this channel; empty: `marketing`."""
+    consent_policy: _privacy_pb2.ConsentPolicy.ValueType
+    """What is demanded of recipients' consent; unspecified: NOT_REFUSED."""
     @_builtins.property
     def sender(self) -> Global___Sender:
         """From whom."""
@@ -793,10 +809,12 @@ class CreateCampaignRequest(_message.Message):
         template_id: _builtins.str = ...,
         sender: Global___Sender | None = ...,
         not_before_time: _timestamp_pb2.Timestamp | None = ...,
+        consent_purpose: _builtins.str = ...,
+        consent_policy: _privacy_pb2.ConsentPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_before_time", b"not_before_time", "sender", b"sender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "not_before_time", b"not_before_time", "request_id", b"request_id", "segment_id", b"segment_id", "sender", b"sender", "template_id", b"template_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "name", b"name", "not_before_time", b"not_before_time", "request_id", b"request_id", "segment_id", b"segment_id", "sender", b"sender", "template_id", b"template_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.crm.v1 import crm_service_pb2 as tessera_dot_crm_dot_v1_dot_crm__service__pb2
+from tessera.crm.v1 import privacy_pb2 as tessera_dot_crm_dot_v1_dot_privacy__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -116,6 +117,11 @@ class CrmServiceStub:
                 '/tessera.crm.v1.CrmService/FollowMessages',
                 request_serializer=tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesRequest.SerializeToString,
                 response_deserializer=tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomerData = channel.unary_stream(
+                '/tessera.crm.v1.CrmService/ExportCustomerData',
+                request_serializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.SerializeToString,
+                response_deserializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.FromString,
                 _registered_method=True)
 
 
@@ -254,6 +260,14 @@ class CrmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportCustomerData(self, request, context):
+        """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
+        records.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CrmServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -336,6 +350,11 @@ def add_CrmServiceServicer_to_server(servicer, server):
                     servicer.FollowMessages,
                     request_deserializer=tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesRequest.FromString,
                     response_serializer=tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesResponse.SerializeToString,
+            ),
+            'ExportCustomerData': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCustomerData,
+                    request_deserializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.FromString,
+                    response_serializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -773,6 +792,33 @@ class CrmService:
             '/tessera.crm.v1.CrmService/FollowMessages',
             tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesRequest.SerializeToString,
             tessera_dot_crm_dot_v1_dot_crm__service__pb2.FollowMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomerData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.crm.v1.CrmService/ExportCustomerData',
+            tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.SerializeToString,
+            tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.FromString,
             options,
             channel_credentials,
             insecure,

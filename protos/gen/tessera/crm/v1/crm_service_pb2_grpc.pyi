@@ -6,6 +6,7 @@ Campaigns: what is said to which customers, and what became of each message."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.crm.v1 import crm_service_pb2 as _crm_service_pb2
+from tessera.crm.v1 import privacy_pb2 as _privacy_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -94,6 +95,10 @@ class CrmServiceStub:
     Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
+    ExportCustomerData: _grpc.UnaryStreamMultiCallable[_privacy_pb2.ExportCustomerDataRequest, _privacy_pb2.ExportCustomerDataResponse]
+    """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
+    records.
+    """
 
 @_typing.type_check_only
 class CrmServiceAsyncStub(CrmServiceStub):
@@ -160,6 +165,10 @@ class CrmServiceAsyncStub(CrmServiceStub):
     """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
     Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    ExportCustomerData: _aio.UnaryStreamMultiCallable[_privacy_pb2.ExportCustomerDataRequest, _privacy_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
+    """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
+    records.
     """
 
 class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -320,6 +329,16 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
         Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCustomerData(
+        self,
+        request: _privacy_pb2.ExportCustomerDataRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_privacy_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_privacy_pb2.ExportCustomerDataResponse]]:
+        """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
+        records.
         """
 
 def add_CrmServiceServicer_to_server(servicer: CrmServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import privacy_pb2 as _privacy_pb2
+from tessera.profiles.v1 import person_pb2 as _person_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -269,3 +270,229 @@ class GetErasureResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetErasureResponse: _TypeAlias = GetErasureResponse  # noqa: Y015
+
+@_typing.final
+class EraseCustomersRequest(_message.Message):
+    """Asks to forget people."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PERSONS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ALLOW_RETURN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller: the same request again gets the same answer and changes nothing."""
+    reason: _builtins.str
+    """Why, in words; on the receipt. Not personal data of the one who is erased."""
+    allow_return: _builtins.bool
+    """True: the person may come back as a new one. Unset: events that carry one of the person's identifiers are refused
+    from now on, reason IDENTIFIER_SUPPRESSED, until UnsuppressIdentifiers.
+    """
+    @_builtins.property
+    def persons(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.Person]:
+        """Whom, at most 5,000. A customer who is several merged origins is erased whole."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        persons: _abc.Iterable[_person_pb2.Person] | None = ...,
+        reason: _builtins.str = ...,
+        allow_return: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_return", b"allow_return", "persons", b"persons", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseCustomersRequest: _TypeAlias = EraseCustomersRequest  # noqa: Y015
+
+@_typing.final
+class EraseCustomersResponse(_message.Message):
+    """What was accepted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURES_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
+        """One for each customer who was found, in the order in which they are named, each once."""
+
+    @_builtins.property
+    def not_found(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.Person]:
+        """Those who were not found, as they were named. Their identifiers are suppressed all the same, unless `allow_return`."""
+
+    def __init__(
+        self,
+        *,
+        erasures: _abc.Iterable[Global___Erasure] | None = ...,
+        not_found: _abc.Iterable[_person_pb2.Person] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "not_found", b"not_found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EraseCustomersResponse: _TypeAlias = EraseCustomersResponse  # noqa: Y015
+
+@_typing.final
+class ListErasuresRequest(_message.Message):
+    """Asks for a page of receipts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    state: Global___ErasureState.ValueType
+    """Only those in this state; unspecified for all."""
+    page_size: _builtins.int
+    """At most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """From the answer before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        state: Global___ErasureState.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErasuresRequest: _TypeAlias = ListErasuresRequest  # noqa: Y015
+
+@_typing.final
+class ListErasuresResponse(_message.Message):
+    """A page of receipts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
+        """Asked for last first."""
+
+    def __init__(
+        self,
+        *,
+        erasures: _abc.Iterable[Global___Erasure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListErasuresResponse: _TypeAlias = ListErasuresResponse  # noqa: Y015
+
+@_typing.final
+class SuppressIdentifiersRequest(_message.Message):
+    """Asks to refuse identifiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller. Suppressing twice is suppressing once, with it or without."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.PersonIdentifier]:
+        """Which, at most 5,000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        identifiers: _abc.Iterable[_person_pb2.PersonIdentifier] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppressIdentifiersRequest: _TypeAlias = SuppressIdentifiersRequest  # noqa: Y015
+
+@_typing.final
+class SuppressIdentifiersResponse(_message.Message):
+    """Suppressed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPPRESSED_COUNT_FIELD_NUMBER: _builtins.int
+    suppressed_count: _builtins.int
+    """How many were not suppressed before."""
+    def __init__(
+        self,
+        *,
+        suppressed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suppressed_count", b"suppressed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppressIdentifiersResponse: _TypeAlias = SuppressIdentifiersResponse  # noqa: Y015
+
+@_typing.final
+class UnsuppressIdentifiersRequest(_message.Message):
+    """Asks to take identifiers in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller. Doing it twice is doing it once, with it or without."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.PersonIdentifier]:
+        """Which, at most 5,000."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        identifiers: _abc.Iterable[_person_pb2.PersonIdentifier] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsuppressIdentifiersRequest: _TypeAlias = UnsuppressIdentifiersRequest  # noqa: Y015
+
+@_typing.final
+class UnsuppressIdentifiersResponse(_message.Message):
+    """Taken in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNSUPPRESSED_COUNT_FIELD_NUMBER: _builtins.int
+    unsuppressed_count: _builtins.int
+    """How many were suppressed."""
+    def __init__(
+        self,
+        *,
+        unsuppressed_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unsuppressed_count", b"unsuppressed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsuppressIdentifiersResponse: _TypeAlias = UnsuppressIdentifiersResponse  # noqa: Y015

@@ -1,0 +1,197 @@
+"""How profiles forgets a person: bounded commits, each of which says on the receipt what it removed.
+
+Every step can be repeated and the work taken up by another process: what is left is found by looking.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from services.common.errors import Conflict
+from services.common.privacy import Removed
+from services.common.store import Collection, Delete, Document, Query, Replace, Store, Write
+from services.profiles.adapters.changes import CHANGES, tell
+from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
+from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
+from services.profiles.adapters.dead_letters import DEAD_LETTERS
+from services.profiles.adapters.erasures import ERASURES, OPEN_ERASURES, erasure_body, open_id
+from services.profiles.adapters.groups import MEMBERS
+from services.profiles.adapters.keys import TenantKeys
+from services.profiles.adapters.merge_log import MERGES
+from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identity_key
+from services.profiles.adapters.suppressions import suppression_writes
+from services.profiles.domain.erasure import PROFILES, Erasure
+from services.profiles.ports import CustomerErased, Identifier, Versioned
+
+CHUNK_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """Documents that belong to an origin: a collection, the equality that finds them, and their kind on the receipt."""
+
+    collection: Collection
+    where: Callable[[str], dict[str, Any]]
+    kind: str
+
+
+PERSONAL = (
+    Personal(EVENTS, lambda origin: {"customer_id": origin}, "event"),
+    Personal(MEMBERS, lambda origin: {"origin": origin}, "member"),
+    Personal(STATEMENTS, lambda origin: {"customer_id": origin}, "consent_statement"),
+    Personal(CHANGES, lambda origin: {"kind": "ConsentChanged", "origin_customer_id": origin}, "change_on_the_feed"),
+    Personal(CHANGES, lambda origin: {"kind": "ComputedTraitChanged", "customer_id": origin}, "change_on_the_feed"),
+)
+DEAD_LETTERS_OF = {
+    "user_id": Personal(DEAD_LETTERS, lambda value: {"user": value}, "dead_letter"),
+    "anonymous_id": Personal(DEAD_LETTERS, lambda value: {"anonymous": value}, "dead_letter"),
+}
+
+
+class StoredForgetting:
+    """The port ``Forgetting``."""
+
+    def __init__(self, store: Store, keys: TenantKeys) -> None:
+        self._store, self._keys = store, keys
+
+    async def forget(self, tenant: str, read: Versioned[Erasure], now: int) -> None:
+        work = _Work(self._store, tenant, read)
+        origins = read.value.origin_customer_ids
+        known = await self._store.get_many(tenant, CUSTOMERS, origins)
+        if any(not set(each.body.get("origins", ())) <= set(origins) for each in known.values()):
+            raise Conflict("the customer is being merged at the moment; read again")
+        for origin in origins:
+            if origin in known:
+                await self._names(work, known[origin], now)
+        for origin in origins:  # the one that is left first: what was merged into it is reached through it
+            if origin in known:
+                await self._customer(work, known[origin])
+        for origin in origins:
+            for personal in PERSONAL:
+                await work.remove_all(personal, origin)
+            await self._consents(work, origin)
+            await self._merges(work, origin)
+            await self._computed(work, origin)
+        await self._publish(work, now)
+
+    async def _names(self, work: "_Work", document: Document, now: int) -> None:
+        """Suppress names, and forget whose they are."""
+        names = _names(document)
+        await self._dead_letters(work, names)
+        key = await self._keys.get(work.tenant)
+        for begin in range(0, len(names), CHUNK_MAX):
+            chunk = names[begin : begin + CHUNK_MAX]
+            owned = await self._store.get_many(work.tenant, IDENTITIES, [identity_key(name) for name in chunk])
+            writes: list[Write] = [
+                Delete(work.tenant, IDENTITIES, each.id, each.version)
+                for each in owned.values()
+                if each.body["customer_id"] == document.id
+            ]
+            if work.erasure.suppress:
+                writes += suppression_writes(work.tenant, key, chunk, now)
+            await work.commit(writes, [])
+
+    async def _customer(self, work: "_Work", document: Document) -> None:
+        """Forget the customer: from here on nothing that concerns the person is recorded.
+
+        Whoever records an event of the person writes the customer too, at the version that was read; so either the
+        event is there when events are removed, or its commit fails, is tried again, and finds the name suppressed.
+        """
+        names = _names(document)
+        removed = [
+            Removed("customer", 1),
+            Removed("identifier", len(names)),
+            Removed("trait", len(document.body["traits"])),
+            Removed("group_membership", len(document.body.get("groups", ()))),
+        ]
+        if work.erasure.suppress:
+            work.erasure = replace(work.erasure, suppressed_count=work.erasure.suppressed_count + len(names))
+        await work.commit([Delete(work.tenant, CUSTOMERS, document.id, document.version)], removed)
+
+    async def _dead_letters(self, work: "_Work", names: Sequence[Identifier]) -> None:
+        for kind, value in names:
+            if kind in DEAD_LETTERS_OF:
+                await work.remove_all(DEAD_LETTERS_OF[kind], value)
+        values = [value for _, value in names]
+        async for page in self._pages(work.tenant, DEAD_LETTERS, {"unreadable": True}):
+            found = [each.id for each in page if any(value in each.body["source"] for value in values)]
+            if found:
+                deletes = [Delete(work.tenant, DEAD_LETTERS, key) for key in found]
+                await work.commit(deletes, [Removed("dead_letter", len(found))])
+
+    async def _pages(
+        self, tenant: str, collection: Collection, where: dict[str, Any]
+    ) -> AsyncIterator[tuple[Document, ...]]:
+        after = ""
+        while True:
+            page = await self._store.find(tenant, collection, Query(where=where, limit=CHUNK_MAX, after=after))
+            if page.documents:
+                yield page.documents
+            after = page.next_cursor
+            if not after:
+                return
+
+    async def _consents(self, work: "_Work", origin: str) -> None:
+        known = await self._store.get(work.tenant, CONSENTS, origin)
+        if known is not None and known.body != ERASED:
+            erased = Replace(work.tenant, CONSENTS, origin, ERASED, known.version)
+            expiry = Delete(PLATFORM, EXPIRIES, f"{work.tenant}:{origin}")
+            await work.commit([erased, expiry], [Removed("consent", len(known.body["entries"]))])
+
+    async def _merges(self, work: "_Work", origin: str) -> None:
+        """Forget the merges of the person's own parts; those that were taken back concern somebody else too."""
+        async for page in self._pages(work.tenant, MERGES, {"customer_id": origin}):
+            deletes = [Delete(work.tenant, MERGES, each.id) for each in page if each.body["active"]]
+            if deletes:
+                await work.commit(deletes, [Removed("merge", len(deletes))])
+
+    async def _computed(self, work: "_Work", origin: str) -> None:
+        known = await self._store.get(work.tenant, COMPUTED, origin)
+        forgotten = [Delete(work.tenant, COMPUTED, origin), Delete(work.tenant, COMPUTED_MARKS, origin)]
+        values = len(known.body["values"]) if known else 0
+        await work.commit(forgotten, [Removed("computed_trait", values)])
+
+    async def _publish(self, work: "_Work", now: int) -> None:
+        erasure = work.erasure
+        told = CustomerErased(
+            work.tenant,
+            erasure.erasure_id,
+            erasure.customer_id,
+            erasure.origin_customer_ids,
+            erasure.request_time,
+            erasure.pseudonym,
+        )
+        work.erasure = replace(erasure.acknowledged(PROFILES, erasure.own.removed, now, now), problem="")
+        done = Delete(PLATFORM, OPEN_ERASURES, open_id(work.tenant, erasure.erasure_id))
+        await work.commit([tell(told, erasure.erasure_id), done], [])
+
+
+def _names(document: Document) -> list[Identifier]:
+    return [(kind, value) for kind, value in document.body["identifiers"]]
+
+
+class _Work:
+    """An erasure that is being carried out: each commit writes it too, so that two processes cannot both count."""
+
+    def __init__(self, store: Store, tenant: str, read: Versioned[Erasure]) -> None:
+        self._store, self.tenant = store, tenant
+        self.erasure, self._version = read.value, read.version
+
+    async def commit(self, writes: Sequence[Write], removed: Sequence[Removed]) -> None:
+        """Commit with the receipt; ``Conflict`` if another process carries the erasure out."""
+        if removed:
+            self.erasure = self.erasure.removing(removed)
+        body = erasure_body(self.erasure)
+        receipt = Replace(self.tenant, ERASURES, self.erasure.erasure_id, body, self._version)
+        await self._store.commit([*writes, receipt])
+        self._version += 1
+
+    async def remove_all(self, personal: Personal, key: str) -> None:
+        """Delete what ``personal`` finds, a chunk at a time."""
+        while True:
+            query = Query(where=personal.where(key), limit=CHUNK_MAX)
+            page = await self._store.find(self.tenant, personal.collection, query)
+            if not page.documents:
+                return
+            deletes = [Delete(self.tenant, personal.collection, document.id) for document in page.documents]
+            await self.commit(deletes, [Removed(personal.kind, len(deletes))])
