@@ -512,7 +512,7 @@ class Rejection(_message.Message):
     """UPPER_SNAKE, for programs: MESSAGE_ID_MISSING, IDENTITY_MISSING, EVENT_TYPE_INVALID, NAME_MISSING,
     GROUP_ID_MISSING, PREVIOUS_ID_MISSING, EVENT_TOO_LARGE, EVENT_TIME_INVALID, JSON_INVALID, TRAITS_INVALID,
     ORDER_INVALID, PROPERTIES_INVALID, SCHEMA_VIOLATED, IDENTITY_BLOCKED (none of its names is one that somebody may be
-    known by), in this order of precedence.
+    known by), IDENTIFIER_SUPPRESSED (which is not kept as a dead letter), in this order of precedence.
     """
     message: _builtins.str
     """What is wrong, where, and what to do."""

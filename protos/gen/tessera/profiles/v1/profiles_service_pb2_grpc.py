@@ -204,6 +204,26 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.FromString,
                 _registered_method=True)
+        self.EraseCustomers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/EraseCustomers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersResponse.FromString,
+                _registered_method=True)
+        self.ListErasures = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListErasures',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresResponse.FromString,
+                _registered_method=True)
+        self.SuppressIdentifiers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/SuppressIdentifiers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersResponse.FromString,
+                _registered_method=True)
+        self.UnsuppressIdentifiers = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/UnsuppressIdentifiers',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersResponse.FromString,
+                _registered_method=True)
         self.GetErasure = channel.unary_unary(
                 '/tessera.profiles.v1.ProfilesService/GetErasure',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.GetErasureRequest.SerializeToString,
@@ -590,6 +610,38 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseCustomers(self, request, context):
+        """Forgets up to 5,000 people, everywhere. It answers once that is on disk; the work is done in the background, survives
+        restarts, and its receipts say how far it is. Profiles removes events, dead letters, traits, identities and consents,
+        and publishes `CustomerErased`; the receipt is complete when every service has
+        answered. Erasing a customer again answers the receipt that there is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListErasures(self, request, context):
+        """Lists receipts, those asked for last first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuppressIdentifiers(self, request, context):
+        """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
+        IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnsuppressIdentifiers(self, request, context):
+        """Takes identifiers in again. What was refused meanwhile does not come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetErasure(self, request, context):
         """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
         ERASURE_NOT_FOUND, if there is none.
@@ -931,6 +983,26 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.CheckConsents,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.SerializeToString,
+            ),
+            'EraseCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersResponse.SerializeToString,
+            ),
+            'ListErasures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListErasures,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresResponse.SerializeToString,
+            ),
+            'SuppressIdentifiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuppressIdentifiers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersResponse.SerializeToString,
+            ),
+            'UnsuppressIdentifiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnsuppressIdentifiers,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersResponse.SerializeToString,
             ),
             'GetErasure': grpc.unary_unary_rpc_method_handler(
                     servicer.GetErasure,
@@ -1909,6 +1981,114 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/CheckConsents',
             tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_consent__pb2.CheckConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/EraseCustomers',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.EraseCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListErasures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListErasures',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.ListErasuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuppressIdentifiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/SuppressIdentifiers',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.SuppressIdentifiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnsuppressIdentifiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/UnsuppressIdentifiers',
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_erasure__pb2.UnsuppressIdentifiersResponse.FromString,
             options,
             channel_credentials,
             insecure,

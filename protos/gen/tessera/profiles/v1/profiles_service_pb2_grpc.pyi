@@ -176,6 +176,20 @@ class ProfilesServiceStub:
     send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
     what was said of all channels.
     """
+    EraseCustomers: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.EraseCustomersRequest, _erasure_pb2.EraseCustomersResponse]
+    """Forgets up to 5,000 people, everywhere. It answers once that is on disk; the work is done in the background, survives
+    restarts, and its receipts say how far it is. Profiles removes events, dead letters, traits, identities and consents,
+    and publishes `CustomerErased`; the receipt is complete when every service has
+    answered. Erasing a customer again answers the receipt that there is.
+    """
+    ListErasures: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.ListErasuresRequest, _erasure_pb2.ListErasuresResponse]
+    """Lists receipts, those asked for last first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    SuppressIdentifiers: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.SuppressIdentifiersRequest, _erasure_pb2.SuppressIdentifiersResponse]
+    """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
+    IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
+    """
+    UnsuppressIdentifiers: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]
+    """Takes identifiers in again. What was refused meanwhile does not come back."""
     GetErasure: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is none.
@@ -400,6 +414,20 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
     what was said of all channels.
     """
+    EraseCustomers: _aio.UnaryUnaryMultiCallable[_erasure_pb2.EraseCustomersRequest, _erasure_pb2.EraseCustomersResponse]  # type: ignore[assignment]
+    """Forgets up to 5,000 people, everywhere. It answers once that is on disk; the work is done in the background, survives
+    restarts, and its receipts say how far it is. Profiles removes events, dead letters, traits, identities and consents,
+    and publishes `CustomerErased`; the receipt is complete when every service has
+    answered. Erasing a customer again answers the receipt that there is.
+    """
+    ListErasures: _aio.UnaryUnaryMultiCallable[_erasure_pb2.ListErasuresRequest, _erasure_pb2.ListErasuresResponse]  # type: ignore[assignment]
+    """Lists receipts, those asked for last first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    SuppressIdentifiers: _aio.UnaryUnaryMultiCallable[_erasure_pb2.SuppressIdentifiersRequest, _erasure_pb2.SuppressIdentifiersResponse]  # type: ignore[assignment]
+    """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
+    IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
+    """
+    UnsuppressIdentifiers: _aio.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]  # type: ignore[assignment]
+    """Takes identifiers in again. What was refused meanwhile does not come back."""
     GetErasure: _aio.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]  # type: ignore[assignment]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is none.
@@ -813,6 +841,44 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         send something. What was said of the channel holds; where nothing was, or where all channels were refused later,
         what was said of all channels.
         """
+
+    @_abc_1.abstractmethod
+    def EraseCustomers(
+        self,
+        request: _erasure_pb2.EraseCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.EraseCustomersResponse, _abc.Awaitable[_erasure_pb2.EraseCustomersResponse]]:
+        """Forgets up to 5,000 people, everywhere. It answers once that is on disk; the work is done in the background, survives
+        restarts, and its receipts say how far it is. Profiles removes events, dead letters, traits, identities and consents,
+        and publishes `CustomerErased`; the receipt is complete when every service has
+        answered. Erasing a customer again answers the receipt that there is.
+        """
+
+    @_abc_1.abstractmethod
+    def ListErasures(
+        self,
+        request: _erasure_pb2.ListErasuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.ListErasuresResponse, _abc.Awaitable[_erasure_pb2.ListErasuresResponse]]:
+        """Lists receipts, those asked for last first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def SuppressIdentifiers(
+        self,
+        request: _erasure_pb2.SuppressIdentifiersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.SuppressIdentifiersResponse, _abc.Awaitable[_erasure_pb2.SuppressIdentifiersResponse]]:
+        """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
+        IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
+        """
+
+    @_abc_1.abstractmethod
+    def UnsuppressIdentifiers(
+        self,
+        request: _erasure_pb2.UnsuppressIdentifiersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_erasure_pb2.UnsuppressIdentifiersResponse, _abc.Awaitable[_erasure_pb2.UnsuppressIdentifiersResponse]]:
+        """Takes identifiers in again. What was refused meanwhile does not come back."""
 
     @_abc_1.abstractmethod
     def GetErasure(
