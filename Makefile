@@ -18,7 +18,7 @@ run: $(LOCAL) ## Start the platform here, load the sample retailer and show what
 install: $(DEV) ## Install everything that developing needs into .venv
 
 test: $(DEV) ## Run the whole test suite, a process a core
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 check: $(DEV) ## Format, lint, types, import contracts, contracts, generated code, SDL
 	@$(BIN)/ruff format --check --quiet . || { echo 'format: run `make format`'; exit 1; }

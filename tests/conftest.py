@@ -14,10 +14,18 @@ from deploy.local import tokens
 from services.common.settings import ServiceSettings
 from tests.listening import _spans, metric_reader, spans
 from tests.mongodb import mongodb_url
-from tests.parallel import pytest_collection_modifyitems
+from tests.parallel import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.spark_connect import spark_url
 
-__all__ = ["_spans", "metric_reader", "mongodb_url", "pytest_collection_modifyitems", "spans", "spark_url"]
+__all__ = [
+    "_spans",
+    "metric_reader",
+    "mongodb_url",
+    "pytest_collection_modifyitems",
+    "pytest_xdist_make_scheduler",
+    "spans",
+    "spark_url",
+]
 
 # Speed is never judged in a test: machines are noisy. CI explores the same examples each time.
 hypothesis_settings.register_profile(

@@ -4,23 +4,37 @@ The tests of one module share its fixtures. Those that need Spark, and those of 
 long to start and much memory; they come first, so that nobody waits for them in the end.
 """
 
+import re
+
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 MAKE_RUN, SPARK = "make run", "spark"
 
 
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives each group of tests to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """The scheduler, whatever ``--dist`` says."""
+    return Together(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its group, for ``--dist loadgroup``, and put the long groups first."""
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: (groups[item] != MAKE_RUN, groups[item] != SPARK))
+    """Put the long groups first."""
+    items.sort(key=lambda item: (group(item.nodeid) != MAKE_RUN, group(item.nodeid) != SPARK))
 
 
-def _group(item: pytest.Item) -> str:
-    module = item.nodeid.split("::")[0]
-    name = module.rpartition("/")[2]
-    if name.startswith(("test_run_", "test_main_job_")):
+def group(nodeid: str) -> str:
+    """The group of a test: its module, or what it shares with other modules."""
+    module = nodeid.split("::")[0]
+    if module.rpartition("/")[2].startswith(("test_run_", "test_main_job_")):
         return MAKE_RUN
-    return SPARK if item.get_closest_marker("spark") else module
+    return SPARK if re.search(r"[\[-]spark[\]-]", nodeid) else module

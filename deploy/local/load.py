@@ -209,7 +209,8 @@ async def _catch_up(shop: Shop, progress: Progress) -> None:
 
 
 async def _train(shop: Shop, progress: Progress) -> None:
-    request = recommendation.TrainModelRequest(request_id="journey-model")
+    # One way of making the model is measured, not all that there is time for: the tour is not to wait for them.
+    request = recommendation.TrainModelRequest(request_id="journey-model", dimensions=128, selection_cpu_seconds=1)
     job = (await shop.call(shop.recommendation.TrainModel, request)).job
     await _finish(shop, progress, "recommendation trains on the baskets", shop.recommendation.GetJob, job,
                   recommendation.GetJobRequest(job_id=job.job_id))  # fmt: skip

@@ -7,6 +7,7 @@ from strawberry import Parent
 from tessera.common.v1 import job_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.segmentation.v1 import cluster_pb2 as pb
+from tessera.segmentation.v1 import segmentation_service_pb2 as service_pb
 
 from gateway.context import Info
 from gateway.schema import loaders
@@ -113,17 +114,14 @@ async def personas(info: Info) -> list[pb.Persona]:
     return list(found.personas) if found else []
 
 
-@query(by_rpc("profiles.BatchGetCustomers"))
-async def persona_members(
-    info: Info, cluster: int, first: First = 20, after: After = None
-) -> Page[profiles_pb.Customer]:
+@query(by_rpc("segmentation.ListClusterMembers"))
+async def persona_members(info: Info, cluster: int, first: First = 20, after: After = None) -> Page[service_pb.Member]:
     """The customers of a cluster of the newest clustering."""
 
-    async def fetch(size: int, token: str) -> tuple[Sequence[profiles_pb.Customer], str]:
+    async def fetch(size: int, token: str) -> tuple[Sequence[service_pb.Member], str]:
         request = pb.ListClusterMembersRequest(cluster=cluster, page_size=size, page_token=token)
         answer = await info.context.backends.segmentation.ListClusterMembers(request, metadata=info.context.metadata)
-        found = await loaders.all_of(loaders.customer(info.context, each) for each in answer.customer_ids)
-        return found, answer.next_page_token
+        return [service_pb.Member(customer_id=each) for each in answer.customer_ids], answer.next_page_token
 
     return await page(fetch, first, after)
 

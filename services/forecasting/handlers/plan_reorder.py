@@ -57,7 +57,7 @@ def _plan(panel: Panel, items: Sequence[StockItem], level: float, review: int) -
     lines: list[ReorderLine] = [ReorderLine(it.product_id, error=_NO_HISTORY) for it in items]
     for days, places in by_days.items():
         past = histories(panel, days)
-        if not past:
+        if not past or not past.series:
             continue
         found = past.forecasts()
         for index in places:
