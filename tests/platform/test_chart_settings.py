@@ -17,7 +17,11 @@ SERVICES = [name for name in TOPOLOGY if name != "gateway"]
 NOT_SETTINGS = {"POD_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OMP_NUM_THREADS"}
 """Read by Kubernetes, by the OpenTelemetry SDK and by numerical libraries."""
 
-SECRETS = {"STORE_URL": "mongodb://db.example.com/", "CRM_SMTP_URL": "smtps://user:password@mail.example.com:465"}
+SECRETS = {
+    "STORE_URL": "mongodb://db.example.com/",
+    "CRM_SMTP_URL": "smtps://user:password@mail.example.com:465",
+    "PROFILES_MASTER_KEYS": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+}
 
 
 def settings_class(component: str) -> Any:

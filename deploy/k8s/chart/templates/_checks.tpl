@@ -6,6 +6,9 @@ What the schema cannot say: relations between values. Each refusal is one senten
 {{- fail (printf "the release name %s is too long: names of Services end at 63 characters, so at most 48 are left for it" .root.Release.Name) }}
 {{- end }}
 {{- $component := include "tessera.component" . | fromYaml }}
+{{- if and (eq .name "profiles") (include "tessera.storeUrlSecret" . | fromYaml).name (not .root.Values.privacy.masterKeysSecret.name) }}
+{{- fail "profiles keeps its documents in a MongoDB and would have no key to wrap those of tenants with: name a secret (privacy.masterKeysSecret)" }}
+{{- end }}
 {{- $scaling := $component.autoscaling }}
 {{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) }}
 {{- fail (printf "components.%s.autoscaling: minReplicas is more than maxReplicas" .name) }}

@@ -42,6 +42,13 @@ Parts of a pod. Each takes a dict: root, name, topology (the component's) and co
       name: {{ $root.Values.mail.urlSecret.name }}
       key: {{ $root.Values.mail.urlSecret.key }}
 {{- end }}
+{{- if and (eq .name "profiles") $root.Values.privacy.masterKeysSecret.name }}
+- name: PROFILES_MASTER_KEYS
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.privacy.masterKeysSecret.name }}
+      key: {{ $root.Values.privacy.masterKeysSecret.key }}
+{{- end }}
 - name: AUTH_ISSUER
   value: {{ $root.Values.auth.issuer | quote }}
 - name: AUTH_AUDIENCE
