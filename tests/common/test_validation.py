@@ -35,7 +35,7 @@ REFUND: dict[str, Any] = {"program_id": "p", "order_id": "o", "request_id": "r"}
         (profiles.GetCustomerRequest(identifier=profiles.Identifier(type="t" * 65, value="v")), "identifier.type"),
         (loyalty.CreateProgramRequest(**{**PROGRAM, "currency": "eur"}), "currency"),
         (loyalty.CreateProgramRequest(**PROGRAM, tiers=[TIER, loyalty.Tier(tier_id="No")]), "tiers[1].tier_id"),
-        (segmentation.CreateSegmentRequest(name="n"), "rule"),
+        (segmentation.CreateSegmentRequest(), "name"),
         (loyalty.CreateRewardRequest(**REWARD, stock_count=-1), "stock_count"),
         (loyalty.RefundOrderRequest(**REFUND, amount_minor=0), "amount_minor"),
     ],

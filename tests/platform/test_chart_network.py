@@ -12,6 +12,7 @@ CALLS = {
     *(("gateway", service) for service in SERVICES),
     *((service, "profiles") for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     ("crm", "segmentation"),
+    ("loyalty", "segmentation"),
 }
 PORTS = {
     "profiles": 50051,

@@ -81,6 +81,7 @@ FAULTS = frozenset(
         "rpc.server.refused",
         "feed.follower.failures",
         "profiles.customers.merged",
+        "profiles.events.suppressed",
         "profiles.customers.unmerged",
         "segmentation.orders.unreadable",
         "recommendation.orders.unreadable",

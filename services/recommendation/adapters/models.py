@@ -80,7 +80,7 @@ class StoredModels:
         return [_training(document.body) for document in page.documents], page.next_cursor
 
     async def train(self, tenant: str, parameters: Parameters, progress: Progress) -> Training:
-        scratch = Path(await asyncio.to_thread(self._scratch))
+        scratch = Path(self._scratch())  # at once: a cancellation in between would leave the folder behind
         try:
             version = f"{self._clock().astimezone(UTC):%Y%m%dT%H%M%S%f}"
             await progress(0.01, "collecting the purchases")
@@ -179,7 +179,12 @@ class StoredModels:
             position=position,
             live=str(self._path(tenant, live)) if live else "",
         )
-        await asyncio.to_thread(_hand_over, table, order, scratch)
+        handing_over = asyncio.ensure_future(asyncio.to_thread(_hand_over, table, order, scratch))
+        try:
+            await asyncio.shield(handing_over)
+        except asyncio.CancelledError:
+            await handing_over  # the thread goes on: what it writes is removed once it has ended
+            raise
 
 
 def _hand_over(table: pa.Table, order: Order, scratch: Path) -> None:
