@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.clock import Clock, to_micros
-from services.common.errors import FailedPrecondition, NotFound, Refusal
+from services.common.errors import Conflict, FailedPrecondition, NotFound, Refusal
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.merge import Merge, MergeRule, attach, detach
 from services.profiles.handlers.families import Versioned, families, parts_of
@@ -98,6 +98,8 @@ async def unmerge_customer(store: MergeStore, asked: Asked, merge_id: str) -> Me
         found = await _family(store.profiles, tenant, [merge.merged_customer_id])
         customers = {key: customer for key, (customer, _) in found.items()}
         restored = customers[merge.merged_customer_id]
+        if restored.merge_id != merge_id:  # taken back since the log was read
+            raise Conflict("customers are being merged at the moment; read again")
         top = restored.merged_into
         moved = detach(customers, restored)
         changed = {key: customers[key] for key in (top, *moved)}
