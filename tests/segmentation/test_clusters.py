@@ -228,6 +228,14 @@ async def test_lookalikes_of_some_are_the_others_of_their_kind(works: Works) -> 
         await work.get("nobody", found.lookalike_id)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_customers_who_barely_differ_fall_into_no_more_clusters_than_differ(seed: int) -> None:
+    points = np.repeat(np.eye(3, dtype=np.float32), [7, 1, 1], axis=0)
+    found = fit(points, 2, 8, seed)
+    assert 2 <= len(found.centroids) <= 3
+    assert all(-1 <= each <= 1 for each in found.stability)
+
+
 def test_lift_is_high_for_seeds_that_are_alike_and_one_for_seeds_by_chance() -> None:
     random = np.random.default_rng(5)
     points = random.normal(size=(4000, 6)).astype(np.float32)

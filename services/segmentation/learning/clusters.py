@@ -99,8 +99,9 @@ def _k_means(points: Floats, k: int, seed: int) -> Floats:
     for run in range(RESTARTS):
         random = np.random.default_rng((seed, run))
         try:
-            centroids, _ = kmeans2(points, k, ITERATIONS, minit="++", missing="raise", rng=random)
-        except ClusterError:  # a cluster lost all of its points: another beginning
+            with np.errstate(invalid="raise"):
+                centroids, _ = kmeans2(points, k, ITERATIONS, minit="++", missing="raise", rng=random)
+        except (ClusterError, FloatingPointError):  # a cluster lost its points, or fewer than k of them differ
             continue
         _, distances = vq(points, centroids, check_finite=False)
         if (loss := float((distances.astype(np.float64) ** 2).sum())) < least:
