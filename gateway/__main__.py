@@ -27,7 +27,7 @@ def main() -> int:
 
 
 async def _serve() -> None:
-    from services.common import telemetry
+    from services.common import memory, telemetry
     from services.common.settings import load
 
     stop = asyncio.Event()
@@ -37,6 +37,7 @@ async def _serve() -> None:
     settings = load(app.Settings)
     telemetry.configure(settings)
     async with app.serve(settings):
+        memory.settle()
         await stop.wait()
 
 

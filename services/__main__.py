@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import uvloop
 
-from services.common import telemetry
+from services.common import memory, telemetry
 from services.common.errors import Refusal
 from services.common.settings import load
 
@@ -47,6 +47,7 @@ async def _serve(names: list[str]) -> None:
             if index == 0:
                 telemetry.configure(settings)
             await stack.enter_async_context(_entry(module)(settings))
+        memory.settle()
         await stop.wait()
 
 
