@@ -77,7 +77,10 @@ def test_a_model_as_good_as_the_live_one_is_not_worse(age_days: float) -> None:
 def people(hits: list[bool]) -> list[Judged]:
     """Customers whose list begins with what they bought next, or does not hold it."""
     ones = np.ones(1, np.float32)
-    return [Judged(np.array([1]), np.array([0]), np.array([1 if hit else 2]), ones, ones, ones * 0) for hit in hits]
+    return [
+        Judged(np.array([1]), np.array([0]), np.array([1 if hit else 2]), ones > 0, ones, ones, ones * 0)
+        for hit in hits
+    ]
 
 
 def test_a_model_is_worse_where_more_customers_lose_than_chance_explains() -> None:

@@ -64,17 +64,12 @@ def follow(purchases: Purchases, successors: int = SUCCESSORS_MAX) -> Transition
     order = _in_order(purchases)
     following = _following(order)
     degrees = np.maximum(np.asarray(order.incidence.sum(axis=0)), 1.0)
-    to = (degrees**-TO_EXPONENT).astype(np.float32)
-    lengths = np.zeros(purchases.item_count, dtype=np.int64)
-    items: list[Codes] = [np.empty(0, np.int32)]
-    strengths: list[Floats] = [np.empty(0, np.float32)]
-    for item, others, counts in _rows(order.incidence, following):
-        found = counts * to[others] * np.float32(degrees[item] ** -FROM_EXPONENT)
-        best = _strongest(others, found, successors)
-        lengths[item] = len(best)
-        items.append(others[best])
-        strengths.append(found[best])
-    return Transitions(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(items), np.concatenate(strengths))
+    blocks = [_strongest(block, successors) for block in _blocks(order.incidence, following, degrees)]
+    per_item = [np.bincount(rows, minlength=ITEMS_AT_ONCE) for rows, _, _ in blocks]
+    lengths = np.concatenate([np.empty(0, np.int64), *per_item])[: purchases.item_count]
+    items = np.concatenate([np.empty(0, np.int32), *(items for _, items, _ in blocks)])
+    strengths = np.concatenate([np.empty(0, np.float32), *(found for _, _, found in blocks)])
+    return Transitions(np.concatenate([[0], np.cumsum(lengths)]), items, strengths)
 
 
 def trails(purchases: Purchases, length: int) -> Trails:
@@ -130,26 +125,40 @@ def _following(order: _Order) -> sparse.csr_array:
     return following
 
 
-def _rows(incidence: sparse.csr_array, following: sparse.csr_array) -> Iterator[tuple[int, Codes, Floats]]:
-    """Each item with those that it leads to and how much, in order of items; a block of items at a time."""
-    forward, backward = incidence.T.tocsr(), following.T.tocsr()
+def _blocks(
+    incidence: sparse.csr_array, following: sparse.csr_array, degrees: Floats
+) -> Iterator[tuple[int, sparse.csr_array]]:
+    """Some items at a time, in order: the first of them, and how strongly each leads to which.
+
+    Both directions are one product, ``[A' bF'] [F; A]``, and its factors are scaled: the product has many more cells.
+    """
+    leading = sparse.hstack([incidence.T, following.T * np.float32(BACKWARD)], format="csr")
+    led = sparse.vstack([following, incidence], format="csr")
+    leading.data *= np.repeat((degrees**-FROM_EXPONENT).astype(np.float32), np.diff(leading.indptr))
+    led.data *= (degrees**-TO_EXPONENT).astype(np.float32)[led.indices]
     for first in range(0, incidence.shape[1], ITEMS_AT_ONCE):
-        some = slice(first, first + ITEMS_AT_ONCE)
-        block = sparse.csr_array(forward[some] @ following + BACKWARD * (backward[some] @ incidence))
-        block.sort_indices()
-        for row in range(block.shape[0]):
-            cells = slice(block.indptr[row], block.indptr[row + 1])
-            others, counts = block.indices[cells].astype(np.int32), block.data[cells].astype(np.float32)
-            others, counts = others[others != first + row], counts[others != first + row]
-            if len(others):
-                yield first + row, others, counts
+        yield first, leading[first : first + ITEMS_AT_ONCE] @ led
 
 
-def _strongest(others: Codes, strengths: Floats, count: int) -> Counts:
-    """The places of the strongest, equal ones by code."""
-    if len(others) > count:
-        weakest = np.partition(strengths, len(strengths) - count)[len(strengths) - count]
-        kept = np.flatnonzero(strengths >= weakest)
-    else:
-        kept = np.arange(len(others))
-    return kept[np.lexsort((others[kept], -strengths[kept]))][:count].astype(np.int64)
+def _strongest(numbered: tuple[int, sparse.csr_array], count: int) -> tuple[Counts, Codes, Floats]:
+    """Rows, other items and strengths of the strongest of each row, in this order; equal ones by code. One of a
+    row may be the item itself, so that one more is looked at."""
+    first, block = numbered
+    ends = zip(block.indptr[:-1].tolist(), block.indptr[1:].tolist(), strict=True)
+    kept = np.concatenate([start + _high(block.data[start:end], count + 1) for start, end in ends])
+    kept = kept[block.data[kept] > 0]
+    rows = np.searchsorted(block.indptr, kept, side="right") - 1
+    others = rows + first != block.indices[kept]
+    kept, rows = kept[others], rows[others]
+    order = np.lexsort((block.indices[kept], -block.data[kept], rows))
+    kept, rows = kept[order], rows[order]
+    best = np.arange(len(rows)) - np.searchsorted(rows, rows) < count
+    return rows[best], block.indices[kept[best]].astype(np.int32), block.data[kept[best]].astype(np.float32)
+
+
+def _high(strengths: Floats, count: int) -> Counts:
+    """The places of the ``count`` strongest, and of those that equal the weakest of them."""
+    if len(strengths) <= count:
+        return np.arange(len(strengths))
+    place = len(strengths) - count
+    return np.flatnonzero(strengths >= np.partition(strengths, place)[place])

@@ -62,6 +62,8 @@ class Judged:
     following: Rows
     bought: Rows
     candidates: Rows
+    unbought: NDArray[np.bool_]
+    """Which of the candidates they had not bought."""
     fits: Floats
     follows: Floats
     frequencies: Floats
@@ -82,7 +84,7 @@ class Judged:
 
     def new_list(self, mixture: Mixture) -> Rows:
         """The list that serving makes of what was not bought before."""
-        kept = ~np.isin(self.candidates, self.bought)
+        kept = self.unbought
         if not kept.any():
             return np.empty(0, np.int64)
         parts = blend(self.fits[kept], self.follows[kept], np.zeros(int(kept.sum()), np.float32), mixture)
@@ -193,13 +195,14 @@ def _judged(
     followers, strengths = follows[0][order], follows[1][order]
     unbought = fits.copy()
     unbought[bought] = -np.inf
-    fresh = ~np.isin(followers, bought)
+    fresh = ~np.isin(followers, bought, assume_unique=True)
     newest = followers[fresh][best(strengths[fresh])]
     candidates = np.unique(np.concatenate([bought, best(unbought), newest]))
     return Judged(
         following=_cells(window.after, customer),
         bought=bought,
         candidates=candidates,
+        unbought=~np.isin(candidates, bought, assume_unique=True),
         fits=fits[candidates],
         follows=_looked_up(followers, strengths, candidates),
         frequencies=_looked_up(bought, habits.data[cells], candidates),
