@@ -102,8 +102,12 @@ def _nested(field: FieldDescriptor, nested: Descriptor, seen: frozenset[str]) ->
 
     def check_each(message: Any, path: str) -> None:
         for index, element in enumerate(getattr(message, name)):
-            for check in inner:
-                check(element, f"{path}{name}[{index}].")
+            try:
+                for check in inner:
+                    check(element, "")
+            except FieldInvalid:  # only what is refused needs its path: once more, with it
+                for check in inner:
+                    check(element, f"{path}{name}[{index}].")
 
     def check_one(message: Any, path: str) -> None:
         if message.HasField(name):

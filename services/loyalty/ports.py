@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from services.common.errors import Refusal
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.cart_order import CartOrder
 from services.loyalty.domain.coupon import Coupon, CouponCampaign, CouponOrder, CouponUsage
@@ -52,6 +53,10 @@ class Ledger(Protocol):
 
         Raises the operation's refusal, ``RequestIdReused``, ``LedgerBusy`` or ``Conflict``.
         """
+        ...
+
+    async def post_all(self, tenant: str, asked: Sequence[tuple[Request, Operation[T]]]) -> list[T | Refusal]:
+        """``post`` for many requests of one tenant: the answer to each or its refusal, once the effects are on disk."""
         ...
 
     async def apply_order_events(

@@ -123,7 +123,7 @@ class SqliteStore:
 
     def _table(self, collection: Collection) -> Table:
         table = self._tables.get(collection.name)
-        if table is None or table.collection != collection:
+        if table is None or (table.collection is not collection and table.collection != collection):
             raise ValueError(f"the store was not opened with this collection {collection.name!r}")
         return table
 

@@ -1,8 +1,8 @@
 """Domain objects as documents: the collections, and each object to and from its body."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -45,6 +45,9 @@ ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"
 ERASURES = Collection("erasures_due")
 """Of all tenants, under the tenant ``*``: who is to be forgotten."""
+ERASED = Collection("erased")
+ERASED_ID = "members"
+"""One document a tenant, whose version counts the erasures of members."""
 COLLECTIONS = (
     PROGRAMS,
     PROGRAM_OWNERS,
@@ -56,6 +59,7 @@ COLLECTIONS = (
     REQUESTS,
     CURSORS,
     ERASURES,
+    ERASED,
     ACKNOWLEDGEMENTS,
     *RECORDS.values(),
     PROMOTION_TENANTS,
@@ -192,6 +196,11 @@ def read_reward(body: Body) -> Reward:
     )
 
 
+@lru_cache(maxsize=4096)
+def _day_of_year(instant: int, zone: str) -> str:
+    return f"{local_date(instant, zone):%m-%d}"
+
+
 def member_body(member: Member, program: Program) -> Body:
     """A member's document. ``next_due_time`` is when the clock next has something to do: to expire, to post, or
     to change the tier;
@@ -212,7 +221,7 @@ def member_body(member: Member, program: Program) -> Body:
         "spend_minor": member.spend_minor,
         "entry_count": member.entry_count,
         "enroll_time": member.enroll_time,
-        "enroll_day": f"{local_date(member.enroll_time, program.time_zone):%m-%d}",
+        "enroll_day": _day_of_year(member.enroll_time, program.time_zone),
         "tier_id": member.tier_id,
         "lots": _flat(member.lots),
         "qualified": _flat(member.qualified),
@@ -343,7 +352,7 @@ def answer_body(answer: object) -> Body:
     """What is kept of an answer, to give it again when its request comes again."""
     match answer:
         case Entry():
-            return {"kind": "entry", "id": answer.id, "body": entry_body(answer)}
+            return {"kind": "entry", "id": answer.id}  # entries never change
         case Program():
             return {"kind": "program", "id": answer.id, "body": program_body(answer)}
         case Reward():
@@ -356,10 +365,13 @@ def answer_body(answer: object) -> Body:
     return kept_answer(answer)
 
 
-def read_answer(answer: Body) -> Any:
-    """The answer that was kept."""
-    kind, body = answer["kind"], answer["body"]
-    if kind == "entry":
+def read_answer(answer: Body, entries: Mapping[str, Entry]) -> Any:
+    """The answer that was kept, with those of ``entries`` that it names."""
+    kind = answer["kind"]
+    if kind == "entry" and "body" not in answer:
+        return entries[answer["id"]]
+    body = answer["body"]
+    if kind == "entry":  # from before answers named their entries
         return read_entry(answer["id"], body)
     if kind == "program":
         return read_program(answer["id"], body)

@@ -1,5 +1,6 @@
 """A draft: the documents that a group of operations needs, loaded with their versions, and the commit it becomes."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from services.common.store import Collection, Delete, Document, Insert, Put, Que
 from services.common.store.port import Body
 from services.loyalty.adapters.documents import (
     ENTRIES,
+    ERASED,
+    ERASED_ID,
     ERASURES,
     MEMBERS,
     ORDER_COUNTS,
@@ -35,9 +38,10 @@ from services.loyalty.adapters.documents import (
     refunded_order_body,
     reward_body,
 )
+from services.loyalty.adapters.held import Held, HeldMembers
 from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.adapters.store import PAGE_MAX
-from services.loyalty.domain.books import Books, Needs, OrderCounts
+from services.loyalty.domain.books import Books, Key, Needs, OrderCounts
 from services.loyalty.domain.entry import Entry, refunded_order_id
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.records import Kind, Ref
@@ -51,8 +55,19 @@ class TenantDraft:
     """One tenant's books and requests, and the versions of the documents that they were read from."""
 
     tenant: str
+    held: HeldMembers | None = None
+    """Where members are taken from that need not be read; ``None``: all are read."""
     books: Books = field(default_factory=Books)
+    erasures: int = 0
+    """How many members the tenant had erased when this was loaded."""
+    assumed: set[Key] = field(default_factory=set)
+    """Those members that were taken from what is held."""
     requests: dict[str, Body] = field(default_factory=dict)
+    """What is kept of requests that were carried out before."""
+    given: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    """The fingerprint and the answer of each request that is carried out here."""
+    refused: set[str] = field(default_factory=set)
+    """The ids of requests that were refused here."""
     answered: list[Insert] = field(default_factory=list)
     versions: dict[tuple[str, str], int] = field(default_factory=dict)
     looked_for: set[tuple[str, str]] = field(default_factory=set)
@@ -60,33 +75,42 @@ class TenantDraft:
 
     def replay(self, request: Request) -> Any | None:
         """The answer to a request that was carried out before; ``RequestIdReused`` if another was."""
-        kept = self.requests.get(request.id)
-        if kept is None:
+        if request.id in self.given:
+            fingerprint, answer = self.given[request.id]
+        elif request.id in self.requests:
+            kept = self.requests[request.id]
+            fingerprint, answer = kept["fingerprint"], read_answer(kept["answer"], self.books.entries)
+        else:
             return None
-        if kept["fingerprint"] != request.fingerprint:
+        if fingerprint != request.fingerprint:
             raise RequestIdReused(
                 f"request_id {request.id} was used before for another request; choose a new one",
                 request_id=request.id,
             )
-        return read_answer(kept["answer"])
+        return answer
 
     def keep_answer(self, request: Request, answer: object) -> None:
         """Keep the answer with the effect."""
         if not request.id:
             return
-        writes = remember(self.tenant, request.id, request.fingerprint, answer_body(answer))
-        self.requests.update({write.id: write.body for write in writes})
-        self.answered.extend(writes)
+        self.given[request.id] = request.fingerprint, answer
+        self.answered += remember(self.tenant, request.id, request.fingerprint, answer_body(answer))
 
     async def load(self, store: Store, operations: Sequence[Operation[Any]], request_ids: Sequence[str]) -> None:
         """Read what the operations need."""
         tenant, books = self.tenant, self.books
+        page, erased = await asyncio.gather(
+            store.find(tenant, PROGRAMS, Query(limit=PAGE_MAX)), store.get(tenant, ERASED, ERASED_ID)
+        )
+        books.programs = {document.id: read_program(document.id, document.body) for document in page.documents}
+        self.erasures = erased.version if erased else 0
+        needs = [operation.needs(books.programs) for operation in operations]
         if request_ids:
             found = await store.get_many(tenant, REQUESTS, request_ids)
             self.requests = {document.id: document.body for document in found.values()}
-        page = await store.find(tenant, PROGRAMS, Query(limit=PAGE_MAX))
-        books.programs = {document.id: read_program(document.id, document.body) for document in page.documents}
-        needs = [operation.needs(books.programs) for operation in operations]
+            answers = [body["answer"] for body in self.requests.values()]
+            named = [answer["id"] for answer in answers if answer["kind"] == "entry" and "body" not in answer]
+            needs.append(Needs(entries=named))
         while needs:
             await self._load(store, needs)
             needs = [need.then(books) for need in needs if need.then]
@@ -98,9 +122,9 @@ class TenantDraft:
         if missing := [entry_id for entry_id in whole if entry_id not in books.entries]:
             found = await store.get_many(tenant, ENTRIES, missing)
             books.entries |= {document.id: read_entry(document.id, document.body) for document in found.values()}
-        members = [key(*pair) for need in needs for pair in need.members]
-        members += [key(entry.program_id, entry.member_id) for entry in books.entries.values()]
-        for body in await self._read(store, MEMBERS, members):
+        pairs = [pair for need in needs for pair in need.members]
+        pairs += [(entry.program_id, entry.member_id) for entry in books.entries.values()]
+        for body in await self._read(store, MEMBERS, [key(*pair) for pair in pairs if not self._assume(pair)]):
             member = read_member(body)
             books.members[(member.program_id, member.id)] = member
         for body in await self._read(store, REFUNDED_ORDERS, _refunded_ids(needs)):
@@ -147,6 +171,36 @@ class TenantDraft:
             assert books.order_counts is not None
             writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))
         return writes
+
+    def _assume(self, pair: Key) -> bool:
+        """Take the member from what is held, if it is; whether it need not be read."""
+        if pair in self.assumed:
+            return True
+        held = self.held.get(self.tenant, pair, self.erasures) if self.held else None
+        if held is None or (MEMBERS.name, key(*pair)) in self.looked_for:
+            return False
+        self.books.members[pair] = held.member
+        self.versions[MEMBERS.name, key(*pair)] = held.version
+        self.assumed.add(pair)
+        return True
+
+    async def stands(self, store: Store) -> bool:
+        """Whether what was assumed is so where no write will prove it: members that were left as they were, and that
+        requests which were refused had not been carried out before.
+        """
+        unproven = {key(*pair): pair for pair in self.assumed - self.books.touched_members}
+        if unproven:
+            found = await store.get_many(self.tenant, MEMBERS, list(unproven))
+            if any(each not in found or found[each].version != self.versions[MEMBERS.name, each] for each in unproven):
+                return False
+        unknown = [request_id for request_id in self.refused if request_id and request_id not in self.given]
+        return not (unknown and self.held and await store.get_many(self.tenant, REQUESTS, unknown))
+
+    def hold(self, held: HeldMembers) -> None:
+        """Hold the members as they are now that this is committed."""
+        for pair, member in self.books.members.items():
+            version = self.versions.get((MEMBERS.name, key(*pair)), 0) + (pair in self.books.touched_members)
+            held.keep(self.tenant, pair, Held(member, version, self.erasures))
 
     async def _load_records(self, store: Store, needs: Sequence[Needs]) -> None:
         wanted: dict[Kind[Any], dict[str, None]] = {}
@@ -224,6 +278,20 @@ class Draft:
             )
         return writes
 
+    async def stands(self, store: Store) -> bool:
+        """See ``TenantDraft.stands``."""
+        return all([await tenant.stands(store) for tenant in self.tenants.values()])
+
+    def hold(self, held: HeldMembers) -> None:
+        """See ``TenantDraft.hold``."""
+        for tenant in self.tenants.values():
+            tenant.hold(held)
+
+    def drop(self, held: HeldMembers) -> None:
+        """Hold none of the members that are in this, which was not committed."""
+        for tenant in self.tenants.values():
+            held.drop(tenant.tenant, tenant.books.members)
+
     def entered(self) -> list[Entry]:
         """What was entered."""
         return [entry for tenant in self.tenants.values() for entry in tenant.books.entered]
@@ -234,9 +302,13 @@ async def load_draft(
     operations: Mapping[str, Sequence[Operation[Any]]],
     request_ids: Mapping[str, Sequence[str]],
     followers: Iterable[str] = (),
+    held: HeldMembers | None = None,
 ) -> Draft:
-    """Read, for each tenant, what its operations need, and how far the followers have come."""
-    draft = Draft({tenant: TenantDraft(tenant) for tenant in operations})
+    """Read, for each tenant, what its operations need, and how far the followers have come.
+
+    With ``held``, members are taken from there: ``Draft.stands`` says whether that was right.
+    """
+    draft = Draft({tenant: TenantDraft(tenant, held) for tenant in operations})
     for tenant, wanted in operations.items():
         await draft.tenants[tenant].load(store, wanted, list(dict.fromkeys(request_ids.get(tenant, ()))))
     for follower in followers:

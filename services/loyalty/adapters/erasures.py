@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,12 @@ from services.common.erasure import Acknowledgements
 from services.common.errors import AlreadyExists, Conflict
 from services.common.idempotency import REQUESTS
 from services.common.privacy import Removal, Removed
-from services.common.store import Collection, Delete, Document, Insert, Query, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Insert, Put, Query, Replace, Store, Write
 from services.common.store.port import Body
 from services.loyalty.adapters.documents import (
     ENTRIES,
+    ERASED,
+    ERASED_ID,
     ERASURES,
     MEMBERS,
     entry_body,
@@ -132,8 +134,10 @@ class Erasures:
             query = Query(where=where, order_by="sequence", limit=ENTRIES_MAX)
             page = await self._store.find(tenant, ENTRIES, query)
             entries = [(each, read_entry(each.id, each.body)) for each in page.documents]
-            writes = [write for each, entry in entries for write in _renamed(tenant, each, entry, pseudonym)]
-            writes += await self._answers(tenant, [entry for _, entry in entries], member_id, pseudonym)
+            moved = [(each, entry, _renamed(entry, pseudonym)) for each, entry in entries]
+            writes = [write for each, _, renamed in moved for write in _moved(tenant, each, renamed)]
+            names = {member_id: pseudonym, **{entry.id: renamed.id for _, entry, renamed in moved}}
+            writes += await self._answers(tenant, [entry for _, entry in entries], names)
             if not page.next_cursor:
                 member = read_member(document.body)
                 pending = tuple(
@@ -141,20 +145,18 @@ class Erasures:
                 )
                 body = member_body(replace(member, id=pseudonym, pending=pending), program)
                 writes += [
+                    Put(tenant, ERASED, ERASED_ID, {}),
                     Delete(tenant, MEMBERS, document.id, document.version),
                     Insert(tenant, MEMBERS, key(program.id, pseudonym), body),
                     Delete(tenant, RECORDS[MEMBER_USAGE.name], key(program.id, member_id)),
                 ]
             await self._store.commit(writes)
 
-    async def _answers(self, tenant: str, entries: Sequence[Entry], member_id: str, pseudonym: str) -> list[Write]:
-        """The answers that are kept for replay, without the person."""
+    async def _answers(self, tenant: str, entries: Sequence[Entry], names: Mapping[str, str]) -> list[Write]:
+        """The answers that are kept for replay, without the person: ``names`` by what replaces them."""
         ids = list({entry.request_id for entry in entries if entry.request_id})
         found = await self._store.get_many(tenant, REQUESTS, ids)
-        return [
-            Replace(tenant, REQUESTS, each.id, _without(each.body, member_id, pseudonym), each.version)
-            for each in found.values()
-        ]
+        return [Replace(tenant, REQUESTS, each.id, _without(each.body, names), each.version) for each in found.values()]
 
     async def _forget_records(self, tenant: str, customer_id: str, pseudonym: str) -> None:
         await self._store.commit([Delete(tenant, collection, customer_id) for collection, _ in FACTS])
@@ -248,7 +250,7 @@ def _added(removed: Iterable[Removed]) -> list[Removed]:
     return [Removed(kind, count, removal) for (kind, removal), count in counts.items()]
 
 
-def _renamed(tenant: str, document: Document, entry: Entry, pseudonym: str) -> list[Write]:
+def _renamed(entry: Entry, pseudonym: str) -> Entry:
     """The entry as the pseudonym's, without words; under another id where the id told whose it was."""
     event_id = _path(entry.event_id, entry.member_id, pseudonym) if entry.event_id.startswith("_") else entry.event_id
     moved = replace(
@@ -258,10 +260,16 @@ def _renamed(tenant: str, document: Document, entry: Entry, pseudonym: str) -> l
         source_entry_id=_path(entry.source_entry_id, entry.member_id, pseudonym),
         reason=entry.reason if entry.kind is EntryKind.EVENT else "",
     )
-    moved = replace(moved, id=own_id(moved))
-    if moved.id == entry.id:
-        return [Replace(tenant, ENTRIES, entry.id, entry_body(moved), document.version)]
-    return [Delete(tenant, ENTRIES, entry.id, document.version), Insert(tenant, ENTRIES, moved.id, entry_body(moved))]
+    return replace(moved, id=own_id(moved))
+
+
+def _moved(tenant: str, document: Document, moved: Entry) -> list[Write]:
+    if moved.id == document.id:
+        return [Replace(tenant, ENTRIES, moved.id, entry_body(moved), document.version)]
+    return [
+        Delete(tenant, ENTRIES, document.id, document.version),
+        Insert(tenant, ENTRIES, moved.id, entry_body(moved)),
+    ]
 
 
 def _path(text: str, member_id: str, pseudonym: str) -> str:
@@ -272,12 +280,12 @@ def _path(text: str, member_id: str, pseudonym: str) -> str:
     return f"{text.removesuffix(member_id)}{pseudonym}"
 
 
-def _without(value: Any, member_id: str, pseudonym: str) -> Any:
+def _without(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {name: _without(part, member_id, pseudonym) for name, part in value.items() if name != "reason"}
+        return {name: _without(part, names) for name, part in value.items() if name != "reason"}
     if isinstance(value, list):
-        return [_without(part, member_id, pseudonym) for part in value]
-    return pseudonym if value == member_id else value
+        return [_without(part, names) for part in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def _told(entry: Entry, program: Program) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Following profiles: orders earn and are refunded, other events earn by rules, traits are kept for rules."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,10 +18,9 @@ from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.coupon_code import normal
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
-from services.loyalty.domain.earning import Line
 from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.order_lines import lines_of
-from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order, Told
+from services.loyalty.domain.orders import ApplyOrderEvents, Details, Event, Order, Told
 from services.loyalty.domain.referral_operations import FriendNamed
 from services.loyalty.domain.referral_orders import FriendOrdered, ReferredOrderRefunded
 from services.loyalty.domain.refunds import OrderRefund
@@ -49,10 +49,14 @@ class _Line(msgspec.Struct):
     total: float | None = None
 
 
-class _Properties(msgspec.Struct):
+class _Order(msgspec.Struct):
+    """What is read of every order; the rest only where rules ask for it, or the total has to be added up."""
+
     order_id: str
     currency: str
     total: float | None = None
+    referral_code: Any = None
+    quote_id: Any = None
 
 
 class _RefundProperties(msgspec.Struct):
@@ -63,6 +67,7 @@ class _RefundProperties(msgspec.Struct):
 
 
 _decode_refund = msgspec.json.Decoder(_RefundProperties).decode
+_decode_order = msgspec.json.Decoder(_Order).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -180,20 +185,21 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
         yield refund
         yield from _ended(refund)
         return
-    content = _decode_object(event.properties_json or "{}")
     if event.name == ORDER_COMPLETED:
-        order = _order(content, event.customer_id, _micros(event))
-        if code := _text(content, "referral_code"):
+        told = _decode_order(event.properties_json or "{}")
+        order = _order(told, event)
+        if code := _text(told.referral_code):
             yield FriendNamed(normal(code), order.member_id)
         yield order
         yield FriendOrdered(order.order_id, order.member_id, order.currency, order.amount_minor)
-        if quote_id := _text(content, "quote_id"):
+        if quote_id := _text(told.quote_id):
             yield QuotedOrder(order.order_id, quote_id)
     elif event.type == profiles.EVENT_TYPE_IDENTIFY:
-        if traits := _traits(event, content):
+        if traits := _traits(event, _decode_object(event.properties_json or "{}")):
             yield traits
     else:
-        yield Event(event.message_id, event.name, event.customer_id, _micros(event), content)
+        details = partial(_properties, event.properties_json)
+        yield Event(event.message_id, event.name, event.customer_id, _micros(event), details=details)
 
 
 def _ended(refund: OrderRefund) -> Iterator[Told]:
@@ -206,33 +212,35 @@ def _ended(refund: OrderRefund) -> Iterator[Told]:
         yield ReferredOrderRefunded(refund.order_id, amount_minor)
 
 
-def _text(content: dict[str, Any], name: str) -> str:
-    found = content.get(name)
+def _text(found: Any) -> str:
     return found if isinstance(found, str) and len(found) <= TEXT_MAX and found.isprintable() else ""
 
 
-def _order(content: dict[str, Any], member_id: str, event_time: int) -> Order:
-    properties = msgspec.convert(content, _Properties)
-    currency, total = properties.currency, properties.total
-    lines = _lines(content, currency, needed=total is None)
-    return Order(
-        order_id=properties.order_id,
-        member_id=member_id,
-        currency=currency,
-        amount_minor=sum(line.amount_minor for line in lines) if total is None else to_minor(total, currency),
-        event_time=event_time,
-        properties=content,
-        lines=lines,
-    )
+def _order(told: _Order, event: profiles.RecordedEvent) -> Order:
+    currency = told.currency
+    if told.total is None:
+        lines = lines_of(_decode_object(event.properties_json).get("products"), currency)
+        amount_minor = sum(line.amount_minor for line in lines)
+    else:
+        amount_minor = to_minor(told.total, currency)
+    details = partial(_details, event.properties_json, currency)
+    return Order(told.order_id, event.customer_id, currency, amount_minor, _micros(event), details=details)
 
 
-def _lines(content: dict[str, Any], currency: str, *, needed: bool) -> tuple[Line, ...]:
+def _details(text: str, currency: str) -> Details:
+    properties = _properties(text)
     try:
-        return lines_of(content.get("products"), currency)
+        return properties, lines_of(properties.get("products"), currency)
     except (ValueError, OverflowError):
-        if needed:
-            raise
-        return ()  # the total says what the order came to: it earns, though no rule about items gives anything
+        return properties, ()  # the total says what it came to: it earns, though no rule about items gives anything
+
+
+def _properties(text: str) -> dict[str, Any]:
+    """The object in the text. Anything else, which profiles records of nothing, fulfils no rule and stops no feed."""
+    try:
+        return _decode_object(text or "{}")
+    except msgspec.MsgspecError:
+        return {}
 
 
 def _traits(event: profiles.RecordedEvent, traits: dict[str, Any]) -> TraitsTold | None:

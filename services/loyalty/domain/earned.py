@@ -62,6 +62,16 @@ def known(books: Books, program: Program, member: Member) -> Known:
     )
 
 
+def earn_by_rate(books: Books, program: Program, member_id: str, amount_minor: int, cause: Cause) -> Earned:
+    """Enter what an order earns where no rule and no limit has a say. ``BalanceLimitReached`` as ``earn_by_rules``."""
+    points = program.points_for(amount_minor)
+    if points == 0:
+        return Earned(None, Outcome())
+    return Earned(
+        books.enter(*earn_or_hold(books.member_or_new(program.id, member_id), program, points, cause)), Outcome()
+    )
+
+
 def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
     """Enter what ``activity`` earns, if it is anything. ``BalanceLimitReached`` leaves the books as they were."""
     now = cause.record_time

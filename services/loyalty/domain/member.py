@@ -95,7 +95,9 @@ class Member:
             return track(self, program).qualifying(standing_of(self, program), now)
         if program.qualification.rolling:
             since = year_before(day_of(now))
-            return sum(amount for day, amount in self.qualified if day > since)
+            if self.qualified and self.qualified[0][0] > since:
+                return sum([amount for _, amount in self.qualified])
+            return sum([amount for day, amount in self.qualified if day > since])
         return self.spend_minor if program.qualification.by_spend else self.earned - self.refunded
 
 
@@ -221,8 +223,7 @@ def tier_now(member: Member, program: Program, now: int) -> TierStanding:
     """The member's tier at ``now``, with what the clock has to do to it."""
     if program.tier_policy:
         return advance(track(member, program), standing_of(member, program), now)
-    tier = program.tier_at(member.qualifying(program, now))
-    return TierStanding(program.tiers.index(tier) if tier else -1)
+    return TierStanding(program.level_at(member.qualifying(program, now)))
 
 
 def _tier_due(member: Member, program: Program, now: int) -> int:
@@ -255,6 +256,8 @@ def entered(
     member: Member, program: Program, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts
 ) -> tuple[Member, Entry]:
     """The member in the tier of the moment, and the entry that says so."""
+    if not program.tiers and program.tier_policy is None:
+        return member, _entry(member, points, lots, cause, accounts, "")
     after = tier_now(member, program, cause.record_time)
     tier_id = program.tiers[after.at].id if after.at >= 0 else ""
     change = cause.tier_change or _tier_change(member, program, after)
@@ -349,7 +352,12 @@ def qualified(days: Amounts, program: Program, time: int, points: int, amount_mi
     # A day that was dropped has nothing left that could be taken off.
     if not amount or (amount < 0 and all(kept != day for kept, _ in days)):
         return days
-    return recent([*days, (day, amount)], program.kept_months)
+    if days and day < days[-1][0]:
+        return recent([*days, (day, amount)], program.kept_months)
+    if days and day == days[-1][0]:
+        days, amount = days[:-1], days[-1][1] + amount
+    first = bisect_left(days, (add_months(day, -program.kept_months) + 1,))
+    return (*days[first:], (day, amount))
 
 
 def recent(amounts: Iterable[tuple[int, int]], months: int) -> Amounts:

@@ -1,11 +1,11 @@
 """What profiles tells, as it is followed: orders and events earn once in each programme of their tenant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.loyalty.domain.books import Books, Needs, OrderCounts
-from services.loyalty.domain.earned import book_ref, earn_by_rules, weighing_refs
+from services.loyalty.domain.earned import book_ref, earn_by_rate, earn_by_rules, weighing_refs
 from services.loyalty.domain.earning import Activity, Line, Miss
 from services.loyalty.domain.earning_rule import Trigger
 from services.loyalty.domain.entry import EntryKind, event_entry_id, order_entry_id
@@ -27,6 +27,10 @@ class Told(Protocol):
         ...
 
 
+Details = tuple[Mapping[str, Any], tuple[Line, ...]]
+"""The properties and the lines of an order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What an order came to, in minor units, who made it and when; its properties and lines are for rules."""
@@ -38,11 +42,14 @@ class Order:
     event_time: int
     properties: Mapping[str, Any] = field(default_factory=dict)
     lines: tuple[Line, ...] = ()
+    details: Callable[[], Details] | None = field(default=None, compare=False)
+    """Reads both, where they are not given: most orders of most programmes earn by the rate alone."""
 
     @property
     def activity(self) -> Activity:
         """The order as rules see it."""
-        return Activity(Trigger.ORDER, self.event_time, "", self.properties, self.amount_minor, self.lines)
+        properties, lines = self.details() if self.details else (self.properties, self.lines)
+        return Activity(Trigger.ORDER, self.event_time, "", properties, self.amount_minor, lines)
 
     def cause(self, program: Program, now: int, request_id: str = "") -> Cause:
         """Why it is entered."""
@@ -77,8 +84,12 @@ class Order:
         cause = self.cause(program, now)
         if cause.entry_id in books.entry_ids:
             return "duplicate"
+        book = books.record(book_ref(program.id))
         try:
-            earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
+            if book is None or not book.concerns(Trigger.ORDER):
+                earned = earn_by_rate(books, program, self.member_id, self.amount_minor, cause)
+            else:
+                earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
         except BalanceLimitReached:
             return "invalid"
         if earned.entry is None:
@@ -98,11 +109,14 @@ class Event:
     member_id: str
     event_time: int
     properties: Mapping[str, Any] = field(default_factory=dict)
+    details: Callable[[], Mapping[str, Any]] | None = field(default=None, compare=False)
+    """Reads the properties, where they are not given: rules ask for few of the events that there are."""
 
     @property
     def activity(self) -> Activity:
         """The event as rules see it."""
-        return Activity(Trigger.EVENT, self.event_time, self.name, self.properties)
+        properties = self.details() if self.details else self.properties
+        return Activity(Trigger.EVENT, self.event_time, self.name, properties)
 
     def cause(self, program: Program, now: int, request_id: str = "") -> Cause:
         """Why it is entered."""

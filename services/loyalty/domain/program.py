@@ -138,14 +138,14 @@ class Program:
         due_time = earned_at + rule.duration
         return due_time if due_time > now else None
 
+    def level_at(self, qualifying: int) -> int:
+        """The position of the highest tier that this much reaches; -1 is none."""
+        return sum([tier.threshold <= qualifying for tier in self.tiers]) - 1
+
     def tier_at(self, qualifying: int) -> Tier | None:
         """The highest tier that this much reaches."""
-        reached = None
-        for tier in self.tiers:
-            if tier.threshold > qualifying:
-                break
-            reached = tier
-        return reached
+        level = self.level_at(qualifying)
+        return self.tiers[level] if level >= 0 else None
 
     def tier_after(self, qualifying: int) -> Tier | None:
         """The lowest tier that this much does not reach."""

@@ -6,9 +6,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind(Generic[T]):
-    """One kind of record. ``name`` is that of its collection; ``type`` is a frozen dataclass of JSON-like fields."""
+    """One kind of record. ``name`` is that of its collection; ``type`` is a frozen dataclass of JSON-like fields.
+
+    There is one of each, so it is compared by identity: refs are looked up several times an order.
+    """
 
     name: str
     type: type[T]

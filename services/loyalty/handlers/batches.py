@@ -1,8 +1,6 @@
 """Many movements of points at once."""
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from services.common.errors import Refusal
 from services.loyalty.domain.entry import Entry
@@ -11,13 +9,7 @@ from services.loyalty.ports import Ledger, Request
 
 
 async def batch_move_points(
-    ledger: Ledger, movements: Sequence[tuple[Request, Operation[Entry]]]
+    ledger: Ledger, tenant: str, movements: Sequence[tuple[Request, Operation[Entry]]]
 ) -> list[Entry | Refusal]:
-    """Carry out each by itself, as the ledger groups them; what became of each, in the same order."""
-    found: list[Any] = await asyncio.gather(
-        *(ledger.post(request, operation) for request, operation in movements), return_exceptions=True
-    )
-    for outcome in found:
-        if not isinstance(outcome, Entry | Refusal):
-            raise outcome
-    return found
+    """Carry out each by itself, in their order; what became of each."""
+    return await ledger.post_all(tenant, movements)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tessera.loyalty.v1 import batch_pb2 as pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
+from services.common.auth import principal
 from services.common.errors import Refusal
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.operations import BurnPoints, EarnPoints
@@ -20,7 +21,8 @@ class BatchRpcs(LoyaltyServiceServicer):
     ledger: Ledger
 
     async def BatchMovePoints(self, request: pb.BatchMovePointsRequest, context: Context) -> pb.BatchMovePointsResponse:
-        found = await batch_move_points(self.ledger, [(named(each), _operation(each)) for each in request.movements])
+        movements = [(named(each), _operation(each)) for each in request.movements]
+        found = await batch_move_points(self.ledger, principal().tenant, movements)
         return pb.BatchMovePointsResponse(results=map(_result, found))
 
 
