@@ -52,6 +52,7 @@ MODULES = (
     "offers",
     "redemptions",
     "referrals",
+    "lots",
     "crm",
 )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Parent
 from tessera.loyalty.v1 import earning_pb2 as earning_pb
+from tessera.loyalty.v1 import lot_pb2 as lot_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1 import tier_pb2 as tier_pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
@@ -40,6 +41,10 @@ class TierPolicy: ...
 class TierStep: ...
 
 
+@from_proto(lot_pb.Validity, "count", "unit", "rounding", "extended_by_activity")
+class Validity: ...
+
+
 @from_proto(pb.PendingRule, "release", "duration")
 class PendingRule: ...
 
@@ -57,6 +62,7 @@ class PendingRule: ...
     "refund_policy",
     "time_zone",
     "tier_policy",
+    "validity",
     "create_time",
 )
 class Program: ...
@@ -95,6 +101,7 @@ class PendingLot: ...
     "expiring_lots",
     "entry_count",
     "enroll_time",
+    "block",
 )
 class Member: ...
 
@@ -132,6 +139,8 @@ class EarningShare: ...
     "event_id",
     "shares",
     "tier_change",
+    "gained_lots",
+    "block",
 )
 class LedgerEntry: ...
 
@@ -179,6 +188,7 @@ class LedgerCheck: ...
     "refund_count",
     "waiting_refund_count",
     "limited_order_count",
+    "blocked_order_count",
     "earned_event_count",
 )
 class LoyaltyStatus: ...

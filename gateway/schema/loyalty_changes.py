@@ -1,6 +1,7 @@
 """What can be changed in loyalty: programmes, rewards and points."""
 
 from strawberry import Parent
+from tessera.loyalty.v1 import lot_pb2 as lot_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1 import tier_pb2 as tier_pb
 
@@ -17,6 +18,10 @@ class TierInput: ...
 
 @input_from_proto(tier_pb.TierPolicy, "measure", "period", "downgrade", "grace_days")
 class TierPolicyInput: ...
+
+
+@input_from_proto(lot_pb.Validity, "count", "unit", "rounding", "extended_by_activity")
+class ValidityInput: ...
 
 
 @input_from_proto(pb.PendingRule, "release", "duration")
@@ -37,6 +42,7 @@ class PendingRuleInput: ...
     "refund_policy",
     "time_zone",
     "tier_policy",
+    "validity",
 )
 class CreateProgramInput: ...
 

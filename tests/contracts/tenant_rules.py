@@ -40,6 +40,7 @@ from tessera.segmentation.v1 import personal_data_pb2 as personal_data
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
+from tests.contracts.club_rules import CLUB
 from tests.contracts.promotion_rules import PROMOTIONS
 from tests.contracts.tenant_rule import ACME, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
@@ -724,7 +725,7 @@ TABLES = {
     "segmentation": SEGMENTATION,
     "recommendation": RECOMMENDATION,
     "forecasting": FORECASTING,
-    "loyalty": LOYALTY | PROMOTIONS,
+    "loyalty": LOYALTY | PROMOTIONS | CLUB,
     "crm": CRM,
 }
 RULES = {f"{service}.{rpc}": rule for service, table in TABLES.items() for rpc, rule in table.items()}

@@ -9,13 +9,17 @@ import pytest
 
 from services.common.errors import Refusal
 from services.common.rules import AllOf, ConsentCondition
+from services.loyalty.domain.blocking import SetBlock
 from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.earning_rule import RULES_MAX, Trigger
+from services.loyalty.domain.entry import Block
+from services.loyalty.domain.expiry import ChangeExpiry
 from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
-from services.loyalty.domain.program import PROGRAMS_MAX, PendingRelease, PendingRule
+from services.loyalty.domain.program import NEVER, PROGRAMS_MAX, PendingRelease, PendingRule
 from services.loyalty.domain.tier_policy import Measure, QualifyingPeriod, TierPolicy
+from services.loyalty.domain.validity import Validity, ValidityUnit
 from tests.loyalty.conftest import House
 from tests.loyalty.making import (
     BONUS,
@@ -64,6 +68,25 @@ ENDLESS_GRACE = TierPolicy(Measure.POINTS, QualifyingPeriod.LIFETIME, grace_days
 EMPTY = Condition(AllOf(()))
 CONSENT = Condition(ConsentCondition("marketing", "email", granted=True))
 ENDLESS = PendingRule(PendingRelease.IMMEDIATE, DAY)
+DAILY = Validity(1, ValidityUnit.DAY)
+
+
+def extending(id: str, member_id: str, expire_time: int, until: int = NEVER) -> ChangeExpiry:
+    return ChangeExpiry(
+        program_id="club",
+        member_id=member_id,
+        expire_time=expire_time,
+        extend_days=0,
+        until=until,
+        reason="",
+        request_id=id,
+    )
+
+
+def unblocking(id: str, member_id: str, block: Block = Block.NOTHING) -> SetBlock:
+    return SetBlock(program_id="club", member_id=member_id, block=block, reason="", request_id=id)
+
+
 CASES = [
     Case(redeeming("used", "ghost", "nobody", "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
     Case(redeeming("new", "ghost", "nobody", "none"), {"PROGRAM_NOT_FOUND", "REWARD_NOT_FOUND", "MEMBER_NOT_FOUND"}),
@@ -115,6 +138,15 @@ CASES = [
     Case(changing("full", 9), {"EARNING_RULE_CHANGED"}),
     Case(by_rules(order("o1", 1, "ann", time=FUTURE)), {"EVENT_TIME_INVALID", "ACTIVITY_EXISTS"}),
     Case(by_rules(order("o1", EARNED_MAX * 100, "ann")), {"ACTIVITY_EXISTS", "BALANCE_LIMIT_REACHED"}),
+    Case(opening("club", tier_policy=ENDLESS_GRACE, validity=DAILY), {"TIER_POLICY_INVALID", "VALIDITY_INVALID"}),
+    Case(opening("club", validity=DAILY), {"VALIDITY_INVALID", "PROGRAM_EXISTS"}),
+    Case(extending("new", "nobody", FUTURE), {"MEMBER_NOT_FOUND", "LOT_NOT_FOUND"}),
+    Case(extending("new", "ann", NOW), {"EVENT_TIME_INVALID", "LOT_NOT_FOUND"}),
+    Case(extending("new", "ann", FUTURE, until=0), {"LOT_NOT_FOUND"}),
+    Case(unblocking("new", "nobody"), {"MEMBER_NOT_FOUND", "MEMBER_NOT_BLOCKED"}),
+    Case(unblocking("new", "ann"), {"MEMBER_NOT_BLOCKED"}),
+    Case(redeeming("new", "sold-out", "eve"), {"MEMBER_BLOCKED", "OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
+    Case(earning("new", EARNED_MAX, "eve"), {"MEMBER_BLOCKED", "BALANCE_LIMIT_REACHED"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
     Case(offering("car", 5, program_id="none"), {"PROGRAM_NOT_FOUND"}),
@@ -133,6 +165,8 @@ async def _prepare(house: House) -> None:
     await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
     await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
     await house.ledger.post(request("full"), adding("full"))
+    await house.ledger.post(request("eve"), earning("eve", 1, "eve"))
+    await house.ledger.post(request("block"), unblocking("block", "eve", Block.EVERYTHING))
     for number in range(1, RULES_MAX):
         await house.ledger.post(request(f"rule-{number}"), adding(f"rule-{number}"))
     for number in range(1, PROGRAMS_MAX):

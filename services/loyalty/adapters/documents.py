@@ -32,6 +32,7 @@ from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
 from services.loyalty.domain.refunds import Refunded
 from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms
 from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPeriod, TierPolicy
+from services.loyalty.domain.validity import Validity
 from services.loyalty.domain.zones import local_date
 
 PROGRAMS = Collection("programs")
@@ -80,9 +81,11 @@ _OPTIONAL = (
     "refund_number",
     "event_id",
     "tier_change",
+    "block",
 )
 _PENDING_FIELDS = len(PendingLot._fields)
 _TERMS = Kind("terms", RewardTerms)
+_VALIDITY = Kind("validity", Validity)
 
 
 _lot: Callable[[tuple[int, int]], Lot] = partial(tuple.__new__, Lot)
@@ -131,6 +134,7 @@ def program_body(program: Program) -> Body:
         "pending": [program.pending.release.value, program.pending.duration],
         "refund_policy": program.refund_policy.value,
         "time_zone": program.time_zone,
+        **({"validity": record_body(program.validity)} if program.validity else {}),
     }
 
 
@@ -150,6 +154,7 @@ def read_program(id: str, body: Body) -> Program:
         pending=PendingRule(PendingRelease(release), duration),
         refund_policy=RefundPolicy(body.get("refund_policy", RefundPolicy.WITHIN_BALANCE.value)),
         time_zone=body.get("time_zone", "UTC"),
+        validity=read_record(_VALIDITY, body["validity"]) if "validity" in body else None,
     )
 
 
@@ -229,7 +234,7 @@ def member_body(member: Member, program: Program) -> Body:
     }
     if member.pending:
         body["pending"] = list(chain.from_iterable(member.pending))
-    for name in ("tier_since", "tier_until", "tier_warned", "tier_due"):
+    for name in ("tier_since", "tier_until", "tier_warned", "tier_due", "block"):
         if value := getattr(member, name):
             body[name] = value
     if member.tier_history:
@@ -264,6 +269,7 @@ def read_member(body: Body) -> Member:
         tier_warned=body.get("tier_warned", 0),
         tier_due=body.get("tier_due", 0),
         tier_history=_tier_steps(body.get("tier_history", [])),
+        block=body.get("block", ""),
     )
 
 
@@ -287,6 +293,8 @@ def entry_body(entry: Entry) -> Body:
     for name in _OPTIONAL:
         if value := getattr(entry, name):
             body[name] = value
+    if entry.gained_lots:
+        body["gained_lots"] = _flat(entry.gained_lots)
     if entry.shares:
         body["shares"] = [list(share) for share in entry.shares]
     return body
@@ -310,6 +318,7 @@ def read_entry(id: str, body: Body) -> Entry:
         tier_id=body["tier_id"],
         previous_tier_id=body["previous_tier_id"],
         shares=tuple(Share(*share) for share in body.get("shares", ())),
+        gained_lots=_lots(body.get("gained_lots", [])),
         **{name: body[name] for name in _OPTIONAL if name in body},
     )
 

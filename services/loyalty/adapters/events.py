@@ -111,7 +111,7 @@ class OrderFollower:
         """Apply the orders and refunds of one batch."""
         outcome = await self._apply(read_orders(batch.changes), self._position, batch.cursor)
         self._position = batch.cursor
-        for reason in ("other_currency", "small", "duplicate", "invalid", "limited"):
+        for reason in ("other_currency", "small", "duplicate", "invalid", "limited", "blocked"):
             if skipped := getattr(outcome, reason):
                 telemetry.counter("loyalty.orders.skipped").add(skipped, {"reason": reason})
         if outcome.refunds:

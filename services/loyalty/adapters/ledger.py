@@ -258,8 +258,8 @@ _COUNTERS = {
 def _measure(entries: Sequence[Entry]) -> None:
     moved = dict.fromkeys(_COUNTERS.values(), 0)
     for entry in entries:
-        if entry.points:
-            moved[_COUNTERS[entry.debit, entry.credit]] += entry.points
+        if name := _COUNTERS.get((entry.debit, entry.credit)):
+            moved[name] += entry.points
     for name, points in moved.items():
         if points:
             telemetry.counter(f"loyalty.points.{name}").add(points)

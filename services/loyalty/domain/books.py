@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from services.loyalty.domain.entry import Entry
-from services.loyalty.domain.errors import MemberNotFound, ProgramNotFound, RewardNotFound
+from services.loyalty.domain.entry import Block, Entry
+from services.loyalty.domain.errors import MemberBlocked, MemberNotFound, ProgramNotFound, RewardNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
@@ -36,6 +36,7 @@ class OrderCounts:
     invalid_refunds: int = 0
     limited: int = 0
     earned_events: int = 0
+    blocked: int = 0
 
     def plus(self, more: "OrderCounts") -> "OrderCounts":
         """These and ``more`` added up."""
@@ -106,6 +107,20 @@ class Books:
         member = self.members.get((program_id, member_id))
         if member is None:
             raise MemberNotFound(f"{member_id} has never earned in programme {program_id}", member_id=member_id)
+        return member
+
+    def spender(self, program_id: str, member_id: str) -> Member:
+        """The member, who may spend; ``MemberNotFound``, or ``MemberBlocked`` from it."""
+        member = self.member(program_id, member_id)
+        if member.block:
+            raise MemberBlocked(f"{member_id} is blocked from spending points", member_id=member_id, block=member.block)
+        return member
+
+    def earner(self, program_id: str, member_id: str) -> Member:
+        """The member, enrolled now if need be, who may earn; ``MemberBlocked`` from it."""
+        member = self.member_or_new(program_id, member_id)
+        if member.block == Block.EVERYTHING.value:
+            raise MemberBlocked(f"{member_id} is blocked from earning points", member_id=member_id, block=member.block)
         return member
 
     def member_or_new(self, program_id: str, member_id: str) -> Member:

@@ -116,7 +116,7 @@ class CommitCart:
         if self.spend is None:
             return None
         program = books.program(self.spend.program_id)
-        member = books.member(program.id, self.asked.guesser.customer_id)
+        member = books.spender(program.id, self.asked.guesser.customer_id)
         cause = Cause(
             request_entry_id(self.request_id),
             EntryKind.BURN,

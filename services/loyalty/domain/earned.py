@@ -17,6 +17,7 @@ from services.loyalty.domain.earning import (
 )
 from services.loyalty.domain.earning_rule import MEMBER_USAGE, PROGRAM_USAGE, RULE_BOOKS, ProgramUsage, RuleBook
 from services.loyalty.domain.entry import Entry, Share
+from services.loyalty.domain.expiry import active
 from services.loyalty.domain.member import Cause, Member
 from services.loyalty.domain.pending import earn_or_hold
 from services.loyalty.domain.program import Program
@@ -73,15 +74,19 @@ def earn_by_rate(books: Books, program: Program, member_id: str, amount_minor: i
 
 
 def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
-    """Enter what ``activity`` earns, if it is anything. ``BalanceLimitReached`` leaves the books as they were."""
+    """Enter what ``activity`` earns, if it is anything. ``BalanceLimitReached`` and ``MemberBlocked`` leave the
+    books as they were.
+    """
     now = cause.record_time
-    member = books.member_or_new(program.id, member_id)
+    member = books.earner(program.id, member_id)
     found = known(books, program, member)
     outcome = weigh(found, activity, now)
     if outcome.points == 0:
         return Earned(None, outcome)
     by_rules = outcome.shares if any(share.rule_id != BASE for share in outcome.shares) else ()
-    entry = books.enter(*earn_or_hold(member, program, outcome.points, replace(cause, shares=by_rules)))
+    member, extension = active(member, program, cause.event_time, now)
+    member, entry = earn_or_hold(member, program, outcome.points, replace(cause, shares=by_rules))
+    books.enter_all(member, [*extension, entry])
     if by_rules or found.book.limits:
         usage, member_usage = count_usage(found, activity, outcome.shares, now)
         books.put_record(Ref(PROGRAM_USAGE, program.id), usage)

@@ -33,6 +33,14 @@ class TierChange(Enum):
     EXPIRING = "expiring"
 
 
+class Block(Enum):
+    """What a member is blocked from."""
+
+    NOTHING = ""
+    SPENDING = "spending"
+    EVERYTHING = "everything"
+
+
 class EntryKind(Enum):
     """Why points move."""
 
@@ -47,6 +55,9 @@ class EntryKind(Enum):
     EVENT = "event"
     RESTORE = "restore"
     TIER = "tier"
+    VALIDITY = "validity"
+    BLOCK = "block"
+    UNBLOCK = "unblock"
 
 
 Accounts = tuple[Account, Account]
@@ -72,11 +83,16 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.EXPIRY: (LAPSED, LAPSED_PENDING),
     EntryKind.POST: (POSTED,),
     EntryKind.TIER: (UNMOVED,),
+    EntryKind.VALIDITY: (UNMOVED,),
+    EntryKind.BLOCK: (UNMOVED,),
+    EntryKind.UNBLOCK: (UNMOVED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
 }
 """For each kind between which accounts it moves points."""
+STANDING_KINDS = (EntryKind.TIER, EntryKind.BLOCK, EntryKind.UNBLOCK)
+"""The kinds that say what a member's standing became, and move nothing."""
 
 
 class Lot(NamedTuple):
@@ -140,6 +156,10 @@ class Entry:
     """What became of the tier, by ``TierChange``; empty: nothing."""
     shares: tuple[Share, ...] = ()
     """By rule, together the points (of a refund: with what could not be collected); none where only the rate gave."""
+    gained_lots: tuple[Lot, ...] = ()
+    """What ``lots`` became, where their expiry changed."""
+    block: str = ""
+    """From what the member was blocked, by ``Block``."""
 
     @property
     def debt(self) -> int:
@@ -172,6 +192,11 @@ def expiry_entry_id(program_id: str, member_id: str, sequence: int) -> str:
 def tier_entry_id(program_id: str, member_id: str, sequence: int) -> str:
     """The id of a change of tier by the clock: a member's entries are numbered, so it cannot be entered twice."""
     return _bounded(f"{program_id}/tier/{member_id}/{sequence}")
+
+
+def validity_entry_id(program_id: str, member_id: str, sequence: int) -> str:
+    """The id of an extension by activity: a member's entries are numbered, so it cannot be entered twice."""
+    return _bounded(f"{program_id}/validity/{member_id}/{sequence}")
 
 
 def settled_entry_id(source_entry_id: str) -> str:

@@ -36,6 +36,10 @@ class PendingRuleInvalid(InvalidArgument):
     """A pending rule contradicts itself."""
 
 
+class ValidityInvalid(InvalidArgument):
+    """A validity cannot be reckoned, or there are two."""
+
+
 class ProgramNotFound(NotFound):
     """There is no such programme."""
 
@@ -82,6 +86,18 @@ class PendingNotFound(NotFound):
 
 class MemberNotFound(NotFound):
     """The customer has never earned in the programme."""
+
+
+class LotNotFound(NotFound):
+    """The member has no lot of which a request speaks."""
+
+
+class MemberBlocked(FailedPrecondition):
+    """The member is blocked from this. Metadata says from what."""
+
+
+class MemberNotBlocked(FailedPrecondition):
+    """The member is not blocked."""
 
 
 class EarningRuleChanged(FailedPrecondition):

@@ -10,6 +10,7 @@ from services.loyalty.domain.entry import (
     EARNED,
     LAPSED,
     SPENT,
+    STANDING_KINDS,
     UNMOVED,
     Accounts,
     Entry,
@@ -79,6 +80,8 @@ class Member:
     """The last changes of tier, newest last."""
     orders: int = 0
     """Orders that were entered and not refunded in full."""
+    block: str = ""
+    """What the member is blocked from, by ``Block``; empty: nothing."""
 
     @property
     def pending_points(self) -> int:
@@ -120,6 +123,8 @@ class Cause:
     event_id: str = ""
     tier_change: str = ""
     shares: tuple[Share, ...] = ()
+    gained_lots: tuple[Lot, ...] = ()
+    block: str = ""
 
 
 def earn(
@@ -283,7 +288,7 @@ def _tier_change(member: Member, program: Program, after: TierStanding) -> str:
 
 
 def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts, tier_id: str) -> Entry:
-    assert points > 0 or cause.kind in (EntryKind.REFUND, EntryKind.TIER)
+    assert points > 0 or cause.kind is EntryKind.REFUND or cause.kind in STANDING_KINDS
     return Entry(
         id=cause.entry_id,
         program_id=member.program_id,
@@ -311,6 +316,8 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, acc
         event_id=cause.event_id,
         tier_change=cause.tier_change,
         shares=cause.shares,
+        gained_lots=cause.gained_lots,
+        block=cause.block,
     )
 
 

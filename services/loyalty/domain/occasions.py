@@ -9,7 +9,7 @@ from services.loyalty.domain.earned import book_ref, earn_by_rules, weighing_ref
 from services.loyalty.domain.earning import Activity
 from services.loyalty.domain.earning_rule import Trigger
 from services.loyalty.domain.entry import EntryKind, event_entry_id
-from services.loyalty.domain.errors import BalanceLimitReached
+from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.zones import local_date, midnight
@@ -71,7 +71,7 @@ class Celebrate:
             )
             try:
                 given += bool(earn_by_rules(books, program, member_id, Activity(self.trigger, start), cause).entry)
-            except BalanceLimitReached:
+            except (BalanceLimitReached, MemberBlocked):
                 continue
         return given
 

@@ -28,6 +28,7 @@ from services.loyalty.domain.redemption import TakeReward
 from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms, check_terms_of
 from services.loyalty.domain.spending import burned
 from services.loyalty.domain.tier_policy import TierPolicy, check_tier_policy
+from services.loyalty.domain.validity import Validity, check_validity
 from services.loyalty.domain.zones import check_zone
 
 R_co = TypeVar("R_co", covariant=True)
@@ -73,6 +74,7 @@ class CreateProgram:
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     time_zone: str = "UTC"
     tier_policy: TierPolicy | None = None
+    validity: Validity | None = None
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         return Needs()
@@ -82,6 +84,7 @@ class CreateProgram:
         check_pending_rule(self.pending)
         check_zone(self.time_zone)
         check_tier_policy(self.tier_policy)
+        check_validity(self.validity, self.validity_months)
         if self.program_id in books.programs:
             raise ProgramExists(f"there is a programme {self.program_id} already", program_id=self.program_id)
         if len(books.programs) >= PROGRAMS_MAX:
@@ -99,6 +102,7 @@ class CreateProgram:
             refund_policy=self.refund_policy,
             time_zone=self.time_zone,
             tier_policy=self.tier_policy,
+            validity=self.validity,
         )
         books.add_program(program)
         return program
@@ -162,7 +166,7 @@ class EarnPoints:
             reason=self.reason,
         )
         give = earn_or_hold if self.pending else earn
-        return books.enter(*give(books.member_or_new(program.id, self.member_id), program, self.points, cause))
+        return books.enter(*give(books.earner(program.id, self.member_id), program, self.points, cause))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +184,7 @@ class BurnPoints:
 
     def apply(self, books: Books, now: int) -> Entry:
         program = books.program(self.program_id)
-        member = books.member(program.id, self.member_id)
+        member = books.spender(program.id, self.member_id)
         cause = Cause(
             request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
         )

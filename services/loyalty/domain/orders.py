@@ -9,7 +9,7 @@ from services.loyalty.domain.earned import book_ref, earn_by_rate, earn_by_rules
 from services.loyalty.domain.earning import Activity, Line, Miss
 from services.loyalty.domain.earning_rule import Trigger
 from services.loyalty.domain.entry import EntryKind, event_entry_id, order_entry_id
-from services.loyalty.domain.errors import BalanceLimitReached
+from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.refunds import refund_what_waited
@@ -92,6 +92,8 @@ class Order:
                 earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
         except BalanceLimitReached:
             return "invalid"
+        except MemberBlocked:
+            return "blocked"
         if earned.entry is None:
             limited = any(miss.reason is Miss.PROGRAM_LIMIT for miss in earned.outcome.misses)
             return "limited" if limited else "small"
@@ -155,7 +157,7 @@ class Event:
                 continue
             try:
                 earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
-            except BalanceLimitReached:
+            except (BalanceLimitReached, MemberBlocked):
                 continue
             counts["earned_events"] += earned.entry is not None
 

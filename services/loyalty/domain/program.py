@@ -7,6 +7,7 @@ from itertools import pairwise
 from services.loyalty.domain.days import DAY_MICROS, SECOND_MICROS, add_months, day_of, start_of
 from services.loyalty.domain.errors import PendingRuleInvalid, TiersInvalid
 from services.loyalty.domain.tier_policy import KEPT_MONTHS, Measure, QualifyingPeriod, TierPolicy, local_day
+from services.loyalty.domain.validity import Validity
 
 NEVER = 2**63 - 1
 """The expiry time of points that do not expire: after every instant."""
@@ -89,6 +90,8 @@ class Program:
     refund_policy: RefundPolicy = RefundPolicy.WITHIN_BALANCE
     time_zone: str = "UTC"
     tier_policy: TierPolicy | None = None
+    validity: Validity | None = None
+    """How long points are valid, where ``validity_months`` does not say it."""
 
     @property
     def keeps_days(self) -> bool:
@@ -119,7 +122,9 @@ class Program:
         return max(0, amount_minor * self.points_per_100_minor // 100)
 
     def expire_time(self, earned_at: int) -> int:
-        """When points earned at this instant expire: the midnight after their last day."""
+        """When points earned at this instant expire: the midnight after their last day, or as the validity says."""
+        if self.validity:
+            return self.validity.expire_time(earned_at, self.time_zone)
         if not self.validity_months:
             return NEVER
         return start_of(add_months(day_of(earned_at), self.validity_months) + 1)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from services.loyalty.domain.entry import (
     ACCOUNTS,
     RESTORED,
+    STANDING_KINDS,
+    UNMOVED,
     Account,
     Entry,
     EntryKind,
+    Lot,
     event_entry_id,
     expiry_entry_id,
     order_entry_id,
@@ -18,6 +21,7 @@ from services.loyalty.domain.entry import (
     restored_entry_id,
     settled_entry_id,
     tier_entry_id,
+    validity_entry_id,
 )
 from services.loyalty.domain.member import Member, recent
 from services.loyalty.domain.program import Program, RefundPolicy
@@ -52,6 +56,7 @@ class Recount:
     """On which day what an entry earned was earned, by the entry's id."""
     qualified: list[tuple[int, int]] = field(default_factory=list)
     spend_minor: int = 0
+    block: str = ""
 
     def faults(self, member: Member, entries: Sequence[Entry]) -> Iterator[Fault]:
         """What does not hold."""
@@ -63,6 +68,8 @@ class Recount:
 
     def _add(self, entry: Entry) -> Iterator[Fault]:
         yield from _form_faults(entry)
+        if entry.kind in (EntryKind.BLOCK, EntryKind.UNBLOCK):
+            self.block = entry.block
         debt = max(0, -self.balance)
         self.moved[entry.debit, entry.credit] += entry.points
         self.balance += entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))
@@ -79,6 +86,9 @@ class Recount:
     def _lot_faults(self, entry: Entry, debt: int) -> Iterator[Fault]:
         in_lots = sum(lot.points for lot in entry.lots)
         concerns_member = Account.MEMBER in (entry.debit, entry.credit)
+        taken, gained = _lots_of(entry)
+        if entry.gained_lots and in_lots != sum(lot.points for lot in entry.gained_lots):
+            yield "ENTRY_LOTS_DIFFER", f"entry {entry.id}: its lots are not as many points as what became of them"
         if in_lots != (entry.points - debt if concerns_member else 0) or any(lot.points <= 0 for lot in entry.lots):
             yield (
                 "ENTRY_LOTS_DIFFER",
@@ -87,8 +97,10 @@ class Recount:
         may_owe = entry.kind is EntryKind.REFUND and self.program.refund_policy is RefundPolicy.ALLOW_NEGATIVE
         if entry.debit is Account.MEMBER and debt and not may_owe:
             yield "DEBT_INVALID", f"entry {entry.id} takes {debt} points that the member does not have"
-        for lot in entry.lots:
-            self.lots[lot.expire_time] += lot.points if entry.credit is Account.MEMBER else -lot.points
+        for lot in gained:
+            self.lots[lot.expire_time] += lot.points
+        for lot in taken:
+            self.lots[lot.expire_time] -= lot.points
             if self.lots[lot.expire_time] < 0:
                 lacking = -self.lots[lot.expire_time]
                 yield "LOT_NEGATIVE", f"entry {entry.id} takes {lacking} points more than its lot has"
@@ -165,12 +177,13 @@ class Recount:
         }
         compared = (
             ("BALANCE_DIFFERS", member.balance, self.balance),
-            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self.moved[RESTORED]),
+            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self.moved[RESTORED] - self.moved[UNMOVED]),
             ("SPENT_DIFFERS", member.spent, into[Account.SPENT] - self.moved[RESTORED]),
             ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
             ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
             ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
             ("ORDERS_DIFFER", member.orders, self._orders_kept()),
+            ("BLOCK_DIFFERS", member.block, self.block),
             ("LOTS_DIFFER", kept, {expire_time: points for expire_time, points in self.lots.items() if points}),
             ("LOTS_DIFFER", len(member.lots), len(kept)),
             ("LOTS_DIFFER", sum(kept.values()), max(0, member.balance)),
@@ -189,9 +202,17 @@ class Recount:
         return recent(self.qualified, self.program.kept_months) if self.program.keeps_days else ()
 
 
+def _lots_of(entry: Entry) -> tuple[Sequence[Lot], Sequence[Lot]]:
+    """What an entry takes from the member's lots, and what it adds to them."""
+    if entry.kind is EntryKind.VALIDITY:
+        return entry.lots, entry.gained_lots
+    return ((), entry.lots) if entry.credit is Account.MEMBER else (entry.lots, ())
+
+
 def _form_faults(entry: Entry) -> Iterator[Fault]:
-    lowest = 0 if entry.kind in (EntryKind.REFUND, EntryKind.TIER) else 1
-    if (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
+    lowest = 0 if entry.kind in (EntryKind.REFUND, *STANDING_KINDS) else 1
+    highest = 0 if entry.kind in STANDING_KINDS else entry.points
+    if entry.points > highest or (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
         yield "ACCOUNTS_INVALID", f"entry {entry.id}: {entry.points} from {entry.debit.value} to {entry.credit.value}"
     if entry.id != own_id(entry):
         yield "ENTRY_ID_INVALID", f"entry {entry.id} could be entered twice: its id should be {own_id(entry)}"
@@ -210,6 +231,8 @@ def own_id(entry: Entry) -> str:
             return settled_entry_id(entry.source_entry_id)
         case EntryKind.TIER:
             return tier_entry_id(entry.program_id, entry.member_id, entry.sequence)
+        case EntryKind.VALIDITY if not entry.request_id:
+            return validity_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.EVENT:
             return event_entry_id(entry.program_id, entry.event_id)
         case EntryKind.EXPIRY if entry.debit is Account.PENDING:

@@ -128,7 +128,7 @@ class TakeReward:
     def apply(self, books: Books, now: int) -> Redemption:
         program = books.program(self.program_id)
         reward = books.reward(program.id, self.reward_id)
-        member = books.member(program.id, self.member_id)
+        member = books.spender(program.id, self.member_id)
         usage_at = usage_ref(program.id, reward.id, member.id)
         usage = books.record(usage_at) or RewardUsage(member.id)
         check_terms(books, reward, member.id, usage, now)

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.entry import EntryKind, request_entry_id
-from services.loyalty.domain.errors import BalanceLimitReached
+from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause, earn
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
@@ -129,9 +129,9 @@ def _reward(
         request_entry_id(request_id), EntryKind.GRANT, now, now, request_id=request_id, reason=f"referral: {side}"
     )
     try:
-        books.enter(*earn(books.member_or_new(program.id, customer_id), program, points, cause))
-    except BalanceLimitReached:
-        return  # they cannot hold more; the other side is not to suffer from it
+        books.enter(*earn(books.earner(program.id, customer_id), program, points, cause))
+    except (BalanceLimitReached, MemberBlocked):
+        return  # they cannot hold more, or may not; the other side is not to suffer from it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from services.loyalty.domain.books import Books
 from services.loyalty.domain.entry import RESTORED, Entry, EntryKind, restored_entry_id
+from services.loyalty.domain.expiry import active
 from services.loyalty.domain.member import Cause, Member, added, burn, entered, taken_lots
 from services.loyalty.domain.pending import settle
 from services.loyalty.domain.program import Program
@@ -11,9 +12,11 @@ from services.loyalty.domain.program import Program
 
 def burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
     """Spent points, after pending ones whose time has come are posted: they can be spent from that instant on."""
-    settled, entries = settle(member, program, cause.record_time, cause.record_time)
+    now = cause.record_time
+    settled, entries = settle(member, program, now, now)
+    settled, extension = active(settled, program, now, now)
     spent, entry = burn(settled, program, points, cause)
-    return spent, [*entries, entry]
+    return spent, [*entries, *extension, entry]
 
 
 def give_back_points(books: Books, spent: Entry, now: int) -> Entry:

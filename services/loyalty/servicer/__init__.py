@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from services.loyalty.servicer.batches import BatchRpcs
+from services.loyalty.servicer.blocking import BlockRpcs
 from services.loyalty.servicer.coupon_campaigns import CouponCampaignRpcs
 from services.loyalty.servicer.coupons import CouponRpcs
 from services.loyalty.servicer.earning import EarningRpcs
 from services.loyalty.servicer.entries import EntryRpcs
+from services.loyalty.servicer.lots import LotRpcs
 from services.loyalty.servicer.members import MemberRpcs
 from services.loyalty.servicer.offers import OfferRpcs
 from services.loyalty.servicer.personal_data import PersonalDataRpcs
@@ -30,5 +32,7 @@ class LoyaltyServicer(
     PersonalDataRpcs,
     BatchRpcs,
     ReferralRpcs,
+    LotRpcs,
+    BlockRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

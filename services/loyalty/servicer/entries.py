@@ -17,6 +17,7 @@ from services.loyalty.domain.program import (
 from services.loyalty.handlers.check_ledger import check_ledger
 from services.loyalty.handlers.members import list_entries
 from services.loyalty.ports import EarningRules, Entries, Members, OrderFeed, Programs, Rewards
+from services.loyalty.servicer.blocking import BLOCK_SCOPES
 from services.loyalty.servicer.calls import Context, page_size, timestamp
 
 # The contract names its values as the domain does, behind the name of their enum.
@@ -104,6 +105,8 @@ def entry_message(entry: Entry) -> pb.Entry:
         event_id=entry.event_id,
         tier_change=TIER_CHANGES[entry.tier_change],
         shares=map(share_message, entry.shares),
+        gained_lots=map(lot_message, entry.gained_lots),
+        block=BLOCK_SCOPES[entry.block],
     )
 
 

@@ -18,6 +18,7 @@ from services.loyalty.domain.program import (
 from services.loyalty.domain.standing import Holding, Standing
 from services.loyalty.handlers.members import batch_get_members, get_member
 from services.loyalty.ports import Members, Programs
+from services.loyalty.servicer.blocking import BLOCK_SCOPES
 from services.loyalty.servicer.calls import Context, timestamp
 from services.loyalty.servicer.entries import TIER_CHANGES, lot_message
 from services.loyalty.servicer.programs import tier_message
@@ -69,6 +70,7 @@ def member_message(found: Standing) -> pb.Member:
             tier_pb.TierStep(time=timestamp(step.time), change=TIER_CHANGES[step.change], tier_id=step.tier_id)
             for step in reversed(member.tier_history)
         ],
+        block=BLOCK_SCOPES[member.block],
         pending_lots=[_pending_lot(lot, found.program) for lot in member.pending],
     )
 

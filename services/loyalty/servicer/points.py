@@ -102,6 +102,7 @@ class PointRpcs(LoyaltyServiceServicer):
             invalid_refund_count=status.orders.invalid_refunds,
             limited_order_count=status.orders.limited,
             earned_event_count=status.orders.earned_events,
+            blocked_order_count=status.orders.blocked,
         )
 
 

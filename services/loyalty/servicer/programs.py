@@ -21,6 +21,7 @@ from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPe
 from services.loyalty.handlers.programs import create_program, get_program, list_programs
 from services.loyalty.ports import Ledger, Programs
 from services.loyalty.servicer.calls import Context, named, page_size, timestamp
+from services.loyalty.servicer.lots import read_validity, validity_message
 
 # The contract names its values as the domain does, behind the name of their enum.
 _QUALIFICATIONS = {each: pb.Qualification.Value(f"QUALIFICATION_{each.name}") for each in Qualification}
@@ -69,6 +70,7 @@ class ProgramRpcs(LoyaltyServiceServicer):
             refund_policy=_REFUND_POLICIES_ASKED[request.refund_policy],
             time_zone=request.time_zone or "UTC",
             tier_policy=_tier_policy(request.tier_policy) if request.HasField("tier_policy") else None,
+            validity=read_validity(request.validity) if request.HasField("validity") else None,
         )
         return pb.CreateProgramResponse(
             program=program_message(await create_program(self.ledger, named(request), opening))
@@ -127,6 +129,7 @@ def program_message(program: Program) -> pb.Program:
         refund_policy=_REFUND_POLICIES[program.refund_policy],
         time_zone=program.time_zone,
         tier_policy=_tier_policy_message(program.tier_policy) if program.tier_policy else None,
+        validity=validity_message(program.validity) if program.validity else None,
     )
 
 

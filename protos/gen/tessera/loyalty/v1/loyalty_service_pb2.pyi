@@ -10,7 +10,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.loyalty.v1 import block_pb2 as _block_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
+from tessera.loyalty.v1 import lot_pb2 as _lot_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
 from tessera.loyalty.v1 import tier_pb2 as _tier_pb2
 import builtins as _builtins
@@ -152,6 +154,12 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
     ENTRY_KIND_TIER: _EntryKind.ValueType  # 11
     """The clock changed, prolonged or announced the end of a tier; moves nothing, MEMBER to MEMBER."""
+    ENTRY_KIND_VALIDITY: _EntryKind.ValueType  # 12
+    """Points of the member expire at another time, by ChangeExpiry or by activity: MEMBER to MEMBER."""
+    ENTRY_KIND_BLOCK: _EntryKind.ValueType  # 13
+    """The member was blocked; moves nothing, MEMBER to MEMBER."""
+    ENTRY_KIND_UNBLOCK: _EntryKind.ValueType  # 14
+    """The member was unblocked; moves nothing, MEMBER to MEMBER."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -180,6 +188,12 @@ ENTRY_KIND_RESTORE: EntryKind.ValueType  # 10
 """What they were spent on does not happen: SPENT to MEMBER, into the lots that they came from."""
 ENTRY_KIND_TIER: EntryKind.ValueType  # 11
 """The clock changed, prolonged or announced the end of a tier; moves nothing, MEMBER to MEMBER."""
+ENTRY_KIND_VALIDITY: EntryKind.ValueType  # 12
+"""Points of the member expire at another time, by ChangeExpiry or by activity: MEMBER to MEMBER."""
+ENTRY_KIND_BLOCK: EntryKind.ValueType  # 13
+"""The member was blocked; moves nothing, MEMBER to MEMBER."""
+ENTRY_KIND_UNBLOCK: EntryKind.ValueType  # 14
+"""The member was unblocked; moves nothing, MEMBER to MEMBER."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -236,6 +250,7 @@ class Program(_message.Message):
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     TIER_POLICY_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Chosen by whoever created it."""
     name: _builtins.str
@@ -270,6 +285,10 @@ class Program(_message.Message):
     def tier_policy(self) -> _tier_pb2.TierPolicy:
         """How tiers are earned and kept; unset: as `qualification` says, for as long as the figure reaches them."""
 
+    @_builtins.property
+    def validity(self) -> _lot_pb2.Validity:
+        """How long points are valid, where `validity_months` does not say it."""
+
     def __init__(
         self,
         *,
@@ -285,10 +304,11 @@ class Program(_message.Message):
         refund_policy: Global___RefundPolicy.ValueType = ...,
         time_zone: _builtins.str = ...,
         tier_policy: _tier_pb2.TierPolicy | None = ...,
+        validity: _lot_pb2.Validity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending", "tier_policy", b"tier_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending", "tier_policy", b"tier_policy", "validity", b"validity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity", b"validity", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,6 +410,7 @@ class Member(_message.Message):
     TIER_LAPSE_TIME_FIELD_NUMBER: _builtins.int
     TIER_KEEP_AMOUNT_FIELD_NUMBER: _builtins.int
     TIER_HISTORY_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     member_id: _builtins.str
@@ -424,6 +445,8 @@ class Member(_message.Message):
     """
     tier_keep_amount: _builtins.int
     """What is missing, as things are, for it to be kept then."""
+    block: _block_pb2.BlockScope.ValueType
+    """What the member is blocked from; unspecified: nothing. What can be spent is said as if there were no block."""
     @_builtins.property
     def tier(self) -> Global___Tier:
         """The tier that the member is in now; unset below the first."""
@@ -486,10 +509,11 @@ class Member(_message.Message):
         tier_lapse_time: _timestamp_pb2.Timestamp | None = ...,
         tier_keep_amount: _builtins.int = ...,
         tier_history: _abc.Iterable[_tier_pb2.TierStep] | None = ...,
+        block: _block_pb2.BlockScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "block", b"block", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,6 +623,8 @@ class Entry(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
     TIER_CHANGE_FIELD_NUMBER: _builtins.int
+    GAINED_LOTS_FIELD_NUMBER: _builtins.int
+    BLOCK_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -614,7 +640,7 @@ class Entry(_message.Message):
     credit: Global___AccountKind.ValueType
     """The account that received."""
     points: _builtins.int
-    """How many moved; above zero, except for a REFUND that takes nothing."""
+    """How many moved; above zero, except for a REFUND that takes nothing, and for what moves nothing."""
     balance_points: _builtins.int
     """The member's balance after it."""
     order_id: _builtins.str
@@ -626,7 +652,7 @@ class Entry(_message.Message):
     request_id: _builtins.str
     """The mutation that caused it; empty for what the clock or an event caused."""
     reason: _builtins.str
-    """As the caller gave it, for GRANT, BURN, VOID and REFUND."""
+    """As the caller gave it, for GRANT, BURN, VOID, REFUND, VALIDITY, BLOCK and UNBLOCK."""
     tier_id: _builtins.str
     """The member's tier after it; empty below the first."""
     previous_tier_id: _builtins.str
@@ -649,6 +675,8 @@ class Entry(_message.Message):
     """The event, for EVENT."""
     tier_change: _tier_pb2.TierChange.ValueType
     """What became of the member's tier with it."""
+    block: _block_pb2.BlockScope.ValueType
+    """From what the member is blocked, for BLOCK."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
@@ -670,6 +698,10 @@ class Entry(_message.Message):
         """Which rules gave how many of the points, the programme's rate among them; for REFUND how what it came to falls on
         them, `uncollected_points` included. None where the programme's rate alone gave them.
         """
+
+    @_builtins.property
+    def gained_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
+        """The lots that `lots` became, for VALIDITY: as many points."""
 
     def __init__(
         self,
@@ -702,10 +734,12 @@ class Entry(_message.Message):
         event_id: _builtins.str = ...,
         shares: _abc.Iterable[_earning_pb2.EarningShare] | None = ...,
         tier_change: _tier_pb2.TierChange.ValueType = ...,
+        gained_lots: _abc.Iterable[Global___Lot] | None = ...,
+        block: _block_pb2.BlockScope.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "block", b"block", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "gained_lots", b"gained_lots", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -794,6 +828,7 @@ class CreateProgramRequest(_message.Message):
     REFUND_POLICY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     TIER_POLICY_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Lower-case letters, digits, `-` and `_`; at most 63."""
     name: _builtins.str
@@ -824,6 +859,10 @@ class CreateProgramRequest(_message.Message):
     def tier_policy(self) -> _tier_pb2.TierPolicy:
         """As in Program; with it `qualification` is not looked at. TIER_POLICY_INVALID if its parts do not go together."""
 
+    @_builtins.property
+    def validity(self) -> _lot_pb2.Validity:
+        """As in Program; VALIDITY_INVALID if `validity_months` is given too."""
+
     def __init__(
         self,
         *,
@@ -839,10 +878,11 @@ class CreateProgramRequest(_message.Message):
         refund_policy: Global___RefundPolicy.ValueType = ...,
         time_zone: _builtins.str = ...,
         tier_policy: _tier_pb2.TierPolicy | None = ...,
+        validity: _lot_pb2.Validity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "tier_policy", b"tier_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending", "tier_policy", b"tier_policy", "validity", b"validity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "request_id", b"request_id", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity", b"validity", "validity_months", b"validity_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1903,6 +1943,7 @@ class GetStatusResponse(_message.Message):
     INVALID_REFUND_COUNT_FIELD_NUMBER: _builtins.int
     LIMITED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     EARNED_EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    BLOCKED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """How far profiles' feed has been applied, for all tenants: equal to profiles' `GetStatistics.end_cursor` once
     everything has been.
@@ -1931,6 +1972,8 @@ class GetStatusResponse(_message.Message):
     """How many orders earned nothing because their member had earned as much as EarningLimits allow."""
     earned_event_count: _builtins.int
     """How many other events earned, counted once for each programme."""
+    blocked_order_count: _builtins.int
+    """Orders that earned nothing because their member was blocked from everything."""
     def __init__(
         self,
         *,
@@ -1947,10 +1990,11 @@ class GetStatusResponse(_message.Message):
         invalid_refund_count: _builtins.int = ...,
         limited_order_count: _builtins.int = ...,
         earned_event_count: _builtins.int = ...,
+        blocked_order_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "duplicate_order_count", b"duplicate_order_count", "earned_event_count", b"earned_event_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "limited_order_count", b"limited_order_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "blocked_order_count", b"blocked_order_count", "duplicate_order_count", b"duplicate_order_count", "earned_event_count", b"earned_event_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "limited_order_count", b"limited_order_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,8 +4,10 @@ import grpc
 import warnings
 
 from tessera.loyalty.v1 import batch_pb2 as tessera_dot_loyalty_dot_v1_dot_batch__pb2
+from tessera.loyalty.v1 import block_pb2 as tessera_dot_loyalty_dot_v1_dot_block__pb2
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
+from tessera.loyalty.v1 import lot_pb2 as tessera_dot_loyalty_dot_v1_dot_lot__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
@@ -59,14 +61,17 @@ class LoyaltyServiceStub:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. NOT_FOUND           PROGRAM_NOT_FOUND
-    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-    11. NOT_FOUND           MEMBER_NOT_FOUND
-    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    8. NOT_FOUND           PROGRAM_NOT_FOUND
+    9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    12. NOT_FOUND           MEMBER_NOT_FOUND
+    13. NOT_FOUND           LOT_NOT_FOUND
+    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -392,6 +397,26 @@ class LoyaltyServiceStub:
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.FromString,
                 _registered_method=True)
+        self.ChangeExpiry = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ChangeExpiry',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryResponse.FromString,
+                _registered_method=True)
+        self.ListLots = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListLots',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsResponse.FromString,
+                _registered_method=True)
+        self.BlockMember = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/BlockMember',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberResponse.FromString,
+                _registered_method=True)
+        self.UnblockMember = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UnblockMember',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.FromString,
+                _registered_method=True)
 
 
 class LoyaltyServiceServicer:
@@ -421,14 +446,17 @@ class LoyaltyServiceServicer:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. NOT_FOUND           PROGRAM_NOT_FOUND
-    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-    11. NOT_FOUND           MEMBER_NOT_FOUND
-    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    8. NOT_FOUND           PROGRAM_NOT_FOUND
+    9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    12. NOT_FOUND           MEMBER_NOT_FOUND
+    13. NOT_FOUND           LOT_NOT_FOUND
+    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -436,7 +464,7 @@ class LoyaltyServiceServicer:
     def CreateProgram(self, request, context):
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
         TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
-        itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+        itself, reason VALIDITY_INVALID, if the validity does, or there are two; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,7 +496,7 @@ class LoyaltyServiceServicer:
     def BurnPoints(self, request, context):
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        INSUFFICIENT_POINTS.
+        MEMBER_BLOCKED, INSUFFICIENT_POINTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -627,7 +655,7 @@ class LoyaltyServiceServicer:
         """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
         already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
         earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
-        BALANCE_LIMIT_REACHED.
+        MEMBER_BLOCKED, BALANCE_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -941,6 +969,38 @@ class LoyaltyServiceServicer:
     def ListReferrals(self, request, context):
         """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
         token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeExpiry(self, request, context):
+        """Changes when a member's lots expire, as one entry that moves no point: a gesture, or an extension that was promised.
+        Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, LOT_NOT_FOUND (no lot would expire at another time).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLots(self, request, context):
+        """Lists the lots that a member can spend, soonest to expire first. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BlockMember(self, request, context):
+        """Blocks a member from spending, or from everything, until UnblockMember; a member who is blocked already, with the new
+        scope. It is an entry, so the statement has who was blocked when and why. Refusals: PROGRAM_NOT_FOUND,
+        MEMBER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnblockMember(self, request, context):
+        """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1264,6 +1324,26 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.SerializeToString,
             ),
+            'ChangeExpiry': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeExpiry,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryResponse.SerializeToString,
+            ),
+            'ListLots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLots,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsResponse.SerializeToString,
+            ),
+            'BlockMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.BlockMember,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberResponse.SerializeToString,
+            ),
+            'UnblockMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnblockMember,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tessera.loyalty.v1.LoyaltyService', rpc_method_handlers)
@@ -1299,14 +1379,17 @@ class LoyaltyService:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. NOT_FOUND           PROGRAM_NOT_FOUND
-    8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-    9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-    10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-    11. NOT_FOUND           MEMBER_NOT_FOUND
-    12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    8. NOT_FOUND           PROGRAM_NOT_FOUND
+    9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+    10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+    11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+    12. NOT_FOUND           MEMBER_NOT_FOUND
+    13. NOT_FOUND           LOT_NOT_FOUND
+    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -3002,6 +3085,114 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/ListReferrals',
             tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_referral__pb2.ListReferralsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeExpiry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ChangeExpiry',
+            tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_lot__pb2.ChangeExpiryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListLots',
+            tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_lot__pb2.ListLotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BlockMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/BlockMember',
+            tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_block__pb2.BlockMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnblockMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UnblockMember',
+            tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

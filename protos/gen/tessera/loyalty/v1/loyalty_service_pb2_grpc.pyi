@@ -6,8 +6,10 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.loyalty.v1 import batch_pb2 as _batch_pb2
+from tessera.loyalty.v1 import block_pb2 as _block_pb2
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
+from tessera.loyalty.v1 import lot_pb2 as _lot_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
@@ -60,14 +62,17 @@ class LoyaltyServiceStub:
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. NOT_FOUND           PROGRAM_NOT_FOUND
-      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-     11. NOT_FOUND           MEMBER_NOT_FOUND
-     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      8. NOT_FOUND           PROGRAM_NOT_FOUND
+      9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     12. NOT_FOUND           MEMBER_NOT_FOUND
+     13. NOT_FOUND           LOT_NOT_FOUND
+     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -79,7 +84,7 @@ class LoyaltyServiceStub:
     CreateProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
     TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
-    itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+    itself, reason VALIDITY_INVALID, if the validity does, or there are two; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
@@ -93,7 +98,7 @@ class LoyaltyServiceStub:
     BurnPoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    INSUFFICIENT_POINTS.
+    MEMBER_BLOCKED, INSUFFICIENT_POINTS.
     """
     PostPending: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -172,7 +177,7 @@ class LoyaltyServiceStub:
     """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
     already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
     earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
-    BALANCE_LIMIT_REACHED.
+    MEMBER_BLOCKED, BALANCE_LIMIT_REACHED.
     """
     SimulateEarning: _grpc.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
@@ -320,6 +325,21 @@ class LoyaltyServiceStub:
     """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
     token that is not ours.
     """
+    ChangeExpiry: _grpc.UnaryUnaryMultiCallable[_lot_pb2.ChangeExpiryRequest, _lot_pb2.ChangeExpiryResponse]
+    """Changes when a member's lots expire, as one entry that moves no point: a gesture, or an extension that was promised.
+    Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, LOT_NOT_FOUND (no lot would expire at another time).
+    """
+    ListLots: _grpc.UnaryUnaryMultiCallable[_lot_pb2.ListLotsRequest, _lot_pb2.ListLotsResponse]
+    """Lists the lots that a member can spend, soonest to expire first. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    BlockMember: _grpc.UnaryUnaryMultiCallable[_block_pb2.BlockMemberRequest, _block_pb2.BlockMemberResponse]
+    """Blocks a member from spending, or from everything, until UnblockMember; a member who is blocked already, with the new
+    scope. It is an entry, so the statement has who was blocked when and why. Refusals: PROGRAM_NOT_FOUND,
+    MEMBER_NOT_FOUND.
+    """
+    UnblockMember: _grpc.UnaryUnaryMultiCallable[_block_pb2.UnblockMemberRequest, _block_pb2.UnblockMemberResponse]
+    """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -349,14 +369,17 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. NOT_FOUND           PROGRAM_NOT_FOUND
-      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-     11. NOT_FOUND           MEMBER_NOT_FOUND
-     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      8. NOT_FOUND           PROGRAM_NOT_FOUND
+      9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     12. NOT_FOUND           MEMBER_NOT_FOUND
+     13. NOT_FOUND           LOT_NOT_FOUND
+     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -365,7 +388,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     CreateProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.CreateProgramRequest, _loyalty_service_pb2.CreateProgramResponse]  # type: ignore[assignment]
     """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
     TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
-    itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+    itself, reason VALIDITY_INVALID, if the validity does, or there are two; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
     """
     GetProgram: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetProgramRequest, _loyalty_service_pb2.GetProgramResponse]  # type: ignore[assignment]
     """Gets one programme. NOT_FOUND, reason PROGRAM_NOT_FOUND, if there is none."""
@@ -379,7 +402,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     BurnPoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]  # type: ignore[assignment]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    INSUFFICIENT_POINTS.
+    MEMBER_BLOCKED, INSUFFICIENT_POINTS.
     """
     PostPending: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]  # type: ignore[assignment]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -458,7 +481,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
     already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
     earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
-    BALANCE_LIMIT_REACHED.
+    MEMBER_BLOCKED, BALANCE_LIMIT_REACHED.
     """
     SimulateEarning: _aio.UnaryUnaryMultiCallable[_earning_pb2.SimulateEarningRequest, _earning_pb2.SimulateEarningResponse]  # type: ignore[assignment]
     """Answers what EarnByRules would, and changes nothing. Refusals: PROGRAM_NOT_FOUND, ACTIVITY_EXISTS,
@@ -606,6 +629,21 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
     token that is not ours.
     """
+    ChangeExpiry: _aio.UnaryUnaryMultiCallable[_lot_pb2.ChangeExpiryRequest, _lot_pb2.ChangeExpiryResponse]  # type: ignore[assignment]
+    """Changes when a member's lots expire, as one entry that moves no point: a gesture, or an extension that was promised.
+    Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, LOT_NOT_FOUND (no lot would expire at another time).
+    """
+    ListLots: _aio.UnaryUnaryMultiCallable[_lot_pb2.ListLotsRequest, _lot_pb2.ListLotsResponse]  # type: ignore[assignment]
+    """Lists the lots that a member can spend, soonest to expire first. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    BlockMember: _aio.UnaryUnaryMultiCallable[_block_pb2.BlockMemberRequest, _block_pb2.BlockMemberResponse]  # type: ignore[assignment]
+    """Blocks a member from spending, or from everything, until UnblockMember; a member who is blocked already, with the new
+    scope. It is an entry, so the statement has who was blocked when and why. Refusals: PROGRAM_NOT_FOUND,
+    MEMBER_NOT_FOUND.
+    """
+    UnblockMember: _aio.UnaryUnaryMultiCallable[_block_pb2.UnblockMemberRequest, _block_pb2.UnblockMemberResponse]  # type: ignore[assignment]
+    """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -634,14 +672,17 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. NOT_FOUND           PROGRAM_NOT_FOUND
-      8. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
-      9. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
-     10. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
-     11. NOT_FOUND           MEMBER_NOT_FOUND
-     12. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     13. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     14. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      8. NOT_FOUND           PROGRAM_NOT_FOUND
+      9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
+     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
+     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
+     12. NOT_FOUND           MEMBER_NOT_FOUND
+     13. NOT_FOUND           LOT_NOT_FOUND
+     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
+     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -654,7 +695,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loyalty_service_pb2.CreateProgramResponse, _abc.Awaitable[_loyalty_service_pb2.CreateProgramResponse]]:
         """Creates a programme. ALREADY_EXISTS, reason PROGRAM_EXISTS, if the id is taken; INVALID_ARGUMENT, reason
         TIERS_INVALID, if tiers do not ascend or share an id, reason PENDING_RULE_INVALID, if the pending rule contradicts
-        itself; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
+        itself, reason VALIDITY_INVALID, if the validity does, or there are two; RESOURCE_EXHAUSTED, reason PROGRAM_LIMIT_REACHED, if the tenant has 100. Orders that profiles recorded before the programme was created may earn nothing in it.
         """
 
     @_abc_1.abstractmethod
@@ -692,7 +733,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loyalty_service_pb2.BurnPointsResponse, _abc.Awaitable[_loyalty_service_pb2.BurnPointsResponse]]:
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        INSUFFICIENT_POINTS.
+        MEMBER_BLOCKED, INSUFFICIENT_POINTS.
         """
 
     @_abc_1.abstractmethod
@@ -885,7 +926,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Earns by an order or event that a caller tells, a till for example, by the programme's rate and rules; the answer is
         already effective. The same order told by profiles, before or after, earns nothing more: this answers what it
         earned then. Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, ACTIVITY_EXISTS (it earned for another member),
-        BALANCE_LIMIT_REACHED.
+        MEMBER_BLOCKED, BALANCE_LIMIT_REACHED.
         """
 
     @_abc_1.abstractmethod
@@ -1267,5 +1308,44 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists referrals of an advocate, or of a friend, latest change first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a
         token that is not ours.
         """
+
+    @_abc_1.abstractmethod
+    def ChangeExpiry(
+        self,
+        request: _lot_pb2.ChangeExpiryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lot_pb2.ChangeExpiryResponse, _abc.Awaitable[_lot_pb2.ChangeExpiryResponse]]:
+        """Changes when a member's lots expire, as one entry that moves no point: a gesture, or an extension that was promised.
+        Refusals: EVENT_TIME_INVALID, PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, LOT_NOT_FOUND (no lot would expire at another time).
+        """
+
+    @_abc_1.abstractmethod
+    def ListLots(
+        self,
+        request: _lot_pb2.ListLotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lot_pb2.ListLotsResponse, _abc.Awaitable[_lot_pb2.ListLotsResponse]]:
+        """Lists the lots that a member can spend, soonest to expire first. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def BlockMember(
+        self,
+        request: _block_pb2.BlockMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_block_pb2.BlockMemberResponse, _abc.Awaitable[_block_pb2.BlockMemberResponse]]:
+        """Blocks a member from spending, or from everything, until UnblockMember; a member who is blocked already, with the new
+        scope. It is an entry, so the statement has who was blocked when and why. Refusals: PROGRAM_NOT_FOUND,
+        MEMBER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UnblockMember(
+        self,
+        request: _block_pb2.UnblockMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_block_pb2.UnblockMemberResponse, _abc.Awaitable[_block_pb2.UnblockMemberResponse]]:
+        """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

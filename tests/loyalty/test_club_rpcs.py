@@ -1,0 +1,80 @@
+"""Lots, blocks and what members do together, over real gRPC."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from tessera.loyalty.v1 import block_pb2 as block_pb
+from tessera.loyalty.v1 import lot_pb2 as lot_pb
+from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
+
+from services.common.grpc_errors import error_info
+from services.loyalty.app import Settings, serve
+from tests.conftest import Keyring
+from tests.loyalty.club import NOBODY, Club
+
+
+@pytest.fixture
+async def club(configure: Callable[..., Any], keyring: Keyring) -> AsyncIterator[Club]:
+    settings = configure(Settings, profiles_addr=NOBODY, expiry_interval_seconds=0.05)
+    async with serve(settings) as up, grpc.aio.insecure_channel(up.address) as channel:
+        yield Club(LoyaltyServiceStub(channel), keyring.header())
+
+
+async def refusal(call: Any) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    info = error_info(caught.value)
+    return info.reason if info else ""
+
+
+async def test_lots_are_listed_by_page_and_extended(club: Club) -> None:
+    validity = lot_pb.Validity(
+        count=2, unit=lot_pb.VALIDITY_UNIT_YEAR, rounding=lot_pb.EXPIRY_ROUNDING_QUARTER, extended_by_activity=False
+    )
+    opening = pb.CreateProgramRequest(
+        program_id="club", name="Club", currency="USD", points_per_100_minor=1, validity=validity, request_id="o"
+    )
+    opened = await club.stub.CreateProgram(opening, metadata=club.metadata)
+    assert opened.program.validity == validity
+    await club.earn(10)
+    whole = lot_pb.ListLotsRequest(program_id="club", member_id="ann", page_size=1)
+    (lot,) = (await club.stub.ListLots(whole, metadata=club.metadata)).lots
+    change = lot_pb.ChangeExpiryRequest(
+        program_id="club", member_id="ann", extend_days=365, reason="a gesture", request_id="c"
+    )
+    assert (await club.stub.ChangeExpiry(change, metadata=club.metadata)).points == 10
+    await club.earn(5)
+    first = await club.stub.ListLots(whole, metadata=club.metadata)
+    assert [(each.points, each.expire_time) for each in first.lots] == [(5, lot.expire_time)]
+    whole.page_token = first.next_page_token
+    second = await club.stub.ListLots(whole, metadata=club.metadata)
+    assert [each.points for each in second.lots] == [10]
+    assert second.next_page_token == ""
+    whole.page_token = "?"
+    assert await refusal(club.stub.ListLots(whole, metadata=club.metadata)) == "INVALID_CURSOR"
+    change = lot_pb.ChangeExpiryRequest(program_id="club", member_id="ann", reason="nothing", request_id="n")
+    assert await refusal(club.stub.ChangeExpiry(change, metadata=club.metadata)) == "FIELD_INVALID"
+    assert not (await club.check()).violations
+
+
+async def test_a_blocked_member_is_refused_until_unblocked(club: Club) -> None:
+    await club.open()
+    await club.earn(10)
+    scope = block_pb.BLOCK_SCOPE_SPENDING
+    blocking = block_pb.BlockMemberRequest(
+        program_id="club", member_id="ann", scope=scope, reason="stolen card", request_id="b"
+    )
+    entry_id = (await club.stub.BlockMember(blocking, metadata=club.metadata)).entry_id
+    assert (await club.stub.BlockMember(blocking, metadata=club.metadata)).entry_id == entry_id
+    assert (await club.member()).block == scope
+    assert await refusal(club.burn(1)) == "MEMBER_BLOCKED"
+    statement = pb.ListEntriesRequest(program_id="club", member_id="ann")
+    newest = (await club.stub.ListEntries(statement, metadata=club.metadata)).entries[0]
+    assert (newest.kind, newest.block, newest.reason) == (pb.ENTRY_KIND_BLOCK, scope, "stolen card")
+    unblocking = block_pb.UnblockMemberRequest(program_id="club", member_id="ann", reason="card found", request_id="u")
+    await club.stub.UnblockMember(unblocking, metadata=club.metadata)
+    assert (await club.burn(1)).balance_points == 9
+    assert not (await club.check()).violations
