@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -80,6 +80,7 @@ class Guard:
             "response_serializer": handler.response_serializer,
         }
         if handler.response_streaming:
+            coders["response_serializer"] = _unless_encoded(handler.response_serializer)
             return grpc.unary_stream_rpc_method_handler(self._stream(method, access, handler.unary_stream), **coders)
         return grpc.unary_unary_rpc_method_handler(self._unary(method, access, handler.unary_unary), **coders)
 
@@ -161,6 +162,11 @@ class Guard:
         error_id = uuid.uuid4().hex
         log.error("%s failed, error %s", name, error_id, exc_info=error)
         return InternalError(f"internal error {error_id}", error_id=error_id)
+
+
+def _unless_encoded(serialize: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """A feed may answer in bytes: what goes to many followers is encoded once."""
+    return lambda response: response if isinstance(response, bytes) else serialize(response)
 
 
 def _metadata(context: Context) -> dict[str, str]:

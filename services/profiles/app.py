@@ -54,6 +54,8 @@ class Settings(ServiceSettings):
     """How many rejected events of a tenant are kept; past it the oldest go."""
     computed_traits_reread_seconds: float = Field(2.0, ge=0)
     """How long a server may not know of a computed trait that another one was told of."""
+    feed_tail_bytes_max: int = Field(32 << 20, ge=0)
+    """How much of the newest part of the feed is kept in memory, encoded, for all who follow it; 0 for nothing."""
     import_bytes_max: int = Field(1 << 30, ge=1)
     """How large a file of customers or events may be."""
     erasure_services: tuple[str, ...] = ("segmentation", "recommendation", "forecasting", "loyalty", "crm")
@@ -103,6 +105,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             new_table=TableWriter,
             suppressions=StoredSuppressions(store, tenant_keys),
             forgetting=StoredForgetting(store, tenant_keys),
+            feed_tail_bytes_max=settings.feed_tail_bytes_max,
         )
         erasing = Means(
             ports.profiles,

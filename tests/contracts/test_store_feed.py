@@ -55,6 +55,19 @@ async def test_the_feed_resumes_behind_every_one_of_its_cursors(store: Store) ->
     assert await store.end_of_feed() == changes[-1].cursor
 
 
+async def test_positions_grow_along_the_feed_and_a_cursor_tells_its_own(store: Store) -> None:
+    for n in range(3):
+        await store.commit([Insert("acme", EVENTS, f"e{n}-{m}", {}) for m in range(2)])
+    changes = await take(store.changes(), 6)
+    positions = [change.position for change in changes]
+    assert positions == sorted(set(positions))
+    await store.commit([Delete("acme", EVENTS, changes[2].id)])
+    assert [await store.feed_position(change.cursor) for change in changes] == positions
+    assert await store.feed_position("") == 0 < positions[0]
+    with pytest.raises(InvalidCursor):
+        await store.feed_position("nonsense")
+
+
 async def test_batches_are_bounded(store: Store) -> None:
     await store.commit([Insert("acme", EVENTS, f"e{n:02}", {}) for n in range(25)])
     feed = store.changes(limit=10)

@@ -129,7 +129,7 @@ class MongoStore:
         """See ``Store.changes``."""
         if not self._published:
             raise ValueError("the store was opened without a published collection")
-        position = feed_cursor.decode(self._feed_id, after, await self._newest())
+        position = await self.feed_position(after)
         self._watch = self._watch or asyncio.create_task(self._watch_feed(), name="store-watch")
         while True:
             appended = self._appended
@@ -144,6 +144,10 @@ class MongoStore:
                 for start in range(0, len(entries), limit):
                     yield entries[start : start + limit]
             await appended.wait()
+
+    async def feed_position(self, cursor: str) -> int:
+        """See ``Store.feed_position``."""
+        return feed_cursor.decode(self._feed_id, cursor, await self._newest())
 
     async def end_of_feed(self) -> str:
         """See ``Store.end_of_feed``."""
@@ -190,7 +194,8 @@ class MongoStore:
 
     def _change(self, name: str, stored: Mapping[str, Any]) -> Change:
         owner, document_id = stored["_id"].split("\0", 1)
-        return Change(feed_cursor.encode(self._feed_id, stored["seq"]), owner, name, document_id, to_body(stored))
+        cursor = feed_cursor.encode(self._feed_id, stored["seq"])
+        return Change(stored["seq"], cursor, owner, name, document_id, to_body(stored))
 
     def _wake(self) -> None:
         self._appended.set()

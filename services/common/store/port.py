@@ -128,10 +128,15 @@ class Page:
     next_cursor: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
-    """One entry of the feed: a document that was inserted into a published collection, as it is now."""
+    """One entry of the feed: a document that was inserted into a published collection, as it is now.
 
+    Nobody changes one; it is not frozen because a frozen one takes twice as long to make.
+    """
+
+    position: int
+    """Grows from entry to entry; there are holes."""
     cursor: str
     tenant: str
     collection: str
@@ -177,6 +182,10 @@ class Store(Protocol):
         age: the feed is read from the documents, so behind any cursor no entry is missing and none comes twice.
         Ends with ``Unavailable`` when the store is closed.
         """
+        ...
+
+    async def feed_position(self, cursor: str) -> int:
+        """The position of the entry that has the cursor, there or deleted; 0 for ``""``. ``InvalidCursor``."""
         ...
 
     async def end_of_feed(self) -> str:

@@ -90,7 +90,7 @@ class SqliteStore:
         """See ``Store.changes``."""
         if not self._published:
             raise ValueError("the store was opened without a published collection")
-        position = await self._position(after)
+        position = await self.feed_position(after)
         self._watch = self._watch or asyncio.create_task(self._watch_other_processes(), name="store-watch")
         while True:
             appended = self._appended
@@ -100,11 +100,18 @@ class SqliteStore:
             if entries:
                 position = entries[-1][0]
                 yield [
-                    Change(self._cursor(seq), owner, collection, document_id, body)
+                    Change(seq, self._cursor(seq), owner, collection, document_id, body)
                     for seq, owner, collection, document_id, body in entries
                 ]
             else:
                 await appended.wait()
+
+    async def feed_position(self, cursor: str) -> int:
+        """See ``Store.feed_position``."""
+        newest = await self._readers.run(
+            lambda connection: _one(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_feed'")
+        )
+        return feed_cursor.decode(self._feed_id, cursor, newest[0] if newest else 0)
 
     async def end_of_feed(self) -> str:
         """See ``Store.end_of_feed``."""
@@ -129,12 +136,6 @@ class SqliteStore:
 
     def _cursor(self, seq: int) -> str:
         return feed_cursor.encode(self._feed_id, seq)
-
-    async def _position(self, cursor: str) -> int:
-        newest = await self._readers.run(
-            lambda connection: _one(connection, "SELECT seq FROM sqlite_sequence WHERE name = '_feed'")
-        )
-        return feed_cursor.decode(self._feed_id, cursor, newest[0] if newest else 0)
 
     def _wake(self) -> None:
         self._appended.set()

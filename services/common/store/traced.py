@@ -48,6 +48,9 @@ class TracedStore:
     def changes(self, after: str = "", *, tenant: str | None = None, limit: int = 500) -> AsyncIterator[list[Change]]:
         return self._store.changes(after, tenant=tenant, limit=limit)
 
+    async def feed_position(self, cursor: str) -> int:
+        return await self._store.feed_position(cursor)
+
     async def end_of_feed(self) -> str:
         return await self._store.end_of_feed()
 

@@ -132,7 +132,13 @@ class StoredProfiles:
             cursor = batch[-1].cursor
             # A short batch is all there was; one tenant's cursor need not be the end of the whole feed.
             caught_up = len(batch) < FEED_BATCH_MAX or cursor == await self._store.end_of_feed()
-            yield Changes([_change(entry) for entry in batch], cursor, caught_up)
+            yield Changes([_change(entry) for entry in batch], [entry.position for entry in batch], cursor, caught_up)
+
+    async def position(self, cursor: str) -> int:
+        return await self._store.feed_position(cursor)
+
+    async def end_of_feed(self) -> str:
+        return await self._store.end_of_feed()
 
 
 def _is_wanted(body: dict[str, Any], wanted: EventFilter) -> bool:

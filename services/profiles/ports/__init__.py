@@ -56,9 +56,12 @@ class EventFilter:
     """What top-level properties have to be equal to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recorded:
-    """An event as it was recorded; times are microseconds."""
+    """An event as it was recorded; times are microseconds.
+
+    Nobody changes one; it is not frozen because a frozen one takes twice as long to make.
+    """
 
     tenant: str
     message_id: str
@@ -133,6 +136,8 @@ class Changes:
     """Changes in commit order, and the cursor after them."""
 
     changes: Sequence[Change]
+    positions: Sequence[int]
+    """Where each is in the feed: they grow."""
     cursor: str
     caught_up: bool
 
@@ -193,6 +198,14 @@ class Profiles(Protocol):
 
     def changes(self, after: str, tenant: str | None) -> AsyncIterator[Changes]:
         """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+    async def position(self, cursor: str) -> int:
+        """Where in the feed a follower is who has ``cursor``; 0 at the beginning. ``InvalidCursor``."""
+        ...
+
+    async def end_of_feed(self) -> str:
+        """The newest cursor."""
         ...
 
 

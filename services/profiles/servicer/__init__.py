@@ -37,6 +37,7 @@ from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
 from services.profiles.servicer.messages import new_id
+from services.profiles.servicer.tail import Feed
 from services.profiles.servicer.transfer import TransferRpcs
 from services.profiles.servicer.write_keys import WriteKeyRpcs
 
@@ -59,6 +60,7 @@ class Ports:
     new_table: NewTable
     suppressions: Suppressions
     forgetting: Forgetting
+    feed_tail_bytes_max: int
 
 
 class ProfilesServicer(
@@ -84,6 +86,7 @@ class ProfilesServicer(
         self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
         self._erasures, self._consents = ports.erasures, ports.consents
         self._schemas = ports.event_schemas
+        self._feed = Feed(ports.profiles, ports.feed_tail_bytes_max)
         self._clock = clock
         self._identity = ports.identity
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)

@@ -92,32 +92,31 @@ def event_message(event: Incoming) -> pb.Event:
 
 def recorded_message(event: Recorded) -> pb.RecordedEvent:
     """All that was recorded of an event."""
-    told = told_message(event)
-    told.context_json, told.integrations_json = event.context, event.integrations
-    return told
+    message = pb.RecordedEvent(context_json=event.context, integrations_json=event.integrations)
+    tell(event, message)
+    return message
 
 
-def told_message(event: Recorded) -> pb.RecordedEvent:
-    """As followers hear of it: without what only concerns where it came from and where it goes."""
-    return pb.RecordedEvent(
-        message_id=event.message_id,
-        type=pb.EventType.ValueType(event.type),
-        name=event.name,
-        customer_id=event.customer_id,
-        event_time=timestamp(event.event_time),
-        record_time=timestamp(event.record_time),
-        properties_json=event.json,
-        group_id=event.group_id,
-        previous_id=event.previous_id,
-        alias_outcome=_alias_outcome(event),
-        origin_customer_id=event.origin or event.customer_id,
-    )
+def tell(event: Recorded, message: pb.RecordedEvent) -> None:
+    """Write into ``message`` what followers hear: all but what concerns where the event came from and where it goes."""
+    message.message_id = event.message_id
+    message.type = pb.EventType.ValueType(event.type)
+    message.name = event.name
+    message.customer_id = event.customer_id
+    _set(message.event_time, event.event_time)
+    _set(message.record_time, event.record_time)
+    message.properties_json = event.json
+    message.group_id = event.group_id
+    if event.previous_id:
+        message.previous_id = event.previous_id
+        message.alias_outcome = pb.ALIAS_OUTCOME_JOINED if event.joined else pb.ALIAS_OUTCOME_NOT_JOINED
+    message.origin_customer_id = event.origin or event.customer_id
 
 
-def _alias_outcome(event: Recorded) -> pb.AliasOutcome.ValueType:
-    if not event.previous_id:
-        return pb.ALIAS_OUTCOME_UNSPECIFIED
-    return pb.ALIAS_OUTCOME_JOINED if event.joined else pb.ALIAS_OUTCOME_NOT_JOINED
+def _set(time: Timestamp, micros: int) -> None:
+    time.seconds, rest = divmod(micros, 1_000_000)
+    if rest:
+        time.nanos = rest * 1000
 
 
 def customer_message(customer: Customer) -> pb.Customer:
