@@ -102,7 +102,7 @@ async def settle() -> None:
 
 async def take(feed: AsyncIterator[bytes], last: str) -> list[pb.FollowChangesResponse]:
     """Responses up to that with the cursor ``last``."""
-    answers = []
+    answers: list[pb.FollowChangesResponse] = []
     async with asyncio.timeout(SECONDS):
         while not answers or answers[-1].cursor != last:
             answers.append(read(await anext(feed)))
@@ -236,7 +236,7 @@ async def test_where_the_store_fails_every_follower_hears_of_it_and_can_come_bac
     log = Log()
     log.add(event(0))
     feed = log.feed()
-    followers = [asyncio.create_task(anext(feed.follow("1", ALL))) for _ in range(3)]
+    followers = [asyncio.create_task(take(feed.follow("1", ALL), "2")) for _ in range(3)]
     await settle()
     log.fail(Unavailable("the disk is gone"))
     for each in followers:
