@@ -68,9 +68,14 @@ def earn_by_rate(books: Books, program: Program, member_id: str, amount_minor: i
     points = program.points_for(amount_minor)
     if points == 0:
         return Earned(None, Outcome())
-    return Earned(
-        books.enter(*earn_or_hold(books.member_or_new(program.id, member_id), program, points, cause)), Outcome()
-    )
+    return Earned(_enter(books, program, books.earner(program.id, member_id), points, cause), Outcome())
+
+
+def _enter(books: Books, program: Program, member: Member, points: int, cause: Cause) -> Entry:
+    """What was earned, after what it extends as activity."""
+    member, extension = active(member, program, cause.event_time, cause.record_time)
+    member, entry = earn_or_hold(member, program, points, cause)
+    return books.enter_all(member, [*extension, entry])
 
 
 def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
@@ -84,9 +89,7 @@ def earn_by_rules(books: Books, program: Program, member_id: str, activity: Acti
     if outcome.points == 0:
         return Earned(None, outcome)
     by_rules = outcome.shares if any(share.rule_id != BASE for share in outcome.shares) else ()
-    member, extension = active(member, program, cause.event_time, now)
-    member, entry = earn_or_hold(member, program, outcome.points, replace(cause, shares=by_rules))
-    books.enter_all(member, [*extension, entry])
+    entry = _enter(books, program, member, outcome.points, replace(cause, shares=by_rules))
     if by_rules or found.book.limits:
         usage, member_usage = count_usage(found, activity, outcome.shares, now)
         books.put_record(Ref(PROGRAM_USAGE, program.id), usage)
