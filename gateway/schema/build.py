@@ -34,6 +34,7 @@ MODULES = (
     "computed_traits",
     "privacy",
     "segmentation",
+    "job_progress",
     "segment_changes",
     "rule_texts",
     "customer_lists",

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 JOBS = Collection("jobs", (Index(("create_time",)), Index(("state",))))
 _TENANTS = Collection("job_tenants")
 COLLECTIONS = (JOBS, _TENANTS)
+FOLLOW_SECONDS = 0.25
 
 
 class JobNotFound(NotFound):
@@ -82,6 +83,20 @@ class Jobs:
         if document is None:
             raise JobNotFound(f"there is no job {job_id}", job_id=job_id)
         return _job(document.id, document.body)
+
+    async def follow(self, tenant: str, job_id: str) -> AsyncIterator[Job]:
+        """The job as it stands, then whenever it has changed, until it has ended; ``JobNotFound``.
+
+        It looks into the store, because another process of the service may be the one that works.
+        """
+        told = await self.get(tenant, job_id)
+        yield told
+        while told.end_time is None:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            job = await self.get(tenant, job_id)
+            if job != told:
+                yield job
+            told = job
 
     async def list(self, tenant: str, limit: int, after: str) -> tuple[tuple[Job, ...], str]:
         """A page of jobs, newest first, and the token of the next page."""

@@ -39,6 +39,28 @@ async def ended(jobs: Jobs, job_id: str) -> Any:
         await asyncio.sleep(0.005)
 
 
+async def test_who_follows_a_job_sees_it_as_it_stands_and_to_its_end(jobs: Jobs) -> None:
+    go_on = asyncio.Event()
+
+    async def work(progress: Progress) -> dict[str, str]:
+        await progress(0.5, "half")
+        await go_on.wait()
+        return {"recall": "0.5"}
+
+    job = await jobs.start("acme", "train", work)
+    seen = []
+    async with asyncio.timeout(30):
+        async for each in jobs.follow("acme", job.job_id):
+            seen.append((each.state, each.progress))
+            if each.message == "half":
+                go_on.set()
+    assert seen[-2:] == [(State.RUNNING, 0.5), (State.SUCCEEDED, 1.0)]
+    assert len(set(seen)) == len(seen)
+    assert [each.state async for each in jobs.follow("acme", job.job_id)] == [State.SUCCEEDED]
+    with pytest.raises(JobNotFound):
+        await anext(jobs.follow("rival", job.job_id))
+
+
 async def test_a_job_tells_its_progress_and_its_results(jobs: Jobs) -> None:
     at_half, go_on = asyncio.Event(), asyncio.Event()
 

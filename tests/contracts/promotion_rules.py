@@ -5,7 +5,7 @@ from tessera.loyalty.v1 import offer_pb2 as offer
 from tessera.loyalty.v1 import referral_pb2 as referral
 from tessera.loyalty.v1 import reward_pb2 as reward
 
-from tests.contracts.tenant_rule import ACME, Beside, Refused, Rule, Without
+from tests.contracts.tenant_rule import ACME, Beside, Refused, Rule, Stream, Without
 
 CAMPAIGN = "COUPON_CAMPAIGN_NOT_FOUND"
 
@@ -31,6 +31,7 @@ PROMOTIONS: dict[str, Rule] = {
         lambda acme: coupon.GenerateCouponsRequest(campaign_id=acme.own("unique"), count=1, request_id="cg"), CAMPAIGN
     ),
     "GetCouponJob": Refused(lambda acme: coupon.GetCouponJobRequest(job_id=acme.coupon_job_id), "JOB_NOT_FOUND"),
+    "FollowCouponJob": Stream(lambda acme: coupon.FollowCouponJobRequest(job_id=acme.coupon_job_id)),
     "ListCoupons": Without(
         lambda acme: coupon.ListCouponsRequest(campaign_id=acme.own("unique")), lambda found: found.coupons
     ),

@@ -245,6 +245,7 @@ PROFILES: dict[str, Rule] = {
         "COMPUTED_TRAIT_NOT_FOUND",
     ),
     "GetJob": Refused(lambda acme: computed.GetJobRequest(job_id=acme.backfill_job_id), "JOB_NOT_FOUND"),
+    "FollowJob": Stream(lambda acme: computed.FollowJobRequest(job_id=acme.backfill_job_id)),
     "ListJobs": Figure(lambda acme: computed.ListJobsRequest(), lambda found: len(found.jobs)),
     "PutEventSchema": Beside(
         lambda acme: profiles_event_schema.PutEventSchemaRequest(
@@ -372,6 +373,7 @@ SEGMENTATION: dict[str, Rule] = {
         lambda acme: cluster_pb2.ListLookalikeCustomersRequest(lookalike_id=acme.lookalike_id), "LOOKALIKE_NOT_FOUND"
     ),
     "GetStudyJob": Refused(lambda acme: cluster_pb2.GetStudyJobRequest(job_id=acme.study_job_id), "JOB_NOT_FOUND"),
+    "FollowStudyJob": Stream(lambda acme: cluster_pb2.FollowStudyJobRequest(job_id=acme.study_job_id)),
     "GetSegmentValue": Refused(
         lambda acme: segment_value_pb2.GetSegmentValueRequest(segment_ids=[acme.segment_id]), "SEGMENT_NOT_FOUND"
     ),
@@ -432,6 +434,7 @@ RECOMMENDATION: dict[str, Rule] = {
         STRANGER,
     ),
     "GetJob": Refused(lambda acme: recommendation.GetJobRequest(job_id=acme.training_job_id), "JOB_NOT_FOUND"),
+    "FollowJob": Stream(lambda acme: recommendation.FollowJobRequest(job_id=acme.training_job_id)),
     "ListJobs": Without(lambda acme: recommendation.ListJobsRequest()),
     "ListModels": Without(lambda acme: recommendation.ListModelsRequest()),
     "ExportCustomerData": Stream(
@@ -465,6 +468,7 @@ FORECASTING: dict[str, Rule] = {
         ("ListForecasts", lambda acme: forecasting.ListForecastsRequest()),
     ),
     "GetJob": Refused(lambda acme: forecasting.GetJobRequest(job_id=acme.fitting_job_id), "JOB_NOT_FOUND"),
+    "FollowJob": Stream(lambda acme: forecasting.FollowJobRequest(job_id=acme.fitting_job_id)),
     "ListJobs": Without(lambda acme: forecasting.ListJobsRequest()),
     "GetForecast": Refused(
         lambda acme: forecasting.GetForecastRequest(key=acme.forecast_key()),

@@ -1,6 +1,6 @@
 """gRPC in, use case, gRPC out."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -106,6 +106,10 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Forecastin
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         return pb.GetJobResponse(job=to_proto(await self._fitting.jobs.get(principal().tenant, request.job_id)))
+
+    async def FollowJob(self, request: pb.FollowJobRequest, context: Context) -> AsyncIterator[pb.FollowJobResponse]:
+        async for job in self._fitting.jobs.follow(principal().tenant, request.job_id):
+            yield pb.FollowJobResponse(job=to_proto(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         size = request.page_size or JOBS_PAGE_SIZE_DEFAULT

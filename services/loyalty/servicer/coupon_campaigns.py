@@ -1,5 +1,6 @@
 """The rpcs of those who make coupons."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tessera.loyalty.v1 import coupon_pb2 as pb
@@ -75,6 +76,12 @@ class CouponCampaignRpcs(LoyaltyServiceServicer):
 
     async def GetCouponJob(self, request: pb.GetCouponJobRequest, context: Context) -> pb.GetCouponJobResponse:
         return pb.GetCouponJobResponse(job=to_proto(await self.jobs.get(principal().tenant, request.job_id)))
+
+    async def FollowCouponJob(
+        self, request: pb.FollowCouponJobRequest, context: Context
+    ) -> AsyncIterator[pb.FollowCouponJobResponse]:
+        async for job in self.jobs.follow(principal().tenant, request.job_id):
+            yield pb.FollowCouponJobResponse(job=to_proto(job))
 
     async def ListCoupons(self, request: pb.ListCouponsRequest, context: Context) -> pb.ListCouponsResponse:
         if bool(request.campaign_id) == bool(request.holder_id):

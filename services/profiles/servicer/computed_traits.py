@@ -1,5 +1,7 @@
 """Computed traits, and the jobs that compute them over history."""
 
+from collections.abc import AsyncIterator
+
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import rule_pb2
 from tessera.profiles.v1 import computed_trait_pb2 as pb
@@ -68,6 +70,10 @@ class ComputedTraitRpcs:
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         return pb.GetJobResponse(job=to_proto(await self._defining.jobs.get(principal().tenant, request.job_id)))
+
+    async def FollowJob(self, request: pb.FollowJobRequest, context: Context) -> AsyncIterator[pb.FollowJobResponse]:
+        async for job in self._defining.jobs.follow(principal().tenant, request.job_id):
+            yield pb.FollowJobResponse(job=to_proto(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         size = request.page_size or PAGE_SIZE_DEFAULT

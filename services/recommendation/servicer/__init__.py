@@ -1,6 +1,6 @@
 """gRPC in, use case, gRPC out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,10 @@ class RecommendationServicer(PersonalDataRpcs):
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         return pb.GetJobResponse(job=to_proto(await self._keeping.jobs.get(_tenant(), request.job_id)))
+
+    async def FollowJob(self, request: pb.FollowJobRequest, context: Context) -> AsyncIterator[pb.FollowJobResponse]:
+        async for job in self._keeping.jobs.follow(_tenant(), request.job_id):
+            yield pb.FollowJobResponse(job=to_proto(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         jobs, token = await self._keeping.jobs.list(_tenant(), _size(request.page_size), request.page_token)

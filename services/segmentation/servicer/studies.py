@@ -1,5 +1,6 @@
 """Clusters, personas and lookalikes over the wire."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from tessera.segmentation.v1 import cluster_pb2 as pb
@@ -93,6 +94,12 @@ class StudyRpcs(SegmentationServiceServicer):
     async def GetStudyJob(self, request: pb.GetStudyJobRequest, context: Context) -> pb.GetStudyJobResponse:
         job = await self.clustering.desk.jobs.get(principal().tenant, request.job_id)
         return pb.GetStudyJobResponse(job=to_proto(job))
+
+    async def FollowStudyJob(
+        self, request: pb.FollowStudyJobRequest, context: Context
+    ) -> AsyncIterator[pb.FollowStudyJobResponse]:
+        async for job in self.clustering.desk.jobs.follow(principal().tenant, request.job_id):
+            yield pb.FollowStudyJobResponse(job=to_proto(job))
 
 
 def _clustering(found: Clustering) -> pb.Clustering:

@@ -58,6 +58,10 @@ class ForecastingServiceStub:
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowJobRequest, _forecasting_service_pb2.FollowJobResponse]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListJobsRequest, _forecasting_service_pb2.ListJobsResponse]
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]
@@ -171,6 +175,10 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowJobRequest, _forecasting_service_pb2.FollowJobResponse]  # type: ignore[assignment]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListJobsRequest, _forecasting_service_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]  # type: ignore[assignment]
@@ -311,6 +319,16 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_forecasting_service_pb2.GetJobResponse, _abc.Awaitable[_forecasting_service_pb2.GetJobResponse]]:
         """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def FollowJob(
+        self,
+        request: _forecasting_service_pb2.FollowJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowJobResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowJobResponse]]:
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def ListJobs(

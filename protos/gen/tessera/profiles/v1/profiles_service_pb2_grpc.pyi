@@ -241,6 +241,10 @@ class ProfilesServiceStub:
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _grpc.UnaryStreamMultiCallable[_computed_trait_pb2.FollowJobRequest, _computed_trait_pb2.FollowJobResponse]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     CreateImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CreateImportRequest, _transfer_pb2.CreateImportResponse]
@@ -479,6 +483,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _aio.UnaryStreamMultiCallable[_computed_trait_pb2.FollowJobRequest, _computed_trait_pb2.FollowJobResponse]  # type: ignore[assignment]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     CreateImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CreateImportRequest, _transfer_pb2.CreateImportResponse]  # type: ignore[assignment]
@@ -1008,6 +1016,16 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_computed_trait_pb2.GetJobResponse, _abc.Awaitable[_computed_trait_pb2.GetJobResponse]]:
         """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def FollowJob(
+        self,
+        request: _computed_trait_pb2.FollowJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_computed_trait_pb2.FollowJobResponse], _abc.AsyncIterator[_computed_trait_pb2.FollowJobResponse]]:
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def ListJobs(

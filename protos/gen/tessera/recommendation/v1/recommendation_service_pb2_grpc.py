@@ -92,6 +92,11 @@ class RecommendationServiceStub:
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobResponse.FromString,
                 _registered_method=True)
+        self.FollowJob = channel.unary_stream(
+                '/tessera.recommendation.v1.RecommendationService/FollowJob',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobResponse.FromString,
+                _registered_method=True)
         self.ListJobs = channel.unary_unary(
                 '/tessera.recommendation.v1.RecommendationService/ListJobs',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.ListJobsRequest.SerializeToString,
@@ -215,6 +220,14 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FollowJob(self, request, context):
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListJobs(self, request, context):
         """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
         """
@@ -312,6 +325,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.GetJob,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobResponse.SerializeToString,
+            ),
+            'FollowJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowJob,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobResponse.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -638,6 +656,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/GetJob',
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FollowJob',
+            tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2.FollowJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

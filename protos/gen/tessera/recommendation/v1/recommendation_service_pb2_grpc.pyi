@@ -78,6 +78,10 @@ class RecommendationServiceStub:
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetJobRequest, _recommendation_service_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _grpc.UnaryStreamMultiCallable[_recommendation_service_pb2.FollowJobRequest, _recommendation_service_pb2.FollowJobResponse]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.ListJobsRequest, _recommendation_service_pb2.ListJobsResponse]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.ListModelsRequest, _recommendation_service_pb2.ListModelsResponse]
@@ -146,6 +150,10 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetJobRequest, _recommendation_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+    FollowJob: _aio.UnaryStreamMultiCallable[_recommendation_service_pb2.FollowJobRequest, _recommendation_service_pb2.FollowJobResponse]  # type: ignore[assignment]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListJobs: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.ListJobsRequest, _recommendation_service_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     ListModels: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.ListModelsRequest, _recommendation_service_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -277,6 +285,16 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.GetJobResponse, _abc.Awaitable[_recommendation_service_pb2.GetJobResponse]]:
         """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
+
+    @_abc_1.abstractmethod
+    def FollowJob(
+        self,
+        request: _recommendation_service_pb2.FollowJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_recommendation_service_pb2.FollowJobResponse], _abc.AsyncIterator[_recommendation_service_pb2.FollowJobResponse]]:
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def ListJobs(

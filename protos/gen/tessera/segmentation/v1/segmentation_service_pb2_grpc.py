@@ -266,6 +266,11 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.FromString,
                 _registered_method=True)
+        self.FollowStudyJob = channel.unary_stream(
+                '/tessera.segmentation.v1.SegmentationService/FollowStudyJob',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobResponse.FromString,
+                _registered_method=True)
         self.GetSegmentValue = channel.unary_unary(
                 '/tessera.segmentation.v1.SegmentationService/GetSegmentValue',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.SerializeToString,
@@ -624,6 +629,14 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FollowStudyJob(self, request, context):
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSegmentValue(self, request, context):
         """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
         growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
@@ -855,6 +868,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetStudyJob,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.SerializeToString,
+            ),
+            'FollowStudyJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowStudyJob,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobResponse.SerializeToString,
             ),
             'GetSegmentValue': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSegmentValue,
@@ -2053,6 +2071,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetStudyJob',
             tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_cluster__pb2.GetStudyJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowStudyJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/FollowStudyJob',
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_cluster__pb2.FollowStudyJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -193,6 +193,10 @@ class SegmentationServiceStub:
     """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
     GetStudyJob: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetStudyJobRequest, _cluster_pb2.GetStudyJobResponse]
     """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+    FollowStudyJob: _grpc.UnaryStreamMultiCallable[_cluster_pb2.FollowStudyJobRequest, _cluster_pb2.FollowStudyJobResponse]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     GetSegmentValue: _grpc.UnaryUnaryMultiCallable[_segment_value_pb2.GetSegmentValueRequest, _segment_value_pb2.GetSegmentValueResponse]
     """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
     growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
@@ -355,6 +359,10 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """Lists lookalikes, the most alike first, as many as a share of the candidates. NOT_FOUND, reason LOOKALIKE_NOT_FOUND."""
     GetStudyJob: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetStudyJobRequest, _cluster_pb2.GetStudyJobResponse]  # type: ignore[assignment]
     """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+    FollowStudyJob: _aio.UnaryStreamMultiCallable[_cluster_pb2.FollowStudyJobRequest, _cluster_pb2.FollowStudyJobResponse]  # type: ignore[assignment]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     GetSegmentValue: _aio.UnaryUnaryMultiCallable[_segment_value_pb2.GetSegmentValueRequest, _segment_value_pb2.GetSegmentValueResponse]  # type: ignore[assignment]
     """Answers what segments are worth, side by side, beside the customers who are in none of them and beside everybody: size,
     growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
@@ -778,6 +786,16 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.GetStudyJobResponse, _abc.Awaitable[_cluster_pb2.GetStudyJobResponse]]:
         """Gets the job of a clustering or of a search for lookalikes. NOT_FOUND, reason JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def FollowStudyJob(
+        self,
+        request: _cluster_pb2.FollowStudyJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cluster_pb2.FollowStudyJobResponse], _abc.AsyncIterator[_cluster_pb2.FollowStudyJobResponse]]:
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def GetSegmentValue(
