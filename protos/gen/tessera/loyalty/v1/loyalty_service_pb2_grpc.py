@@ -252,6 +252,11 @@ class LoyaltyServiceStub:
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.FromString,
                 _registered_method=True)
+        self.FollowCouponJob = channel.unary_stream(
+                '/tessera.loyalty.v1.LoyaltyService/FollowCouponJob',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobResponse.FromString,
+                _registered_method=True)
         self.ListCoupons = channel.unary_unary(
                 '/tessera.loyalty.v1.LoyaltyService/ListCoupons',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.ListCouponsRequest.SerializeToString,
@@ -740,6 +745,14 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FollowCouponJob(self, request, context):
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCoupons(self, request, context):
         """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
         scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
@@ -1178,6 +1191,11 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.GetCouponJob,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.SerializeToString,
+            ),
+            'FollowCouponJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowCouponJob,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobResponse.SerializeToString,
             ),
             'ListCoupons': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCoupons,
@@ -2302,6 +2320,33 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetCouponJob',
             tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_coupon__pb2.GetCouponJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowCouponJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/FollowCouponJob',
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_coupon__pb2.FollowCouponJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -214,6 +214,10 @@ class LoyaltyServiceStub:
     """
     GetCouponJob: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponJobRequest, _coupon_pb2.GetCouponJobResponse]
     """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    FollowCouponJob: _grpc.UnaryStreamMultiCallable[_coupon_pb2.FollowCouponJobRequest, _coupon_pb2.FollowCouponJobResponse]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListCoupons: _grpc.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponsRequest, _coupon_pb2.ListCouponsResponse]
     """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
     scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
@@ -518,6 +522,10 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     GetCouponJob: _aio.UnaryUnaryMultiCallable[_coupon_pb2.GetCouponJobRequest, _coupon_pb2.GetCouponJobResponse]  # type: ignore[assignment]
     """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    FollowCouponJob: _aio.UnaryStreamMultiCallable[_coupon_pb2.FollowCouponJobRequest, _coupon_pb2.FollowCouponJobResponse]  # type: ignore[assignment]
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """
     ListCoupons: _aio.UnaryUnaryMultiCallable[_coupon_pb2.ListCouponsRequest, _coupon_pb2.ListCouponsResponse]  # type: ignore[assignment]
     """Lists the codes of a campaign, or of a customer who holds them, by code. Whoever may read them can use them: the
     scope is that of administrators. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
@@ -1023,6 +1031,16 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coupon_pb2.GetCouponJobResponse, _abc.Awaitable[_coupon_pb2.GetCouponJobResponse]]:
         """Answers how far a job of GenerateCoupons is. NOT_FOUND, reason JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def FollowCouponJob(
+        self,
+        request: _coupon_pb2.FollowCouponJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coupon_pb2.FollowCouponJobResponse], _abc.AsyncIterator[_coupon_pb2.FollowCouponJobResponse]]:
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
+        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """
 
     @_abc_1.abstractmethod
     def ListCoupons(
