@@ -20,6 +20,8 @@ from gateway.auth import TENANT_HEADER
 from gateway.backends import Backends, connected
 from gateway.endpoint import GraphQLEndpoint
 from gateway.execution import Execution
+from gateway.export_files import ExportFileEndpoint
+from gateway.file_responses import Files
 from gateway.limits import Limits
 from gateway.member_files import MemberFileEndpoint
 from gateway.schema.build import schema, sdl, service_of
@@ -108,7 +110,9 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         Route("/healthz", endpoint.alive, methods=["GET"]),
         Route("/readyz", endpoint.ready, methods=["GET"]),
     ]
-    routes += MemberFileEndpoint(admitting, backends, settings.concurrent_calls_max).routes()
+    files = Files(settings.concurrent_calls_max)
+    routes += MemberFileEndpoint(admitting, backends, files).routes()
+    routes += ExportFileEndpoint(admitting, backends, files).routes()
     routes += TrackingEndpoint(backends, settings.concurrent_calls_max).routes()
     if settings.development:
         routes += [Route(path, endpoint.console, methods=["GET"]) for path in ("/", "/graphql")]

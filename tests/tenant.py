@@ -15,7 +15,14 @@ from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2, referral_pb2, reward_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
-from tessera.profiles.v1 import computed_trait_pb2, erasure_pb2, event_schema_pb2, person_pb2, transfer_pb2
+from tessera.profiles.v1 import (
+    computed_trait_pb2,
+    customer_export_pb2,
+    erasure_pb2,
+    event_schema_pb2,
+    person_pb2,
+    transfer_pb2,
+)
 from tessera.profiles.v1 import consent_pb2 as consent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.group_pb2 import AddGroupMembersRequest
@@ -59,7 +66,7 @@ class Tenant:
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
         self.redemption_id = self.referral_code = ""
-        self.erasure_id = ""
+        self.erasure_id = self.export_id = ""
         self.identity_settings = IdentitySettings()
 
     def own(self, noun: str) -> str:
@@ -299,6 +306,8 @@ class Tenant:
             request_id="home", group_id=self.own("home"), member_customer_ids=[self.customer_id]
         )
         await self.call("profiles", "AddGroupMembers", add)
+        export = customer_export_pb2.ExportCustomerRequest(person=person_pb2.Person(customer_id=self.customer_id))
+        self.export_id = (await self.call("profiles", "ExportCustomer", export)).job.export_id
         settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
         settings.blocked_values.append(self.own("robot"))
         update = UpdateIdentitySettingsRequest(request_id="identity", settings=settings)

@@ -33,6 +33,7 @@ MODULES = (
     "event_schemas",
     "computed_traits",
     "privacy",
+    "customer_exports",
     "segmentation",
     "job_progress",
     "segment_changes",

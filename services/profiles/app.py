@@ -1,7 +1,7 @@
 """The composition root of profiles: everything is wired here, and nowhere else."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import ClassVar
 
@@ -10,14 +10,18 @@ from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, background, every, serving
+from services.common.channels import connect
 from services.common.clock import Clock, system_clock
 from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOBS
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import open_store
+from services.profiles.adapters.archives import TemporaryArchives
+from services.profiles.adapters.clients import ServicesPersonalData
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
+from services.profiles.adapters.customer_exports import EXPORT_COLLECTIONS, StoredCustomerExports
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURE_COLLECTIONS, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
@@ -34,12 +38,14 @@ from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, 
 from services.profiles.handlers.computed_traits import Defining, resume_backfills
 from services.profiles.handlers.computing import Computing, keep_time
 from services.profiles.handlers.consents import expire_consents
+from services.profiles.handlers.customer_exports import Exporting, carry_out_exports
 from services.profiles.handlers.erasures import AT_ONCE, Means, carry_out_erasures
 from services.profiles.handlers.imports import Importing
+from services.profiles.handlers.personal_data import Holdings
 from services.profiles.servicer import Ports, ProfilesServicer
 from services.profiles.servicer.messages import new_id
 
-ERASURE_SECONDS = 0.5
+ERASURE_SECONDS = EXPORT_SECONDS = 0.5
 EXPIRY_SECONDS = 1.0
 """How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
@@ -59,7 +65,15 @@ class Settings(ServiceSettings):
     import_bytes_max: int = Field(1 << 30, ge=1)
     """How large a file of customers or events may be."""
     erasure_services: tuple[str, ...] = ("segmentation", "recommendation", "forecasting", "loyalty", "crm")
-    """Who has to acknowledge an erasure before its receipt is complete; a JSON list."""
+    """Who has to acknowledge an erasure before its receipt is complete, and is asked for exports; a JSON list."""
+    export_bytes_max: int = Field(1 << 29, ge=1)
+    """How much an archive about a person may hold, before it is compressed."""
+    export_keep_seconds: int = Field(7 * 24 * 60 * 60, ge=1)
+    """How long an archive about a person can be downloaded."""
+    export_patience_seconds: int = Field(24 * 60 * 60, ge=1)
+    """How long an export of a person waits for services that do not answer."""
+    export_lease_seconds: float = Field(15.0, gt=0)
+    """How long after a process died another takes up the exports that it was at."""
     master_keys: SecretStr | None = None
     """The keys that wrap the tenants' keys: of 32 bytes each, in base64, the one in use first, a space between. Unset
     with the embedded store: a file beside the data, made when it is first needed."""
@@ -79,11 +93,12 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         *ERASURE_COLLECTIONS,
         *CONSENT_COLLECTIONS,
         *IMPORT_COLLECTIONS,
+        *EXPORT_COLLECTIONS,
         SUPPRESSIONS,
         TENANT_KEYS,
         REQUESTS,
     )
-    async with open_store(settings, kept) as store:
+    async with open_store(settings, kept) as store, _others(settings) as others:
         tenant_keys = TenantKeys(store, _master_keys(settings))
         profiles, jobs = StoredProfiles(store), Jobs(store, clock)
         await jobs.recover()
@@ -116,7 +131,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             new_id,
             settings.erasure_services,
         )
-        servicer = ProfilesServicer(ports, clock, erasing)
+        exporting = _exporting(settings, ports, StoredCustomerExports(store, tenant_keys), others, clock)
+        servicer = ProfilesServicer(ports, clock, erasing, exporting)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
@@ -125,16 +141,53 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         await resume_backfills(ports.defining)
         expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
         erasures = every(ERASURE_SECONDS, partial(_erase, erasing))
+        exports = every(EXPORT_SECONDS, partial(carry_out_exports, exporting))
         try:
             async with (
                 background(expiry, "consents that run out"),
                 background(erasures, "erasures"),
+                background(exports, "exports of people"),
                 background(keep_time(computing), "computed traits"),
                 serving(settings, exposed) as up,
             ):
                 yield up
         finally:
             await jobs.close()
+
+
+def _exporting(
+    settings: Settings, ports: Ports, exports: StoredCustomerExports, others: ServicesPersonalData, clock: Clock
+) -> Exporting:
+    computing = ports.defining.computing
+    holdings = Holdings(
+        ports.profiles, ports.consents, ports.merges, ports.groups, ports.dead_letters, computing, clock
+    )
+    return Exporting(
+        exports,
+        others,
+        holdings,
+        TemporaryArchives(settings.export_bytes_max),
+        clock,
+        settings.export_patience_seconds,
+        settings.export_keep_seconds,
+        settings.export_lease_seconds,
+    )
+
+
+@asynccontextmanager
+async def _others(settings: Settings) -> AsyncIterator[ServicesPersonalData]:
+    """Those that hold something about people, as far as it is known how to ask them."""
+    addresses = {
+        "crm": settings.crm_addr,
+        "forecasting": settings.forecasting_addr,
+        "loyalty": settings.loyalty_addr,
+        "recommendation": settings.recommendation_addr,
+        "segmentation": settings.segmentation_addr,
+    }
+    asked = {name: address for name, address in addresses.items() if name in settings.erasure_services}
+    async with AsyncExitStack() as stack:
+        channels = {name: await stack.enter_async_context(connect(at, settings)) for name, at in asked.items()}
+        yield ServicesPersonalData(channels)
 
 
 async def _expire(ports: Ports, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.loyalty.v1 import personal_data_pb2 as loyalty_personal_data
 from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import consent_pb2 as consent
+from tessera.profiles.v1 import customer_export_pb2 as customer_export
 from tessera.profiles.v1 import erasure_pb2 as erasure
 from tessera.profiles.v1 import event_schema_pb2 as profiles_event_schema
 from tessera.profiles.v1 import group_pb2 as groups
@@ -192,6 +193,17 @@ PROFILES: dict[str, Rule] = {
     "AcknowledgeErasure": Refused(
         lambda acme: erasure.AcknowledgeErasureRequest(erasure_id=acme.erasure_id, service="newsletter"),
         "ERASURE_NOT_FOUND",
+    ),
+    "ExportCustomer": Refused(
+        lambda acme: customer_export.ExportCustomerRequest(person=person.Person(customer_id=acme.customer_id)),
+        "CUSTOMER_NOT_FOUND",
+    ),
+    "GetExportJob": Refused(
+        lambda acme: customer_export.GetExportJobRequest(export_id=acme.export_id), "EXPORT_NOT_FOUND"
+    ),
+    "ListExportJobs": Without(lambda acme: customer_export.ListExportJobsRequest()),
+    "DownloadExport": Refused(
+        lambda acme: customer_export.DownloadExportRequest(export_id=acme.export_id), "EXPORT_NOT_FOUND"
     ),
     "CreateImport": Beside(
         lambda acme: transfer.CreateImportRequest(

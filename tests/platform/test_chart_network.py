@@ -11,6 +11,7 @@ SERVICES = ("profiles", "segmentation", "recommendation", "forecasting", "loyalt
 CALLS = {
     *(("gateway", service) for service in SERVICES),
     *((service, "profiles") for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
+    *(("profiles", service) for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     ("crm", "segmentation"),
     ("loyalty", "segmentation"),
 }

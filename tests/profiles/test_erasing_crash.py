@@ -27,13 +27,14 @@ BATCH = 2000
 class ServiceProcess:
     """``python -m services profiles``, on a free port."""
 
-    def __init__(self, folder: Path, keyring: Keyring) -> None:
+    def __init__(self, folder: Path, keyring: Keyring, **variables: str) -> None:
         settings = {
             "TESSERA_DATA_DIR": str(folder),
             "PROFILES_PORT": "0",
             "AUTH_PUBLIC_KEY_FILE": str(keyring.public_key),
             "SERVICE_TOKEN_FILE": str(keyring.service_token),
             "LOG_LEVEL": "INFO",
+            **variables,
         }
         environment = {**os.environ, **settings, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos' / 'gen'}"}
         command = [sys.executable, "-m", "services", "profiles"]

@@ -2,22 +2,25 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 from services.common.errors import AlreadyExists
 from services.common.idempotency import remember, replayed
 from services.common.store import Collection, Delete, Document, Index, Put, Query, Store, Write
-from services.profiles.domain.dead_letter import DeadLetter
+from services.profiles.domain.dead_letter import DeadLetter, names_in
 from services.profiles.domain.event import Incoming
-from services.profiles.ports import Replayed, Request
+from services.profiles.ports import Identifier, Replayed, Request
 
 DEAD_LETTERS = Collection(
     "dead_letters",
     (Index(("time",)), Index(("reason", "time")), Index(("user",)), Index(("anonymous",)), Index(("unreadable",))),
 )
 
+PAGE = 500
+NAME_LENGTH_MIN = 6
+"""Of a name that makes a letter somebody's wherever it stands in it."""
 EVENT_FIELDS = tuple(field.name for field in fields(Incoming) if field.name != "receive_time")
 
 
@@ -53,6 +56,16 @@ class StoredDeadLetters:
         query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
         page = await self._store.find(tenant, DEAD_LETTERS, query)
         return [_letter(document) for document in page.documents], page.next_cursor
+
+    async def naming(self, tenant: str, names: Sequence[Identifier]) -> AsyncIterator[list[DeadLetter]]:
+        values, after = {value for _, value in names}, ""
+        while True:
+            page = await self._store.find(tenant, DEAD_LETTERS, Query(limit=PAGE, after=after))
+            letters = [_letter(document) for document in page.documents]
+            yield [letter for letter in letters if names_in(letter, values, NAME_LENGTH_MIN)]
+            after = page.next_cursor
+            if not after:
+                return
 
     async def replayed(self, request: Request) -> Replayed | None:
         answer = await replayed(self._store, request.tenant, request.id, request.fingerprint)

@@ -13,6 +13,7 @@ from services.common.store import Collection, Delete, Document, Query, Replace, 
 from services.profiles.adapters.changes import CHANGES, tell
 from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
 from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
+from services.profiles.adapters.customer_exports import forget_exports
 from services.profiles.adapters.dead_letters import DEAD_LETTERS
 from services.profiles.adapters.erasures import ERASURES, OPEN_ERASURES, erasure_body, open_id
 from services.profiles.adapters.groups import MEMBERS
@@ -67,6 +68,7 @@ class StoredForgetting:
             if origin in known:
                 await self._customer(work, known[origin])
         for origin in origins:
+            await forget_exports(self._store, tenant, origin, work.archive_removed)
             for personal in PERSONAL:
                 await work.remove_all(personal, origin)
             await self._consents(work, origin)
@@ -185,6 +187,10 @@ class _Work:
         receipt = Replace(self.tenant, ERASURES, self.erasure.erasure_id, body, self._version)
         await self._store.commit([*writes, receipt])
         self._version += 1
+
+    async def archive_removed(self, writes: Sequence[Write], count: int) -> None:
+        """Commit the end of an export of the person."""
+        await self.commit(writes, [Removed("export", count)])
 
     async def remove_all(self, personal: Personal, key: str) -> None:
         """Delete what ``personal`` finds, a chunk at a time."""

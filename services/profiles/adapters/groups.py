@@ -14,6 +14,7 @@ from services.profiles.ports.request import Request
 GROUPS = Collection("groups", (Index(("type",)),))
 MEMBERS = Collection("members", (Index(("group_id", "member")), Index(("origin",))))
 GROUP_COLLECTIONS = (GROUPS, MEMBERS)
+MEMBERSHIPS_MAX = 10_000
 
 
 class StoredGroups:
@@ -44,6 +45,11 @@ class StoredGroups:
         query = Query(where={"group_id": group_id, "member": True}, limit=MEMBERS_MAX)
         page = await self._store.find(tenant, MEMBERS, query)
         return sorted(document.body["origin"] for document in page.documents)
+
+    async def of_origin(self, tenant: str, origin: str) -> list[Membership]:
+        page = await self._store.find(tenant, MEMBERS, Query(where={"origin": origin}, limit=MEMBERSHIPS_MAX))
+        bodies = [document.body for document in page.documents]
+        return [Membership(body["group_id"], origin, body["time"], body["member"]) for body in bodies]
 
     async def answered(self, request: Request) -> Mapping[str, Any] | None:
         return await replayed(self._store, request.tenant, request.id, request.fingerprint)

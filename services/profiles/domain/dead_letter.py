@@ -1,7 +1,12 @@
 """Dead letters: rejected events, cut to a bounded size, under an id that the same event always has."""
 
 import hashlib
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
 
 from services.profiles.domain.event import JSON_BYTES_MAX, Incoming, Rejection
 
@@ -44,6 +49,43 @@ def bury_unreadable(source: str, reason: str, message: str, now: int) -> DeadLet
     digest = hashlib.blake2b(source.encode(), digest_size=16, person=b"unreadable")
     kept = source[:JSON_BYTES_MAX]
     return DeadLetter(digest.hexdigest(), reason, message, NO_EVENT, now, kept != source, kept)
+
+
+def names_in(letter: DeadLetter, values: Collection[str], shortest: int) -> bool:
+    """Whether a letter is about somebody known by one of ``values``.
+
+    A source may have put a name anywhere: besides the fields for names, a text within the content that is one of the
+    values counts, if it has at least ``shortest`` characters, since ``7`` is a quantity too.
+    """
+    event = letter.event
+    if not {event.user_id, event.anonymous_id, event.previous_id}.isdisjoint(values):
+        return True
+    told = {value for value in values if len(value) >= shortest}
+    return bool(told) and any(_mentions(text, told) for text in (event.json, event.context, letter.source) if text)
+
+
+def _mentions(text: str, values: Collection[str]) -> bool:
+    if not any(value in text for value in values) and "\\" not in text:
+        return False
+    try:
+        return not values_in(orjson.loads(text)).isdisjoint(values)
+    except orjson.JSONDecodeError:
+        return any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) for value in values)
+
+
+def values_in(content: Any) -> set[str]:
+    """All texts and whole numbers in a JSON value, as texts."""
+    found: set[str] = set()
+    waiting = [content]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, str | int) and not isinstance(each, bool):
+            found.add(str(each))
+    return found
 
 
 def _identity(event: Incoming) -> str:

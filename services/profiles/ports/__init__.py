@@ -233,6 +233,10 @@ class DeadLetters(Protocol):
         """A page, newest first, of one reason or of all, and the token of the next."""
         ...
 
+    def naming(self, tenant: str, names: Sequence[Identifier]) -> AsyncIterator[list[DeadLetter]]:
+        """Those that are about somebody with one of these names, some at a time."""
+        ...
+
     async def replayed(self, request: Request) -> Replayed | None:
         """The answer that ``request`` got before; ``RequestIdReused``."""
         ...

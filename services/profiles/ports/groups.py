@@ -35,6 +35,10 @@ class Groups(Protocol):
         """The origins that are members, by id."""
         ...
 
+    async def of_origin(self, tenant: str, origin: str) -> list[Membership]:
+        """What was said of an origin's memberships, at most 10,000."""
+        ...
+
     async def answered(self, request: Request) -> Mapping[str, Any] | None:
         """What ``request`` was answered before; ``RequestIdReused``."""
         ...

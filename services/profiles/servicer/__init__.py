@@ -6,6 +6,7 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceService
 
 from services.common.clock import Clock
 from services.profiles.handlers.computed_traits import Defining
+from services.profiles.handlers.customer_exports import Exporting
 from services.profiles.handlers.erasures import Means
 from services.profiles.handlers.groups import Grouping
 from services.profiles.handlers.imports import Importing
@@ -27,6 +28,7 @@ from services.profiles.ports import (
 from services.profiles.ports.transfer import NewTable
 from services.profiles.servicer.computed_traits import ComputedTraitRpcs
 from services.profiles.servicer.consents import ConsentRpcs
+from services.profiles.servicer.customer_exports import CustomerExportRpcs
 from services.profiles.servicer.customers import CustomerRpcs
 from services.profiles.servicer.dead_letters import DeadLetterRpcs
 from services.profiles.servicer.erasures import ErasureRpcs
@@ -74,6 +76,7 @@ class ProfilesServicer(
     FeedRpcs,
     ConsentRpcs,
     ErasureRpcs,
+    CustomerExportRpcs,
     EventSchemaRpcs,
     ComputedTraitRpcs,
     TransferRpcs,
@@ -81,7 +84,8 @@ class ProfilesServicer(
 ):
     """Answers ``tessera.profiles.v1.ProfilesService``."""
 
-    def __init__(self, ports: Ports, clock: Clock, erasing: Means) -> None:
+    def __init__(self, ports: Ports, clock: Clock, erasing: Means, exporting: Exporting) -> None:
+        self._exporting = exporting
         self._erasing, self._suppressions = erasing, ports.suppressions
         self._profiles, self._dead_letters, self._write_keys = ports.profiles, ports.dead_letters, ports.write_keys
         self._erasures, self._consents = ports.erasures, ports.consents
