@@ -308,11 +308,16 @@ class Tenant:
         await self.call("profiles", "AddGroupMembers", add)
         export = customer_export_pb2.ExportCustomerRequest(person=person_pb2.Person(customer_id=self.customer_id))
         self.export_id = (await self.call("profiles", "ExportCustomer", export)).job.export_id
+        await until(self._exported)
         settings = (await self.call("profiles", "GetIdentitySettings", GetIdentitySettingsRequest())).settings
         settings.blocked_values.append(self.own("robot"))
         update = UpdateIdentitySettingsRequest(request_id="identity", settings=settings)
         await self.call("profiles", "UpdateIdentitySettings", update)
         self.identity_settings = settings
+
+    async def _exported(self) -> bool:
+        get = customer_export_pb2.GetExportJobRequest(export_id=self.export_id)
+        return bool((await self.call("profiles", "GetExportJob", get)).job.available)
 
     def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [

@@ -50,6 +50,26 @@ EXPIRY_SECONDS = 1.0
 """How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
 
+KEPT = (
+    *COLLECTIONS,
+    DEAD_LETTERS,
+    WRITE_KEYS,
+    WRITE_KEY_HASHES,
+    EVENT_SCHEMAS,
+    EVENT_SCHEMA_VERSIONS,
+    IDENTITY_SETTINGS,
+    *JOBS,
+    *ERASURE_COLLECTIONS,
+    *CONSENT_COLLECTIONS,
+    *IMPORT_COLLECTIONS,
+    *EXPORT_COLLECTIONS,
+    SUPPRESSIONS,
+    TENANT_KEYS,
+    REQUESTS,
+)
+"""Everything that profiles stores."""
+
+
 class Settings(ServiceSettings):
     """The environment of profiles."""
 
@@ -82,23 +102,7 @@ class Settings(ServiceSettings):
 @asynccontextmanager
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    keys, schemas = (WRITE_KEYS, WRITE_KEY_HASHES), (EVENT_SCHEMAS, EVENT_SCHEMA_VERSIONS)
-    kept = (
-        *COLLECTIONS,
-        DEAD_LETTERS,
-        *keys,
-        *schemas,
-        IDENTITY_SETTINGS,
-        *JOBS,
-        *ERASURE_COLLECTIONS,
-        *CONSENT_COLLECTIONS,
-        *IMPORT_COLLECTIONS,
-        *EXPORT_COLLECTIONS,
-        SUPPRESSIONS,
-        TENANT_KEYS,
-        REQUESTS,
-    )
-    async with open_store(settings, kept) as store, _others(settings) as others:
+    async with open_store(settings, KEPT) as store, _others(settings) as others:
         tenant_keys = TenantKeys(store, _master_keys(settings))
         profiles, jobs = StoredProfiles(store), Jobs(store, clock)
         await jobs.recover()

@@ -202,9 +202,7 @@ PROFILES: dict[str, Rule] = {
         lambda acme: customer_export.GetExportJobRequest(export_id=acme.export_id), "EXPORT_NOT_FOUND"
     ),
     "ListExportJobs": Without(lambda acme: customer_export.ListExportJobsRequest()),
-    "DownloadExport": Refused(
-        lambda acme: customer_export.DownloadExportRequest(export_id=acme.export_id), "EXPORT_NOT_FOUND"
-    ),
+    "DownloadExport": Stream(lambda acme: customer_export.DownloadExportRequest(export_id=acme.export_id)),
     "CreateImport": Beside(
         lambda acme: transfer.CreateImportRequest(
             request_id="im", kind=transfer.IMPORT_KIND_EVENTS, format=transfer.TABLE_FORMAT_CSV

@@ -41,7 +41,10 @@ class Tenants:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tenants(keyring: Keyring, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tenants]:
     folder = tmp_path_factory.mktemp("tenants")
-    async with running(keyring, folder, smtp_url=f"smtp://{NOBODY}") as addresses, AsyncExitStack() as stack:
+    async with (
+        running(keyring, folder, smtp_url=f"smtp://{NOBODY}", erasure_services=()) as addresses,
+        AsyncExitStack() as stack,
+    ):
         channels = {
             name: await stack.enter_async_context(grpc.aio.insecure_channel(address))
             for name, address in addresses.items()

@@ -142,7 +142,7 @@ async def platform(
     folder, names = tmp_path_factory.mktemp("platform"), (*NAMES, "gateway")
     before = measured(metric_reader)
     async with (
-        running(keyring, folder, names, smtp_url=f"smtp://{NOBODY}") as addresses,
+        running(keyring, folder, names, smtp_url=f"smtp://{NOBODY}", erasure_services=()) as addresses,
         httpx.AsyncClient(base_url=f"http://{addresses['gateway']}") as http,
         AsyncExitStack() as stack,
     ):
