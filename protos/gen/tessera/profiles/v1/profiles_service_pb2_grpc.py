@@ -5,6 +5,7 @@ import warnings
 
 from tessera.profiles.v1 import computed_trait_pb2 as tessera_dot_profiles_dot_v1_dot_computed__trait__pb2
 from tessera.profiles.v1 import consent_pb2 as tessera_dot_profiles_dot_v1_dot_consent__pb2
+from tessera.profiles.v1 import customer_export_pb2 as tessera_dot_profiles_dot_v1_dot_customer__export__pb2
 from tessera.profiles.v1 import erasure_pb2 as tessera_dot_profiles_dot_v1_dot_erasure__pb2
 from tessera.profiles.v1 import event_schema_pb2 as tessera_dot_profiles_dot_v1_dot_event__schema__pb2
 from tessera.profiles.v1 import group_pb2 as tessera_dot_profiles_dot_v1_dot_group__pb2
@@ -338,6 +339,26 @@ class ProfilesServiceStub:
                 '/tessera.profiles.v1.ProfilesService/ExportEvents',
                 request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.FromString,
+                _registered_method=True)
+        self.ExportCustomer = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ExportCustomer',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerResponse.FromString,
+                _registered_method=True)
+        self.GetExportJob = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/GetExportJob',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobResponse.FromString,
+                _registered_method=True)
+        self.ListExportJobs = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListExportJobs',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsResponse.FromString,
+                _registered_method=True)
+        self.DownloadExport = channel.unary_stream(
+                '/tessera.profiles.v1.ProfilesService/DownloadExport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.FromString,
                 _registered_method=True)
 
 
@@ -834,6 +855,40 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportCustomer(self, request, context):
+        """Collects everything that every service holds about a person into one archive, by a job: it survives restarts, waits for
+        services that are down, says for whom, and fails where one has not answered within a day (or what the service is set
+        up for). NOT_FOUND, reason CUSTOMER_NOT_FOUND; FAILED_PRECONDITION, reason TOO_MANY_EXPORTS, past 100 that are not
+        finished; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExportJob(self, request, context):
+        """Gets an export. NOT_FOUND, reason EXPORT_NOT_FOUND, if there is none, also where the person was erased since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExportJobs(self, request, context):
+        """Lists exports, those asked for last first: who asked for what about whom, and when. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadExport(self, request, context):
+        """Streams an archive. NOT_FOUND, reason EXPORT_NOT_FOUND; FAILED_PRECONDITION, reason EXPORT_NOT_READY, while it is
+        collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
+        up for).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1131,6 +1186,26 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.ExportEvents,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.SerializeToString,
+            ),
+            'ExportCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportCustomer,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerResponse.SerializeToString,
+            ),
+            'GetExportJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExportJob,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobResponse.SerializeToString,
+            ),
+            'ListExportJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExportJobs,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsResponse.SerializeToString,
+            ),
+            'DownloadExport': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadExport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2728,6 +2803,114 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/ExportEvents',
             tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_transfer__pb2.ExportEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ExportCustomer',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ExportCustomerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExportJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/GetExportJob',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.GetExportJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExportJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListExportJobs',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.ListExportJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadExport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/DownloadExport',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

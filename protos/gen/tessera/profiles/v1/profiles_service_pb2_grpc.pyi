@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
+from tessera.profiles.v1 import customer_export_pb2 as _customer_export_pb2
 from tessera.profiles.v1 import erasure_pb2 as _erasure_pb2
 from tessera.profiles.v1 import event_schema_pb2 as _event_schema_pb2
 from tessera.profiles.v1 import group_pb2 as _group_pb2
@@ -277,6 +278,23 @@ class ProfilesServiceStub:
     """
     ExportEvents: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ExportEventsRequest, _transfer_pb2.ExportEventsResponse]
     """Streams events as a CSV or Parquet file, in the order of their message ids."""
+    ExportCustomer: _grpc.UnaryUnaryMultiCallable[_customer_export_pb2.ExportCustomerRequest, _customer_export_pb2.ExportCustomerResponse]
+    """Collects everything that every service holds about a person into one archive, by a job: it survives restarts, waits for
+    services that are down, says for whom, and fails where one has not answered within a day (or what the service is set
+    up for). NOT_FOUND, reason CUSTOMER_NOT_FOUND; FAILED_PRECONDITION, reason TOO_MANY_EXPORTS, past 100 that are not
+    finished; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    GetExportJob: _grpc.UnaryUnaryMultiCallable[_customer_export_pb2.GetExportJobRequest, _customer_export_pb2.GetExportJobResponse]
+    """Gets an export. NOT_FOUND, reason EXPORT_NOT_FOUND, if there is none, also where the person was erased since."""
+    ListExportJobs: _grpc.UnaryUnaryMultiCallable[_customer_export_pb2.ListExportJobsRequest, _customer_export_pb2.ListExportJobsResponse]
+    """Lists exports, those asked for last first: who asked for what about whom, and when. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request.
+    """
+    DownloadExport: _grpc.UnaryStreamMultiCallable[_customer_export_pb2.DownloadExportRequest, _customer_export_pb2.DownloadExportResponse]
+    """Streams an archive. NOT_FOUND, reason EXPORT_NOT_FOUND; FAILED_PRECONDITION, reason EXPORT_NOT_READY, while it is
+    collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
+    up for).
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -519,6 +537,23 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     ExportEvents: _aio.UnaryStreamMultiCallable[_transfer_pb2.ExportEventsRequest, _transfer_pb2.ExportEventsResponse]  # type: ignore[assignment]
     """Streams events as a CSV or Parquet file, in the order of their message ids."""
+    ExportCustomer: _aio.UnaryUnaryMultiCallable[_customer_export_pb2.ExportCustomerRequest, _customer_export_pb2.ExportCustomerResponse]  # type: ignore[assignment]
+    """Collects everything that every service holds about a person into one archive, by a job: it survives restarts, waits for
+    services that are down, says for whom, and fails where one has not answered within a day (or what the service is set
+    up for). NOT_FOUND, reason CUSTOMER_NOT_FOUND; FAILED_PRECONDITION, reason TOO_MANY_EXPORTS, past 100 that are not
+    finished; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    GetExportJob: _aio.UnaryUnaryMultiCallable[_customer_export_pb2.GetExportJobRequest, _customer_export_pb2.GetExportJobResponse]  # type: ignore[assignment]
+    """Gets an export. NOT_FOUND, reason EXPORT_NOT_FOUND, if there is none, also where the person was erased since."""
+    ListExportJobs: _aio.UnaryUnaryMultiCallable[_customer_export_pb2.ListExportJobsRequest, _customer_export_pb2.ListExportJobsResponse]  # type: ignore[assignment]
+    """Lists exports, those asked for last first: who asked for what about whom, and when. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request.
+    """
+    DownloadExport: _aio.UnaryStreamMultiCallable[_customer_export_pb2.DownloadExportRequest, _customer_export_pb2.DownloadExportResponse]  # type: ignore[assignment]
+    """Streams an archive. NOT_FOUND, reason EXPORT_NOT_FOUND; FAILED_PRECONDITION, reason EXPORT_NOT_READY, while it is
+    collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
+    up for).
+    """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps customers, their identities, traits and events. Other services never read its database: they follow its
@@ -1112,5 +1147,46 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transfer_pb2.ExportEventsResponse], _abc.AsyncIterator[_transfer_pb2.ExportEventsResponse]]:
         """Streams events as a CSV or Parquet file, in the order of their message ids."""
+
+    @_abc_1.abstractmethod
+    def ExportCustomer(
+        self,
+        request: _customer_export_pb2.ExportCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_export_pb2.ExportCustomerResponse, _abc.Awaitable[_customer_export_pb2.ExportCustomerResponse]]:
+        """Collects everything that every service holds about a person into one archive, by a job: it survives restarts, waits for
+        services that are down, says for whom, and fails where one has not answered within a day (or what the service is set
+        up for). NOT_FOUND, reason CUSTOMER_NOT_FOUND; FAILED_PRECONDITION, reason TOO_MANY_EXPORTS, past 100 that are not
+        finished; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExportJob(
+        self,
+        request: _customer_export_pb2.GetExportJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_export_pb2.GetExportJobResponse, _abc.Awaitable[_customer_export_pb2.GetExportJobResponse]]:
+        """Gets an export. NOT_FOUND, reason EXPORT_NOT_FOUND, if there is none, also where the person was erased since."""
+
+    @_abc_1.abstractmethod
+    def ListExportJobs(
+        self,
+        request: _customer_export_pb2.ListExportJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_export_pb2.ListExportJobsResponse, _abc.Awaitable[_customer_export_pb2.ListExportJobsResponse]]:
+        """Lists exports, those asked for last first: who asked for what about whom, and when. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request.
+        """
+
+    @_abc_1.abstractmethod
+    def DownloadExport(
+        self,
+        request: _customer_export_pb2.DownloadExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_customer_export_pb2.DownloadExportResponse], _abc.AsyncIterator[_customer_export_pb2.DownloadExportResponse]]:
+        """Streams an archive. NOT_FOUND, reason EXPORT_NOT_FOUND; FAILED_PRECONDITION, reason EXPORT_NOT_READY, while it is
+        collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
+        up for).
+        """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
