@@ -55,6 +55,7 @@ MODULES = (
     "redemptions",
     "referrals",
     "lots",
+    "transfers",
     "crm",
 )
 

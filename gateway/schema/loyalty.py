@@ -102,6 +102,8 @@ class PendingLot: ...
     "entry_count",
     "enroll_time",
     "block",
+    "sent_points",
+    "received_points",
 )
 class Member: ...
 
@@ -172,6 +174,7 @@ class LedgerViolation: ...
     "pending_points",
     "spent_points",
     "expired_points",
+    "transfer_points",
 )
 class ProgramBalances: ...
 

@@ -35,6 +35,7 @@ from services.loyalty.adapters.store import (
     StoredRewards,
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
+from services.loyalty.adapters.transfers import StoredTransfers
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
@@ -113,6 +114,7 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         coupons=StoredCoupons(store),
         offers=StoredOffers(store),
         referrals=StoredReferrals(store),
+        transfers=StoredTransfers(store),
         jobs=jobs,
         draw=os.urandom,
     )

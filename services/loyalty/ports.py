@@ -20,6 +20,8 @@ from services.loyalty.domain.redemption import Redemption
 from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCounts
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.spending_policy import SpendingPolicy
+from services.loyalty.domain.transfer import Transfer
 
 T = TypeVar("T")
 
@@ -146,6 +148,20 @@ class Referrals(Protocol):
 
     async def due(self, tenant: str, as_of: int, limit: int) -> list[Referral]:
         """Referrals that the clock has to look at, most overdue first."""
+        ...
+
+
+class Transfers(Protocol):
+    """Transfers, and the policies that limit them, to read."""
+
+    async def policy(self, tenant: str, program_id: str) -> SpendingPolicy:
+        """A programme's policy; of version 0 where none was set."""
+        ...
+
+    async def page(
+        self, tenant: str, program_id: str, member_id: str, *, received: bool, limit: int, after: str
+    ) -> tuple[list[Transfer], str]:
+        """A page of what a member sent, or received, latest first, and the token of the next."""
         ...
 
 

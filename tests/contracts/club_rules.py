@@ -2,6 +2,7 @@
 
 from tessera.loyalty.v1 import block_pb2 as block
 from tessera.loyalty.v1 import lot_pb2 as lot
+from tessera.loyalty.v1 import transfer_pb2 as transfer
 
 from tests.contracts.tenant_rule import Refused, Rule
 
@@ -30,6 +31,25 @@ CLUB: dict[str, Rule] = {
     "UnblockMember": Refused(
         lambda acme: block.UnblockMemberRequest(
             program_id=acme.own("club"), member_id=acme.customer_id, reason="x", request_id="um"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "SetSpendingPolicy": Refused(
+        lambda acme: transfer.SetSpendingPolicyRequest(
+            program_id=acme.own("club"), policy=transfer.SpendingPolicy(transfers_allowed=True), request_id="sp"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "GetSpendingPolicy": Refused(
+        lambda acme: transfer.GetSpendingPolicyRequest(program_id=acme.own("club")), IN_ACMES_CLUB
+    ),
+    "ListTransfers": Refused(
+        lambda acme: transfer.ListTransfersRequest(program_id=acme.own("club"), member_id=acme.customer_id),
+        IN_ACMES_CLUB,
+    ),
+    "TransferPoints": Refused(
+        lambda acme: transfer.TransferPointsRequest(
+            program_id=acme.own("club"), sender_id=acme.customer_id, receiver_id="x", points=1, request_id="tp"
         ),
         IN_ACMES_CLUB,
     ),

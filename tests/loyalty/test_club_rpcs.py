@@ -6,8 +6,10 @@ from typing import Any
 import grpc
 import pytest
 from tessera.loyalty.v1 import block_pb2 as block_pb
+from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import lot_pb2 as lot_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import transfer_pb2 as transfer_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 
 from services.common.grpc_errors import error_info
@@ -78,3 +80,35 @@ async def test_a_blocked_member_is_refused_until_unblocked(club: Club) -> None:
     await club.stub.UnblockMember(unblocking, metadata=club.metadata)
     assert (await club.burn(1)).balance_points == 9
     assert not (await club.check()).violations
+
+
+async def test_points_go_from_member_to_member_within_the_policy(club: Club) -> None:
+    await club.open()
+    await club.earn(10)
+    await club.earn(1, "bob")
+    transfer = transfer_pb.TransferPointsRequest(
+        program_id="club", sender_id="ann", receiver_id="bob", points=4, request_id="t"
+    )
+    assert await refusal(club.stub.TransferPoints(transfer, metadata=club.metadata)) == "TRANSFERS_NOT_ALLOWED"
+    daily = earning_pb.PeriodLimit(period=earning_pb.LIMIT_PERIOD_DAY, points=5)
+    policy = transfer_pb.SpendingPolicy(transfers_allowed=True, transfer_min_points=2, sent=[daily], spent=[daily])
+    setting = transfer_pb.SetSpendingPolicyRequest(program_id="club", policy=policy, request_id="p")
+    kept = (await club.stub.SetSpendingPolicy(setting, metadata=club.metadata)).policy
+    asked = transfer_pb.GetSpendingPolicyRequest(program_id="club")
+    assert (await club.stub.GetSpendingPolicy(asked, metadata=club.metadata)).policy == kept
+    assert (kept.version, list(kept.sent)) == (1, [daily])
+
+    done = await club.stub.TransferPoints(transfer, metadata=club.metadata)
+    assert (done.sender_balance_points, done.receiver_balance_points) == (6, 5)
+    assert await club.stub.TransferPoints(transfer, metadata=club.metadata) == done
+    transfer.request_id = "t2"
+    assert await refusal(club.stub.TransferPoints(transfer, metadata=club.metadata)) == "SPENDING_LIMIT_REACHED"
+    for member_id, received in (("ann", False), ("bob", True)):
+        listing = transfer_pb.ListTransfersRequest(program_id="club", member_id=member_id, received=received)
+        assert list((await club.stub.ListTransfers(listing, metadata=club.metadata)).transfers) == [done.transfer]
+    assert ((await club.member()).sent_points, (await club.member("bob")).received_points) == (4, 4)
+    await club.burn(5)
+    assert await refusal(club.burn(1)) == "SPENDING_LIMIT_REACHED"
+    checked = await club.check()
+    assert not checked.violations
+    assert checked.balances[0].transfer_points == 0

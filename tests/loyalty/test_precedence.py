@@ -11,15 +11,18 @@ from services.common.errors import Refusal
 from services.common.rules import AllOf, ConsentCondition
 from services.loyalty.domain.blocking import SetBlock
 from services.loyalty.domain.condition import Condition
-from services.loyalty.domain.earning_rule import RULES_MAX, Trigger
+from services.loyalty.domain.earning_rule import RULES_MAX, PeriodLimit, Trigger
 from services.loyalty.domain.entry import Block
 from services.loyalty.domain.expiry import ChangeExpiry
 from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import NEVER, PROGRAMS_MAX, PendingRelease, PendingRule
+from services.loyalty.domain.spending_policy import SetSpendingPolicy, SpendingPolicy
 from services.loyalty.domain.tier_policy import Measure, QualifyingPeriod, TierPolicy
+from services.loyalty.domain.transfer import TransferPoints
 from services.loyalty.domain.validity import Validity, ValidityUnit
+from services.loyalty.domain.zones import Period
 from tests.loyalty.conftest import House
 from tests.loyalty.making import (
     BONUS,
@@ -87,6 +90,20 @@ def unblocking(id: str, member_id: str, block: Block = Block.NOTHING) -> SetBloc
     return SetBlock(program_id="club", member_id=member_id, block=block, reason="", request_id=id)
 
 
+ENDLESS_POLICY = SpendingPolicy("none", spent=(PeriodLimit(Period.DAY),))
+
+
+def transferring(sender_id: str, receiver_id: str, points: int = 99, program_id: str = "club") -> TransferPoints:
+    return TransferPoints(
+        program_id=program_id,
+        sender_id=sender_id,
+        receiver_id=receiver_id,
+        points=points,
+        reason="",
+        request_id="new",
+    )
+
+
 CASES = [
     Case(redeeming("used", "ghost", "nobody", "none"), {REUSED, "PROGRAM_NOT_FOUND"}, reused=True),
     Case(redeeming("new", "ghost", "nobody", "none"), {"PROGRAM_NOT_FOUND", "REWARD_NOT_FOUND", "MEMBER_NOT_FOUND"}),
@@ -147,6 +164,14 @@ CASES = [
     Case(unblocking("new", "ann"), {"MEMBER_NOT_BLOCKED"}),
     Case(redeeming("new", "sold-out", "eve"), {"MEMBER_BLOCKED", "OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
     Case(earning("new", EARNED_MAX, "eve"), {"MEMBER_BLOCKED", "BALANCE_LIMIT_REACHED"}),
+    Case(transferring("ann", "ann", program_id="none"), {"TRANSFER_INVALID", "PROGRAM_NOT_FOUND"}),
+    Case(transferring("eve", "nobody"), {"MEMBER_NOT_FOUND", "MEMBER_BLOCKED", "TRANSFERS_NOT_ALLOWED"}),
+    Case(transferring("ann", "eve"), {"MEMBER_BLOCKED", "TRANSFERS_NOT_ALLOWED", "INSUFFICIENT_POINTS"}),
+    Case(transferring("ann", "bob"), {"TRANSFERS_NOT_ALLOWED", "INSUFFICIENT_POINTS"}),
+    Case(transferring("ann", "bob", 2, "gifts"), {"TRANSFER_TOO_SMALL", "SPENDING_LIMIT_REACHED"}),
+    Case(transferring("ann", "bob", 60, "gifts"), {"SPENDING_LIMIT_REACHED", "INSUFFICIENT_POINTS"}),
+    Case(transferring("ann", "bob", 40, "gifts"), {"INSUFFICIENT_POINTS", "BALANCE_LIMIT_REACHED"}),
+    Case(SetSpendingPolicy(policy=ENDLESS_POLICY), {"SPENDING_POLICY_INVALID", "PROGRAM_NOT_FOUND"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
     Case(offering("car", 5, program_id="none"), {"PROGRAM_NOT_FOUND"}),
@@ -165,11 +190,16 @@ async def _prepare(house: House) -> None:
     await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
     await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
     await house.ledger.post(request("full"), adding("full"))
+    await house.ledger.post(request("gifts"), opening("gifts"))
+    gifts = SpendingPolicy("gifts", sent=(PeriodLimit(Period.DAY, 50),), transfers_allowed=True, transfer_min=5)
+    await house.ledger.post(request("policy"), SetSpendingPolicy(policy=gifts))
+    await house.ledger.post(request("ann-gifts"), earning("ann-gifts", 10, program_id="gifts"))
+    await house.ledger.post(request("bob-gifts"), earning("bob-gifts", EARNED_MAX, "bob", program_id="gifts"))
     await house.ledger.post(request("eve"), earning("eve", 1, "eve"))
     await house.ledger.post(request("block"), unblocking("block", "eve", Block.EVERYTHING))
     for number in range(1, RULES_MAX):
         await house.ledger.post(request(f"rule-{number}"), adding(f"rule-{number}"))
-    for number in range(1, PROGRAMS_MAX):
+    for number in range(2, PROGRAMS_MAX):
         await house.ledger.post(request(f"open-{number}"), opening(f"club-{number}"))
 
 

@@ -234,7 +234,7 @@ def member_body(member: Member, program: Program) -> Body:
     }
     if member.pending:
         body["pending"] = list(chain.from_iterable(member.pending))
-    for name in ("tier_since", "tier_until", "tier_warned", "tier_due", "block"):
+    for name in ("tier_since", "tier_until", "tier_warned", "tier_due", "block", "sent", "received"):
         if value := getattr(member, name):
             body[name] = value
     if member.tier_history:
@@ -270,6 +270,8 @@ def read_member(body: Body) -> Member:
         tier_due=body.get("tier_due", 0),
         tier_history=_tier_steps(body.get("tier_history", [])),
         block=body.get("block", ""),
+        sent=body.get("sent", 0),
+        received=body.get("received", 0),
     )
 
 

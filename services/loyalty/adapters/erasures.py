@@ -39,6 +39,8 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
 from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES
 from services.loyalty.domain.referral import ADVOCATES, CODES, REFERRALS, REFERRED_ORDERS
+from services.loyalty.domain.spending_policy import SPENDING_USAGE
+from services.loyalty.domain.transfer import TRANSFERS
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,9 @@ PERSONAL = (
     Personal(RECORDS[REFERRALS.name], "advocate_id", "referral_made", Removal.DELETED),
     Personal(RECORDS[REFERRALS.name], "friend_id", "referral_received", Removal.DELETED),
     Personal(RECORDS[REFERRED_ORDERS.name], "friend_id", "referred_order", Removal.DELETED),
+    Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
+    Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
+    Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""
 FACTS = ((RECORDS[CUSTOMERS.name], "customer_traits"), (RECORDS[SEGMENTS.name], "segment_memberships"))

@@ -14,7 +14,8 @@ from services.loyalty.domain.offer import offer_usage_refs
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
-from services.loyalty.domain.spending import burned, give_back_points
+from services.loyalty.domain.spending import give_back_points, spend
+from services.loyalty.domain.spending_policy import policy_ref, usage_ref
 
 
 class QuoteChanged(FailedPrecondition):
@@ -77,7 +78,11 @@ class CommitCart:
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         needs = self.asked.needs(programs)
-        return replace(needs, records=[*needs.records, Ref(CART_ORDERS, self.asked.order_id)])
+        records = [*needs.records, Ref(CART_ORDERS, self.asked.order_id)]
+        if self.spend:
+            customer_id, program_id = self.asked.guesser.customer_id, self.spend.program_id
+            records += [policy_ref(program_id), usage_ref(program_id, customer_id)]
+        return replace(needs, records=records)
 
     def apply(self, books: Books, now: int) -> CartOrder:
         asked, customer_id = self.asked, self.asked.guesser.customer_id
@@ -126,7 +131,7 @@ class CommitCart:
             request_id=self.request_id,
             reason="order",
         )
-        entry = books.enter_all(*burned(member, program, self.spend.points, cause))
+        entry = spend(books, program, member, self.spend.points, cause)
         return replace(self.spend, entry_id=entry.id)
 
 

@@ -91,6 +91,13 @@ class Audit:
             found = f"rules gave {given}, but {before.rules} is kept as given"
             self.report(Violation(book.program_id, "", "USAGE_DIFFERS", found))
 
+    def check_transfers(self) -> None:
+        """What was sent was received: only where nothing was entered while members were read."""
+        for program_id, accounts in self.balances.items():
+            if accounts[Account.TRANSFER]:
+                found = f"{accounts[Account.TRANSFER]} points were sent and not received"
+                self.report(Violation(program_id, "", "TRANSFER_BROKEN", found))
+
     def check_count(self, entry_count: int) -> None:
         """Compare with the number of entries that was there before members were read."""
         if entry_count > self.entries:

@@ -10,6 +10,7 @@ ID_LENGTH_MAX = 200
 _REQUEST = "_request"
 _SETTLED = "_settled"
 _RESTORED = "_restored"
+_RECEIVED = "_received"
 
 
 class Account(Enum):
@@ -20,6 +21,7 @@ class Account(Enum):
     SPENT = "spent"
     EXPIRED = "expired"
     PENDING = "pending"
+    TRANSFER = "transfer"
 
 
 class TierChange(Enum):
@@ -58,6 +60,8 @@ class EntryKind(Enum):
     VALIDITY = "validity"
     BLOCK = "block"
     UNBLOCK = "unblock"
+    TRANSFER_OUT = "transfer_out"
+    TRANSFER_IN = "transfer_in"
 
 
 Accounts = tuple[Account, Account]
@@ -73,6 +77,8 @@ RETURNED: Accounts = (Account.MEMBER, Account.ISSUANCE)
 UNMOVED: Accounts = (Account.MEMBER, Account.MEMBER)
 RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
 RESTORED: Accounts = (Account.SPENT, Account.MEMBER)
+SENT: Accounts = (Account.MEMBER, Account.TRANSFER)
+RECEIVED: Accounts = (Account.TRANSFER, Account.MEMBER)
 
 ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.ORDER: (EARNED, HELD),
@@ -86,6 +92,8 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.VALIDITY: (UNMOVED,),
     EntryKind.BLOCK: (UNMOVED,),
     EntryKind.UNBLOCK: (UNMOVED,),
+    EntryKind.TRANSFER_OUT: (SENT,),
+    EntryKind.TRANSFER_IN: (RECEIVED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
@@ -207,6 +215,11 @@ def settled_entry_id(source_entry_id: str) -> str:
 def restored_entry_id(source_entry_id: str) -> str:
     """The id of what gives spent points back: they come back once."""
     return _bounded(f"{_RESTORED}/{source_entry_id}")
+
+
+def received_entry_id(source_entry_id: str) -> str:
+    """The id of what another member receives by an entry: it arrives once."""
+    return _bounded(f"{_RECEIVED}/{source_entry_id}")
 
 
 def refund_entry_id(program_id: str, order_id: str, number: int) -> str:

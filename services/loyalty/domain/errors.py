@@ -40,6 +40,14 @@ class ValidityInvalid(InvalidArgument):
     """A validity cannot be reckoned, or there are two."""
 
 
+class SpendingPolicyInvalid(InvalidArgument):
+    """A limit of a spending policy contradicts itself."""
+
+
+class TransferInvalid(InvalidArgument):
+    """A transfer to oneself."""
+
+
 class ProgramNotFound(NotFound):
     """There is no such programme."""
 
@@ -98,6 +106,18 @@ class MemberBlocked(FailedPrecondition):
 
 class MemberNotBlocked(FailedPrecondition):
     """The member is not blocked."""
+
+
+class TransfersNotAllowed(FailedPrecondition):
+    """The programme's members may not transfer points."""
+
+
+class TransferTooSmall(FailedPrecondition):
+    """A transfer is of fewer points than the programme allows. Metadata says how many it must be."""
+
+
+class SpendingLimitReached(FailedPrecondition):
+    """The member would spend, send or receive more than the programme allows. Metadata says what, and when."""
 
 
 class EarningRuleChanged(FailedPrecondition):

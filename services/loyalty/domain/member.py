@@ -9,6 +9,7 @@ from services.loyalty.domain.days import DAY_MICROS, add_months, day_of, year_be
 from services.loyalty.domain.entry import (
     EARNED,
     LAPSED,
+    SENT,
     SPENT,
     STANDING_KINDS,
     UNMOVED,
@@ -80,6 +81,9 @@ class Member:
     """The last changes of tier, newest last."""
     orders: int = 0
     """Orders that were entered and not refunded in full."""
+    sent: int = 0
+    received: int = 0
+    """Transferred to and from other members."""
     block: str = ""
     """What the member is blocked from, by ``Block``; empty: nothing."""
 
@@ -158,8 +162,13 @@ def earn(
     return entered(earned, program, points, lots, cause, EARNED)
 
 
-def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, Entry]:
-    """Points from the member to SPENT, those that expire first. ``InsufficientPoints`` if too few can be spent."""
+def burn(
+    member: Member, program: Program, points: int, cause: Cause, accounts: Accounts = SPENT
+) -> tuple[Member, Entry]:
+    """Points from the member to SPENT, or to another member (``SENT``), those that expire first.
+
+    ``InsufficientPoints`` if too few can be spent.
+    """
     available = member.available(cause.record_time)
     if points > available:
         raise InsufficientPoints(
@@ -170,11 +179,12 @@ def burn(member: Member, program: Program, points: int, cause: Cause) -> tuple[M
     burned = replace(
         member,
         balance=member.balance - points,
-        spent=member.spent + points,
+        spent=member.spent + points * (accounts is SPENT),
+        sent=member.sent + points * (accounts is SENT),
         entry_count=member.entry_count + 1,
         lots=(*member.lots[:due], *left),
     )
-    return entered(burned, program, points, taken, cause, SPENT)
+    return entered(burned, program, points, taken, cause, accounts)
 
 
 def expire(member: Member, program: Program, as_of: int, now: int) -> tuple[Member, Entry] | None:

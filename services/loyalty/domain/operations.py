@@ -26,7 +26,8 @@ from services.loyalty.domain.program import (
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.redemption import TakeReward
 from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms, check_terms_of
-from services.loyalty.domain.spending import burned
+from services.loyalty.domain.spending import spend
+from services.loyalty.domain.spending_policy import spending_needs
 from services.loyalty.domain.tier_policy import TierPolicy, check_tier_policy
 from services.loyalty.domain.validity import Validity, check_validity
 from services.loyalty.domain.zones import check_zone
@@ -180,7 +181,8 @@ class BurnPoints:
     request_id: str
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return Needs(members=((self.program_id, self.member_id),))
+        limits = spending_needs(self.program_id, self.member_id)
+        return Needs(members=((self.program_id, self.member_id),), records=limits.records, then=limits.then)
 
     def apply(self, books: Books, now: int) -> Entry:
         program = books.program(self.program_id)
@@ -188,7 +190,7 @@ class BurnPoints:
         cause = Cause(
             request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
         )
-        return books.enter_all(*burned(member, program, self.points, cause))
+        return spend(books, program, member, self.points, cause)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

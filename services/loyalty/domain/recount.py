@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from services.loyalty.domain.entry import (
     ACCOUNTS,
+    RECEIVED,
     RESTORED,
     STANDING_KINDS,
     UNMOVED,
@@ -16,6 +17,7 @@ from services.loyalty.domain.entry import (
     event_entry_id,
     expiry_entry_id,
     order_entry_id,
+    received_entry_id,
     refund_entry_id,
     request_entry_id,
     restored_entry_id,
@@ -177,10 +179,12 @@ class Recount:
         }
         compared = (
             ("BALANCE_DIFFERS", member.balance, self.balance),
-            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self.moved[RESTORED] - self.moved[UNMOVED]),
+            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self._not_earned()),
             ("SPENT_DIFFERS", member.spent, into[Account.SPENT] - self.moved[RESTORED]),
             ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
             ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
+            ("SENT_DIFFERS", member.sent, into[Account.TRANSFER]),
+            ("RECEIVED_DIFFERS", member.received, self.moved[RECEIVED]),
             ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
             ("ORDERS_DIFFER", member.orders, self._orders_kept()),
             ("BLOCK_DIFFERS", member.block, self.block),
@@ -194,6 +198,10 @@ class Recount:
         for invariant, found, expected in compared:
             if found != expected:
                 yield invariant, _differ("member", found, expected)
+
+    def _not_earned(self) -> int:
+        """What came into the member's account and was earned before, or by another."""
+        return sum(self.moved[accounts] for accounts in (RESTORED, RECEIVED, UNMOVED))
 
     def _orders_kept(self) -> int:
         return sum(order.refunded_minor < order.amount_minor for order in self.orders.values())
@@ -227,6 +235,8 @@ def own_id(entry: Entry) -> str:
             return refund_entry_id(entry.program_id, entry.order_id, entry.refund_number)
         case EntryKind.RESTORE:
             return restored_entry_id(entry.source_entry_id)
+        case EntryKind.TRANSFER_IN:
+            return received_entry_id(entry.source_entry_id)
         case EntryKind.POST | EntryKind.VOID:
             return settled_entry_id(entry.source_entry_id)
         case EntryKind.TIER:

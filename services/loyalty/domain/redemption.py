@@ -17,7 +17,9 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.reward import Reward
 from services.loyalty.domain.shopper import known_of, segments_of, shopper_needs
-from services.loyalty.domain.spending import burned, give_back_points
+from services.loyalty.domain.spending import give_back_points, spend
+from services.loyalty.domain.spending_policy import policy_ref
+from services.loyalty.domain.spending_policy import usage_ref as spending_usage_ref
 
 TIMES_MAX = 1000
 """Redemptions of one member that a limit can look at."""
@@ -121,6 +123,8 @@ class TakeReward:
             records=[
                 *needs.records,
                 usage_ref(self.program_id, self.reward_id, self.member_id),
+                policy_ref(self.program_id),
+                spending_usage_ref(self.program_id, self.member_id),
                 *(Ref(COUPONS, code) for code in self.candidates),
             ],
         )
@@ -144,7 +148,7 @@ class TakeReward:
         campaign_id = reward.terms.coupon_campaign_id
         if campaign_id and not _free(books, self.candidates):
             raise CouponPoolEmpty(f"no code of {campaign_id} is free; generate more", campaign_id=campaign_id)
-        entry = books.enter_all(*burned(member, program, reward.cost, cause))
+        entry = spend(books, program, member, reward.cost, cause)
         books.put_reward(taken)
         if reward.terms.limited:
             books.put_record(usage_at, RewardUsage(member.id, (*usage.times, now)[-TIMES_MAX:]))

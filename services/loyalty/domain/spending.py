@@ -3,19 +3,31 @@
 from dataclasses import replace
 
 from services.loyalty.domain.books import Books
-from services.loyalty.domain.entry import RESTORED, Entry, EntryKind, restored_entry_id
+from services.loyalty.domain.entry import RESTORED, SPENT, Accounts, Entry, EntryKind, restored_entry_id
 from services.loyalty.domain.expiry import active
 from services.loyalty.domain.member import Cause, Member, added, burn, entered, taken_lots
 from services.loyalty.domain.pending import settle
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.spending_policy import Movement, check_movement, count_movement
 
 
-def burned(member: Member, program: Program, points: int, cause: Cause) -> tuple[Member, list[Entry]]:
+def spend(books: Books, program: Program, member: Member, points: int, cause: Cause) -> Entry:
+    """Enter what a member spends; ``SpendingLimitReached`` and ``InsufficientPoints`` leave the books as they were."""
+    now = cause.record_time
+    check_movement(books, program, member.id, Movement.SPENT, points, now)
+    entry = books.enter_all(*burned(member, program, points, cause))
+    count_movement(books, program, member.id, Movement.SPENT, points, now)
+    return entry
+
+
+def burned(
+    member: Member, program: Program, points: int, cause: Cause, accounts: Accounts = SPENT
+) -> tuple[Member, list[Entry]]:
     """Spent points, after pending ones whose time has come are posted: they can be spent from that instant on."""
     now = cause.record_time
     settled, entries = settle(member, program, now, now)
     settled, extension = active(settled, program, now, now)
-    spent, entry = burn(settled, program, points, cause)
+    spent, entry = burn(settled, program, points, cause, accounts)
     return spent, [*entries, *extension, entry]
 
 

@@ -41,4 +41,6 @@ async def check_ledger(
     for key in {**refunded_after, **audit.refunds}:
         audit.check_refunds(key, refunded_before.get(key), refunded_after.get(key))
     audit.check_count(entry_count)
+    if entry_count == await entries.count(tenant):
+        audit.check_transfers()
     return audit

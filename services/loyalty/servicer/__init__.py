@@ -16,6 +16,7 @@ from services.loyalty.servicer.points import PointRpcs
 from services.loyalty.servicer.programs import ProgramRpcs
 from services.loyalty.servicer.referrals import ReferralRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
+from services.loyalty.servicer.transfers import TransferRpcs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,5 +35,6 @@ class LoyaltyServicer(
     ReferralRpcs,
     LotRpcs,
     BlockRpcs,
+    TransferRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -116,7 +116,7 @@ class EarningRpcs(LoyaltyServiceServicer):
             self.ledger,
             named(request),
             program_id=request.program_id,
-            per_member=tuple(map(_limit, request.per_member)),
+            per_member=tuple(map(read_limit, request.per_member)),
         )
         return pb.SetEarningLimitsResponse(limits=_limits(limits))
 
@@ -181,7 +181,7 @@ def _definition(told: pb.EarningRuleDefinition) -> Definition:
         priority=told.priority,
         exclusive=told.exclusive,
         stacking_group=told.stacking_group,
-        caps=Caps(told.caps.points_per_activity, tuple(map(_limit, told.caps.per_member)), told.caps.budget_points),
+        caps=Caps(told.caps.points_per_activity, tuple(map(read_limit, told.caps.per_member)), told.caps.budget_points),
     )
 
 
@@ -238,17 +238,19 @@ def _instant(time: int | None) -> Timestamp | None:
     return None if time is None else timestamp(time)
 
 
-def _limit(told: pb.PeriodLimit) -> PeriodLimit:
+def read_limit(told: pb.PeriodLimit) -> PeriodLimit:
+    """A limit by period."""
     return PeriodLimit(_PERIODS_ASKED[told.period], told.points, told.count)
 
 
-def _limit_message(limit: PeriodLimit) -> pb.PeriodLimit:
+def limit_message(limit: PeriodLimit) -> pb.PeriodLimit:
+    """A limit by period."""
     return pb.PeriodLimit(period=_PERIODS[limit.period], points=limit.points, count=limit.count)
 
 
 def _limits(limits: Limits) -> pb.EarningLimits:
     return pb.EarningLimits(
-        program_id=limits.program_id, per_member=map(_limit_message, limits.per_member), version=limits.version
+        program_id=limits.program_id, per_member=map(limit_message, limits.per_member), version=limits.version
     )
 
 
@@ -275,7 +277,7 @@ def _rule(rule: EarningRule, given_points: int = 0, given_count: int = 0) -> pb.
             stacking_group=told.stacking_group,
             caps=pb.EarningCaps(
                 points_per_activity=told.caps.per_activity,
-                per_member=map(_limit_message, told.caps.per_member),
+                per_member=map(limit_message, told.caps.per_member),
                 budget_points=told.caps.budget,
             ),
         ),

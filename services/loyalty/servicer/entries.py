@@ -126,6 +126,7 @@ def _audit(audit: Audit) -> pb.CheckLedgerResponse:
                 spent_points=accounts[Account.SPENT],
                 expired_points=accounts[Account.EXPIRED],
                 pending_points=accounts[Account.PENDING],
+                transfer_points=accounts[Account.TRANSFER],
             )
             for program_id, accounts in sorted(audit.balances.items())
         ],

@@ -71,6 +71,8 @@ def member_message(found: Standing) -> pb.Member:
             for step in reversed(member.tier_history)
         ],
         block=BLOCK_SCOPES[member.block],
+        sent_points=member.sent,
+        received_points=member.received,
         pending_lots=[_pending_lot(lot, found.program) for lot in member.pending],
     )
 

@@ -160,6 +160,10 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """The member was blocked; moves nothing, MEMBER to MEMBER."""
     ENTRY_KIND_UNBLOCK: _EntryKind.ValueType  # 14
     """The member was unblocked; moves nothing, MEMBER to MEMBER."""
+    ENTRY_KIND_TRANSFER_OUT: _EntryKind.ValueType  # 15
+    """Transferred to another member: MEMBER to TRANSFER."""
+    ENTRY_KIND_TRANSFER_IN: _EntryKind.ValueType  # 16
+    """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -194,6 +198,10 @@ ENTRY_KIND_BLOCK: EntryKind.ValueType  # 13
 """The member was blocked; moves nothing, MEMBER to MEMBER."""
 ENTRY_KIND_UNBLOCK: EntryKind.ValueType  # 14
 """The member was unblocked; moves nothing, MEMBER to MEMBER."""
+ENTRY_KIND_TRANSFER_OUT: EntryKind.ValueType  # 15
+"""Transferred to another member: MEMBER to TRANSFER."""
+ENTRY_KIND_TRANSFER_IN: EntryKind.ValueType  # 16
+"""Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -214,6 +222,8 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     """What members let expire."""
     ACCOUNT_KIND_PENDING: _AccountKind.ValueType  # 5
     """One for each member: what waits to become spendable."""
+    ACCOUNT_KIND_TRANSFER: _AccountKind.ValueType  # 6
+    """What is on its way between members; zero, as both entries of a transfer are one commit."""
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
     """The accounts of a programme. An account's balance is what it received less what it gave; all of them sum to zero."""
@@ -230,6 +240,8 @@ ACCOUNT_KIND_EXPIRED: AccountKind.ValueType  # 4
 """What members let expire."""
 ACCOUNT_KIND_PENDING: AccountKind.ValueType  # 5
 """One for each member: what waits to become spendable."""
+ACCOUNT_KIND_TRANSFER: AccountKind.ValueType  # 6
+"""What is on its way between members; zero, as both entries of a transfer are one commit."""
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 @_typing.final
@@ -411,6 +423,8 @@ class Member(_message.Message):
     TIER_KEEP_AMOUNT_FIELD_NUMBER: _builtins.int
     TIER_HISTORY_FIELD_NUMBER: _builtins.int
     BLOCK_FIELD_NUMBER: _builtins.int
+    SENT_POINTS_FIELD_NUMBER: _builtins.int
+    RECEIVED_POINTS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     member_id: _builtins.str
@@ -440,13 +454,17 @@ class Member(_message.Message):
     pending_points: _builtins.int
     """The sum of the member's entries on PENDING, always: what waits, and is no part of the balance."""
     refunded_points: _builtins.int
-    """Ever taken back by refunds, of points that were spendable: the balance is what was earned less what was spent,
-    expired and refunded.
+    """Ever taken back by refunds, of points that were spendable: the balance is what was earned and received
+    less what was spent, sent, expired and refunded.
     """
     tier_keep_amount: _builtins.int
     """What is missing, as things are, for it to be kept then."""
     block: _block_pb2.BlockScope.ValueType
     """What the member is blocked from; unspecified: nothing. What can be spent is said as if there were no block."""
+    sent_points: _builtins.int
+    """Ever transferred to other members."""
+    received_points: _builtins.int
+    """Ever transferred from other members."""
     @_builtins.property
     def tier(self) -> Global___Tier:
         """The tier that the member is in now; unset below the first."""
@@ -510,10 +528,12 @@ class Member(_message.Message):
         tier_keep_amount: _builtins.int = ...,
         tier_history: _abc.Iterable[_tier_pb2.TierStep] | None = ...,
         block: _block_pb2.BlockScope.ValueType = ...,
+        sent_points: _builtins.int = ...,
+        received_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "block", b"block", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "refunded_points", b"refunded_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "block", b"block", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "received_points", b"received_points", "refunded_points", b"refunded_points", "sent_points", b"sent_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -662,7 +682,7 @@ class Entry(_message.Message):
     pending_points: _builtins.int
     """What the member has pending after it."""
     source_entry_id: _builtins.str
-    """The entry that made the points pending, for POST, VOID and EXPIRY of pending points."""
+    """The entry that made the points pending, for POST, VOID and EXPIRY of pending points; the sender's, for TRANSFER_IN."""
     debt_points: _builtins.int
     """How many of `points` paid what the member owed (where MEMBER received), or are owed now (where it gave)."""
     uncollected_points: _builtins.int
@@ -1877,6 +1897,7 @@ class ProgramBalances(_message.Message):
     SPENT_POINTS_FIELD_NUMBER: _builtins.int
     EXPIRED_POINTS_FIELD_NUMBER: _builtins.int
     PENDING_POINTS_FIELD_NUMBER: _builtins.int
+    TRANSFER_POINTS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     issuance_points: _builtins.int
@@ -1889,6 +1910,8 @@ class ProgramBalances(_message.Message):
     """Of EXPIRED."""
     pending_points: _builtins.int
     """Of all members' PENDING accounts: what the programme may come to owe."""
+    transfer_points: _builtins.int
+    """Of TRANSFER; zero, but while the ledger is read beside transfers."""
     def __init__(
         self,
         *,
@@ -1898,10 +1921,11 @@ class ProgramBalances(_message.Message):
         spent_points: _builtins.int = ...,
         expired_points: _builtins.int = ...,
         pending_points: _builtins.int = ...,
+        transfer_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "issuance_points", b"issuance_points", "member_points", b"member_points", "pending_points", b"pending_points", "program_id", b"program_id", "spent_points", b"spent_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_points", b"expired_points", "issuance_points", b"issuance_points", "member_points", b"member_points", "pending_points", b"pending_points", "program_id", b"program_id", "spent_points", b"spent_points", "transfer_points", b"transfer_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
