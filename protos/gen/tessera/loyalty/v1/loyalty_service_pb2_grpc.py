@@ -13,6 +13,7 @@ from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
 from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
 from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_reward__pb2
+from tessera.loyalty.v1 import transfer_pb2 as tessera_dot_loyalty_dot_v1_dot_transfer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -61,7 +62,7 @@ class LoyaltyServiceStub:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
     8. NOT_FOUND           PROGRAM_NOT_FOUND
     9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -69,9 +70,11 @@ class LoyaltyServiceStub:
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -422,6 +425,26 @@ class LoyaltyServiceStub:
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.FromString,
                 _registered_method=True)
+        self.SetSpendingPolicy = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetSpendingPolicy',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetSpendingPolicy = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetSpendingPolicy',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyResponse.FromString,
+                _registered_method=True)
+        self.TransferPoints = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/TransferPoints',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsResponse.FromString,
+                _registered_method=True)
+        self.ListTransfers = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListTransfers',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
 
 
 class LoyaltyServiceServicer:
@@ -451,7 +474,7 @@ class LoyaltyServiceServicer:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
     8. NOT_FOUND           PROGRAM_NOT_FOUND
     9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -459,9 +482,11 @@ class LoyaltyServiceServicer:
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -501,7 +526,7 @@ class LoyaltyServiceServicer:
     def BurnPoints(self, request, context):
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        MEMBER_BLOCKED, INSUFFICIENT_POINTS.
+        MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1019,6 +1044,40 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetSpendingPolicy(self, request, context):
+        """Sets how fast members of a programme may spend, and whether and how they may transfer. Refusals:
+        SPENDING_POLICY_INVALID (a limit of nothing, or two of one period), PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSpendingPolicy(self, request, context):
+        """Gets a programme's policy. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferPoints(self, request, context):
+        """Transfers points from one member to another: those that expire first, and they go on to expire when they did. One
+        entry on each side, both or neither. What is transferred counts towards no tier, and pending points cannot be.
+        Refusals: TRANSFER_INVALID (to oneself), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND (either), MEMBER_BLOCKED (the sender from
+        anything, the receiver from everything), TRANSFERS_NOT_ALLOWED, TRANSFER_TOO_SMALL, SPENDING_LIMIT_REACHED,
+        INSUFFICIENT_POINTS, BALANCE_LIMIT_REACHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransfers(self, request, context):
+        """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1362,6 +1421,26 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.SerializeToString,
             ),
+            'SetSpendingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSpendingPolicy,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyResponse.SerializeToString,
+            ),
+            'GetSpendingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSpendingPolicy,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyResponse.SerializeToString,
+            ),
+            'TransferPoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferPoints,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsResponse.SerializeToString,
+            ),
+            'ListTransfers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransfers,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tessera.loyalty.v1.LoyaltyService', rpc_method_handlers)
@@ -1397,7 +1476,7 @@ class LoyaltyService:
     4. INVALID_ARGUMENT    PENDING_RULE_INVALID
     5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
     6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-    7. INVALID_ARGUMENT    VALIDITY_INVALID
+    7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
     8. NOT_FOUND           PROGRAM_NOT_FOUND
     9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
     10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -1405,9 +1484,11 @@ class LoyaltyService:
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-    16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -3238,6 +3319,114 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/UnblockMember',
             tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_block__pb2.UnblockMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSpendingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetSpendingPolicy',
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.SetSpendingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSpendingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetSpendingPolicy',
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.GetSpendingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferPoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/TransferPoints',
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.TransferPointsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransfers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListTransfers',
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -15,6 +15,7 @@ from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
+from tessera.loyalty.v1 import transfer_pb2 as _transfer_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -62,7 +63,7 @@ class LoyaltyServiceStub:
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
       8. NOT_FOUND           PROGRAM_NOT_FOUND
       9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
      10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -70,9 +71,11 @@ class LoyaltyServiceStub:
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
      14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -98,7 +101,7 @@ class LoyaltyServiceStub:
     BurnPoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    MEMBER_BLOCKED, INSUFFICIENT_POINTS.
+    MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     PostPending: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -344,6 +347,23 @@ class LoyaltyServiceStub:
     """
     UnblockMember: _grpc.UnaryUnaryMultiCallable[_block_pb2.UnblockMemberRequest, _block_pb2.UnblockMemberResponse]
     """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
+    SetSpendingPolicy: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.SetSpendingPolicyRequest, _transfer_pb2.SetSpendingPolicyResponse]
+    """Sets how fast members of a programme may spend, and whether and how they may transfer. Refusals:
+    SPENDING_POLICY_INVALID (a limit of nothing, or two of one period), PROGRAM_NOT_FOUND.
+    """
+    GetSpendingPolicy: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.GetSpendingPolicyRequest, _transfer_pb2.GetSpendingPolicyResponse]
+    """Gets a programme's policy. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    TransferPoints: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.TransferPointsRequest, _transfer_pb2.TransferPointsResponse]
+    """Transfers points from one member to another: those that expire first, and they go on to expire when they did. One
+    entry on each side, both or neither. What is transferred counts towards no tier, and pending points cannot be.
+    Refusals: TRANSFER_INVALID (to oneself), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND (either), MEMBER_BLOCKED (the sender from
+    anything, the receiver from everything), TRANSFERS_NOT_ALLOWED, TRANSFER_TOO_SMALL, SPENDING_LIMIT_REACHED,
+    INSUFFICIENT_POINTS, BALANCE_LIMIT_REACHED.
+    """
+    ListTransfers: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.ListTransfersRequest, _transfer_pb2.ListTransfersResponse]
+    """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -373,7 +393,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
       8. NOT_FOUND           PROGRAM_NOT_FOUND
       9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
      10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -381,9 +401,11 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
      14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -406,7 +428,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     BurnPoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]  # type: ignore[assignment]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    MEMBER_BLOCKED, INSUFFICIENT_POINTS.
+    MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     PostPending: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]  # type: ignore[assignment]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -652,6 +674,23 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     UnblockMember: _aio.UnaryUnaryMultiCallable[_block_pb2.UnblockMemberRequest, _block_pb2.UnblockMemberResponse]  # type: ignore[assignment]
     """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
+    SetSpendingPolicy: _aio.UnaryUnaryMultiCallable[_transfer_pb2.SetSpendingPolicyRequest, _transfer_pb2.SetSpendingPolicyResponse]  # type: ignore[assignment]
+    """Sets how fast members of a programme may spend, and whether and how they may transfer. Refusals:
+    SPENDING_POLICY_INVALID (a limit of nothing, or two of one period), PROGRAM_NOT_FOUND.
+    """
+    GetSpendingPolicy: _aio.UnaryUnaryMultiCallable[_transfer_pb2.GetSpendingPolicyRequest, _transfer_pb2.GetSpendingPolicyResponse]  # type: ignore[assignment]
+    """Gets a programme's policy. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    TransferPoints: _aio.UnaryUnaryMultiCallable[_transfer_pb2.TransferPointsRequest, _transfer_pb2.TransferPointsResponse]  # type: ignore[assignment]
+    """Transfers points from one member to another: those that expire first, and they go on to expire when they did. One
+    entry on each side, both or neither. What is transferred counts towards no tier, and pending points cannot be.
+    Refusals: TRANSFER_INVALID (to oneself), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND (either), MEMBER_BLOCKED (the sender from
+    anything, the receiver from everything), TRANSFERS_NOT_ALLOWED, TRANSFER_TOO_SMALL, SPENDING_LIMIT_REACHED,
+    INSUFFICIENT_POINTS, BALANCE_LIMIT_REACHED.
+    """
+    ListTransfers: _aio.UnaryUnaryMultiCallable[_transfer_pb2.ListTransfersRequest, _transfer_pb2.ListTransfersResponse]  # type: ignore[assignment]
+    """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -680,7 +719,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
       4. INVALID_ARGUMENT    PENDING_RULE_INVALID
       5. INVALID_ARGUMENT    TIME_ZONE_INVALID, EARNING_RULE_INVALID
       6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED, TIER_POLICY_INVALID
-      7. INVALID_ARGUMENT    VALIDITY_INVALID
+      7. INVALID_ARGUMENT    VALIDITY_INVALID, SPENDING_POLICY_INVALID, TRANSFER_INVALID
       8. NOT_FOUND           PROGRAM_NOT_FOUND
       9. ALREADY_EXISTS      PROGRAM_EXISTS, REWARD_EXISTS, EARNING_RULE_EXISTS, ACTIVITY_EXISTS
      10. RESOURCE_EXHAUSTED  PROGRAM_LIMIT_REACHED, EARNING_RULE_LIMIT_REACHED
@@ -688,9 +727,11 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
      14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED
-     16. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     17. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT, that other processes kept winning; both changed nothing.
     """
@@ -741,7 +782,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loyalty_service_pb2.BurnPointsResponse, _abc.Awaitable[_loyalty_service_pb2.BurnPointsResponse]]:
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        MEMBER_BLOCKED, INSUFFICIENT_POINTS.
+        MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
 
     @_abc_1.abstractmethod
@@ -1365,5 +1406,46 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_block_pb2.UnblockMemberResponse, _abc.Awaitable[_block_pb2.UnblockMemberResponse]]:
         """Lets a blocked member do everything again. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, MEMBER_NOT_BLOCKED."""
+
+    @_abc_1.abstractmethod
+    def SetSpendingPolicy(
+        self,
+        request: _transfer_pb2.SetSpendingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.SetSpendingPolicyResponse, _abc.Awaitable[_transfer_pb2.SetSpendingPolicyResponse]]:
+        """Sets how fast members of a programme may spend, and whether and how they may transfer. Refusals:
+        SPENDING_POLICY_INVALID (a limit of nothing, or two of one period), PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSpendingPolicy(
+        self,
+        request: _transfer_pb2.GetSpendingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.GetSpendingPolicyResponse, _abc.Awaitable[_transfer_pb2.GetSpendingPolicyResponse]]:
+        """Gets a programme's policy. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def TransferPoints(
+        self,
+        request: _transfer_pb2.TransferPointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.TransferPointsResponse, _abc.Awaitable[_transfer_pb2.TransferPointsResponse]]:
+        """Transfers points from one member to another: those that expire first, and they go on to expire when they did. One
+        entry on each side, both or neither. What is transferred counts towards no tier, and pending points cannot be.
+        Refusals: TRANSFER_INVALID (to oneself), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND (either), MEMBER_BLOCKED (the sender from
+        anything, the receiver from everything), TRANSFERS_NOT_ALLOWED, TRANSFER_TOO_SMALL, SPENDING_LIMIT_REACHED,
+        INSUFFICIENT_POINTS, BALANCE_LIMIT_REACHED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransfers(
+        self,
+        request: _transfer_pb2.ListTransfersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.ListTransfersResponse, _abc.Awaitable[_transfer_pb2.ListTransfersResponse]]:
+        """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
