@@ -33,7 +33,7 @@ from tessera.profiles.v1.identity_pb2 import (
 )
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
-from tessera.segmentation.v1 import cluster_pb2
+from tessera.segmentation.v1 import cluster_pb2, destination_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -60,7 +60,7 @@ class Tenant:
             )(channels[name])
             for name in NAMES
         }
-        self.list_id = self.goal_id = ""
+        self.list_id = self.goal_id = self.destination_id = ""
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
@@ -342,6 +342,7 @@ class Tenant:
         assert (await self.call("segmentation", "RefreshSegment", refresh)).segment.member_count == 1
         listed = customer_list.CreateCustomerListRequest(request_id="l", name=self.own("list"))
         self.list_id = (await self.call("segmentation", "CreateCustomerList", listed)).list.list_id
+        await self._send()
         train = recommendation.TrainModelRequest(request_id=self.own("train"), dimensions=8)
         self.training_job_id = (await self.call("recommendation", "TrainModel", train)).job.job_id
         fit = forecasting.FitForecastsRequest(request_id=self.own("fit"), specs=[self.spec()])
@@ -376,6 +377,19 @@ class Tenant:
             granularity=spec.granularity,
             horizon=spec.horizon,
         )
+
+    async def _send(self) -> None:
+        """A destination, to which nothing goes."""
+        create = destination_pb2.CreateDestinationRequest(
+            request_id="send",
+            name=self.own("ads"),
+            url="https://example.com/hook",
+            transitions=destination_pb2.TransitionPush(),
+        )
+        made = (await self.call("segmentation", "CreateDestination", create)).destination
+        pause = destination_pb2.PauseDestinationRequest(destination_id=made.destination_id)
+        await self.call("segmentation", "PauseDestination", pause)
+        self.destination_id = made.destination_id
 
     async def _write(self) -> None:
         """A campaign whose one message waits for a mail server that does not answer."""

@@ -39,6 +39,7 @@ MODULES = (
     "segment_changes",
     "rule_texts",
     "customer_lists",
+    "destinations",
     "insights",
     "personas",
     "recommendation",

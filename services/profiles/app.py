@@ -15,6 +15,7 @@ from services.common.clock import Clock, system_clock
 from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOBS
 from services.common.jobs import Jobs
+from services.common.sealing import MasterKey, make_master_key, read_master_keys
 from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import open_store
 from services.profiles.adapters.archives import TemporaryArchives
@@ -29,7 +30,7 @@ from services.profiles.adapters.forgetting import StoredForgetting
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.imports import IMPORT_COLLECTIONS, StoredImports
-from services.profiles.adapters.keys import TENANT_KEYS, MasterKey, TenantKeys, make_master_key, read_master_keys
+from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.suppressions import SUPPRESSIONS, StoredSuppressions

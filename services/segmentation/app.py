@@ -1,10 +1,13 @@
 """The composition root of segmentation: everything is wired here, and nowhere else."""
 
+import os
+import random
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
@@ -17,8 +20,10 @@ from services.common.clock import Clock, system_clock
 from services.common.columnar import open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.jobs import Jobs
+from services.common.sealing import MasterKey, make_master_key, read_master_keys
 from services.common.settings import Port, ServiceSettings
-from services.common.store import open_store
+from services.common.store import Store, open_store
+from services.segmentation.adapters import destinations as destination_store
 from services.segmentation.adapters import studies
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.clients import ProfilesPeople
@@ -32,7 +37,11 @@ from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
+from services.segmentation.adapters.webhooks import WebCourier
+from services.segmentation.domain.delivery import SECOND, SECRET_BYTES, Patience
 from services.segmentation.handlers.clustering import ClusteringWork
+from services.segmentation.handlers.delivering import Dispatch
+from services.segmentation.handlers.destinations import DestinationDesk
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.lookalikes import LookalikeWork
 from services.segmentation.handlers.studies import Desk
@@ -43,6 +52,7 @@ ALL_COLLECTIONS = (
     *LIST_COLLECTIONS,
     *studies.COLLECTIONS,
     *job_store.COLLECTIONS,
+    *destination_store.COLLECTIONS,
     ACKNOWLEDGEMENTS,
 )
 
@@ -55,6 +65,17 @@ class Settings(ServiceSettings):
     port: Port = 50052
     clock_seconds: float = Field(30.0, gt=0, le=50)
     """How often the moments are looked up at which time changes something; each is then kept to the moment."""
+    webhook_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Networks that are not public and may be sent segments to all the same, also without encryption; a JSON list."""
+    webhook_seconds_max: float = Field(15.0, gt=0, le=60)
+    """How long a destination may take to answer."""
+    webhook_wait_seconds: float = Field(5.0, gt=0, le=3600)
+    """How long after its first failure a delivery is tried again; from then on twice as long each time."""
+    webhook_attempts_max: int = Field(20, ge=1, le=100)
+    """After how many failures of one delivery a destination is disabled."""
+    master_keys: SecretStr | None = None
+    """The keys that seal the secrets of destinations: of 32 bytes each, in base64, the one in use first, a space
+    between. Unset with the embedded store: a file beside the data, made at the start; with another: no destinations."""
 
 
 @asynccontextmanager
@@ -82,6 +103,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         jobs = Jobs(store, clock)
         await jobs.recover()
         desk = Desk(jobs, StoredStarts(store), clock)
+        courier = WebCourier(settings.webhook_networks, settings.webhook_seconds_max, clock)
+        destinations, dispatch = _sending(settings, store, segments, memberships, courier, clock)
         servicer = SegmentationServicer(
             segments=segments,
             memberships=memberships,
@@ -96,6 +119,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,
+            destination_desk=destinations,
         )
         exposed = Exposed(
             segmentation_service_pb2.DESCRIPTOR.services_by_name["SegmentationService"],
@@ -109,9 +133,46 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(evaluation.run(lambda: follower.caught_up), "segmentation-evaluation"),
             background(evaluation.keep_time(), "segmentation-schedule"),
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
+            background(dispatch.run(), "segmentation-destinations"),
             serving(settings, exposed) as up,
         ):
             try:
                 yield up
             finally:
                 await jobs.close()
+        await courier.close()
+
+
+def _sending(
+    settings: Settings,
+    store: Store,
+    segments: StoredSegments,
+    memberships: StoredMemberships,
+    courier: WebCourier,
+    clock: Clock,
+) -> tuple[DestinationDesk, Dispatch]:
+    """What changes destinations, and what serves them."""
+    destinations = destination_store.StoredDestinations(store, destination_store.Secrets(_master_keys(settings)))
+    patience = Patience(round(settings.webhook_wait_seconds * SECOND), attempts_max=settings.webhook_attempts_max)
+    dispatch = Dispatch(destinations, segments, memberships, courier, csv_members, clock, random.random, patience)
+    desk = DestinationDesk(
+        destinations,
+        segments,
+        memberships,
+        clock,
+        settings.webhook_networks,
+        lambda: uuid.uuid4().hex,
+        lambda: os.urandom(SECRET_BYTES),
+        dispatch.wake,
+    )
+    return desk, dispatch
+
+
+def _master_keys(settings: Settings) -> tuple[MasterKey, ...]:
+    if settings.master_keys is not None:
+        return read_master_keys(settings.master_keys.get_secret_value(), "SEGMENTATION_MASTER_KEYS")
+    if settings.store_url:
+        return ()
+    beside = settings.data_dir / "segmentation_master_key"
+    make_master_key(beside)
+    return read_master_keys(beside.read_text("ascii"), str(beside))

@@ -42,6 +42,7 @@ from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from tests.contracts.club_rules import CLUB
+from tests.contracts.destination_rules import DESTINATIONS
 from tests.contracts.promotion_rules import PROMOTIONS
 from tests.contracts.tenant_rule import ACME, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
@@ -360,6 +361,7 @@ SEGMENTATION: dict[str, Rule] = {
     ),
     "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
     "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
+    **DESTINATIONS,
     "StartClustering": Beside(
         lambda acme: cluster_pb2.StartClusteringRequest(request_id=acme.own("clusters")),
         ("GetClustering", lambda acme: cluster_pb2.GetClusteringRequest()),

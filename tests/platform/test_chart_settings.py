@@ -21,6 +21,7 @@ SECRETS = {
     "STORE_URL": "mongodb://db.example.com/",
     "CRM_SMTP_URL": "smtps://user:password@mail.example.com:465",
     "PROFILES_MASTER_KEYS": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "SEGMENTATION_MASTER_KEYS": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 }
 
 

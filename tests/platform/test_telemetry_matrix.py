@@ -84,6 +84,8 @@ FAULTS = frozenset(
         "profiles.events.suppressed",
         "profiles.customers.unmerged",
         "segmentation.orders.unreadable",
+        "segmentation.deliveries.attempted",
+        "segmentation.deliveries.duration",
         "recommendation.orders.unreadable",
         "forecasting.orders.skipped",
         "loyalty.points.burned",
@@ -99,7 +101,7 @@ FAULTS = frozenset(
         "crm.campaigns.put_off",
     }
 )
-"""Metrics of what did not happen here: failures, and points that were spent or expired."""
+"""Metrics of what did not happen here: failures, points that were spent or expired, deliveries to destinations."""
 
 Point = tuple[str, frozenset[tuple[str, Any]]]
 EACH = pytest.mark.parametrize("name", MATRIX)

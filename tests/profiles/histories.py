@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from services.common.errors import Conflict
 from services.common.idempotency import REQUESTS
+from services.common.sealing import MasterKey
 from services.common.store import Collection, Store
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
-from services.profiles.adapters.keys import TENANT_KEYS, MasterKey, TenantKeys
+from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.suppressions import SUPPRESSIONS, StoredSuppressions

@@ -16,7 +16,9 @@ from services.common.clock import from_micros
 from services.common.columnar import Columnar, open_columnar
 from services.common.columnar.duckdb import DuckDBColumnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
+from services.common.sealing import MasterKey
 from services.common.store import Store, open_store
+from services.segmentation.adapters import destinations
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.events import Follower
 from services.segmentation.adapters.forgetting import Forgetting
@@ -85,6 +87,9 @@ class House:
         self.segments, self.memberships = StoredSegments(self.store), StoredMemberships(self.store)
         self.evaluation = Evaluation(self.segments, self.memberships, self.analytics, self.clock)
         self.lists = StoredLists(self.store)
+        self.destinations = destinations.StoredDestinations(
+            self.store, destinations.Secrets([MasterKey("test", bytes(32))])
+        )
         self.told: list[Any] = []
         acknowledgements = Acknowledgements(
             self.store, "segmentation", self._hear, erasure_pb2.AcknowledgeErasureRequest, self.clock
@@ -155,7 +160,7 @@ def clock() -> SetClock:
 async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIterator[House]:
     settings = configure(Settings)
     async with (
-        open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
+        open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, *destinations.COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
         open_columnar(settings, TABLES) as columnar,
     ):
         yield House(store, ColumnarAnalytics(columnar, clock), clock, columnar)

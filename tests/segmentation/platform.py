@@ -103,9 +103,9 @@ def identified(user_id: str, **traits: object) -> profiles.Event:
 
 
 @asynccontextmanager
-async def platform_of(configure: "Callable[..., Any]", keyring: Keyring) -> AsyncIterator[Platform]:
+async def platform_of(configure: "Callable[..., Any]", keyring: Keyring, **more: Any) -> AsyncIterator[Platform]:
     async with serve_profiles(configure(ProfilesSettings)) as source:
-        settings = configure(Settings, profiles_addr=source.address, clock_seconds=0.1)
+        settings = configure(Settings, profiles_addr=source.address, **{"clock_seconds": 0.1, **more})
         async with (
             serve(settings) as up,
             grpc.aio.insecure_channel(source.address) as to_profiles,

@@ -191,11 +191,13 @@ async def test_deleting_makes_the_members_leave_first(house: House) -> None:
     segment = await create(house, "spent", spent(100))
     async with at_work(house):
         await house.order("ann", NOW, 200)
-    await delete_segment(house.segments, house.evaluation, TENANT, Request("", ""), segment.segment_id)
+    await delete_segment(
+        house.segments, house.destinations, house.evaluation, TENANT, Request("", ""), segment.segment_id
+    )
     assert await house.members("spent") == []
     assert await told(house) == [("ann", "spent", "in"), ("ann", "spent", "out")]
     with pytest.raises(SegmentNotFound):
-        await delete_segment(house.segments, house.evaluation, TENANT, Request("", ""), "spent")
+        await delete_segment(house.segments, house.destinations, house.evaluation, TENANT, Request("", ""), "spent")
 
 
 async def test_a_segment_that_is_used_keeps_its_members(house: House) -> None:
@@ -204,7 +206,7 @@ async def test_a_segment_that_is_used_keeps_its_members(house: House) -> None:
     async with at_work(house):
         await house.order("ann", NOW, 200)
     with pytest.raises(SegmentInUse, match="rule of segment poor"):
-        await delete_segment(house.segments, house.evaluation, TENANT, Request("", ""), "rich")
+        await delete_segment(house.segments, house.destinations, house.evaluation, TENANT, Request("", ""), "rich")
     assert await house.members("rich") == ["ann"]
     assert await told(house) == [("ann", "rich", "in")]
 

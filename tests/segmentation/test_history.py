@@ -61,7 +61,7 @@ async def test_every_definition_is_kept_even_after_the_segment_is_gone(house: Ho
     for amount in (50, 20):
         house.clock.micros += 1
         await update(house, "spent", spent(amount))
-    await delete_segment(house.segments, house.evaluation, TENANT, Request("", ""), "spent")
+    await delete_segment(house.segments, house.destinations, house.evaluation, TENANT, Request("", ""), "spent")
     page, token = await list_segment_versions(house.segments, TENANT, "spent", 2, "")
     assert [(it.segment.version, it.segment.rule, it.segment.update_time) for it in page] == [
         (3, spent(20), NOW + 2),

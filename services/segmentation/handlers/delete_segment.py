@@ -2,18 +2,27 @@
 
 from services.common.errors import AlreadyExists, Conflict
 from services.segmentation.domain.segment import Segment, SegmentInUse, SegmentNotFound, users
+from services.segmentation.handlers.destinations import destination_naming
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.saving import persisted
 from services.segmentation.ports import Request, Segments
+from services.segmentation.ports.destinations import Destinations
 
 
 async def delete_segment(
-    segments: Segments, evaluation: Evaluation, tenant: str, request: Request, segment_id: str
+    segments: Segments,
+    destinations: Destinations,
+    evaluation: Evaluation,
+    tenant: str,
+    request: Request,
+    segment_id: str,
 ) -> None:
     """``SegmentNotFound``, ``SegmentInUse``. A segment that could not be deleted after all is filled again."""
 
     async def attempt() -> Segment:
         await _deletable(segments, tenant, segment_id)
+        if (served := await destination_naming(destinations, tenant, segment_id)) is not None:
+            raise SegmentInUse(f"segment {segment_id} is sent to destination {served}", used_by=served)
         async with evaluation.emptied(tenant, segment_id):
             catalogue = await segments.catalogue(tenant)
             segment = await _deletable(segments, tenant, segment_id)

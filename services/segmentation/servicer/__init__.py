@@ -31,6 +31,7 @@ from services.segmentation.handlers.update_segment import update_segment
 from services.segmentation.ports import MembershipChange, Request
 from services.segmentation.servicer.associations import AssociationRpcs
 from services.segmentation.servicer.context import Context
+from services.segmentation.servicer.destinations import DestinationRpcs
 from services.segmentation.servicer.funnels import FunnelRpcs
 from services.segmentation.servicer.growth import GrowthRpcs
 from services.segmentation.servicer.lists import ListRpcs
@@ -56,6 +57,7 @@ class SegmentationServicer(
     StudyRpcs,
     SegmentValueRpcs,
     MemberFileRpcs,
+    DestinationRpcs,
 ):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
@@ -115,7 +117,10 @@ class SegmentationServicer(
 
     async def DeleteSegment(self, request: pb.DeleteSegmentRequest, context: Context) -> pb.DeleteSegmentResponse:
         named = _request(request, request.request_id)
-        await delete_segment(self.segments, self.evaluation, principal().tenant, named, request.segment_id)
+        destinations = self.destination_desk.destinations
+        await delete_segment(
+            self.segments, destinations, self.evaluation, principal().tenant, named, request.segment_id
+        )
         return pb.DeleteSegmentResponse()
 
     async def RefreshSegment(self, request: pb.RefreshSegmentRequest, context: Context) -> pb.RefreshSegmentResponse:

@@ -42,8 +42,8 @@ Parts of a pod. Each takes a dict: root, name, topology (the component's) and co
       name: {{ $root.Values.mail.urlSecret.name }}
       key: {{ $root.Values.mail.urlSecret.key }}
 {{- end }}
-{{- if and (eq .name "profiles") $root.Values.privacy.masterKeysSecret.name }}
-- name: PROFILES_MASTER_KEYS
+{{- if and (has .name (list "profiles" "segmentation")) $root.Values.privacy.masterKeysSecret.name }}
+- name: {{ $prefix }}_MASTER_KEYS
   valueFrom:
     secretKeyRef:
       name: {{ $root.Values.privacy.masterKeysSecret.name }}

@@ -24,15 +24,7 @@ from services.segmentation.domain.segment import Segment
 from services.segmentation.domain.segment_value import SegmentValues, Spans
 from services.segmentation.domain.selection import Breakdown
 from services.segmentation.domain.timing import Timing
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """By which a mutation that is sent again is recognised, and who asks for it."""
-
-    request_id: str
-    fingerprint: str
-    author: str = ""
+from services.segmentation.ports.request import Request as Request
 
 
 @dataclass(frozen=True, slots=True)

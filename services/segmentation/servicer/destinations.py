@@ -1,0 +1,193 @@
+"""The rpcs of destinations."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.segmentation.v1 import destination_pb2 as pb
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceServicer
+
+from services.common.auth import principal
+from services.common.idempotency import fingerprint
+from services.segmentation.domain.delivery import Delivery, told_secret
+from services.segmentation.domain.destination import (
+    BATCH_DEFAULT,
+    CHUNK_DEFAULT,
+    AudiencePush,
+    Content,
+    Destination,
+    DestinationInvalid,
+    Format,
+    State,
+    TransitionPush,
+)
+from services.segmentation.handlers.destinations import DestinationDesk
+from services.segmentation.ports import Request
+from services.segmentation.servicer.context import Context
+
+PAGE_SIZE_DEFAULT = 100
+MINUTE = 60 * 1_000_000
+Told: TypeAlias = pb.CreateDestinationRequest | pb.UpdateDestinationRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationRpcs(SegmentationServiceServicer):
+    """Web addresses that segments go to by themselves."""
+
+    destination_desk: DestinationDesk
+
+    async def CreateDestination(
+        self, request: pb.CreateDestinationRequest, context: Context
+    ) -> pb.CreateDestinationResponse:
+        made = await self.destination_desk.create(
+            principal().tenant, _named(request, request.request_id), request.name, request.url, _content(request)
+        )
+        return pb.CreateDestinationResponse(destination=await self._told(made), secret=told_secret(made.secret))
+
+    async def GetDestination(self, request: pb.GetDestinationRequest, context: Context) -> pb.GetDestinationResponse:
+        found = await self.destination_desk.get(principal().tenant, request.destination_id)
+        return pb.GetDestinationResponse(destination=await self._told(found))
+
+    async def ListDestinations(
+        self, request: pb.ListDestinationsRequest, context: Context
+    ) -> pb.ListDestinationsResponse:
+        size = request.page_size or PAGE_SIZE_DEFAULT
+        destinations = self.destination_desk.destinations
+        found, token = await destinations.page(principal().tenant, size, request.page_token)
+        return pb.ListDestinationsResponse(
+            destinations=[await self._told(each) for each in found], next_page_token=token
+        )
+
+    async def UpdateDestination(
+        self, request: pb.UpdateDestinationRequest, context: Context
+    ) -> pb.UpdateDestinationResponse:
+        changed = await self.destination_desk.update(
+            principal().tenant,
+            _named(request, request.request_id),
+            request.destination_id,
+            request.name,
+            request.url,
+            _content(request),
+            request.version,
+        )
+        return pb.UpdateDestinationResponse(destination=await self._told(changed))
+
+    async def DeleteDestination(
+        self, request: pb.DeleteDestinationRequest, context: Context
+    ) -> pb.DeleteDestinationResponse:
+        named = _named(request, request.request_id)
+        await self.destination_desk.delete(principal().tenant, named, request.destination_id)
+        return pb.DeleteDestinationResponse()
+
+    async def PauseDestination(
+        self, request: pb.PauseDestinationRequest, context: Context
+    ) -> pb.PauseDestinationResponse:
+        named = _named(request, request.request_id)
+        changed = await self.destination_desk.pause(principal().tenant, named, request.destination_id)
+        return pb.PauseDestinationResponse(destination=await self._told(changed))
+
+    async def ResumeDestination(
+        self, request: pb.ResumeDestinationRequest, context: Context
+    ) -> pb.ResumeDestinationResponse:
+        changed = await self.destination_desk.resume(
+            principal().tenant, _named(request, request.request_id), request.destination_id, request.skip_missed
+        )
+        return pb.ResumeDestinationResponse(destination=await self._told(changed))
+
+    async def RotateDestinationSecret(
+        self, request: pb.RotateDestinationSecretRequest, context: Context
+    ) -> pb.RotateDestinationSecretResponse:
+        named = _named(request, request.request_id)
+        changed = await self.destination_desk.rotate(principal().tenant, named, request.destination_id)
+        return pb.RotateDestinationSecretResponse(
+            destination=await self._told(changed), secret=told_secret(changed.secret)
+        )
+
+    async def PushAudience(self, request: pb.PushAudienceRequest, context: Context) -> pb.PushAudienceResponse:
+        named = _named(request, request.request_id)
+        changed = await self.destination_desk.push(principal().tenant, named, request.destination_id)
+        return pb.PushAudienceResponse(destination=await self._told(changed))
+
+    async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Context) -> pb.ListDeliveriesResponse:
+        tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
+        await self.destination_desk.get(tenant, request.destination_id)
+        found, token = await self.destination_desk.destinations.deliveries(
+            tenant, request.destination_id, size, request.page_token
+        )
+        return pb.ListDeliveriesResponse(deliveries=map(_delivery, found), next_page_token=token)
+
+    async def _told(self, it: Destination) -> pb.Destination:
+        told = pb.Destination(
+            destination_id=it.destination_id,
+            name=it.name,
+            url=it.url,
+            state=pb.DestinationState.ValueType(it.state),
+            state_reason=it.reason,
+            create_time=_timestamp(it.create_time),
+            update_time=_timestamp(it.update_time),
+            version=it.version,
+        )
+        if isinstance(it.content, AudiencePush):
+            told.audience.CopyFrom(_audience(it.content))
+        else:
+            told.transitions.segment_ids.extend(it.content.segment_ids)
+            told.transitions.batch_size = it.content.batch_size
+        progress = await self.destination_desk.destinations.progress(principal().tenant, it.destination_id)
+        if progress is None:
+            return told
+        told.failure_count = progress.attempts
+        if progress.success_time:
+            told.success_time.CopyFrom(_timestamp(progress.success_time))
+        if it.state is State.ACTIVE and (moment := progress.next_attempt or progress.due):
+            told.next_attempt_time.CopyFrom(_timestamp(moment))
+        return told
+
+
+def _content(request: Told) -> Content:
+    match request.WhichOneof("content"):
+        case "transitions":
+            chosen = dict.fromkeys(request.transitions.segment_ids)
+            return TransitionPush(tuple(chosen), request.transitions.batch_size or BATCH_DEFAULT)
+        case "audience":
+            told = request.audience
+            start = told.start_time.ToMicroseconds() if told.HasField("start_time") else 0
+            if start < 0:
+                raise DestinationInvalid("a push cannot start before 1970", field="audience.start_time")
+            form = Format(told.format or Format.NDJSON)
+            chunk_size = told.chunk_size or CHUNK_DEFAULT
+            return AudiencePush(told.segment_id, told.interval_minutes * MINUTE, form, chunk_size, start)
+    raise DestinationInvalid("say what to send: transitions or an audience", field="content")
+
+
+def _audience(content: AudiencePush) -> pb.AudiencePush:
+    return pb.AudiencePush(
+        segment_id=content.segment_id,
+        interval_minutes=content.interval // MINUTE,
+        format=pb.AudienceFormat.ValueType(content.format),
+        chunk_size=content.chunk_size,
+        start_time=_timestamp(content.start),
+    )
+
+
+def _delivery(it: Delivery) -> pb.Delivery:
+    return pb.Delivery(
+        delivery_id=it.delivery_id,
+        destination_id=it.destination_id,
+        state=pb.DeliveryState.ValueType(it.state),
+        attempt_count=it.attempts,
+        item_count=it.items,
+        create_time=_timestamp(it.create_time),
+        attempt_time=_timestamp(it.attempt_time),
+        http_status=it.http_status,
+        error=it.error,
+    )
+
+
+def _named(request: Message, request_id: str) -> Request:
+    return Request(request_id, fingerprint(request), principal().subject)
+
+
+def _timestamp(micros: int) -> Timestamp:
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)

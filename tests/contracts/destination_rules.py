@@ -1,0 +1,41 @@
+"""How the rpcs of destinations keep tenants apart."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tessera.segmentation.v1 import destination_pb2 as destination
+
+from tests.contracts.tenant_rule import Refused, Rule, Without
+from tests.tenant import Tenant
+
+EVERYTHING = destination.TransitionPush()
+
+
+def _refused(make: Callable[..., Any], **more: Any) -> Refused:
+    def request(acme: Tenant) -> Any:
+        return make(destination_id=acme.destination_id, **more)
+
+    return Refused(request, "DESTINATION_NOT_FOUND")
+
+
+DESTINATIONS: dict[str, Rule] = {
+    "CreateDestination": Refused(
+        lambda acme: destination.CreateDestinationRequest(
+            name="Theirs",
+            url="https://example.com/hook",
+            transitions=destination.TransitionPush(segment_ids=[acme.segment_id]),
+        ),
+        "SEGMENT_NOT_FOUND",
+    ),
+    "GetDestination": _refused(destination.GetDestinationRequest),
+    "ListDestinations": Without(lambda acme: destination.ListDestinationsRequest()),
+    "UpdateDestination": _refused(
+        destination.UpdateDestinationRequest, name="Mine", url="https://example.com/hook", transitions=EVERYTHING
+    ),
+    "DeleteDestination": _refused(destination.DeleteDestinationRequest),
+    "PauseDestination": _refused(destination.PauseDestinationRequest),
+    "ResumeDestination": _refused(destination.ResumeDestinationRequest),
+    "RotateDestinationSecret": _refused(destination.RotateDestinationSecretRequest),
+    "PushAudience": _refused(destination.PushAudienceRequest),
+    "ListDeliveries": _refused(destination.ListDeliveriesRequest),
+}
