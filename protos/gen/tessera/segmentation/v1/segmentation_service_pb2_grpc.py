@@ -6,6 +6,7 @@ import warnings
 from tessera.segmentation.v1 import association_pb2 as tessera_dot_segmentation_dot_v1_dot_association__pb2
 from tessera.segmentation.v1 import cluster_pb2 as tessera_dot_segmentation_dot_v1_dot_cluster__pb2
 from tessera.segmentation.v1 import customer_list_pb2 as tessera_dot_segmentation_dot_v1_dot_customer__list__pb2
+from tessera.segmentation.v1 import destination_pb2 as tessera_dot_segmentation_dot_v1_dot_destination__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
 from tessera.segmentation.v1 import member_file_pb2 as tessera_dot_segmentation_dot_v1_dot_member__file__pb2
 from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
@@ -276,6 +277,56 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.FromString,
                 _registered_method=True)
+        self.CreateDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/CreateDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationResponse.FromString,
+                _registered_method=True)
+        self.GetDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationResponse.FromString,
+                _registered_method=True)
+        self.ListDestinations = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListDestinations',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsResponse.FromString,
+                _registered_method=True)
+        self.UpdateDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/UpdateDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationResponse.FromString,
+                _registered_method=True)
+        self.DeleteDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/DeleteDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationResponse.FromString,
+                _registered_method=True)
+        self.PauseDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/PauseDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationResponse.FromString,
+                _registered_method=True)
+        self.ResumeDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ResumeDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationResponse.FromString,
+                _registered_method=True)
+        self.RotateDestinationSecret = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/RotateDestinationSecret',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretResponse.FromString,
+                _registered_method=True)
+        self.PushAudience = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/PushAudience',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceResponse.FromString,
+                _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ListDeliveries',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentationServiceServicer:
@@ -327,7 +378,7 @@ class SegmentationServiceServicer:
 
     def DeleteSegment(self, request, context):
         """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
-        SEGMENT_IN_USE, while another segment's rule names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        SEGMENT_IN_USE, while another segment's rule or a destination names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -646,6 +697,84 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateDestination(self, request, context):
+        """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
+        DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+        ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
+        TOO_MANY_DESTINATIONS, beyond 50.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDestination(self, request, context):
+        """Gets one destination. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDestinations(self, request, context):
+        """Lists destinations by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDestination(self, request, context):
+        """Replaces a destination's name, address and content. A delivery that is under way is made anew. Errors as for
+        CreateDestination, and NOT_FOUND, reason DESTINATION_NOT_FOUND; ABORTED, reason DESTINATION_CHANGED, if `version` is
+        given and is not the destination's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDestination(self, request, context):
+        """Deletes a destination and what is known of its deliveries. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseDestination(self, request, context):
+        """Sends a destination nothing more until it is resumed; what happens meanwhile is sent then. NOT_FOUND, reason
+        DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeDestination(self, request, context):
+        """Goes on with a destination that was paused or disabled, or with one that waits for its next attempt. NOT_FOUND,
+        reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateDestinationSecret(self, request, context):
+        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PushAudience(self, request, context):
+        """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
+        FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveries(self, request, context):
+        """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -878,6 +1007,56 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetSegmentValue,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.SerializeToString,
+            ),
+            'CreateDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationResponse.SerializeToString,
+            ),
+            'GetDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationResponse.SerializeToString,
+            ),
+            'ListDestinations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDestinations,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsResponse.SerializeToString,
+            ),
+            'UpdateDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationResponse.SerializeToString,
+            ),
+            'DeleteDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationResponse.SerializeToString,
+            ),
+            'PauseDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationResponse.SerializeToString,
+            ),
+            'ResumeDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationResponse.SerializeToString,
+            ),
+            'RotateDestinationSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateDestinationSecret,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretResponse.SerializeToString,
+            ),
+            'PushAudience': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushAudience,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceResponse.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2125,6 +2304,276 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetSegmentValue',
             tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_segment__value__pb2.GetSegmentValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/CreateDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.CreateDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.GetDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDestinations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListDestinations',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDestinationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/UpdateDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.UpdateDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/DeleteDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.DeleteDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/PauseDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.PauseDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ResumeDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ResumeDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateDestinationSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/RotateDestinationSecret',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.RotateDestinationSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushAudience(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/PushAudience',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.PushAudienceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ListDeliveries',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from tessera.segmentation.v1 import association_pb2 as _association_pb2
 from tessera.segmentation.v1 import cluster_pb2 as _cluster_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as _customer_list_pb2
+from tessera.segmentation.v1 import destination_pb2 as _destination_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
 from tessera.segmentation.v1 import member_file_pb2 as _member_file_pb2
 from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
@@ -65,7 +66,7 @@ class SegmentationServiceStub:
     """
     DeleteSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.DeleteSegmentRequest, _segmentation_service_pb2.DeleteSegmentResponse]
     """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
-    SEGMENT_IN_USE, while another segment's rule names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    SEGMENT_IN_USE, while another segment's rule or a destination names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
     RefreshSegment: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.RefreshSegmentRequest, _segmentation_service_pb2.RefreshSegmentResponse]
     """Evaluates a segment for all customers now, and answers when its members are stored. NOT_FOUND, reason
@@ -202,6 +203,39 @@ class SegmentationServiceStub:
     growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
     SEGMENT_NOT_FOUND.
     """
+    CreateDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.CreateDestinationRequest, _destination_pb2.CreateDestinationResponse]
+    """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
+    DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+    ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
+    TOO_MANY_DESTINATIONS, beyond 50.
+    """
+    GetDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.GetDestinationRequest, _destination_pb2.GetDestinationResponse]
+    """Gets one destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    ListDestinations: _grpc.UnaryUnaryMultiCallable[_destination_pb2.ListDestinationsRequest, _destination_pb2.ListDestinationsResponse]
+    """Lists destinations by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    UpdateDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.UpdateDestinationRequest, _destination_pb2.UpdateDestinationResponse]
+    """Replaces a destination's name, address and content. A delivery that is under way is made anew. Errors as for
+    CreateDestination, and NOT_FOUND, reason DESTINATION_NOT_FOUND; ABORTED, reason DESTINATION_CHANGED, if `version` is
+    given and is not the destination's.
+    """
+    DeleteDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.DeleteDestinationRequest, _destination_pb2.DeleteDestinationResponse]
+    """Deletes a destination and what is known of its deliveries. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    PauseDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.PauseDestinationRequest, _destination_pb2.PauseDestinationResponse]
+    """Sends a destination nothing more until it is resumed; what happens meanwhile is sent then. NOT_FOUND, reason
+    DESTINATION_NOT_FOUND.
+    """
+    ResumeDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.ResumeDestinationRequest, _destination_pb2.ResumeDestinationResponse]
+    """Goes on with a destination that was paused or disabled, or with one that waits for its next attempt. NOT_FOUND,
+    reason DESTINATION_NOT_FOUND.
+    """
+    RotateDestinationSecret: _grpc.UnaryUnaryMultiCallable[_destination_pb2.RotateDestinationSecretRequest, _destination_pb2.RotateDestinationSecretResponse]
+    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    PushAudience: _grpc.UnaryUnaryMultiCallable[_destination_pb2.PushAudienceRequest, _destination_pb2.PushAudienceResponse]
+    """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
+    FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
+    """
+    ListDeliveries: _grpc.UnaryUnaryMultiCallable[_destination_pb2.ListDeliveriesRequest, _destination_pb2.ListDeliveriesResponse]
+    """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -231,7 +265,7 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """
     DeleteSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.DeleteSegmentRequest, _segmentation_service_pb2.DeleteSegmentResponse]  # type: ignore[assignment]
     """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
-    SEGMENT_IN_USE, while another segment's rule names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    SEGMENT_IN_USE, while another segment's rule or a destination names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
     RefreshSegment: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.RefreshSegmentRequest, _segmentation_service_pb2.RefreshSegmentResponse]  # type: ignore[assignment]
     """Evaluates a segment for all customers now, and answers when its members are stored. NOT_FOUND, reason
@@ -368,6 +402,39 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
     SEGMENT_NOT_FOUND.
     """
+    CreateDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.CreateDestinationRequest, _destination_pb2.CreateDestinationResponse]  # type: ignore[assignment]
+    """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
+    DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+    ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
+    TOO_MANY_DESTINATIONS, beyond 50.
+    """
+    GetDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.GetDestinationRequest, _destination_pb2.GetDestinationResponse]  # type: ignore[assignment]
+    """Gets one destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    ListDestinations: _aio.UnaryUnaryMultiCallable[_destination_pb2.ListDestinationsRequest, _destination_pb2.ListDestinationsResponse]  # type: ignore[assignment]
+    """Lists destinations by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    UpdateDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.UpdateDestinationRequest, _destination_pb2.UpdateDestinationResponse]  # type: ignore[assignment]
+    """Replaces a destination's name, address and content. A delivery that is under way is made anew. Errors as for
+    CreateDestination, and NOT_FOUND, reason DESTINATION_NOT_FOUND; ABORTED, reason DESTINATION_CHANGED, if `version` is
+    given and is not the destination's.
+    """
+    DeleteDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.DeleteDestinationRequest, _destination_pb2.DeleteDestinationResponse]  # type: ignore[assignment]
+    """Deletes a destination and what is known of its deliveries. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    PauseDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.PauseDestinationRequest, _destination_pb2.PauseDestinationResponse]  # type: ignore[assignment]
+    """Sends a destination nothing more until it is resumed; what happens meanwhile is sent then. NOT_FOUND, reason
+    DESTINATION_NOT_FOUND.
+    """
+    ResumeDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.ResumeDestinationRequest, _destination_pb2.ResumeDestinationResponse]  # type: ignore[assignment]
+    """Goes on with a destination that was paused or disabled, or with one that waits for its next attempt. NOT_FOUND,
+    reason DESTINATION_NOT_FOUND.
+    """
+    RotateDestinationSecret: _aio.UnaryUnaryMultiCallable[_destination_pb2.RotateDestinationSecretRequest, _destination_pb2.RotateDestinationSecretResponse]  # type: ignore[assignment]
+    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    PushAudience: _aio.UnaryUnaryMultiCallable[_destination_pb2.PushAudienceRequest, _destination_pb2.PushAudienceResponse]  # type: ignore[assignment]
+    """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
+    FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
+    """
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_destination_pb2.ListDeliveriesRequest, _destination_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
+    """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
@@ -430,7 +497,7 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.DeleteSegmentResponse, _abc.Awaitable[_segmentation_service_pb2.DeleteSegmentResponse]]:
         """Deletes a segment. Its members leave it first, each with an entry in the feed. FAILED_PRECONDITION, reason
-        SEGMENT_IN_USE, while another segment's rule names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        SEGMENT_IN_USE, while another segment's rule or a destination names it. NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -807,5 +874,98 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         growth, revenue, orders, repeat purchases, lapsed buyers, margin where costs are known. NOT_FOUND, reason
         SEGMENT_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def CreateDestination(
+        self,
+        request: _destination_pb2.CreateDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.CreateDestinationResponse, _abc.Awaitable[_destination_pb2.CreateDestinationResponse]]:
+        """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
+        DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+        ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
+        TOO_MANY_DESTINATIONS, beyond 50.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDestination(
+        self,
+        request: _destination_pb2.GetDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.GetDestinationResponse, _abc.Awaitable[_destination_pb2.GetDestinationResponse]]:
+        """Gets one destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListDestinations(
+        self,
+        request: _destination_pb2.ListDestinationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.ListDestinationsResponse, _abc.Awaitable[_destination_pb2.ListDestinationsResponse]]:
+        """Lists destinations by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def UpdateDestination(
+        self,
+        request: _destination_pb2.UpdateDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.UpdateDestinationResponse, _abc.Awaitable[_destination_pb2.UpdateDestinationResponse]]:
+        """Replaces a destination's name, address and content. A delivery that is under way is made anew. Errors as for
+        CreateDestination, and NOT_FOUND, reason DESTINATION_NOT_FOUND; ABORTED, reason DESTINATION_CHANGED, if `version` is
+        given and is not the destination's.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteDestination(
+        self,
+        request: _destination_pb2.DeleteDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.DeleteDestinationResponse, _abc.Awaitable[_destination_pb2.DeleteDestinationResponse]]:
+        """Deletes a destination and what is known of its deliveries. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def PauseDestination(
+        self,
+        request: _destination_pb2.PauseDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.PauseDestinationResponse, _abc.Awaitable[_destination_pb2.PauseDestinationResponse]]:
+        """Sends a destination nothing more until it is resumed; what happens meanwhile is sent then. NOT_FOUND, reason
+        DESTINATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeDestination(
+        self,
+        request: _destination_pb2.ResumeDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.ResumeDestinationResponse, _abc.Awaitable[_destination_pb2.ResumeDestinationResponse]]:
+        """Goes on with a destination that was paused or disabled, or with one that waits for its next attempt. NOT_FOUND,
+        reason DESTINATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RotateDestinationSecret(
+        self,
+        request: _destination_pb2.RotateDestinationSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.RotateDestinationSecretResponse, _abc.Awaitable[_destination_pb2.RotateDestinationSecretResponse]]:
+        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def PushAudience(
+        self,
+        request: _destination_pb2.PushAudienceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.PushAudienceResponse, _abc.Awaitable[_destination_pb2.PushAudienceResponse]]:
+        """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
+        FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeliveries(
+        self,
+        request: _destination_pb2.ListDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.ListDeliveriesResponse, _abc.Awaitable[_destination_pb2.ListDeliveriesResponse]]:
+        """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
