@@ -8,6 +8,7 @@ from cryptography.exceptions import InvalidTag
 
 from services.common.errors import Conflict, DataLoss
 from services.common.idempotency import remember, replayed
+from services.common.sealing import seal, unseal
 from services.common.store import (
     Collection,
     Delete,
@@ -21,7 +22,7 @@ from services.common.store import (
     Store,
     Write,
 )
-from services.profiles.adapters.keys import TenantKeys, seal, unseal
+from services.profiles.adapters.keys import TenantKeys
 from services.profiles.domain.customer_export import CustomerExport, ServicePart, State
 from services.profiles.ports.customer_exports import Lease
 from services.profiles.ports.request import Request, Versioned
