@@ -87,7 +87,9 @@ class IdentitySettings:
         """Whether ``value`` is no identifier."""
         if not value.strip("0-") or (folded := value.casefold().strip()) in self._blocked or not folded:
             return True
-        return any(fnmatchcase(folded, pattern.casefold()) for pattern in self.blocked_patterns)
+        return bool(self.blocked_patterns) and any(
+            fnmatchcase(folded, pattern.casefold()) for pattern in self.blocked_patterns
+        )
 
     def values_max(self, kind: str) -> int:
         """How many values of the type a customer may have; none of a type that is no longer one."""
@@ -135,10 +137,11 @@ def names_of(
 ) -> Names:
     """The identifiers that an event carries."""
     if settings.is_plain and "externalIds" not in context:  # as most events are
-        sent = ((USER_ID, user_id), (ANONYMOUS_ID, anonymous_id))
-        said = tuple(name for name in sent if name[1])
-        if not any(settings.blocks(value) for _, value in said):
-            return Names(said)
+        is_known = bool(user_id) and not settings.blocks(user_id)
+        is_visitor = bool(anonymous_id) and not settings.blocks(anonymous_id)
+        if is_known == bool(user_id) and is_visitor == bool(anonymous_id):
+            visitor = ((ANONYMOUS_ID, anonymous_id),) if is_visitor else ()
+            return Names(((USER_ID, user_id), *visitor) if is_known else visitor)
     names = Names()
     found: dict[Identifier, None] = {}
     for kind, value in _said(settings, user_id, anonymous_id, traits, context, names):

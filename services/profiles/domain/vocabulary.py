@@ -15,7 +15,6 @@ from typing import Any
 from services.common.errors import InvalidArgument
 
 LIST_LENGTH_MAX = 1000
-ACCEPTED_MAX = 1000
 Types = frozenset[type]
 Properties = Mapping[str, Any]
 
@@ -42,8 +41,6 @@ class Definition:
     needs: tuple[tuple[str, ...], ...] = ()
     lists: Mapping[str, "Definition"] = field(default_factory=dict)
     """What the elements of its lists are."""
-    accepted: set[tuple[Any, ...]] = field(default_factory=set, compare=False)
-    """Names and types that were found right together: what comes again and again is looked at once."""
 
 
 def check_properties(event: str, properties: Properties) -> None:
@@ -54,12 +51,7 @@ def check_properties(event: str, properties: Properties) -> None:
 
 
 def _check(definition: Definition, properties: Properties, path: str) -> None:
-    shape = (*properties, *map(type, properties.values()))
-    if shape not in definition.accepted:
-        _check_types(definition, properties, path)
-        # Names of the specification alone, so that nobody fills the memory with names of their own.
-        if len(definition.accepted) < ACCEPTED_MAX and definition.types.keys() >= properties.keys():
-            definition.accepted.add(shape)
+    _check_types(definition, properties, path)
     for group in definition.needs:
         for name in group:
             if properties.get(name) not in (None, ""):

@@ -20,9 +20,10 @@ from services.profiles.domain.event import (
 )
 from services.profiles.domain.event_schema import Mode
 from services.profiles.domain.identity_settings import DEFAULT, USER_ID, Identifier, IdentitySettings, names_of
-from services.profiles.domain.order import OrderInvalid, read_order
+from services.profiles.domain.order import Order, OrderInvalid, read_order
 from services.profiles.domain.traits import TraitsInvalid, check_traits
 from services.profiles.domain.vocabulary import PropertiesInvalid, check_properties
+from services.profiles.handlers.shapes import is_right, order_of
 from services.profiles.ports import Demand
 
 
@@ -90,8 +91,7 @@ def _observe(
     if with_traits:
         check_traits(content)
     elif kind is EventType.TRACK:
-        order = read_order(content) if name == ORDER_COMPLETED else None
-        check_properties(name, content)
+        order = _said_of(name, content)
     if name in demands:
         _meet(demands[name], content, event.message_id, notices)
     identities = _identities(event, settings, content if kind is EventType.IDENTIFY else {}, context, notices)
@@ -115,6 +115,19 @@ def _observe(
     )
 
 
+def _said_of(name: str, properties: dict[str, Any]) -> Order | None:
+    """The order that an event tells of; ``OrderInvalid`` or ``PropertiesInvalid``."""
+    if name != ORDER_COMPLETED:
+        if not is_right(name, properties):
+            check_properties(name, properties)
+        return None
+    order = order_of(properties)
+    if order is None:
+        order = read_order(properties)
+        check_properties(name, properties)
+    return order
+
+
 def _identities(
     event: Incoming,
     settings: IdentitySettings,
@@ -129,7 +142,8 @@ def _identities(
         names.identities[0] != (USER_ID, event.user_id) or settings.blocks(event.previous_id)
     ):
         raise IdentityBlocked("user_id or previous_id is a value that nobody is known by")
-    notices.extend((event.message_id, reason, text) for reason, text in names.notices)
+    if names.notices:
+        notices.extend((event.message_id, reason, text) for reason, text in names.notices)
     return names.identities
 
 
