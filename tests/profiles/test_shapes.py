@@ -28,9 +28,7 @@ def said(names: list[str], lists: dict[str, Any]) -> st.SearchStrategy[dict[str,
 
 def of_event(event: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     definition = VOCABULARY[event]
-    lists = {
-        name: dict.fromkeys((*element.types, "unheard_of"), SCALARS) for name, element in definition.lists.items()
-    }
+    lists = {name: dict.fromkeys((*element.types, "unheard_of"), SCALARS) for name, element in definition.lists.items()}
     return st.tuples(st.just(event), said(list(definition.types), lists))
 
 

@@ -7,6 +7,9 @@ epoch, in UTC: both engines keep them exactly.
 The change feed is made of documents: each insert into a *published* collection is one entry, in commit order.
 Nothing is stored twice, a follower that starts late reads the documents themselves, and a document that is erased
 is gone from the feed too.
+
+Nobody changes a document, a write or a change. They are not frozen because a frozen one takes twice as long to make,
+and there are a few for every event.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,7 +42,7 @@ class Collection:
     published: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """A stored document. ``version`` starts at 1 and grows by one with each replacement."""
 
@@ -48,7 +51,7 @@ class Document:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Insert:
     """Store a new document; ``AlreadyExists`` if the id, or a unique index, is taken."""
 
@@ -58,7 +61,7 @@ class Insert:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replace:
     """Replace a document that is still at ``version``; ``Conflict`` if it is not, or is gone."""
 
@@ -69,7 +72,7 @@ class Replace:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Put:
     """Insert or replace, whatever is there. For documents with one writer: cursors, projections."""
 
@@ -79,7 +82,7 @@ class Put:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delete:
     """Delete a document. With ``version``, ``Conflict`` if it is not at it; without, absent is fine."""
 
@@ -130,10 +133,7 @@ class Page:
 
 @dataclass(slots=True)
 class Change:
-    """One entry of the feed: a document that was inserted into a published collection, as it is now.
-
-    Nobody changes one; it is not frozen because a frozen one takes twice as long to make.
-    """
+    """One entry of the feed: a document that was inserted into a published collection, as it is now."""
 
     position: int
     """Grows from entry to entry; there are holes."""
