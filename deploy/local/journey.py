@@ -5,12 +5,14 @@ weekdays stay what they were and the last basket falls within the week before to
 """
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -99,42 +101,51 @@ def actions(journey: Journey) -> Iterator[profiles.Event]:
 
 def _orders(journey: Journey) -> Iterator[profiles.Event]:
     table = journey.transactions
-    department = dict(zip(journey.products["product_id"], journey.products["department"].astype(str), strict=True))
     # Some products were sold that the table of products lacks: their lines have no category.
-    category = {product: f',"category":{orjson.dumps(name).decode()}' for product, name in department.items()}
-    seconds = (table["transaction_timestamp"].astype("int64") // _per_second(table["transaction_timestamp"])).tolist()
-    columns = (table[name].tolist() for name in ("basket_id", "household_id", "store_id", "product_id", "quantity"))
-    basket, lines, cents = None, list[str](), 0
-    head: tuple[int, int, int] = (0, 0, 0)
-    for basket_id, household, store, product, quantity, amount, second in zip(
-        *columns, table["sales_value"].tolist(), seconds, strict=True
-    ):
-        if basket_id != basket:
-            if basket is not None:
-                yield _order(journey, basket, *head, lines, cents)
-            basket, lines, cents, head = basket_id, [], 0, (household, store, second)
-        price = round(amount / quantity, 4) if quantity else amount
-        lines.append(
-            f'{{"product_id":"{product}","price":{price},"quantity":{quantity},"total":{amount}'
-            f"{category.get(product, '')}}}"
+    categories = dict(zip(journey.products["product_id"], journey.products["department"].astype(str), strict=True))
+    lines = _lines(table, {product: (str(product), name) for product, name in categories.items()})
+    seconds = (table["transaction_timestamp"].astype("int64") // _per_second(table["transaction_timestamp"])).to_numpy()
+    baskets = table["basket_id"].to_numpy()
+    starts = np.flatnonzero(np.diff(baskets, prepend=baskets[0] - 1))
+    cents = np.add.reduceat(np.rint(table["sales_value"].to_numpy() * 100).astype(np.int64), starts)
+    heads = (column[starts].tolist() for column in (baskets, table["household_id"].to_numpy(), seconds))
+    stores = table["store_id"].to_numpy()[starts].tolist()
+    counts = np.diff(starts, append=len(baskets)).tolist()
+    for basket, household, second, store, count, total in zip(*heads, stores, counts, cents.tolist(), strict=True):
+        said = {
+            "order_id": str(basket),
+            "currency": CURRENCY,
+            "total": total / 100,
+            "store_id": str(store),
+            "products": list(itertools.islice(lines, count)),
+        }
+        yield profiles.Event(
+            message_id=f"order-{basket}",
+            type=profiles.EVENT_TYPE_TRACK,
+            name="Order Completed",
+            user_id=str(household),
+            event_time=Timestamp(seconds=_shifted(journey, second)),
+            properties_json=orjson.dumps(said).decode(),
         )
-        cents += round(amount * 100)
-    if basket is not None:
-        yield _order(journey, basket, *head, lines, cents)
 
 
-def _order(
-    journey: Journey, basket: int, household: int, store: int, second: int, lines: list[str], cents: int
-) -> profiles.Event:
-    return profiles.Event(
-        message_id=f"order-{basket}",
-        type=profiles.EVENT_TYPE_TRACK,
-        name="Order Completed",
-        user_id=str(household),
-        event_time=Timestamp(seconds=_shifted(journey, second)),
-        properties_json=f'{{"order_id":"{basket}","currency":"{CURRENCY}","total":{cents / 100:.2f},'
-        f'"store_id":"{store}","products":[{",".join(lines)}]}}',
-    )
+def _lines(table: pd.DataFrame, known: dict[int, tuple[str, str]]) -> Iterator[dict[str, object]]:
+    """The lines of all orders; ``known`` has the texts of products and of their categories."""
+    amounts, quantities = table["sales_value"].to_numpy(), table["quantity"].to_numpy()
+    prices = np.round(amounts / np.where(quantities == 0, 1, quantities), 4)  # of none at all, the amount
+    columns = (table["product_id"].tolist(), prices.tolist(), quantities.tolist(), amounts.tolist())
+    for product, price, quantity, amount in zip(*columns, strict=True):
+        text = known.get(product)
+        if text is None:
+            yield {"product_id": str(product), "price": price, "quantity": quantity, "total": amount}
+        else:
+            yield {
+                "product_id": text[0],
+                "price": price,
+                "quantity": quantity,
+                "total": amount,
+                "category": text[1],
+            }
 
 
 def _contacts(journey: Journey) -> Iterator[profiles.Event]:
