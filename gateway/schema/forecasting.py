@@ -17,6 +17,7 @@ from gateway.schema.scalars import DateTime
 
 Measure = Annotated[series_pb2.Measure.ValueType, series_pb2.Measure]
 Dimension = Annotated[series_pb2.Dimension.ValueType, series_pb2.Dimension]
+Hierarchy = Annotated[series_pb2.Hierarchy.ValueType, series_pb2.Hierarchy]
 Granularity = Annotated[series_pb2.Granularity.ValueType, series_pb2.Granularity]
 Zone = Annotated[
     str | None, strawberry.argument(description="IANA name of the zone whose days and weeks are meant; null: UTC.")
@@ -42,7 +43,9 @@ class SeriesSet: ...
 class SalesCategory: ...
 
 
-@from_proto(pb.ForecastKey, "measure", "dimension", "value", "granularity", "horizon", "currency", "time_zone")
+@from_proto(
+    pb.ForecastKey, "measure", "dimension", "value", "granularity", "horizon", "currency", "time_zone", "hierarchy"
+)
 class ForecastKey: ...
 
 
@@ -87,7 +90,17 @@ class Coverage: ...
 class ForecastingStatus: ...
 
 
-@input_from_proto(pb.ForecastSpec, "measure", "dimension", "values", "granularity", "horizon", "currency", "time_zone")
+@input_from_proto(
+    pb.ForecastSpec,
+    "measure",
+    "dimension",
+    "values",
+    "granularity",
+    "horizon",
+    "currency",
+    "time_zone",
+    "hierarchy",
+)
 class ForecastSpecInput: ...
 
 
@@ -134,6 +147,9 @@ async def forecast(
     value: Annotated[str | None, strawberry.argument(description="The category; null for the total.")] = None,
     time_zone: Zone = None,
     currency: Currency = None,
+    hierarchy: Annotated[
+        Hierarchy | None, strawberry.argument(description="What it adds up with; null: nothing.")
+    ] = None,
     levels: Annotated[
         list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
     ] = None,
@@ -146,6 +162,7 @@ async def forecast(
         horizon=horizon,
         currency=currency or "",
         time_zone=time_zone or "",
+        hierarchy=hierarchy or series_pb2.HIERARCHY_UNSPECIFIED,
     )
     request = pb.GetForecastRequest(key=key, levels=levels)
     answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)

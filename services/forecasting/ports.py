@@ -1,6 +1,6 @@
 """What the use cases of forecasting need from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
@@ -63,6 +63,10 @@ class Lines(Protocol):
 
     async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
         """The categories, products or stores with their numbers of lines, the most first."""
+        ...
+
+    async def categories(self, tenant: str) -> Mapping[str, str]:
+        """The category of each product's newest line."""
         ...
 
     async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:

@@ -148,6 +148,13 @@ class ColumnarLines:
         query = counted.order_by(counted.lines.desc(), counted.value).limit(limit)
         return [(row["value"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
 
+    async def categories(self, tenant: str) -> dict[str, str]:
+        lines = self._lines(tenant)
+        lines = lines.filter(lines.product_id != "")
+        newest = lines.group_by("product_id", "category").aggregate(last=lines.time.max())
+        rows = (await self._columnar.execute(newest.order_by("last", "category"))).to_pylist()
+        return {row["product_id"]: row["category"] for row in rows}
+
     async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
         return read_histories(await self._columnar.execute(histories(self._lines(tenant), currency, until, end)))
 

@@ -7,7 +7,7 @@ from typing import Any
 from services.common import idempotency, jobs
 from services.common.store import Collection, Document, Index, Put, Query, Store
 from services.forecasting.domain.forecasts import Accuracy, Backtest, Forecast, ForecastKey, PanelKey
-from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 
 FORECASTS = Collection("forecasts", (Index(("measure",)),))
 COLLECTIONS = (FORECASTS, idempotency.REQUESTS, *jobs.COLLECTIONS)
@@ -55,6 +55,7 @@ def _body(it: Forecast) -> dict[str, Any]:
         "horizon": panel.horizon,
         "key_currency": panel.currency,
         "time_zone": panel.time_zone,
+        "hierarchy": int(panel.hierarchy),
         "value": it.key.value,
         "currency": it.currency,
         "starts": list(it.starts),
@@ -96,7 +97,10 @@ def _forecast(document: Document) -> Forecast:
 def _key(body: dict[str, Any]) -> ForecastKey:
     measure, dimension = Measure(body["measure"]), Dimension(body["dimension"])
     granularity = Granularity(body["granularity"])
-    panel = PanelKey(measure, dimension, granularity, body["horizon"], body["key_currency"], body["time_zone"])
+    hierarchy = Hierarchy(body.get("hierarchy", 0))
+    panel = PanelKey(
+        measure, dimension, granularity, body["horizon"], body["key_currency"], body["time_zone"], hierarchy
+    )
     return panel.key(body["value"])
 
 

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from services.common.errors import FailedPrecondition
-from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.common.errors import FailedPrecondition, InvalidArgument
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 from services.forecasting.domain.series import Selection
 
 LEVELS_DEFAULT = (80, 95)
@@ -13,6 +13,10 @@ LEVELS_DEFAULT = (80, 95)
 
 class NothingToForecast(FailedPrecondition):
     """The series has no complete period with an order."""
+
+
+class HierarchyInvalid(InvalidArgument):
+    """It does not add up, or has no such part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,19 @@ class PanelKey:
     horizon: int
     currency: str = ""
     time_zone: str = ""
+    hierarchy: Hierarchy = Hierarchy.NONE
+
+    def __post_init__(self) -> None:
+        if self.hierarchy and self.measure is Measure.ORDERS:
+            raise HierarchyInvalid("an order counts in each of its categories: orders do not add up", field="hierarchy")
+        if self.hierarchy and self.dimension not in self.hierarchy.levels:
+            parts = ", ".join(level.name for level in self.hierarchy.levels)
+            raise HierarchyInvalid(f"the hierarchy has {parts}, not {self.dimension.name}", field="hierarchy")
+
+    @property
+    def fitted_with(self) -> "PanelKey":
+        """The same for all panels that are fitted at once."""
+        return replace(self, dimension=Dimension.TOTAL) if self.hierarchy else self
 
     def selection(self, values: tuple[str, ...] = ()) -> Selection:
         """The order lines of the panel."""
@@ -46,7 +63,8 @@ class ForecastKey:
     def id(self) -> str:
         """The same for the same key, in every process."""
         it = self.panel
-        parts = (it.measure, it.dimension, it.granularity, it.horizon, it.currency, it.time_zone, self.value)
+        own = (it.measure, it.dimension, it.granularity, it.horizon, it.currency, it.time_zone, self.value)
+        parts = (*own, it.hierarchy) if it.hierarchy else own
         return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
 
 

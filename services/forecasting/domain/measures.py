@@ -20,6 +20,20 @@ class Dimension(IntEnum):
     STORE = 4
 
 
+class Hierarchy(IntEnum):
+    """What adds up: the total, and the dimensions below it."""
+
+    NONE = 0
+    CATEGORY = 1
+    STORE = 2
+    CATEGORY_PRODUCT = 3
+
+    @property
+    def levels(self) -> tuple[Dimension, ...]:
+        """From the total down to the leaves; empty for none."""
+        return _LEVELS[self]
+
+
 class Granularity(IntEnum):
     """The length of a period."""
 
@@ -27,3 +41,11 @@ class Granularity(IntEnum):
     DAY = 2
     WEEK = 3
     MONTH = 4
+
+
+_LEVELS = {
+    Hierarchy.NONE: (),
+    Hierarchy.CATEGORY: (Dimension.TOTAL, Dimension.CATEGORY),
+    Hierarchy.STORE: (Dimension.TOTAL, Dimension.STORE),
+    Hierarchy.CATEGORY_PRODUCT: (Dimension.TOTAL, Dimension.CATEGORY, Dimension.PRODUCT),
+}

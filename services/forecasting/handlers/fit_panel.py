@@ -1,4 +1,4 @@
-"""Fit the forecasts of a panel: history, methods, intervals, caveats, stored as the next version."""
+"""Fit forecasts: history, methods, intervals, caveats, stored as the next version."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ import numpy.typing as npt
 from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.forecasting.domain.caveats import caveats
-from services.forecasting.domain.forecasts import Accuracy, Backtest, Forecast, PanelKey, describe
+from services.forecasting.domain.forecasts import Accuracy, Backtest, Forecast, ForecastKey, PanelKey, describe
 from services.forecasting.domain.measures import Measure
 from services.forecasting.handlers.get_series import get_series
+from services.forecasting.handlers.hierarchy import Tree, read_tree
 from services.forecasting.handlers.histories import Histories, histories
 from services.forecasting.learning.accuracy import Errors
 from services.forecasting.learning.panel import SeriesForecast
@@ -24,13 +25,15 @@ FloatArray = npt.NDArray[np.float64]
 async def fit_panel(
     lines: Lines, forecasts: Forecasts, clock: Clock, tenant: str, key: PanelKey, values: Sequence[str] = ()
 ) -> tuple[list[Forecast], int]:
-    """Fit and store every series of the panel (or those of ``values``) that has a history; count the others."""
-    panel = await get_series(lines, tenant, key.selection(tuple(values)))
+    """Fit and store every series of the panel (or those of ``values``) that has a history; count the others. Of a
+    hierarchy everything is fitted, and answered."""
+    tree = await read_tree(lines, tenant, key) if key.hierarchy else None
+    panel = tree.panel if tree else await get_series(lines, tenant, key.selection(tuple(values)))
     past = panel and histories(panel, key.horizon)
     if not panel or not past or not past.series:
         return [], len(panel.values) if panel else max(len(values), 1)
     with telemetry.span("forecasting.fit", series=len(past.series), horizon=key.horizon):
-        fitted = await asyncio.to_thread(_fit, key, panel.currency, past)
+        fitted = await asyncio.to_thread(_fit, key, panel.currency, past, tree)
     stored = await forecasts.get_many(tenant, [forecast.key for forecast in fitted])
     now = to_micros(clock())
     versions = {known.key: known.version for known in stored.values()}
@@ -40,14 +43,17 @@ async def fit_panel(
     return latest, len(panel.values) - len(latest)
 
 
-def _fit(key: PanelKey, currency: str, past: Histories) -> list[Forecast]:
-    return [_forecast(key, value, currency, past, found) for value, found in past.forecasts().items()]
+def _fit(key: PanelKey, currency: str, past: Histories, tree: Tree | None) -> list[Forecast]:
+    if tree is None:
+        return [_forecast(key.key(value), currency, past, value, it) for value, it in past.forecasts().items()]
+    found = past.forecasts(tree.parents)
+    return [_forecast(tree.key(key, name), currency, past, name, it) for name, it in found.items()]
 
 
-def _forecast(key: PanelKey, value: str, currency: str, past: Histories, found: SeriesForecast) -> Forecast:
-    history = past.series[value]
+def _forecast(named: ForecastKey, currency: str, past: Histories, series: str, found: SeriesForecast) -> Forecast:
+    history, key = past.series[series], named.panel
     return Forecast(
-        key=key.key(value),
+        key=named,
         currency=currency if key.measure is Measure.SALES else "",
         starts=past.ahead.starts[:-1],
         values=tuple(found.points.tolist()),

@@ -40,7 +40,7 @@ class GetForecasts:
         return [found.get(key) or refused.get(key.panel) or _nothing(key) for key in keys]
 
     async def _fit(self, tenant: str, panel: PanelKey, wanted: list[ForecastKey]) -> dict[ForecastKey, Forecast]:
-        lock = self._fitting.setdefault((tenant, panel), asyncio.Lock())
+        lock = self._fitting.setdefault((tenant, panel.fitted_with), asyncio.Lock())
         async with lock:
             found = await self._forecasts.get_many(tenant, wanted)
             if len(found) == len(wanted):
@@ -53,6 +53,9 @@ class GetForecasts:
 
     async def _to_fit(self, tenant: str, panel: PanelKey, wanted: list[str]) -> list[str] | None:
         """Which series to fit, none of them meaning all; ``None`` if there is nothing to fit."""
+        if panel.hierarchy:
+            whole = panel.fitted_with.key("")
+            return None if await self._forecasts.get_many(tenant, [whole]) else []
         if panel.dimension is Dimension.TOTAL:
             return []
         known = [value for value, _ in await self._lines.values(tenant, panel.dimension, WHOLE_PANEL_MAX + 1)]

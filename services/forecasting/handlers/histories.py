@@ -1,5 +1,6 @@
 """The histories of a panel: complete periods only, each series from its first order on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from services.forecasting.domain.periods import DAY, Periods, periods_from
 from services.forecasting.domain.seasons import calendar_features, history_length_max, season_length
 from services.forecasting.domain.series import Panel
 from services.forecasting.learning.panel import SeriesForecast, forecast_panel
+from services.forecasting.learning.reconciliation import ROOT
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -23,13 +25,27 @@ class Histories:
     ahead: Periods
     series: dict[str, FloatArray]
 
-    def forecasts(self) -> dict[str, SeriesForecast]:
-        """Each series' forecast of the periods ahead."""
+    def forecasts(self, parents: Mapping[str, str] | None = None) -> dict[str, SeriesForecast]:
+        """Each series' forecast of the periods ahead. With ``parents``, of which each is a part, they add up; a whole
+        comes before its parts."""
         granularity, series = self.past.granularity, list(self.series.values())
         longest = max(len(one) for one in series)
         calendar = calendar_features(granularity, self._dates(longest))
-        found = forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar)
+        above = None if parents is None else self._places(parents)
+        found = forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar, above)
         return dict(zip(self.series, found, strict=True))
+
+    def _places(self, parents: Mapping[str, str]) -> npt.NDArray[np.int64]:
+        places = {name: place for place, name in enumerate(self.series)}
+
+        def above(name: str) -> int:
+            while name in parents:
+                name = parents[name]
+                if name in places:  # a whole whose parts cancel each other out everywhere is no series
+                    return places[name]
+            return ROOT
+
+        return np.array([above(name) for name in self.series], dtype=np.int64)
 
     def _dates(self, longest: int) -> list[datetime]:
         return [*self.past.dates()[-longest:], *self.ahead.dates()]

@@ -9,6 +9,7 @@ from services.forecasting.learning.accuracy import Errors, errors, seasonal_chan
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.intervals import calibrate, coverage
+from services.forecasting.learning.reconciliation import reconcile, togetherness
 from services.forecasting.learning.rolling_origin import Backtest, backtest
 from services.forecasting.learning.totals import total_deviations
 
@@ -38,11 +39,16 @@ class SeriesForecast:
 
 
 def forecast_panel(
-    series: list[FloatArray], period: int, horizon: int, calendar: FloatArray | None = None
+    series: list[FloatArray],
+    period: int,
+    horizon: int,
+    calendar: FloatArray | None = None,
+    parents: IntArray | None = None,
 ) -> list[SeriesForecast]:
     """Forecast each series; all end at the same time, none is empty and every value is finite.
 
-    ``calendar`` has a row for each period from the first of the longest series to the last that is forecast.
+    ``calendar`` has a row for each period from the first of the longest series to the last that is forecast. With
+    ``parents``, as ``reconcile`` has them, forecasts add up, and errors and intervals are those of such forecasts.
     """
     longest = max(len(one) for one in series)
     known = np.zeros((longest + horizon, 0)) if calendar is None else calendar
@@ -55,6 +61,11 @@ def forecast_panel(
     held_out = np.maximum(held_out, floor[:, None, None])
     spread = np.array([_spread(one) for one in series])
     lengths = np.array([float(len(one)) for one in series])
+    if parents is not None:
+        variance = calibrate(past.actuals - held_out, spread, lengths).scale ** 2
+        together = togetherness(past.actuals - held_out, parents)
+        points = reconcile(points, variance, parents, floor, together)
+        held_out = reconcile(held_out, variance[:, None, :], parents, floor, together)
     calibration = calibrate(past.actuals - held_out, spread, lengths)
     covered = coverage(past.actuals - held_out, spread, lengths)
     counts = past.origin_counts.astype(np.int64)

@@ -26,7 +26,7 @@ from services.forecasting.domain.customers import (
     churn_band,
 )
 from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
-from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
@@ -185,6 +185,7 @@ def _panel(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
         spec.horizon,
         spec.currency,
         spec.time_zone,
+        known(Hierarchy, spec.hierarchy, "hierarchy"),
     )
 
 
@@ -245,6 +246,7 @@ def _key_message(key: ForecastKey) -> pb.ForecastKey:
         horizon=key.panel.horizon,
         currency=key.panel.currency,
         time_zone=key.panel.time_zone,
+        hierarchy=series_pb2.Hierarchy.ValueType(key.panel.hierarchy),
     )
 
 

@@ -384,6 +384,7 @@ class ForecastSpec(_message.Message):
     HORIZON_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    HIERARCHY_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -396,6 +397,10 @@ class ForecastSpec(_message.Message):
     """Only orders in this currency, as in GetSeries."""
     time_zone: _builtins.str
     """The zone of the periods, as in GetSeries."""
+    hierarchy: _series_pb2.Hierarchy.ValueType
+    """What it adds up with; unset: nothing. All of the hierarchy is fitted, whatever `dimension` and `values` are. Only for sales and units, as an order counts in each of its categories:
+    INVALID_ARGUMENT, reason HIERARCHY_INVALID, for another measure, or a dimension that is not part of the hierarchy.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -410,10 +415,11 @@ class ForecastSpec(_message.Message):
         horizon: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        hierarchy: _series_pb2.Hierarchy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -630,6 +636,7 @@ class ForecastKey(_message.Message):
     HORIZON_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    HIERARCHY_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -644,6 +651,10 @@ class ForecastKey(_message.Message):
     """Only orders in this currency, as in GetSeries."""
     time_zone: _builtins.str
     """The zone of the periods, as in GetSeries."""
+    hierarchy: _series_pb2.Hierarchy.ValueType
+    """What it adds up with; unset: nothing. Only for sales and units, as an order counts in each of its categories:
+    INVALID_ARGUMENT, reason HIERARCHY_INVALID, for another measure, or a dimension that is not part of the hierarchy.
+    """
     def __init__(
         self,
         *,
@@ -654,10 +665,11 @@ class ForecastKey(_message.Message):
         horizon: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        hierarchy: _series_pb2.Hierarchy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

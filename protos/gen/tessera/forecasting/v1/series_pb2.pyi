@@ -76,6 +76,40 @@ DIMENSION_STORE: Dimension.ValueType  # 4
 """By the store of the orders. Orders without one have the store ``."""
 Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
+class _Hierarchy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HierarchyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Hierarchy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HIERARCHY_UNSPECIFIED: _Hierarchy.ValueType  # 0
+    """None."""
+    HIERARCHY_CATEGORY: _Hierarchy.ValueType  # 1
+    """The total, and the categories."""
+    HIERARCHY_STORE: _Hierarchy.ValueType  # 2
+    """The total, and the stores."""
+    HIERARCHY_CATEGORY_PRODUCT: _Hierarchy.ValueType  # 3
+    """The total, the categories, and their products. All lines of a product count for the category of its newest line, so
+    that a category may differ from what GetSeries says of it.
+    """
+
+class Hierarchy(_Hierarchy, metaclass=_HierarchyEnumTypeWrapper):
+    """What is made to add up. Every forecast of a hierarchy is fitted with the others of it, and at every period the forecasts
+    of the parts are exactly the forecast of the whole. Forecasts without a hierarchy are each their own.
+    """
+
+HIERARCHY_UNSPECIFIED: Hierarchy.ValueType  # 0
+"""None."""
+HIERARCHY_CATEGORY: Hierarchy.ValueType  # 1
+"""The total, and the categories."""
+HIERARCHY_STORE: Hierarchy.ValueType  # 2
+"""The total, and the stores."""
+HIERARCHY_CATEGORY_PRODUCT: Hierarchy.ValueType  # 3
+"""The total, the categories, and their products. All lines of a product count for the category of its newest line, so
+that a category may differ from what GetSeries says of it.
+"""
+Global___Hierarchy: _TypeAlias = Hierarchy  # noqa: Y015
+
 class _Granularity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
