@@ -29,10 +29,10 @@ def reconcile(
     """``forecasts``, shape ``(series, ...)``, made to add up.
 
     ``variances`` have the same shape, or one that fits it; ``parents`` (series) is the place of the series that each is
-    a part of, which comes before it, ``ROOT`` for a whole. ``together`` (series) is by how much the error of the sum of its parts varies
-    more than errors that have nothing to do with each other would, as ``togetherness`` finds it; without it they have
-    none. NaN is what is not known: a part that is NaN counts as
-    nothing and stays NaN, a whole that is NaN becomes the sum of its parts. Leaves are at least ``floor`` (series).
+    a part of, which comes before it, ``ROOT`` for a whole. ``together`` (series) is by how much the error of the sum of
+    its parts varies more than errors that have nothing to do with each other would, as ``togetherness`` finds it;
+    without it they have none. NaN is what is not known: a part that is NaN counts as nothing and stays NaN, a whole
+    that is NaN becomes the sum of its parts. Leaves are at least ``floor`` (series).
     """
     known = np.isfinite(forecasts)
     size = np.where(known, np.maximum(variances, _SMALLEST), 0.0)
