@@ -23,6 +23,7 @@ from services.profiles.adapters.clients import ServicesPersonalData
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.customer_exports import EXPORT_COLLECTIONS, StoredCustomerExports
+from services.profiles.adapters.customer_keys import CustomerKeys
 from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURE_COLLECTIONS, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
@@ -105,7 +106,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
     """Serve until the block is left."""
     async with open_store(settings, KEPT) as store, _others(settings) as others:
         tenant_keys = TenantKeys(store, _master_keys(settings))
-        profiles, jobs = StoredProfiles(store), Jobs(store, clock)
+        customer_keys = CustomerKeys(store, tenant_keys)
+        profiles, jobs = StoredProfiles(store, customer_keys), Jobs(store, clock)
         await jobs.recover()
         computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
         event_schemas = StoredEventSchemas(store)
@@ -117,14 +119,14 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             erasures=StoredErasures(store),
             event_schemas=event_schemas,
             consents=StoredConsents(store),
-            merges=StoredMerges(store),
+            merges=StoredMerges(store, customer_keys),
             defining=Defining(computing, jobs),
             identity=StoredIdentitySettings(store),
             groups=StoredGroups(store),
             importing=importing,
             new_table=TableWriter,
             suppressions=StoredSuppressions(store, tenant_keys),
-            forgetting=StoredForgetting(store, tenant_keys),
+            forgetting=StoredForgetting(store, tenant_keys, customer_keys),
             feed_tail_bytes_max=settings.feed_tail_bytes_max,
         )
         erasing = Means(

@@ -16,6 +16,7 @@ from services.common.sealing import MasterKey
 from services.common.store import Collection, Store
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
+from services.profiles.adapters.customer_keys import CustomerKeys
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
@@ -124,10 +125,12 @@ class Shop:
     numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        self.profiles, self.merges = StoredProfiles(self.store), StoredMerges(self.store)
+        tenant_keys = TenantKeys(self.store, [MasterKey("test", bytes(32))])
+        keys = CustomerKeys(self.store, tenant_keys)
+        self.profiles, self.merges = StoredProfiles(self.store, keys), StoredMerges(self.store, keys)
         self.computed = StoredComputedTraits(self.store, 0)
         consents, identity = StoredConsents(self.store), StoredIdentitySettings(self.store)
-        suppressions = StoredSuppressions(self.store, TenantKeys(self.store, [MasterKey("test", bytes(32))]))
+        suppressions = StoredSuppressions(self.store, tenant_keys)
         groups = StoredGroups(self.store)
         self.recorder = Recorder(Books(self.profiles, consents, self.computed, identity, groups, suppressions), _new_id)
         self.merging = MergeStore(self.profiles, self.merges, _now, _new_id)

@@ -75,6 +75,7 @@ async def test_everything_of_a_person_goes_and_the_receipt_says_what(acme: Clien
         "consent_statement": 1,
         "customer": 1,
         "dead_letter": 1,
+        "encryption_key": 1,
         "event": 2,
         "identifier": 2,
         "trait": 2,

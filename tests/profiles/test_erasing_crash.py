@@ -83,5 +83,5 @@ async def test_a_killed_service_goes_on_erasing_and_counts_everything_once(
         found = await receipt(acme, accepted.erasure_id, lambda it: it.state == PENDING)
         assert found.pseudonym == accepted.pseudonym
         counts = await removed(acme, accepted.erasure_id)
-        assert counts == {"customer": 1, "event": EVENTS, "identifier": 1}
+        assert counts == {"customer": 1, "encryption_key": 1, "event": EVENTS, "identifier": 1}
         assert (await acme.ingest(track("new", "7"))).rejections[0].reason == "IDENTIFIER_SUPPRESSED"

@@ -78,7 +78,7 @@ class Log:
                 self.reads += 1
                 position = found[-1][0]
                 numbers, changes = [number for number, _ in found], [each for _, each in found]
-                yield Changes(changes, numbers, str(position), position == len(self.entries))
+                yield Changes(changes, numbers, str(position), position == len(self.entries), position)
             else:
                 await grown.wait()
 

@@ -14,12 +14,14 @@ from services.profiles.adapters.changes import CHANGES, tell
 from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
 from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
 from services.profiles.adapters.customer_exports import forget_exports
+from services.profiles.adapters.customer_keys import CustomerKeys
 from services.profiles.adapters.dead_letters import DEAD_LETTERS
 from services.profiles.adapters.erasures import ERASURES, OPEN_ERASURES, erasure_body, open_id
 from services.profiles.adapters.groups import MEMBERS
 from services.profiles.adapters.keys import TenantKeys
 from services.profiles.adapters.merge_log import MERGES
-from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identity_key
+from services.profiles.adapters.sealed import customer_of
+from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identifier_of
 from services.profiles.adapters.suppressions import suppression_writes
 from services.profiles.domain.erasure import PROFILES, Erasure
 from services.profiles.ports import CustomerErased, Identifier, Versioned
@@ -38,7 +40,7 @@ class Personal:
 
 PERSONAL = (
     Personal(EVENTS, lambda origin: {"customer_id": origin}, "event"),
-    Personal(MEMBERS, lambda origin: {"origin": origin}, "member"),
+    Personal(MEMBERS, lambda origin: {"origin": origin}, "group_membership"),
     Personal(STATEMENTS, lambda origin: {"customer_id": origin}, "consent_statement"),
     Personal(CHANGES, lambda origin: {"kind": "ConsentChanged", "origin_customer_id": origin}, "change_on_the_feed"),
     Personal(CHANGES, lambda origin: {"kind": "ComputedTraitChanged", "customer_id": origin}, "change_on_the_feed"),
@@ -52,8 +54,8 @@ DEAD_LETTERS_OF = {
 class StoredForgetting:
     """The port ``Forgetting``."""
 
-    def __init__(self, store: Store, keys: TenantKeys) -> None:
-        self._store, self._keys = store, keys
+    def __init__(self, store: Store, keys: TenantKeys, customer_keys: CustomerKeys) -> None:
+        self._store, self._keys, self._customer_keys = store, keys, customer_keys
 
     async def forget(self, tenant: str, read: Versioned[Erasure], now: int) -> None:
         work = _Work(self._store, tenant, read)
@@ -63,7 +65,7 @@ class StoredForgetting:
             raise Conflict("the customer is being merged at the moment; read again")
         for origin in origins:
             if origin in known:
-                await self._names(work, known[origin], now)
+                await self._names(work, origin, now)
         for origin in origins:  # the one that is left first: what was merged into it is reached through it
             if origin in known:
                 await self._customer(work, known[origin])
@@ -76,39 +78,39 @@ class StoredForgetting:
             await self._computed(work, origin)
         await self._publish(work, now)
 
-    async def _names(self, work: "_Work", document: Document, now: int) -> None:
-        """Suppress names, and forget whose they are."""
-        names = _names(document)
-        await self._dead_letters(work, names)
+    async def _names(self, work: "_Work", origin: str, now: int) -> None:
+        """Suppress all names of an origin, and forget whose they are."""
         key = await self._keys.get(work.tenant)
-        for begin in range(0, len(names), CHUNK_MAX):
-            chunk = names[begin : begin + CHUNK_MAX]
-            owned = await self._store.get_many(work.tenant, IDENTITIES, [identity_key(name) for name in chunk])
-            writes: list[Write] = [
-                Delete(work.tenant, IDENTITIES, each.id, each.version)
-                for each in owned.values()
-                if each.body["customer_id"] == document.id
-            ]
+        query = Query(where={"customer_id": origin}, limit=CHUNK_MAX)
+        while owned := (await self._store.find(work.tenant, IDENTITIES, query)).documents:
+            names = [identifier_of(each.id) for each in owned]
+            await self._dead_letters(work, names)
+            writes: list[Write] = [Delete(work.tenant, IDENTITIES, each.id, each.version) for each in owned]
             if work.erasure.suppress:
-                writes += suppression_writes(work.tenant, key, chunk, now)
-            await work.commit(writes, [])
+                writes += suppression_writes(work.tenant, key, names, now)
+                count = work.erasure.suppressed_count + len(names)
+                work.erasure = replace(work.erasure, suppressed_count=count)
+            await work.commit(writes, [Removed("identifier", len(names))])
 
     async def _customer(self, work: "_Work", document: Document) -> None:
-        """Forget the customer: from here on nothing that concerns the person is recorded.
+        """Forget the customer and destroy the key: from here on nothing that concerns the person is recorded.
 
-        Whoever records an event of the person writes the customer too, at the version that was read; so either the
-        event is there when events are removed, or its commit fails, is tried again, and finds the name suppressed.
+        Whoever records an event of the person, or gives the person a name, writes the customer too, at the version that
+        was read; so either it is there when events are removed, or its commit fails, is tried again, and finds the name
+        suppressed.
         """
-        names = _names(document)
+        customer = customer_of(work.tenant, document, await self._customer_keys.read(work.tenant, [document.id]))
         removed = [
             Removed("customer", 1),
-            Removed("identifier", len(names)),
-            Removed("trait", len(document.body["traits"])),
-            Removed("group_membership", len(document.body.get("groups", ()))),
+            Removed("trait", len(customer.traits) if customer else 0),
+            Removed("group", len(customer.groups) if customer else 0),
+            Removed("encryption_key", int("sealed" in document.body)),
         ]
-        if work.erasure.suppress:
-            work.erasure = replace(work.erasure, suppressed_count=work.erasure.suppressed_count + len(names))
-        await work.commit([Delete(work.tenant, CUSTOMERS, document.id, document.version)], removed)
+        writes = [
+            Delete(work.tenant, CUSTOMERS, document.id, document.version),
+            self._customer_keys.destroy(work.tenant, document.id),
+        ]
+        await work.commit(writes, removed)
 
     async def _dead_letters(self, work: "_Work", names: Sequence[Identifier]) -> None:
         for kind, value in names:
@@ -166,10 +168,6 @@ class StoredForgetting:
         work.erasure = replace(erasure.acknowledged(PROFILES, erasure.own.removed, now, now), problem="")
         done = Delete(PLATFORM, OPEN_ERASURES, open_id(work.tenant, erasure.erasure_id))
         await work.commit([tell(told, erasure.erasure_id), done], [])
-
-
-def _names(document: Document) -> list[Identifier]:
-    return [(kind, value) for kind, value in document.body["identifiers"]]
 
 
 class _Work:

@@ -6,6 +6,7 @@ from services.common import telemetry
 from services.common.idempotency import remember, replayed
 from services.common.store import Store, Write
 from services.profiles.adapters.computed_traits import mark
+from services.profiles.adapters.customer_keys import CustomerKeys
 from services.profiles.adapters.interleaved import Run, Runs, newest_first
 from services.profiles.adapters.merge_log import MERGES, merge_body, merge_writes, read_merge, unmerge_writes
 from services.profiles.adapters.store import customer_writes
@@ -18,8 +19,8 @@ _END_OF_TIME = 2**63 - 1
 class StoredMerges:
     """The port ``Merges``."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keys: CustomerKeys) -> None:
+        self._store, self._keys = store, keys
 
     async def get(self, tenant: str, merge_id: str) -> Merge | None:
         document = await self._store.get(tenant, MERGES, merge_id)
@@ -38,7 +39,9 @@ class StoredMerges:
 
     async def move(self, request: Request, movement: Movement) -> None:
         tenant, back = request.tenant, movement.taken_back
-        writes: list[Write] = [*customer_writes(tenant, movement.changed, movement.versions)]
+        keys, made = await self._keys.for_writing(tenant, movement.changed, movement.versions)
+        writes: list[Write] = [*await self._keys.writes(tenant, made)]
+        writes += customer_writes(tenant, movement.changed, movement.versions, keys)
         for merge in movement.made:
             writes += merge_writes(tenant, merge)
         if back:
@@ -48,6 +51,7 @@ class StoredMerges:
         merges = [*movement.made, *([back] if back else [])]
         answer = {"merges": [[merge.merge_id, merge_body(merge)] for merge in merges]}
         await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])
+        self._keys.remember(tenant, made)
         for merge in movement.made:
             telemetry.counter("profiles.customers.merged").add(1, {"rule": merge.rule})
         if back:

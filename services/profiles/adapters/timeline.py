@@ -1,6 +1,6 @@
 """The timeline of a customer, over all of its origins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.common.json import JsonInvalid, read_object
@@ -19,8 +19,12 @@ async def timeline(
     wanted: EventFilter,
     limit: int,
     after: str,
+    says: Callable[[Document], str],
 ) -> tuple[list[Document], str]:
-    """A page of the events of ``parts``, newest first, and the next token; the first of ``parts`` names them all."""
+    """A page of the events of ``parts``, newest first, and the next token; the first of ``parts`` names them all.
+
+    ``says`` is what an event says, as JSON.
+    """
     names = sorted(wanted.names)
     runs = [
         Run({"customer_id": part.customer_id, **({"name": name} if name else {})}, part.last_seen_time)
@@ -30,15 +34,19 @@ async def timeline(
     asked = Runs(events, runs, wanted.from_time, wanted.before_time)
     token_of = repr((tenant, parts[0].customer_id, names, wanted.from_time, wanted.before_time, wanted.properties))
     return await newest_first(
-        store, tenant, asked, lambda event: _has(event.body, wanted.properties), limit, after, token_of
+        store,
+        tenant,
+        asked,
+        lambda event: not wanted.properties or _has(says(event), wanted.properties),
+        limit,
+        after,
+        token_of,
     )
 
 
-def _has(body: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:
-    if not properties:
-        return True
+def _has(text: str, properties: Mapping[str, Any]) -> bool:
     try:
-        said = read_object(body["json"], JSON_BYTES_MAX)
+        said = read_object(text, JSON_BYTES_MAX)
     except JsonInvalid:
         return False
     return all(name in said and _equal(said[name], value) for name, value in properties.items())

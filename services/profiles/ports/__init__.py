@@ -140,6 +140,8 @@ class Changes:
     """Where each is in the feed: they grow."""
     cursor: str
     caught_up: bool
+    end: int
+    """The position up to which this is all there is."""
 
 
 class Profiles(Protocol):

@@ -67,7 +67,7 @@ def page_of(changes: Changes, names: frozenset[str] = frozenset()) -> Page:
     ]
     return Page(
         told,
-        changes.positions[-1],
+        changes.end,
         changes.cursor,
         changes.caught_up,
         sum(len(each.encoded) for each in told) + TOLD_BYTES * len(told),
