@@ -9,8 +9,9 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from services.common.errors import DataLoss
+from services.common.sealing import KEY_BYTES, seal, unseal
 from services.common.store import Collection, Delete, Insert, Store
-from services.profiles.adapters.keys import KEY_BYTES, TenantKeys, seal, unseal
+from services.profiles.adapters.keys import TenantKeys
 
 CUSTOMER_KEYS = Collection("customer_keys")
 KNOWN_MAX = 50_000
