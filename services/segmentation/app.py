@@ -24,9 +24,8 @@ from services.common.sealing import MasterKey, make_master_key, read_master_keys
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.segmentation.adapters import destinations as destination_store
-from services.segmentation.adapters import studies
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.clients import ProfilesPeople
+from services.segmentation.adapters.clients import ForecastingOracle, ProfilesPeople
 from services.segmentation.adapters.events import Follower, profiles_stream
 from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
@@ -34,6 +33,7 @@ from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.member_files import csv_members, parquet_members
 from services.segmentation.adapters.memberships import StoredMemberships
+from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
@@ -44,13 +44,13 @@ from services.segmentation.handlers.delivering import Dispatch
 from services.segmentation.handlers.destinations import DestinationDesk
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.lookalikes import LookalikeWork
+from services.segmentation.handlers.read_predictions import PredictionReader
 from services.segmentation.handlers.studies import Desk
 from services.segmentation.servicer import SegmentationServicer
 
 ALL_COLLECTIONS = (
     *COLLECTIONS,
     *LIST_COLLECTIONS,
-    *studies.COLLECTIONS,
     *job_store.COLLECTIONS,
     *destination_store.COLLECTIONS,
     ACKNOWLEDGEMENTS,
@@ -65,6 +65,8 @@ class Settings(ServiceSettings):
     port: Port = 50052
     clock_seconds: float = Field(30.0, gt=0, le=50)
     """How often the moments are looked up at which time changes something; each is then kept to the moment."""
+    prediction_seconds: float = Field(60.0, gt=0, le=86_400)
+    """How often forecasting is asked whether it has a newer model of customers."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks that are not public and may be sent segments to all the same, also without encryption; a JSON list."""
     webhook_seconds_max: float = Field(15.0, gt=0, le=60)
@@ -85,6 +87,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         open_store(settings, ALL_COLLECTIONS) as store,
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
+        connect(settings.forecasting_addr, settings) as forecasting,
     ):
         analytics = ColumnarAnalytics(columnar, clock)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
@@ -100,6 +103,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
         lists = ListFollower(store, analytics, evaluation.touch)
         insights = ColumnarInsights(columnar)
+        reader = PredictionReader(ForecastingOracle(forecasting), ColumnarPredictions(columnar), segments, evaluation)
         jobs = Jobs(store, clock)
         await jobs.recover()
         desk = Desk(jobs, StoredStarts(store), clock)
@@ -112,7 +116,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             lists=StoredLists(store),
             people=ProfilesPeople(profiles),
             insights=insights,
-            clustering=ClusteringWork(insights, StoredClusterings(store, columnar), desk),
+            clustering=ClusteringWork(insights, segments, StoredClusterings(store, columnar), desk),
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             csv_file=csv_members,
             parquet_file=parquet_members,
@@ -134,6 +138,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(evaluation.keep_time(), "segmentation-schedule"),
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             background(dispatch.run(), "segmentation-destinations"),
+            background(every(settings.prediction_seconds, reader.tick), "segmentation-predictions"),
             serving(settings, exposed) as up,
         ):
             try:

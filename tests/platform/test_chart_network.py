@@ -13,6 +13,7 @@ CALLS = {
     *((service, "profiles") for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     *(("profiles", service) for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     ("crm", "segmentation"),
+    ("segmentation", "forecasting"),
     ("loyalty", "segmentation"),
 }
 PORTS = {

@@ -99,7 +99,7 @@ async def works(configure: Callable[..., Settings]) -> AsyncIterator[Works]:
         yield Works(
             tenant,
             study,
-            ClusteringWork(study.insights, StoredClusterings(store, columnar), desk),
+            ClusteringWork(study.insights, segments, StoredClusterings(store, columnar), desk),
             LookalikeWork(study.insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             segments,
             Evaluation(segments, memberships, study.analytics, clock),

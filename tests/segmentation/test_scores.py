@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.common.rules import Not, Operator, Rule, ScoreCondition
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.tables import TRACK, Observed
-from services.segmentation.domain.supported import SCORES
+from services.segmentation.domain.scores import RFM as SCORES
 from services.segmentation.handlers.evaluation import SCORES_MICROS
 from tests.segmentation.conftest import House
 from tests.segmentation.histories import DAY, NOW

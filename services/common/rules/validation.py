@@ -68,8 +68,9 @@ _NUMERIC = frozenset(
         Operator.NOT_ANY_OF,
     }
 )
+_EQUALITY = frozenset({Operator.EQUALS, Operator.NOT_EQUALS, Operator.ANY_OF, Operator.NOT_ANY_OF})
 _TYPES: dict[Operator, _Types] = {
-    **dict.fromkeys((Operator.EQUALS, Operator.NOT_EQUALS, Operator.ANY_OF, Operator.NOT_ANY_OF), _ANY_SCALAR),
+    **dict.fromkeys(_EQUALITY, _ANY_SCALAR),
     **dict.fromkeys((Operator.LESS_THAN, Operator.AT_MOST, Operator.GREATER_THAN, Operator.AT_LEAST), _ORDERED),
     Operator.BETWEEN: _ORDERED,
     **dict.fromkeys((Operator.CONTAINS, Operator.NOT_CONTAINS), (str, float, bool)),
@@ -120,7 +121,7 @@ class _Check:
                 self._need(bool(purpose), "purpose", "a purpose is needed")
             case ScoreCondition(score, operator, values):
                 self._need(bool(score), "score", "a score is needed, for example rfm.recency_score")
-                self._numeric(operator, values)
+                self._scored(operator, values)
             case BucketCondition(_, start, end):
                 self._need(0 <= start < end <= BUCKETS, "from", f"0 <= from < to <= {BUCKETS:,} is needed")
             case ListCondition(list_id):
@@ -172,6 +173,14 @@ class _Check:
         self._values(operator, values, "", 0)
         for index, value in enumerate(values):
             self._need(type(value) is float, f"values[{index}]", "the figure is a number")
+
+    def _scored(self, operator: Operator, values: Sequence[Value]) -> None:
+        """Most scores are numbers; some have names, of which one can only say that they are equal."""
+        named = all(type(value) is str for value in values) and operator in _EQUALITY
+        if values and named:
+            self._values(operator, values, "", 0)
+        else:
+            self._numeric(operator, values)
 
     def _event(self, condition: EventCondition) -> None:
         self._need(bool(condition.event), "event", "the event's name is needed")

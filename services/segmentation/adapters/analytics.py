@@ -18,7 +18,18 @@ from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
 from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.moments import upcoming
-from services.segmentation.adapters.tables import CONSENTS, EVENTS, LIST_ENTRIES, TRAITS, Observed, rows
+from services.segmentation.adapters.score_query import Found
+from services.segmentation.adapters.tables import (
+    CLUSTERED,
+    CONSENTS,
+    EVENTS,
+    LIST_ENTRIES,
+    PREDICTIONS,
+    RESEMBLING,
+    TRAITS,
+    Observed,
+    rows,
+)
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Cuts, Rfm, RfmTable
 from services.segmentation.domain.timing import Timing
@@ -185,7 +196,8 @@ class ColumnarAnalytics:
 
 def tenant_history(columnar: Columnar, tenant: str) -> History:
     """Everything that is known of a tenant's customers."""
-    events, traits, consents, entries = (
-        of_tenant(columnar.table(table), tenant) for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+    events, traits, consents, entries, predictions, clustered, resembling = (
+        of_tenant(columnar.table(table), tenant)
+        for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, CLUSTERED, RESEMBLING)
     )
-    return History(events, traits, consents, entries, everyone=events)
+    return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling))

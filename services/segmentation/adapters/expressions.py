@@ -33,7 +33,7 @@ from services.common.rules import (
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
 from services.segmentation.adapters.comparisons import holds, positively, timely
 from services.segmentation.adapters.picks import pick
-from services.segmentation.adapters.rfm_query import scores
+from services.segmentation.adapters.score_query import Found, with_scores
 from services.segmentation.adapters.sequences import fulfilling
 from services.segmentation.adapters.told import ALL_CHANNELS, granted, known_consents, listed
 from services.segmentation.domain.timing import trait_names
@@ -54,10 +54,14 @@ class History:
     listed: ir.Table
     everyone: ir.Table
     """The events of all customers, which scores compare."""
+    found: Found
+    """What was predicted or found of all customers."""
 
     def narrowed(self, some: Callable[[ir.Table], ir.Table]) -> "History":
         """The part that ``some`` leaves of each table."""
-        return History(some(self.events), some(self.traits), some(self.consents), some(self.listed), self.everyone)
+        return History(
+            some(self.events), some(self.traits), some(self.consents), some(self.listed), self.everyone, self.found
+        )
 
 
 def evaluation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
@@ -80,7 +84,7 @@ class Leaves:
         self.sequences: dict[SequenceCondition, str] = {}
         self.consents: dict[tuple[str, str], str] = {}
         self.lists: dict[str, str] = {}
-        self.scored = False
+        self.scores: set[str] = set()
         for rule in rules:
             self.collect(rule)
 
@@ -116,9 +120,7 @@ class Leaves:
                 figures = figures.left_join(more, "customer_id")
         for condition, name in self.sequences.items():
             figures = figures.left_join(fulfilling(seen, condition, at).mutate(**{name: True}), "customer_id")
-        if self.scored:
-            figures = figures.left_join(scores(history.everyone, at), "customer_id")
-        return figures
+        return with_scores(figures, lambda: history.everyone, history.found, self.scores, at)
 
     def collect(self, rule: Rule) -> None:
         match rule:
@@ -133,8 +135,8 @@ class Leaves:
                 self.events.setdefault(rule, f"e{len(self.events)}")
             case SequenceCondition():
                 self.sequences.setdefault(rule, f"s{len(self.sequences)}")
-            case ScoreCondition():
-                self.scored = True
+            case ScoreCondition(score):
+                self.scores.add(score)
             case ConsentCondition(purpose, channel):
                 for each in {ALL_CHANNELS, channel}:
                     self.consents.setdefault((purpose, each), f"c{len(self.consents)}")
@@ -273,9 +275,14 @@ def _compared(figure: ir.Value, condition: EventCondition) -> ir.BooleanValue:
     return _numerically(figure, condition.operator, condition.values)
 
 
+_LITERALS: dict[type, str] = {float: "float64", str: "string"}
+
+
 def _numerically(figure: ir.Value, operator: Operator, values: Sequence[Value]) -> ir.BooleanValue:
     """False where the figure is missing, whatever the operator."""
-    return _NUMERIC[operator](figure, [ibis.literal(value, "float64") for value in values]).fill_null(False)
+    return _NUMERIC[operator](figure, [ibis.literal(value, _LITERALS[type(value)]) for value in values]).fill_null(
+        False
+    )
 
 
 _NUMERIC: dict[Operator, Callable[[ir.Value, list[ir.Value]], ir.BooleanValue]] = {

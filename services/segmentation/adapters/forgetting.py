@@ -14,7 +14,15 @@ from services.common.store import Collection, Delete, Query, Store
 from services.segmentation.adapters.events import Erased
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
-from services.segmentation.adapters.tables import CLUSTERED, CONSENTS, EVENTS, LIST_ENTRIES, RESEMBLING, TRAITS
+from services.segmentation.adapters.tables import (
+    CLUSTERED,
+    CONSENTS,
+    EVENTS,
+    LIST_ENTRIES,
+    PREDICTIONS,
+    RESEMBLING,
+    TRAITS,
+)
 
 KINDS: dict[Table, str] = {
     EVENTS: "event_copy",
@@ -23,6 +31,7 @@ KINDS: dict[Table, str] = {
     LIST_ENTRIES: "list_entry_copy",
     CLUSTERED: "cluster_assignment",
     RESEMBLING: "lookalike",
+    PREDICTIONS: "prediction_copy",
 }
 READ_AT_ONCE = 500
 

@@ -12,6 +12,7 @@ from services.common.store import Collection, Delete, Index, Insert, Put, Query,
 from services.common.store.port import Body
 from services.segmentation.adapters import memberships
 from services.segmentation.domain.history import SegmentVersion
+from services.segmentation.domain.scores import cluster_score, lookalike_score
 from services.segmentation.domain.segment import Segment
 from services.segmentation.ports import Catalogue, Request
 
@@ -19,8 +20,19 @@ SEGMENTS = Collection("segments")
 CATALOGUES = Collection("catalogues")
 TENANTS = Collection("tenants")
 LISTS = Collection("lists")
+CLUSTERINGS = Collection("clusterings", (Index(("as_of",)),))
+LOOKALIKES = Collection("lookalikes", (Index(("as_of",)),))
 VERSIONS = Collection("segment_versions", (Index(("segment_id", "version")),))
-COLLECTIONS = (SEGMENTS, VERSIONS, CATALOGUES, TENANTS, REQUESTS, *memberships.COLLECTIONS)
+COLLECTIONS = (
+    SEGMENTS,
+    VERSIONS,
+    CATALOGUES,
+    TENANTS,
+    CLUSTERINGS,
+    LOOKALIKES,
+    REQUESTS,
+    *memberships.COLLECTIONS,
+)
 CATALOGUE = "catalogue"
 _PAGE = 500
 
@@ -59,13 +71,16 @@ class StoredSegments:
             page, after = await self.page(tenant, _PAGE, after)
             segments.update((segment.segment_id, segment) for segment in page)
             if not after:
-                return Catalogue(segments, guard.version if guard else 0, await self._list_ids(tenant))
+                lists = await self._ids(tenant, LISTS)
+                scores = {cluster_score(each) for each in await self._ids(tenant, CLUSTERINGS)}
+                scores |= {lookalike_score(each) for each in await self._ids(tenant, LOOKALIKES)}
+                return Catalogue(segments, guard.version if guard else 0, lists, frozenset(scores))
 
-    async def _list_ids(self, tenant: str) -> frozenset[str]:
+    async def _ids(self, tenant: str, collection: Collection) -> frozenset[str]:
         found: set[str] = set()
         after = ""
         while True:
-            page = await self._store.find(tenant, LISTS, Query(limit=_PAGE, after=after))
+            page = await self._store.find(tenant, collection, Query(limit=_PAGE, after=after))
             found.update(document.id for document in page.documents)
             after = page.next_cursor
             if not after:

@@ -1,6 +1,6 @@
 """Clusterings and lookalikes: what is known of them as documents, who is in them as rows of the analytical engine."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,18 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from services.common.columnar import Columnar, of_tenant
+from services.common.columnar import Columnar, Remove, of_tenant
 from services.common.errors import AlreadyExists
 from services.common.idempotency import remember, replayed
-from services.common.store import Collection, Delete, Index, Insert, Query, Store
+from services.common.store import Delete, Insert, Query, Store
+from services.segmentation.adapters.store import CLUSTERINGS, LOOKALIKES
 from services.segmentation.adapters.tables import CLUSTERED, RESEMBLING
 from services.segmentation.domain.lookalike import Lookalike, Reach
 from services.segmentation.domain.persona import Clustering, Difference, Favourite, Persona, Trial
 from services.segmentation.ports import Request
 
-CLUSTERINGS = Collection("clusterings", (Index(("as_of",)),))
-LOOKALIKES = Collection("lookalikes", (Index(("as_of",)),))
-COLLECTIONS = (CLUSTERINGS, LOOKALIKES)
 KEPT_MAX = 10
 _WANTED = ibis.table({"customer_id": "string"}, name="wanted")
 
@@ -42,13 +40,18 @@ class StoredStarts:
 
 
 class StoredClusterings:
-    """The port ``Clusterings``. Rows of customers are those of the newest clustering that assigned them."""
+    """The port ``Clusterings``. The last ``KEPT_MAX`` are kept, and those that rules name."""
 
     def __init__(self, store: Store, columnar: Columnar) -> None:
         self._store, self._columnar = store, columnar
 
     async def keep(
-        self, tenant: str, found: Clustering, customer_ids: Sequence[str], labels: npt.NDArray[np.int64]
+        self,
+        tenant: str,
+        found: Clustering,
+        customer_ids: Sequence[str],
+        labels: npt.NDArray[np.int64],
+        named: Container[str] = (),
     ) -> None:
         count = len(customer_ids)
         rows = pa.table(
@@ -62,7 +65,18 @@ class StoredClusterings:
         await self._columnar.append({CLUSTERED: rows}, f"clustering of {tenant}", found.clustering_id)
         body = asdict(found)
         await self._store.commit([Insert(tenant, CLUSTERINGS, body.pop("clustering_id"), body)])
-        await _forget_oldest(self._store, tenant, CLUSTERINGS)
+        await self._forget_oldest(tenant, named)
+
+    async def _forget_oldest(self, tenant: str, named: Container[str]) -> None:
+        kept = await self._store.find(
+            tenant, CLUSTERINGS, Query(order_by="as_of", descending=True, limit=KEPT_MAX * 10)
+        )
+        old = [document.id for document in kept.documents[KEPT_MAX:] if document.id not in named]
+        if not old:
+            return
+        gone = pa.table({"tenant": [tenant] * len(old), "clustering_id": old})
+        await self._columnar.append({}, f"clusterings of {tenant} gone", old[0], [Remove(CLUSTERED, gone)])
+        await self._store.commit([Delete(tenant, CLUSTERINGS, each) for each in old])
 
     async def get(self, tenant: str, clustering_id: str) -> Clustering | None:
         if clustering_id:
@@ -124,13 +138,6 @@ class StoredLookalikes:
         query = own.order_by("place").select("customer_id")
         found: list[str] = (await self._columnar.execute(query))["customer_id"].to_pylist()
         return found
-
-
-async def _forget_oldest(store: Store, tenant: str, collection: Collection) -> None:
-    kept = await store.find(tenant, collection, Query(order_by="as_of", descending=True, limit=KEPT_MAX * 2))
-    old = kept.documents[KEPT_MAX:]
-    if old:
-        await store.commit([Delete(tenant, collection, document.id) for document in old])
 
 
 def _clustering(clustering_id: str, body: dict[str, Any]) -> Clustering:

@@ -108,6 +108,27 @@ CLUSTERED = Table(
             ("cluster", pa.int64()),
         ]
     ),
+    key=("tenant", "clustering_id", "customer_id"),
+    keep=Keep.LAST,
+)
+PREDICTIONS = Table(
+    "predictions",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("version", pa.int64()),  # of forecasting's model
+            ("time", pa.int64()),  # from when on it predicts
+            ("alive", pa.float64()),
+            ("churn_probability", pa.float64()),
+            ("expected_orders", pa.float64()),
+            ("currency", pa.string()),
+            ("expected_order_value_minor", pa.int64()),
+            ("expected_revenue_minor", pa.int64()),
+            ("lifetime_value_minor", pa.int64()),
+            ("next_order_time", pa.int64()),  # null if that is too far ahead
+        ]
+    ),
     key=("tenant", "customer_id"),
     keep=Keep.LAST,
 )
@@ -122,7 +143,7 @@ RESEMBLING = Table(
         ]
     ),
 )
-TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING)
+TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS)
 MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
 """The tables whose rows belong to whoever their origin belongs to."""
 

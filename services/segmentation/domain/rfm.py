@@ -44,6 +44,11 @@ _GROUPS: dict[int, tuple[Group, Group, Group, Group, Group]] = {
 }
 
 
+def group_of(recency_score: int, frequency_score: int) -> Group:
+    """The named group of two scores."""
+    return _GROUPS[recency_score][frequency_score - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Rfm:
     """The figures of one customer."""
@@ -64,7 +69,7 @@ class Rfm:
     @property
     def group(self) -> Group:
         """The named group of the scores of recency and frequency."""
-        return _GROUPS[self.recency_score][self.frequency_score - 1]
+        return group_of(self.recency_score, self.frequency_score)
 
 
 class RfmCutsInvalid(InvalidArgument):
@@ -126,7 +131,7 @@ class Cell:
     @property
     def group(self) -> Group:
         """The named group."""
-        return _GROUPS[self.recency_score][self.frequency_score - 1]
+        return group_of(self.recency_score, self.frequency_score)
 
 
 def grid(table: RfmTable) -> list[Cell]:

@@ -59,15 +59,17 @@ def check(
     others: Mapping[str, Rule],
     pattern_fault: PatternFault,
     lists: Container[str] = (),
+    scores: Container[str] = (),
 ) -> None:
-    """Refuse a rule that ``segment_id`` cannot have beside ``others`` (the tenant's segments by id) and ``lists``.
+    """Refuse a rule that ``segment_id`` cannot have beside ``others`` (the tenant's segments by id), ``lists`` and the
+    ``scores`` of clusters and lookalikes.
 
     In this order: ``RuleInvalid``, ``RuleUnsupported``, ``CustomerListNotFound``, ``SegmentNotFound``, and
     ``RuleInvalid`` for a cycle.
     """
     validate(rule, pattern_fault)
     for node in nodes(rule):
-        refuse_unsupported(node)
+        refuse_unsupported(node, scores)
         if isinstance(node.rule, ListCondition) and node.rule.list_id not in lists:
             raise CustomerListNotFound(node.rule.list_id)
     for path, named in references(rule):

@@ -1,5 +1,7 @@
 """Which nodes of a rule segments evaluate; every other one is refused when it is saved, with its path."""
 
+from collections.abc import Container
+
 from services.common.rules import (
     Node,
     Operator,
@@ -9,17 +11,8 @@ from services.common.rules import (
     SequenceCondition,
     StepField,
 )
+from services.segmentation.domain.scores import check_score
 
-SCORES = (
-    "rfm.recency_days",
-    "rfm.frequency",
-    "rfm.monetary_minor",
-    "rfm.recency_score",
-    "rfm.frequency_score",
-    "rfm.monetary_score",
-    "rfm.cell",
-)
-"""The figures of ``Rfm`` in the currency with the most orders; the cell as a number, for example 545."""
 STEPS_MAX = 10
 STEP_FIELD_OPERATORS = frozenset(
     {
@@ -35,10 +28,11 @@ STEP_FIELD_OPERATORS = frozenset(
 )
 
 
-def refuse_unsupported(node: Node) -> None:
-    """``RuleUnsupported``, or ``RuleInvalid`` for a score that does not exist and a step that never happens."""
-    if isinstance(node.rule, ScoreCondition) and node.rule.score not in SCORES:
-        raise RuleInvalid(f"{node.path}.score", f"no score is called {node.rule.score}; there are {', '.join(SCORES)}")
+def refuse_unsupported(node: Node, scores: Container[str] = ()) -> None:
+    """``RuleUnsupported``, or ``RuleInvalid`` for a score that does not exist and a step that never happens; ``scores``
+    are those of clusters and lookalikes."""
+    if isinstance(node.rule, ScoreCondition):
+        check_score(node.path, node.rule, scores)
     if isinstance(node.rule, SequenceCondition):
         _check_sequence(node.path, node.rule)
 

@@ -20,9 +20,10 @@ from services.segmentation.domain.persona import (
     cluster_counts,
     personas,
 )
+from services.segmentation.domain.scores import CLUSTER, score_names
 from services.segmentation.handlers.studies import SEED, Desk, space
 from services.segmentation.learning import clusters
-from services.segmentation.ports import Clusterings, Insights, Request
+from services.segmentation.ports import Clusterings, Insights, Request, Segments
 
 KIND = "find_clusters"
 
@@ -32,6 +33,7 @@ class ClusteringWork:
     """What the use cases need."""
 
     insights: Insights
+    segments: Segments
     clusterings: Clusterings
     desk: Desk
 
@@ -69,7 +71,9 @@ class ClusteringWork:
         clustering_id = f"clustering_{uuid.uuid4().hex}"
         found, labels = await asyncio.to_thread(_describe, behaviour, counts, clustering_id, at)
         await progress(0.9, "keeping the clusters")
-        await self.clusterings.keep(tenant, found, behaviour.customer_ids, labels)
+        named = score_names((await self.segments.catalogue(tenant)).rules.values())
+        spared = {name.removeprefix(CLUSTER) for name in named}
+        await self.clusterings.keep(tenant, found, behaviour.customer_ids, labels, spared)
         return {
             "clustering_id": clustering_id,
             "cluster_count": str(len(found.personas)),

@@ -28,7 +28,7 @@ async def create_segment(
         catalogue = await segments.catalogue(tenant)
         now = to_micros(clock())
         segment = Segment(new_id(), name, description, rule, 1, now, now)
-        check(rule, segment.segment_id, catalogue.rules, analytics.pattern_fault, catalogue.lists)
+        check(rule, segment.segment_id, catalogue.rules, analytics.pattern_fault, catalogue.lists, catalogue.scores)
         await segments.save(tenant, segment, catalogue, request)
         return segment
 

@@ -32,7 +32,7 @@ async def explain_membership(
     catalogue = await segments.catalogue(tenant)
     others = catalogue.rules
     if not isinstance(subject, str):
-        check(subject, "", others, analytics.pattern_fault, catalogue.lists)
+        check(subject, "", others, analytics.pattern_fault, catalogue.lists, catalogue.scores)
         rule = subject
     elif subject in others:
         rule = others[subject]

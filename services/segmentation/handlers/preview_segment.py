@@ -25,7 +25,7 @@ async def preview_segment(
     """The figures at ``at`` (now, if ``None``); ``RuleInvalid``, ``RuleUnsupported``, ``SegmentNotFound``."""
     catalogue = await segments.catalogue(tenant)
     others = catalogue.rules
-    check(rule, "", others, analytics.pattern_fault, catalogue.lists)
+    check(rule, "", others, analytics.pattern_fault, catalogue.lists, catalogue.scores)
     parts = {node.path: node.rule for node in nodes(rule)}
     moment = to_micros(clock()) if at is None else at
     sizes = await analytics.sizes(tenant, parts, others, moment, sample_size)

@@ -32,7 +32,7 @@ async def update_segment(
             raise SegmentNotFound(segment_id)
         if version not in (0, old.version):
             raise SegmentChanged(f"segment {segment_id} is at version {old.version}", version=old.version)
-        check(rule, segment_id, catalogue.rules, analytics.pattern_fault, catalogue.lists)
+        check(rule, segment_id, catalogue.rules, analytics.pattern_fault, catalogue.lists, catalogue.scores)
         new = replace(
             old,
             name=name,

@@ -1,6 +1,6 @@
 """What the use cases of segmentation need from outside. Times are microseconds."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +35,8 @@ class Catalogue:
     version: int
     lists: frozenset[str] = frozenset()
     """The lists that rules may name."""
+    scores: frozenset[str] = frozenset()
+    """The scores of clusters and lookalikes that rules may name."""
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -348,9 +350,14 @@ class Clusterings(Protocol):
     """The clusters of all tenants, and who is in the newest."""
 
     async def keep(
-        self, tenant: str, found: Clustering, customer_ids: Sequence[str], labels: npt.NDArray[np.int64]
+        self,
+        tenant: str,
+        found: Clustering,
+        customer_ids: Sequence[str],
+        labels: npt.NDArray[np.int64],
+        named: Container[str] = (),
     ) -> None:
-        """Make these the newest, with the cluster of each customer."""
+        """Make these the newest, with the cluster of each customer. The oldest are forgotten, those ``named`` are not."""
         ...
 
     async def get(self, tenant: str, clustering_id: str) -> Clustering | None:

@@ -1,0 +1,72 @@
+"""The scores that rules may compare: RFM, predictions, clusters and lookalikes."""
+
+from collections.abc import Container, Iterable
+
+from services.common.rules import Operator, Rule, RuleInvalid, ScoreCondition, nodes
+from services.segmentation.domain.rfm import Group
+
+RFM = (
+    "rfm.recency_days",
+    "rfm.frequency",
+    "rfm.monetary_minor",
+    "rfm.recency_score",
+    "rfm.frequency_score",
+    "rfm.monetary_score",
+    "rfm.cell",
+)
+"""The figures of ``Rfm`` in the currency with the most orders; the cell as a number, for example 545."""
+RFM_GROUP = "rfm.group"
+GROUPS = {group: group.name.lower() for group in Group}
+"""The names of the groups, as rules compare them."""
+PREDICTIONS = (
+    "prediction.alive",
+    "prediction.churn_probability",
+    "prediction.expected_orders",
+    "prediction.expected_order_value_minor",
+    "prediction.expected_revenue_minor",
+    "prediction.lifetime_value_minor",
+    "prediction.days_to_next_order",
+)
+"""What forecasting expects of a customer, by its newest model."""
+CLUSTER, LOOKALIKE = "cluster.", "lookalike."
+_EQUALITY = frozenset({Operator.EQUALS, Operator.NOT_EQUALS, Operator.ANY_OF, Operator.NOT_ANY_OF})
+
+
+def cluster_score(clustering_id: str) -> str:
+    """The number of a customer's cluster in a clustering."""
+    return CLUSTER + clustering_id
+
+
+def lookalike_score(lookalike_id: str) -> str:
+    """The place of a customer among lookalikes, from 1: the most alike."""
+    return LOOKALIKE + lookalike_id
+
+
+def check_score(path: str, condition: ScoreCondition, known: Container[str]) -> None:
+    """``RuleInvalid`` for a score that does not exist and for values that it never has; ``known`` are those of clusters
+    and lookalikes."""
+    score = condition.score
+    if score == RFM_GROUP:
+        return _check_groups(path, condition)
+    if score not in (*RFM, *PREDICTIONS) and score not in known:
+        families = f"{CLUSTER}<clustering_id>, {LOOKALIKE}<lookalike_id>"
+        names = ", ".join((*RFM, RFM_GROUP, *PREDICTIONS, families))
+        raise RuleInvalid(f"{path}.score", f"no score is called {score}; there are {names}")
+    for index, value in enumerate(condition.values):
+        if not isinstance(value, float):
+            raise RuleInvalid(f"{path}.values[{index}]", "the figure is a number")
+    return None
+
+
+def _check_groups(path: str, condition: ScoreCondition) -> None:
+    if condition.operator not in _EQUALITY:
+        raise RuleInvalid(f"{path}.operator", f"{condition.operator.name} does not compare groups")
+    for index, value in enumerate(condition.values):
+        if value not in GROUPS.values():
+            names = ", ".join(GROUPS.values())
+            raise RuleInvalid(f"{path}.values[{index}]", f"no group of RFM is called {value}; there are {names}")
+
+
+def score_names(rules: Iterable[Rule]) -> set[str]:
+    """The scores that rules compare."""
+    return {node.rule.score for rule in rules for node in nodes(rule) if isinstance(node.rule, ScoreCondition)}

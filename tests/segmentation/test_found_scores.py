@@ -1,0 +1,195 @@
+"""Predictions, clusters, lookalikes and RFM's groups as conditions: what they mean, and what is refused."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.common.rules import AllOf, Not, Operator, Rule, RuleInvalid, ScoreCondition, text
+from services.segmentation.adapters.analytics import ColumnarAnalytics
+from services.segmentation.adapters.predictions import ColumnarPredictions
+from services.segmentation.adapters.tables import CLUSTERED, PREDICTIONS, RESEMBLING
+from services.segmentation.domain.rfm import group_of
+from services.segmentation.domain.scores import GROUPS, cluster_score, lookalike_score
+from services.segmentation.domain.scores import PREDICTIONS as NAMES
+from services.segmentation.domain.segment import check
+from services.segmentation.handlers.read_predictions import PredictionReader
+from services.segmentation.ports.predictions import Prediction
+from tests.segmentation.conftest import TENANT, House
+from tests.segmentation.histories import DAY, NOW
+from tests.segmentation.test_evaluation import at_work, create
+from tests.segmentation.test_scores import CUSTOMERS, HISTORY, scores_of
+
+_tenants = (f"found {number}" for number in itertools.count())
+
+
+def predicted(customer: str, churn: float, *, due: int | None = None, time: int = NOW - DAY) -> Prediction:
+    return Prediction(customer, time, 1 - churn / 2, churn, 2 * churn, "EUR", 1000, round(churn * 2000), 90_000, due)
+
+
+def value_of(prediction: Prediction, score: str, at: int) -> float | None:
+    """What a rule compares, by the words of the contract."""
+    if prediction.time > at:
+        return None
+    if score == "prediction.days_to_next_order":
+        return None if prediction.next_order_time is None else (prediction.next_order_time - at) / DAY
+    return float(getattr(prediction, score.removeprefix("prediction.")))
+
+
+_churn = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+_due = st.sampled_from([None, NOW - 3 * DAY, NOW, NOW + DAY // 2])
+_predictions = st.lists(
+    st.builds(predicted, st.sampled_from(CUSTOMERS), _churn, due=_due, time=st.sampled_from([NOW - DAY, NOW])),
+    max_size=6,
+    unique_by=lambda each: each.customer_id,
+)
+
+
+async def keep(analytics: ColumnarAnalytics, tenant: str, predictions: Sequence[Prediction]) -> None:
+    await analytics.append([replace(event, tenant=tenant) for event in HISTORY], tenant)
+    columnar = analytics._columnar
+    await ColumnarPredictions(columnar).keep(tenant, 7, predictions)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(_predictions, st.sampled_from(NAMES), st.sampled_from([-1.0, 0.0, 0.5, 500.0, 1000.0]), st.integers(0, 1))
+def test_conditions_on_predictions_agree_with_what_was_predicted(
+    analytics: ColumnarAnalytics, predictions: list[Prediction], score: str, bound: float, days: int
+) -> None:
+    asyncio.run(assert_predictions(analytics, predictions, score, bound, NOW - days * DAY))
+
+
+async def assert_predictions(
+    analytics: ColumnarAnalytics, predictions: Sequence[Prediction], score: str, bound: float, at: int
+) -> None:
+    tenant = next(_tenants)
+    await keep(analytics, tenant, predictions)
+    values = {each.customer_id: value_of(each, score, at) for each in predictions}
+    known = {who: value for who, value in values.items() if value is not None}
+    at_least = ScoreCondition(score, Operator.AT_LEAST, (bound,))
+    rules: dict[str, Rule] = {
+        "least": at_least,
+        "not": Not(at_least),
+        "other": ScoreCondition(score, Operator.NOT_EQUALS, (bound,)),
+    }
+    seen = {event.customer_id for event in HISTORY if event.time <= at}
+    least = {who for who, value in known.items() if value >= bound} & seen
+    expected = {
+        "least": least,
+        "not": seen - least,
+        "other": {who for who, value in known.items() if value != bound} & seen,
+    }
+    assert await analytics.matching(tenant, rules, rules, at) == expected
+
+
+async def test_all_families_mean_the_same_on_both_engines(engine: ColumnarAnalytics) -> None:
+    tenant = "families"
+    await keep(engine, tenant, [predicted("c1", 0.5, due=NOW + DAY)])
+    clustered = [(tenant, "c1", "k", 0), (tenant, "c2", "k", 1), (tenant, "c1", "old", 1)]
+    alike = [(tenant, "c3", "l", 0), (tenant, "c1", "l", 1), (tenant, "c4", "m", 0)]
+    for table, found in ((CLUSTERED, clustered), (RESEMBLING, alike)):
+        columns = dict(zip(table.schema.names, map(list, zip(*found, strict=True)), strict=True))
+        await engine._columnar.append({table: pa.table(columns, schema=table.schema)}, table.name, "1")
+    groups = {who: GROUPS[group_of(it["recency_score"], it["frequency_score"])] for who, it in scored().items()}
+    best = max(groups.values())
+    rules: dict[str, Rule] = {
+        "cluster": ScoreCondition(cluster_score("k"), Operator.EQUALS, (1,)),
+        "old": ScoreCondition(cluster_score("old"), Operator.EQUALS, (1,)),
+        "alike": ScoreCondition(lookalike_score("l"), Operator.AT_MOST, (1,)),
+        "two alike": ScoreCondition(lookalike_score("l"), Operator.AT_MOST, (2,)),
+        "group": ScoreCondition("rfm.group", Operator.EQUALS, (best,)),
+        "other groups": ScoreCondition("rfm.group", Operator.NOT_ANY_OF, (best, "lost")),
+        "soon": ScoreCondition("prediction.days_to_next_order", Operator.EQUALS, (1,)),
+        "all": AllOf(
+            (
+                ScoreCondition("prediction.churn_probability", Operator.EQUALS, (0.5,)),
+                ScoreCondition(lookalike_score("l"), Operator.AT_LEAST, (1,)),
+                ScoreCondition("rfm.frequency", Operator.AT_LEAST, (1,)),
+            )
+        ),
+    }
+    assert await engine.matching(tenant, rules, rules, NOW) == {
+        "cluster": {"c2"},
+        "old": {"c1"},
+        "alike": {"c3"},
+        "two alike": {"c1", "c3"},
+        "group": {who for who, group in groups.items() if group == best},
+        "other groups": {who for who, group in groups.items() if group not in (best, "lost")},
+        "soon": {"c1"},
+        "all": {"c1"},
+    }
+    told = await engine.explained(tenant, "c1", rules, rules, NOW)
+    assert told is not None
+    found = {name: list(it.found) for name, it in told.items()}
+    assert (found["cluster"], found["two alike"], found["soon"]) == ([0.0], [2.0], [1.0])
+    assert found["group"] == [groups["c1"]]
+
+
+def scored() -> dict[str, dict[str, int]]:
+    return scores_of(HISTORY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        (ScoreCondition("rfm.group", Operator.EQUALS, ("stars",)), "no group of RFM is called stars"),
+        (ScoreCondition("rfm.group", Operator.EQUALS, (1,)), "no group of RFM is called 1.0"),
+        (ScoreCondition("rfm.cell", Operator.EQUALS, ("555",)), "the figure is a number"),
+        (ScoreCondition("prediction.luck", Operator.AT_LEAST, (1,)), "no score is called prediction.luck"),
+        (ScoreCondition("cluster.gone", Operator.EQUALS, (1,)), "no score is called cluster.gone"),
+        (ScoreCondition("rfm.group", Operator.AT_LEAST, ("loyal",)), "the figure is a number"),
+    ],
+)
+def test_scores_that_do_not_exist_are_refused(rule: Rule, problem: str) -> None:
+    known = {"cluster.here"}
+    check(ScoreCondition("cluster.here", Operator.EQUALS, (1,)), "", {}, lambda _: None, (), known)
+    with pytest.raises(RuleInvalid, match=problem):
+        check(rule, "", {}, lambda _: None, (), known)
+
+
+def test_names_of_groups_can_be_written_and_read() -> None:
+    rule = ScoreCondition("rfm.group", Operator.ANY_OF, ("champions", "loyal"))
+    assert text.write(rule) == 'score("rfm.group") in ["champions", "loyal"]'
+    assert text.parse(text.write(rule)) == rule
+
+
+class SetOracle:
+    """An oracle of which a test says what it knows."""
+
+    def __init__(self) -> None:
+        self.known: tuple[int, list[Prediction]] = (0, [])
+        self.asked = 0
+
+    async def version(self, tenant: str) -> int:
+        return self.known[0] if tenant == TENANT else 0
+
+    async def predictions(self, tenant: str, version: int) -> Sequence[Prediction] | None:
+        self.asked += 1
+        return self.known[1] if version == self.known[0] else None
+
+
+async def test_a_new_model_moves_members_once_it_is_read(house: House) -> None:
+    await create(house, "leaving", ScoreCondition("prediction.churn_probability", Operator.AT_LEAST, (0.6,)))
+    async with at_work(house):
+        for who in ("ann", "bob"):
+            await house.order(who, NOW, 10)
+    oracle, kept = SetOracle(), ColumnarPredictions(house.columnar)
+    reader = PredictionReader(oracle, kept, house.segments, house.evaluation)
+    members = []
+    for version, ann, bob in ((0, 0, 0), (1, 0.7, 0.1), (1, 0, 0), (2, 0.2, 0.9)):
+        if version != oracle.known[0]:
+            oracle.known = version, [predicted("ann", ann), predicted("bob", bob)]
+        async with at_work(house):
+            await reader.tick()
+        members.append(await house.members("leaving"))
+    assert members == [[], ["ann"], ["ann"], ["bob"]]
+    assert oracle.asked == 2, "what is known is not read again"
+    counted = (await house.columnar.execute(house.columnar.table(PREDICTIONS))).num_rows
+    assert counted == 2
