@@ -92,11 +92,11 @@ async def assert_predictions(
 async def test_all_families_mean_the_same_on_both_engines(engine: ColumnarAnalytics) -> None:
     tenant = "families"
     await keep(engine, tenant, [predicted("c1", 0.5, due=NOW + DAY)])
-    clustered = [(tenant, "c1", "k", 0), (tenant, "c2", "k", 1), (tenant, "c1", "old", 1)]
-    alike = [(tenant, "c3", "l", 0), (tenant, "c1", "l", 1), (tenant, "c4", "m", 0)]
+    clustered = {"customer_id": ["c1", "c2", "c1"], "clustering_id": ["k", "k", "old"], "cluster": [0, 1, 1]}
+    alike = {"customer_id": ["c3", "c1", "c4"], "lookalike_id": ["l", "l", "m"], "place": [0, 1, 0]}
     for table, found in ((CLUSTERED, clustered), (RESEMBLING, alike)):
-        columns = dict(zip(table.schema.names, map(list, zip(*found, strict=True)), strict=True))
-        await engine._columnar.append({table: pa.table(columns, schema=table.schema)}, table.name, "1")
+        rows = pa.table({"tenant": [tenant] * 3, **found}, schema=table.schema)
+        await engine._columnar.append({table: rows}, table.name, "1")
     groups = {who: GROUPS[group_of(it["recency_score"], it["frequency_score"])] for who, it in scored().items()}
     best = max(groups.values())
     rules: dict[str, Rule] = {
@@ -127,9 +127,9 @@ async def test_all_families_mean_the_same_on_both_engines(engine: ColumnarAnalyt
     }
     told = await engine.explained(tenant, "c1", rules, rules, NOW)
     assert told is not None
-    found = {name: list(it.found) for name, it in told.items()}
-    assert (found["cluster"], found["two alike"], found["soon"]) == ([0.0], [2.0], [1.0])
-    assert found["group"] == [groups["c1"]]
+    shown = {name: list(it.found) for name, it in told.items()}
+    assert (shown["cluster"], shown["two alike"], shown["soon"]) == ([0.0], [2.0], [1.0])
+    assert shown["group"] == [groups["c1"]]
 
 
 def scored() -> dict[str, dict[str, int]]:

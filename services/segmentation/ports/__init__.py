@@ -357,7 +357,7 @@ class Clusterings(Protocol):
         labels: npt.NDArray[np.int64],
         named: Container[str] = (),
     ) -> None:
-        """Make these the newest, with the cluster of each customer. The oldest are forgotten, those ``named`` are not."""
+        """Make these the newest, with the cluster of each customer. Old ones are forgotten, those ``named`` are not."""
         ...
 
     async def get(self, tenant: str, clustering_id: str) -> Clustering | None:
