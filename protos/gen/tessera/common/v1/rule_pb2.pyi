@@ -651,7 +651,17 @@ Global___ConsentCondition: _TypeAlias = ConsentCondition  # noqa: Y015
 
 @_typing.final
 class ScoreCondition(_message.Message):
-    """A figure that a service predicted or scored for the subject, for example `rfm.recency_score`, `churn.probability`."""
+    """A figure that a service predicted or scored for the subject, for example `rfm.recency_score`. False where the subject
+    has no such figure, whatever the operator.
+
+    Segments know, of each customer: `rfm.recency_days`, `rfm.frequency`, `rfm.monetary_minor`, `rfm.recency_score`,
+    `rfm.frequency_score`, `rfm.monetary_score`, `rfm.cell` (a number, for example 545) and `rfm.group` (a name in lower
+    case, for example `champions`); what forecasting's newest model expects, read within a minute of its fitting:
+    `prediction.alive`, `prediction.churn_probability`, `prediction.expected_orders`,
+    `prediction.expected_order_value_minor`, `prediction.expected_revenue_minor`, `prediction.lifetime_value_minor`,
+    `prediction.days_to_next_order`; `cluster.<clustering_id>`, the number of the customer's cluster, which is that of its
+    persona; and `lookalike.<lookalike_id>`, the customer's place among lookalikes, from 1, the most alike.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -661,10 +671,10 @@ class ScoreCondition(_message.Message):
     score: _builtins.str
     """The score, `<family>.<figure>`."""
     operator: Global___Operator.ValueType
-    """How to compare it."""
+    """How to compare it. Names: EQUALS, NOT_EQUALS, ANY_OF and NOT_ANY_OF."""
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]:
-        """What to compare it with, as in Comparison."""
+        """What to compare it with, as in Comparison: numbers, or names where the figure is one."""
 
     def __init__(
         self,
