@@ -22,6 +22,7 @@ from gateway.endpoint import GraphQLEndpoint
 from gateway.execution import Execution
 from gateway.export_files import ExportFileEndpoint
 from gateway.file_responses import Files
+from gateway.ledger_files import LedgerFileEndpoint
 from gateway.limits import Limits
 from gateway.member_files import MemberFileEndpoint
 from gateway.schema.build import schema, sdl, service_of
@@ -113,6 +114,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
     files = Files(settings.concurrent_calls_max)
     routes += MemberFileEndpoint(admitting, backends, files).routes()
     routes += ExportFileEndpoint(admitting, backends, files).routes()
+    routes += LedgerFileEndpoint(admitting, backends, files).routes()
     routes += TrackingEndpoint(backends, settings.concurrent_calls_max).routes()
     if settings.development:
         routes += [Route(path, endpoint.console, methods=["GET"]) for path in ("/", "/graphql")]

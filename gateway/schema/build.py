@@ -57,6 +57,7 @@ MODULES = (
     "referrals",
     "lots",
     "transfers",
+    "loyalty_reports",
     "crm",
 )
 

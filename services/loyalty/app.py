@@ -24,8 +24,11 @@ from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
+from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
 from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.referrals import StoredReferrals
+from services.loyalty.adapters.report_keeper import ReportKeeper
+from services.loyalty.adapters.reports import StoredReports
 from services.loyalty.adapters.store import (
     StoredEntries,
     StoredMembers,
@@ -68,6 +71,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.segmentation_addr, settings) as segmentation,
     ):
         ledger = StoredLedger(store, clock)
+        keeper = ReportKeeper(store)
         jobs = Jobs(store, clock)
         await jobs.recover()
         follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
@@ -82,13 +86,14 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
-            _servicer(store, ledger, jobs, clock),
+            _servicer(store, ledger, keeper, jobs, clock),
         )
         try:
             async with (
                 background(follower.run(), "loyalty-orders"),
                 background(memberships.run(), "loyalty-memberships"),
                 background(erasures.run(), "loyalty-erasures"),
+                background(keeper.run(), "loyalty-reports"),
                 background(acknowledgements.run(), "loyalty-acknowledgements"),
                 background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
                 serving(settings, exposed) as up,
@@ -99,7 +104,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             await ledger.close()
 
 
-def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> LoyaltyServicer:
+def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jobs, clock: Clock) -> LoyaltyServicer:
     return LoyaltyServicer(
         ledger=ledger,
         programs=StoredPrograms(store),
@@ -115,6 +120,9 @@ def _servicer(store: Store, ledger: StoredLedger, jobs: Jobs, clock: Clock) -> L
         offers=StoredOffers(store),
         referrals=StoredReferrals(store),
         transfers=StoredTransfers(store),
+        reports=StoredReports(store, keeper),
+        csv_file=csv_entries,
+        parquet_file=parquet_entries,
         jobs=jobs,
         draw=os.urandom,
     )

@@ -15,10 +15,12 @@ from services.loyalty.domain.member import Member
 from services.loyalty.domain.offer import Offer, OfferUsage
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
+from services.loyalty.domain.point_cost import PointCost
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.redemption import Redemption
 from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCounts
 from services.loyalty.domain.refund import RefundedOrder
+from services.loyalty.domain.report import Kept, ReportRequest
 from services.loyalty.domain.reward import Reward
 from services.loyalty.domain.spending_policy import SpendingPolicy
 from services.loyalty.domain.transfer import Transfer
@@ -194,12 +196,46 @@ class Entries(Protocol):
         """All entries that made the member what it is, oldest first."""
         ...
 
+    async def entered(
+        self, tenant: str, program_id: str, start: int, end: int, limit: int, after: str
+    ) -> tuple[list[Entry], str]:
+        """A page of what was entered in a programme from ``start`` to before ``end``, oldest first."""
+        ...
+
     async def count(self, tenant: str) -> int:
         """How many the tenant has."""
         ...
 
     def follow(self, after: str, tenant: str | None) -> AsyncIterator[Enterings]:
         """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+
+class EntryWriter(Protocol):
+    """Writes entries into a file, part by part."""
+
+    def write(self, entries: Sequence[Entry]) -> bytes:
+        """More entries; what the file has more of."""
+        ...
+
+    def end(self) -> bytes:
+        """The end of the file."""
+        ...
+
+
+class Reports(Protocol):
+    """What reports are made of."""
+
+    async def counted(self) -> tuple[str, bool]:
+        """Wait a little for what is entered to be counted: up to which cursor it is, and whether that is all."""
+        ...
+
+    async def kept(self, tenant: str, request: ReportRequest) -> Kept:
+        """What was counted, as far as the report needs it."""
+        ...
+
+    async def cost(self, tenant: str, program_id: str) -> PointCost | None:
+        """What a point costs, if somebody has said so."""
         ...
 
 

@@ -44,6 +44,7 @@ from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 from tests.contracts.club_rules import CLUB
 from tests.contracts.destination_rules import DESTINATIONS
 from tests.contracts.promotion_rules import PROMOTIONS
+from tests.contracts.report_rules import REPORTS
 from tests.contracts.tenant_rule import ACME, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
 
@@ -741,7 +742,7 @@ TABLES = {
     "segmentation": SEGMENTATION,
     "recommendation": RECOMMENDATION,
     "forecasting": FORECASTING,
-    "loyalty": LOYALTY | PROMOTIONS | CLUB,
+    "loyalty": LOYALTY | PROMOTIONS | CLUB | REPORTS,
     "crm": CRM,
 }
 RULES = {f"{service}.{rpc}": rule for service, table in TABLES.items() for rpc, rule in table.items()}

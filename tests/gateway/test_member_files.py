@@ -1,8 +1,9 @@
-"""Members of segments as files over HTTP."""
+"""Members of segments and ledgers as files over HTTP."""
 
 from collections.abc import AsyncIterator
 
 import pytest
+from tessera.loyalty.v1 import report_pb2
 from tessera.segmentation.v1 import member_file_pb2 as pb
 
 from services.segmentation.domain.segment import SegmentNotFound
@@ -40,3 +41,19 @@ async def test_what_is_refused_has_a_status_of_its_own(client: Client, backend: 
     assert (missing.status_code, missing.json()["extensions"]) == (404, {"code": "SEGMENT_NOT_FOUND"})
     without = {"authorization": f"Bearer {keyring.mint(scopes=['loyalty:admin'])}"}
     assert (await client.http.get("/v1/segments/s1/members", headers=without)).status_code == 403
+
+
+async def _ledger(request: report_pb2.ExportLedgerRequest) -> AsyncIterator[report_pb2.ExportLedgerResponse]:
+    told = f"{request.program_id} {request.format} {request.start_time.seconds} {request.HasField('end_time')}"
+    yield report_pb2.ExportLedgerResponse(content=told.encode())
+
+
+async def test_a_ledger_is_asked_for_by_its_period(client: Client, backend: Backend, keyring: Keyring) -> None:
+    backend.on("loyalty.ExportLedger", _ledger)  # type: ignore[arg-type]  # a feed answers with a generator
+    headers = {"authorization": f"Bearer {keyring.mint()}"}
+    where = "/v1/programs/club/ledger"
+    response = await client.http.get(f"{where}?format=parquet&start=1970-01-02T00:00:00Z", headers=headers)
+    assert (response.status_code, response.content) == (200, b"club 2 86400 False")
+    wrong = await client.http.get(f"{where}?start=yesterday", headers=headers)
+    assert wrong.status_code == 400
+    assert "start must be a time" in wrong.json()["message"]

@@ -20,3 +20,8 @@ def decode(feed_id: str, cursor: str, newest: int) -> int:
     if made_by != feed_id or not 0 < position <= newest:
         raise InvalidCursor("this cursor belongs to another feed")
     return position
+
+
+def position(cursor: str) -> int:
+    """Where a cursor stands among those of its feed: a later one has a greater position."""
+    return int(cursor.rpartition("-")[2], 16) if cursor else 0

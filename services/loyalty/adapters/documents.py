@@ -40,7 +40,13 @@ PROGRAM_OWNERS = Collection("program_owners")
 """Of all tenants, under the tenant ``*``: which programmes there are, for the clock that expires points."""
 MEMBERS = Collection("members", (Index(("program_id", "next_due_time")), Index(("program_id", "enroll_day"))))
 REWARDS = Collection("rewards", (Index(("program_id",)),))
-ENTRIES = Collection("entries", (Index(("program_id", "member_id", "sequence"), unique=True),), published=True)
+ENTRIES = Collection(
+    "entries",
+    (Index(("program_id", "member_id", "sequence"), unique=True), Index(("program_id", "record_time"))),
+    published=True,
+)
+RENAMED = "renamed"
+"""Marks an entry that came into the feed again, under the id that it has as a pseudonym's."""
 REFUNDED_ORDERS = Collection("refunded_orders")
 ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"

@@ -19,6 +19,7 @@ from services.loyalty.adapters.documents import (
     ERASED_ID,
     ERASURES,
     MEMBERS,
+    RENAMED,
     entry_body,
     key,
     member_body,
@@ -33,6 +34,7 @@ from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
 from services.loyalty.domain.earning_rule import MEMBER_USAGE, OCCASIONS
 from services.loyalty.domain.entry import Entry, EntryKind
 from services.loyalty.domain.erasure import Erasure
+from services.loyalty.domain.figures import REPORT_VISITS
 from services.loyalty.domain.kept_quote import QUOTES
 from services.loyalty.domain.offer import OFFER_USAGES
 from services.loyalty.domain.program import Program
@@ -76,6 +78,7 @@ PERSONAL = (
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
+    Personal(RECORDS[REPORT_VISITS.name], "member_id", "order_days", Removal.DELETED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""
 FACTS = ((RECORDS[CUSTOMERS.name], "customer_traits"), (RECORDS[SEGMENTS.name], "segment_memberships"))
@@ -273,7 +276,7 @@ def _moved(tenant: str, document: Document, moved: Entry) -> list[Write]:
         return [Replace(tenant, ENTRIES, moved.id, entry_body(moved), document.version)]
     return [
         Delete(tenant, ENTRIES, document.id, document.version),
-        Insert(tenant, ENTRIES, moved.id, entry_body(moved)),
+        Insert(tenant, ENTRIES, moved.id, {**entry_body(moved), RENAMED: True}),
     ]
 
 

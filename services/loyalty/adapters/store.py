@@ -174,6 +174,14 @@ class StoredEntries:
             if not after:
                 return entries
 
+    async def entered(
+        self, tenant: str, program_id: str, start: int, end: int, limit: int, after: str
+    ) -> tuple[list[Entry], str]:
+        within = Range("record_time", at_least=start, below=end)
+        query = Query(where={"program_id": program_id}, range=within, limit=limit, after=after)
+        page = await self._store.find(tenant, ENTRIES, query)
+        return [read_entry(document.id, document.body) for document in page.documents], page.next_cursor
+
     async def count(self, tenant: str) -> int:
         return await self._store.count(tenant, ENTRIES)
 

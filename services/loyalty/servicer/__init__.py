@@ -15,6 +15,7 @@ from services.loyalty.servicer.personal_data import PersonalDataRpcs
 from services.loyalty.servicer.points import PointRpcs
 from services.loyalty.servicer.programs import ProgramRpcs
 from services.loyalty.servicer.referrals import ReferralRpcs
+from services.loyalty.servicer.reports import ReportRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
 from services.loyalty.servicer.transfers import TransferRpcs
 
@@ -36,5 +37,6 @@ class LoyaltyServicer(
     LotRpcs,
     BlockRpcs,
     TransferRpcs,
+    ReportRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -1,0 +1,156 @@
+"""Keeping what reports count: loyalty follows its own entries, so that the ledger's writer has nothing more to do.
+
+The cursor is in the commit of the figures, with its version, so each entry is counted once, whatever crashes and
+however many processes count.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.common.feed import CURSORS, follow
+from services.common.store import Change, Document, Insert, Replace, Store, Write
+from services.loyalty.adapters.documents import ENTRIES, RENAMED, read_entry
+from services.loyalty.adapters.records import RECORDS, read_record, record_body
+from services.loyalty.domain.days import day_of
+from services.loyalty.domain.entry import Entry, EntryKind
+from services.loyalty.domain.figures import (
+    REPORT_COHORTS,
+    REPORT_DAYS,
+    REPORT_OUTSTANDING,
+    REPORT_RETURNS,
+    REPORT_VISITS,
+    Basis,
+    Figures,
+    figures_day,
+    month_of,
+)
+from services.loyalty.domain.records import Kind
+
+REPORT_FOLLOWER = "loyalty.reports"
+BATCH_MAX = 500
+PAUSE_SECONDS = 0.5
+"""Waited after what is new was counted, so that many entries cost one commit; nobody who asks waits for it."""
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Changes of the feed, and the cursor after them."""
+
+    changes: Sequence[Change]
+    cursor: str
+
+
+class ReportKeeper:
+    """Counts what is entered, for ever."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._asked = asyncio.Event()
+        self._version: int | None = None
+
+    async def run(self) -> None:
+        """Count, through failures."""
+        await follow(REPORT_FOLLOWER, self._load_cursor, self._stream, self.apply)
+
+    def hurry(self) -> None:
+        """Somebody waits for the figures."""
+        self._asked.set()
+
+    async def apply(self, batch: Counted) -> None:
+        """Count a batch, once; ``Conflict`` if another process was faster."""
+        of_programs: dict[tuple[str, str], list[Entry]] = {}
+        for change in batch.changes:
+            if change.collection == ENTRIES.name and RENAMED not in change.body:
+                entry = read_entry(change.id, change.body)
+                of_programs.setdefault((change.tenant, entry.program_id), []).append(entry)
+        writes: list[Write] = []
+        for (tenant, program_id), entries in of_programs.items():
+            page = _Page(self._store, tenant, Figures(program_id))
+            await page.load(entries)
+            for entry in entries:
+                page.figures.add(entry)
+            writes += page.writes()
+        await self._store.commit([*writes, self._advance(batch.cursor)])
+        self._version = (self._version or 0) + 1
+
+    async def _load_cursor(self) -> str:
+        document = await self._store.get(ALL, CURSORS, REPORT_FOLLOWER)
+        self._version = document.version if document else None
+        return str(document.body["cursor"]) if document else ""
+
+    def _advance(self, cursor: str) -> Write:
+        body = {"cursor": cursor}
+        if self._version is None:
+            return Insert(ALL, CURSORS, REPORT_FOLLOWER, body)
+        return Replace(ALL, CURSORS, REPORT_FOLLOWER, body, self._version)
+
+    async def _stream(self, cursor: str) -> AsyncIterator[Counted]:
+        async for changes in self._store.changes(cursor, limit=BATCH_MAX):
+            yield Counted(changes, changes[-1].cursor)
+            if len(changes) < BATCH_MAX:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._asked.wait(), PAUSE_SECONDS)
+        except TimeoutError:
+            return
+        self._asked.clear()
+
+
+@dataclass(slots=True)
+class _Page:
+    """The figures of a programme that some entries change, and the documents that they came from."""
+
+    store: Store
+    tenant: str
+    figures: Figures
+    versions: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    async def load(self, entries: Sequence[Entry]) -> None:
+        """Read what is kept already."""
+        figures, program_id = self.figures, self.figures.program_id
+        days = {(basis, figures_day(entry, basis)) for entry in entries for basis in Basis}
+        recorded = {day_of(entry.record_time) for entry in entries}
+        buyers = {entry.member_id for entry in entries if entry.kind is EntryKind.ORDER}
+        for outstanding in await self._find(REPORT_OUTSTANDING, [program_id]):
+            figures.outstanding = outstanding
+        for day in await self._find(REPORT_DAYS, (f"{program_id}/{basis.value}/{at}" for basis, at in days)):
+            figures.days[Basis(day.basis), day.day] = day
+        for cohort in await self._find(REPORT_COHORTS, (f"{program_id}/{month_of(day)}" for day in recorded)):
+            figures.cohorts[cohort.month] = cohort
+        if buyers:
+            for returns in await self._find(REPORT_RETURNS, (f"{program_id}/{day}" for day in recorded)):
+                figures.returns[returns.day] = returns
+            for visits in await self._find(REPORT_VISITS, (f"{program_id}/{buyer}" for buyer in buyers)):
+                figures.visits[visits.member_id] = visits
+
+    def writes(self) -> list[Write]:
+        """The commit that keeps them."""
+        figures, program_id = self.figures, self.figures.program_id
+        writes = [self._write(REPORT_OUTSTANDING, program_id, figures.outstanding)]
+        writes += [
+            self._write(REPORT_DAYS, f"{program_id}/{basis.value}/{at}", day)
+            for (basis, at), day in figures.days.items()
+        ]
+        for kind, found in (
+            (REPORT_COHORTS, figures.cohorts),
+            (REPORT_RETURNS, figures.returns),
+            (REPORT_VISITS, figures.visits),
+        ):
+            writes += [self._write(kind, f"{program_id}/{name}", each) for name, each in found.items()]
+        return writes
+
+    async def _find(self, kind: Kind[Any], ids: Iterable[str]) -> list[Any]:
+        found: dict[str, Document] = await self.store.get_many(self.tenant, RECORDS[kind.name], list(ids))
+        self.versions.update({(kind.name, key): document.version for key, document in found.items()})
+        return [read_record(kind, document.body) for document in found.values()]
+
+    def _write(self, kind: Kind[Any], id: str, record: object) -> Write:
+        version = self.versions.get((kind.name, id))
+        if version is None:
+            return Insert(self.tenant, RECORDS[kind.name], id, record_body(record))
+        return Replace(self.tenant, RECORDS[kind.name], id, record_body(record), version)
