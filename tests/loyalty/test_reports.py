@@ -83,8 +83,8 @@ STEPS = st.lists(
 )
 
 
-def lived(steps: Sequence[tuple[str, str, int]]) -> tuple[list[Entry], int]:
-    """The entries of a programme in which all of that happened, and when it was over."""
+def lived(steps: Sequence[tuple[str, str, int]]) -> tuple[list[Entry], int, Counter[str]]:
+    """The entries of a programme in which all of that happened, when it was over, and the lots that members have."""
     books, now = Books(order_counts=OrderCounts()), NOW
     OPEN.apply(books, now)
     for at, (what, who, number) in enumerate(steps):
@@ -112,7 +112,10 @@ def lived(steps: Sequence[tuple[str, str, int]]) -> tuple[list[Entry], int]:
             told.apply(books, now)
         except Refusal:
             continue
-    return books.entered, now
+    lots: Counter[str] = Counter()
+    for member in books.members.values():
+        lots.update({str(lot.expire_time): lot.points for lot in member.lots})
+    return books.entered, now, lots
 
 
 def counted(entries: Iterable[Entry], now: int, asked: ReportRequest) -> Report:
@@ -200,7 +203,11 @@ def check_against_entries(report: Report, entries: Sequence[Entry], asked: Repor
 def test_every_figure_is_what_the_entries_add_up_to(
     steps: list[tuple[str, str, int]], basis: Basis, interval: Interval, before: int, length: int
 ) -> None:
-    entries, now = lived(steps)
+    entries, now, lots = lived(steps)
+    figures = Figures("club")
+    for entry in entries:
+        figures.add(entry)
+    assert (figures.outstanding.lots if figures.outstanding else {}) == lots
     first = day_of(now) - before
     asked = ReportRequest(program_id="club", days=Days(first, first + length), interval=interval, basis=basis)
     report = counted(entries, now, asked)
@@ -373,7 +380,7 @@ async def test_files_hold_every_entry_of_the_period_once_in_order(house: House) 
 
 
 def test_words_of_callers_are_no_formulas_in_a_csv_file() -> None:
-    entries, _ = lived([("earn", "ann", 5)])
+    entries, _, _ = lived([("earn", "ann", 5)])
     told = csv_entries().write([entries[0].__class__(**{**_fields(entries[0]), "reason": "=1+1"})])
     assert b",'=1+1," in told
 
