@@ -12,6 +12,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
 from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
+from tessera.loyalty.v1 import report_pb2 as tessera_dot_loyalty_dot_v1_dot_report__pb2
 from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_reward__pb2
 from tessera.loyalty.v1 import transfer_pb2 as tessera_dot_loyalty_dot_v1_dot_transfer__pb2
 
@@ -169,6 +170,21 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/GetStatus',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
+        self.SetPointCost = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetPointCost',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostResponse.FromString,
+                _registered_method=True)
+        self.GetLoyaltyReport = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetLoyaltyReport',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportResponse.FromString,
+                _registered_method=True)
+        self.ExportLedger = channel.unary_stream(
+                '/tessera.loyalty.v1.LoyaltyService/ExportLedger',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerResponse.FromString,
                 _registered_method=True)
         self.CreateEarningRule = channel.unary_unary(
                 '/tessera.loyalty.v1.LoyaltyService/CreateEarningRule',
@@ -628,6 +644,31 @@ class LoyaltyServiceServicer:
 
     def GetStatus(self, request, context):
         """Answers how far orders have been applied and what the ledger holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPointCost(self, request, context):
+        """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoyaltyReport(self, request, context):
+        """Reports how a programme does: liability and its forecast, breakage, what expires soon, points issued and burned as
+        series, tiers, return, repeat purchases. Waits up to five seconds for what was entered before to be counted.
+        Refusals: REPORT_INVALID (dates that are none, or too many), PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLedger(self, request, context):
+        """Exports a programme's entries of a period as a file, part by part, in the order in which they were entered. What is
+        entered while it is written may be in it. Over HTTP it is the gateway's `GET /v1/programs/{program_id}/ledger`.
+        Refusals: PROGRAM_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1165,6 +1206,21 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'SetPointCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPointCost,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostResponse.SerializeToString,
+            ),
+            'GetLoyaltyReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoyaltyReport,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportResponse.SerializeToString,
+            ),
+            'ExportLedger': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLedger,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerResponse.SerializeToString,
             ),
             'CreateEarningRule': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEarningRule,
@@ -1942,6 +1998,87 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetStatus',
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPointCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetPointCost',
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.SetPointCostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoyaltyReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetLoyaltyReport',
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.GetLoyaltyReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ExportLedger',
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_report__pb2.ExportLedgerResponse.FromString,
             options,
             channel_credentials,
             insecure,

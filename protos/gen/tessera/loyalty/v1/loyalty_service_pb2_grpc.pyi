@@ -14,6 +14,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
+from tessera.loyalty.v1 import report_pb2 as _report_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
 from tessera.loyalty.v1 import transfer_pb2 as _transfer_pb2
 import abc as _abc_1
@@ -154,6 +155,18 @@ class LoyaltyServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]
     """Answers how far orders have been applied and what the ledger holds."""
+    SetPointCost: _grpc.UnaryUnaryMultiCallable[_report_pb2.SetPointCostRequest, _report_pb2.SetPointCostResponse]
+    """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND."""
+    GetLoyaltyReport: _grpc.UnaryUnaryMultiCallable[_report_pb2.GetLoyaltyReportRequest, _report_pb2.GetLoyaltyReportResponse]
+    """Reports how a programme does: liability and its forecast, breakage, what expires soon, points issued and burned as
+    series, tiers, return, repeat purchases. Waits up to five seconds for what was entered before to be counted.
+    Refusals: REPORT_INVALID (dates that are none, or too many), PROGRAM_NOT_FOUND.
+    """
+    ExportLedger: _grpc.UnaryStreamMultiCallable[_report_pb2.ExportLedgerRequest, _report_pb2.ExportLedgerResponse]
+    """Exports a programme's entries of a period as a file, part by part, in the order in which they were entered. What is
+    entered while it is written may be in it. Over HTTP it is the gateway's `GET /v1/programs/{program_id}/ledger`.
+    Refusals: PROGRAM_NOT_FOUND.
+    """
     CreateEarningRule: _grpc.UnaryUnaryMultiCallable[_earning_pb2.CreateEarningRuleRequest, _earning_pb2.CreateEarningRuleResponse]
     """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
     contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
@@ -481,6 +494,18 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Answers how far orders have been applied and what the ledger holds."""
+    SetPointCost: _aio.UnaryUnaryMultiCallable[_report_pb2.SetPointCostRequest, _report_pb2.SetPointCostResponse]  # type: ignore[assignment]
+    """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND."""
+    GetLoyaltyReport: _aio.UnaryUnaryMultiCallable[_report_pb2.GetLoyaltyReportRequest, _report_pb2.GetLoyaltyReportResponse]  # type: ignore[assignment]
+    """Reports how a programme does: liability and its forecast, breakage, what expires soon, points issued and burned as
+    series, tiers, return, repeat purchases. Waits up to five seconds for what was entered before to be counted.
+    Refusals: REPORT_INVALID (dates that are none, or too many), PROGRAM_NOT_FOUND.
+    """
+    ExportLedger: _aio.UnaryStreamMultiCallable[_report_pb2.ExportLedgerRequest, _report_pb2.ExportLedgerResponse]  # type: ignore[assignment]
+    """Exports a programme's entries of a period as a file, part by part, in the order in which they were entered. What is
+    entered while it is written may be in it. Over HTTP it is the gateway's `GET /v1/programs/{program_id}/ledger`.
+    Refusals: PROGRAM_NOT_FOUND.
+    """
     CreateEarningRule: _aio.UnaryUnaryMultiCallable[_earning_pb2.CreateEarningRuleRequest, _earning_pb2.CreateEarningRuleResponse]  # type: ignore[assignment]
     """Adds an earning rule to a programme. It is weighed for what is entered from now on. Refusals: EARNING_RULE_INVALID (it
     contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, EARNING_RULE_EXISTS,
@@ -907,6 +932,36 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.GetStatusResponse, _abc.Awaitable[_loyalty_service_pb2.GetStatusResponse]]:
         """Answers how far orders have been applied and what the ledger holds."""
+
+    @_abc_1.abstractmethod
+    def SetPointCost(
+        self,
+        request: _report_pb2.SetPointCostRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_pb2.SetPointCostResponse, _abc.Awaitable[_report_pb2.SetPointCostResponse]]:
+        """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetLoyaltyReport(
+        self,
+        request: _report_pb2.GetLoyaltyReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_report_pb2.GetLoyaltyReportResponse, _abc.Awaitable[_report_pb2.GetLoyaltyReportResponse]]:
+        """Reports how a programme does: liability and its forecast, breakage, what expires soon, points issued and burned as
+        series, tiers, return, repeat purchases. Waits up to five seconds for what was entered before to be counted.
+        Refusals: REPORT_INVALID (dates that are none, or too many), PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportLedger(
+        self,
+        request: _report_pb2.ExportLedgerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_report_pb2.ExportLedgerResponse], _abc.AsyncIterator[_report_pb2.ExportLedgerResponse]]:
+        """Exports a programme's entries of a period as a file, part by part, in the order in which they were entered. What is
+        entered while it is written may be in it. Over HTTP it is the gateway's `GET /v1/programs/{program_id}/ledger`.
+        Refusals: PROGRAM_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def CreateEarningRule(
