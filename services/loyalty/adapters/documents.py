@@ -45,8 +45,6 @@ ENTRIES = Collection(
     (Index(("program_id", "member_id", "sequence"), unique=True), Index(("program_id", "record_time"))),
     published=True,
 )
-RENAMED = "renamed"
-"""Marks an entry that came into the feed again, under the id that it has as a pseudonym's."""
 REFUNDED_ORDERS = Collection("refunded_orders")
 ORDER_COUNTS = Collection("order_counts")
 ORDER_COUNTS_ID = "orders"

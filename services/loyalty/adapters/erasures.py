@@ -19,7 +19,6 @@ from services.loyalty.adapters.documents import (
     ERASED_ID,
     ERASURES,
     MEMBERS,
-    RENAMED,
     entry_body,
     key,
     member_body,
@@ -27,6 +26,7 @@ from services.loyalty.adapters.documents import (
     read_member,
 )
 from services.loyalty.adapters.records import RECORDS
+from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.adapters.store import StoredPrograms
 from services.loyalty.domain.cart_order import CART_ORDERS
 from services.loyalty.domain.coupon import COUPONS, ORDERS, USAGES

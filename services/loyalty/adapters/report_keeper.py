@@ -11,8 +11,9 @@ from typing import Any
 
 from services.common.feed import CURSORS, follow
 from services.common.store import Change, Document, Insert, Replace, Store, Write
-from services.loyalty.adapters.documents import ENTRIES, RENAMED, read_entry
+from services.loyalty.adapters.documents import ENTRIES, read_entry
 from services.loyalty.adapters.records import RECORDS, read_record, record_body
+from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.domain.days import day_of
 from services.loyalty.domain.entry import Entry, EntryKind
 from services.loyalty.domain.figures import (

@@ -10,6 +10,8 @@ from services.loyalty.domain.figures import (
 )
 from services.loyalty.domain.point_cost import POINT_COSTS, PointCost
 
+RENAMED = "renamed"
+"""Marks an entry that came into the feed again, under the id that it has as a pseudonym's: it was counted before."""
 REPORT_RECORDS = {
     collection.name: collection
     for collection in (
