@@ -199,6 +199,9 @@ class Tenant:
         name = person_pb2.PersonIdentifier(type="user_id", value=self.own("gone"))
         request = erasure_pb2.EraseCustomersRequest(persons=[person_pb2.Person(identifier=name)])
         self.erasure_id = (await self.call("profiles", "EraseCustomers", request)).erasures[0].erasure_id
+        left = person_pb2.PersonIdentifier(type="user_id", value=self.own("leaver"))
+        refuse = erasure_pb2.SuppressIdentifiersRequest(identifiers=[left], reason=self.own("gone"))
+        await self.call("profiles", "SuppressIdentifiers", refuse)
 
     async def _mistake(self) -> None:
         """An event that is rejected, for lack of a name; a key for a source; and a schema of an event."""

@@ -34,6 +34,7 @@ MODULES = (
     "computed_traits",
     "privacy",
     "customer_exports",
+    "suppressions",
     "segmentation",
     "job_progress",
     "segment_changes",

@@ -147,22 +147,6 @@ class EraseCustomersInput: ...
 class EraseCustomersPayload: ...
 
 
-@input_from_proto(erasure_pb2.SuppressIdentifiersRequest, "request_id", "identifiers")
-class SuppressIdentifiersInput: ...
-
-
-@from_proto(erasure_pb2.SuppressIdentifiersResponse, "suppressed_count")
-class SuppressIdentifiersPayload: ...
-
-
-@input_from_proto(erasure_pb2.UnsuppressIdentifiersRequest, "request_id", "identifiers")
-class UnsuppressIdentifiersInput: ...
-
-
-@from_proto(erasure_pb2.UnsuppressIdentifiersResponse, "unsuppressed_count")
-class UnsuppressIdentifiersPayload: ...
-
-
 @edge(Customer, by_rpc("profiles.BatchGetConsents"))
 async def consents(customer: Parent[profiles_pb.Customer], info: Info) -> list[consent_pb2.Consent]:
     """What holds for each purpose and channel of which something was said."""
@@ -219,17 +203,3 @@ async def set_consents(info: Info, input: consent_pb2.SetConsentsRequest) -> con
 @mutation(by_rpc("profiles.EraseCustomers"))
 async def erase_customers(info: Info, input: erasure_pb2.EraseCustomersRequest) -> erasure_pb2.EraseCustomersResponse:
     return await info.context.backends.profiles.EraseCustomers(input, metadata=info.context.metadata)
-
-
-@mutation(by_rpc("profiles.SuppressIdentifiers"))
-async def suppress_identifiers(
-    info: Info, input: erasure_pb2.SuppressIdentifiersRequest
-) -> erasure_pb2.SuppressIdentifiersResponse:
-    return await info.context.backends.profiles.SuppressIdentifiers(input, metadata=info.context.metadata)
-
-
-@mutation(by_rpc("profiles.UnsuppressIdentifiers"))
-async def unsuppress_identifiers(
-    info: Info, input: erasure_pb2.UnsuppressIdentifiersRequest
-) -> erasure_pb2.UnsuppressIdentifiersResponse:
-    return await info.context.backends.profiles.UnsuppressIdentifiers(input, metadata=info.context.metadata)

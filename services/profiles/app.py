@@ -11,7 +11,7 @@ from tessera.profiles.v1 import profiles_service_pb2, profiles_service_pb2_grpc
 
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
-from services.common.clock import Clock, system_clock
+from services.common.clock import Clock, system_clock, to_micros
 from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOBS
 from services.common.jobs import Jobs
@@ -34,7 +34,7 @@ from services.profiles.adapters.imports import IMPORT_COLLECTIONS, StoredImports
 from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
 from services.profiles.adapters.merges import StoredMerges
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
-from services.profiles.adapters.suppressions import SUPPRESSIONS, StoredSuppressions
+from services.profiles.adapters.suppressions import SUPPRESSION_COLLECTIONS, StoredSuppressions
 from services.profiles.adapters.tables import TableWriter
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
 from services.profiles.handlers.computed_traits import Defining, resume_backfills
@@ -44,10 +44,12 @@ from services.profiles.handlers.customer_exports import Exporting, carry_out_exp
 from services.profiles.handlers.erasures import AT_ONCE, Means, carry_out_erasures
 from services.profiles.handlers.imports import Importing
 from services.profiles.handlers.personal_data import Holdings
+from services.profiles.ports.transfer import Imports
 from services.profiles.servicer import Ports, ProfilesServicer
 from services.profiles.servicer.messages import new_id
 
 ERASURE_SECONDS = EXPORT_SECONDS = 0.5
+IMPORT_SECONDS = 60.0
 EXPIRY_SECONDS = 1.0
 """How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
@@ -65,7 +67,7 @@ KEPT = (
     *CONSENT_COLLECTIONS,
     *IMPORT_COLLECTIONS,
     *EXPORT_COLLECTIONS,
-    SUPPRESSIONS,
+    *SUPPRESSION_COLLECTIONS,
     TENANT_KEYS,
     REQUESTS,
 )
@@ -86,6 +88,8 @@ class Settings(ServiceSettings):
     """How much of the newest part of the feed is kept in memory, encoded, for all who follow it; 0 for nothing."""
     import_bytes_max: int = Field(1 << 30, ge=1)
     """How large a file of customers or events may be."""
+    import_keep_seconds: int = Field(30 * 24 * 60 * 60, ge=1)
+    """How long an import is kept, its file and its wrong rows too."""
     erasure_services: tuple[str, ...] = ("segmentation", "recommendation", "forecasting", "loyalty", "crm")
     """Who has to acknowledge an erasure before its receipt is complete, and is asked for exports; a JSON list."""
     export_bytes_max: int = Field(1 << 29, ge=1)
@@ -111,7 +115,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         await jobs.recover()
         computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
         event_schemas = StoredEventSchemas(store)
-        importing = Importing(StoredImports(store), event_schemas, computing, jobs, settings.import_bytes_max)
+        imports = StoredImports(store, settings.import_keep_seconds)
+        importing = Importing(imports, event_schemas, computing, jobs, settings.import_bytes_max)
         ports = Ports(
             profiles=profiles,
             dead_letters=StoredDeadLetters(store, settings.dead_letters_max),
@@ -126,7 +131,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             importing=importing,
             new_table=TableWriter,
             suppressions=StoredSuppressions(store, tenant_keys),
-            forgetting=StoredForgetting(store, tenant_keys, customer_keys),
+            forgetting=StoredForgetting(store, tenant_keys, customer_keys, imports),
             feed_tail_bytes_max=settings.feed_tail_bytes_max,
         )
         erasing = Means(
@@ -148,12 +153,14 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         await resume_backfills(ports.defining)
         expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
         erasures = every(ERASURE_SECONDS, partial(_erase, erasing))
+        imported = every(IMPORT_SECONDS, partial(_forget_imports, importing.imports, clock))
         exports = every(EXPORT_SECONDS, partial(carry_out_exports, exporting))
         try:
             async with (
                 background(expiry, "consents that run out"),
                 background(erasures, "erasures"),
                 background(exports, "exports of people"),
+                background(imported, "imports that are old"),
                 background(keep_time(computing), "computed traits"),
                 serving(settings, exposed) as up,
             ):
@@ -199,6 +206,11 @@ async def _others(settings: Settings) -> AsyncIterator[ServicesPersonalData]:
 
 async def _expire(ports: Ports, clock: Clock) -> None:
     while await expire_consents(ports.profiles, ports.consents, clock, new_id):
+        pass
+
+
+async def _forget_imports(imports: Imports, clock: Clock) -> None:
+    while await imports.forget_old(to_micros(clock()), AT_ONCE) == AT_ONCE:
         pass
 
 

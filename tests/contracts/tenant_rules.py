@@ -24,6 +24,7 @@ from tessera.profiles.v1 import identity_pb2 as identity
 from tessera.profiles.v1 import merge_pb2 as merges
 from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1 import suppression_pb2 as suppression
 from tessera.profiles.v1 import transfer_pb2 as transfer
 from tessera.recommendation.v1 import personal_data_pb2 as recommendation_personal_data
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
@@ -190,6 +191,16 @@ PROFILES: dict[str, Rule] = {
             identifiers=[person.PersonIdentifier(type="user_id", value=acme.own("gone"))]
         ),
         ("ListErasures", lambda acme: erasure.ListErasuresRequest()),
+    ),
+    "ListSuppressions": Without(
+        lambda acme: suppression.ListSuppressionsRequest(),
+        lambda found: any(each.reason == "acme-gone" for each in found.suppressions),
+    ),
+    "LiftSuppressions": Beside(
+        lambda acme: suppression.LiftSuppressionsRequest(
+            identifiers=[person.PersonIdentifier(type="user_id", value=acme.own("leaver"))], reason="asked"
+        ),
+        ("ListSuppressions", lambda acme: suppression.ListSuppressionsRequest()),
     ),
     "GetErasure": Refused(lambda acme: erasure.GetErasureRequest(erasure_id=acme.erasure_id), "ERASURE_NOT_FOUND"),
     "AcknowledgeErasure": Refused(

@@ -9,7 +9,7 @@ from typing import Any
 from services.common.errors import AlreadyExists
 from services.common.idempotency import remember, replayed
 from services.common.store import Collection, Delete, Document, Index, Put, Query, Store, Write
-from services.profiles.domain.dead_letter import DeadLetter, names_in
+from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, DeadLetter, names_in
 from services.profiles.domain.event import Incoming
 from services.profiles.ports import Identifier, Replayed, Request
 
@@ -19,8 +19,6 @@ DEAD_LETTERS = Collection(
 )
 
 PAGE = 500
-NAME_LENGTH_MIN = 6
-"""Of a name that makes a letter somebody's wherever it stands in it."""
 EVENT_FIELDS = tuple(field.name for field in fields(Incoming) if field.name != "receive_time")
 
 
@@ -49,19 +47,19 @@ class StoredDeadLetters:
 
     async def get_many(self, tenant: str, dead_letter_ids: Sequence[str]) -> dict[str, DeadLetter]:
         found = await self._store.get_many(tenant, DEAD_LETTERS, dead_letter_ids)
-        return {key: _letter(document) for key, document in found.items()}
+        return {key: letter_of(document) for key, document in found.items()}
 
     async def page(self, tenant: str, reason: str, limit: int, after: str) -> tuple[list[DeadLetter], str]:
         where = {"reason": reason} if reason else {}
         query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
         page = await self._store.find(tenant, DEAD_LETTERS, query)
-        return [_letter(document) for document in page.documents], page.next_cursor
+        return [letter_of(document) for document in page.documents], page.next_cursor
 
     async def naming(self, tenant: str, names: Sequence[Identifier]) -> AsyncIterator[list[DeadLetter]]:
         values, after = {value for _, value in names}, ""
         while True:
             page = await self._store.find(tenant, DEAD_LETTERS, Query(limit=PAGE, after=after))
-            letters = [_letter(document) for document in page.documents]
+            letters = [letter_of(document) for document in page.documents]
             yield [letter for letter in letters if names_in(letter, values, NAME_LENGTH_MIN)]
             after = page.next_cursor
             if not after:
@@ -113,7 +111,8 @@ def _body(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _letter(document: Document) -> DeadLetter:
+def letter_of(document: Document) -> DeadLetter:
+    """The dead letter in a document."""
     body = document.body
     event = Incoming(**{name: body["event"][name] for name in EVENT_FIELDS})
     return DeadLetter(

@@ -15,15 +15,18 @@ from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
 from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
 from services.profiles.adapters.customer_exports import forget_exports
 from services.profiles.adapters.customer_keys import CustomerKeys
-from services.profiles.adapters.dead_letters import DEAD_LETTERS
+from services.profiles.adapters.dead_letters import DEAD_LETTERS, letter_of
 from services.profiles.adapters.erasures import ERASURES, OPEN_ERASURES, erasure_body, open_id
-from services.profiles.adapters.groups import MEMBERS
+from services.profiles.adapters.groups import GROUPS, MEMBERS
+from services.profiles.adapters.imports import StoredImports
 from services.profiles.adapters.keys import TenantKeys
 from services.profiles.adapters.merge_log import MERGES
 from services.profiles.adapters.sealed import customer_of
 from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identifier_of
 from services.profiles.adapters.suppressions import suppression_writes
+from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, names_in
 from services.profiles.domain.erasure import PROFILES, Erasure
+from services.profiles.domain.suppression import Occasion
 from services.profiles.ports import CustomerErased, Identifier, Versioned
 
 CHUNK_MAX = 500
@@ -40,22 +43,17 @@ class Personal:
 
 PERSONAL = (
     Personal(EVENTS, lambda origin: {"customer_id": origin}, "event"),
-    Personal(MEMBERS, lambda origin: {"origin": origin}, "group_membership"),
     Personal(STATEMENTS, lambda origin: {"customer_id": origin}, "consent_statement"),
     Personal(CHANGES, lambda origin: {"kind": "ConsentChanged", "origin_customer_id": origin}, "change_on_the_feed"),
     Personal(CHANGES, lambda origin: {"kind": "ComputedTraitChanged", "customer_id": origin}, "change_on_the_feed"),
 )
-DEAD_LETTERS_OF = {
-    "user_id": Personal(DEAD_LETTERS, lambda value: {"user": value}, "dead_letter"),
-    "anonymous_id": Personal(DEAD_LETTERS, lambda value: {"anonymous": value}, "dead_letter"),
-}
 
 
 class StoredForgetting:
     """The port ``Forgetting``."""
 
-    def __init__(self, store: Store, keys: TenantKeys, customer_keys: CustomerKeys) -> None:
-        self._store, self._keys, self._customer_keys = store, keys, customer_keys
+    def __init__(self, store: Store, keys: TenantKeys, customer_keys: CustomerKeys, imports: StoredImports) -> None:
+        self._store, self._keys, self._customer_keys, self._imports = store, keys, customer_keys, imports
 
     async def forget(self, tenant: str, read: Versioned[Erasure], now: int) -> None:
         work = _Work(self._store, tenant, read)
@@ -73,6 +71,7 @@ class StoredForgetting:
             await forget_exports(self._store, tenant, origin, work.archive_removed)
             for personal in PERSONAL:
                 await work.remove_all(personal, origin)
+            await self._members(work, origin)
             await self._consents(work, origin)
             await self._merges(work, origin)
             await self._computed(work, origin)
@@ -85,9 +84,11 @@ class StoredForgetting:
         while owned := (await self._store.find(work.tenant, IDENTITIES, query)).documents:
             names = [identifier_of(each.id) for each in owned]
             await self._dead_letters(work, names)
+            await self._imports.forget_person(work.tenant, names, work.commit_one)
             writes: list[Write] = [Delete(work.tenant, IDENTITIES, each.id, each.version) for each in owned]
             if work.erasure.suppress:
-                writes += suppression_writes(work.tenant, key, names, now)
+                occasion = Occasion(now, work.erasure.requested_by, work.erasure.reason, work.erasure.erasure_id)
+                writes += suppression_writes(work.tenant, key, names, occasion)
                 count = work.erasure.suppressed_count + len(names)
                 work.erasure = replace(work.erasure, suppressed_count=count)
             await work.commit(writes, [Removed("identifier", len(names))])
@@ -113,15 +114,30 @@ class StoredForgetting:
         await work.commit(writes, removed)
 
     async def _dead_letters(self, work: "_Work", names: Sequence[Identifier]) -> None:
-        for kind, value in names:
-            if kind in DEAD_LETTERS_OF:
-                await work.remove_all(DEAD_LETTERS_OF[kind], value)
-        values = [value for _, value in names]
-        async for page in self._pages(work.tenant, DEAD_LETTERS, {"unreadable": True}):
-            found = [each.id for each in page if any(value in each.body["source"] for value in values)]
+        """Forget the letters that are about somebody with one of the names."""
+        values = {value for _, value in names}
+        async for page in self._pages(work.tenant, DEAD_LETTERS, {}):
+            # Of what could not be read anything may be a name.
+            found = [
+                each.id
+                for each in page
+                if names_in(letter_of(each), values, 1 if each.body["source"] else NAME_LENGTH_MIN)
+            ]
             if found:
                 deletes = [Delete(work.tenant, DEAD_LETTERS, key) for key in found]
                 await work.commit(deletes, [Removed("dead_letter", len(found))])
+
+    async def _members(self, work: "_Work", origin: str) -> None:
+        """Take the person out of groups, which are smaller from then on."""
+        query = Query(where={"origin": origin}, limit=1)
+        while members := (await self._store.find(work.tenant, MEMBERS, query)).documents:
+            (member,) = members
+            writes: list[Write] = [Delete(work.tenant, MEMBERS, member.id, member.version)]
+            group = await self._store.get(work.tenant, GROUPS, member.body["group_id"])
+            if group is not None and member.body["member"]:
+                body = {**group.body, "members": max(0, group.body["members"] - 1)}
+                writes.append(Replace(work.tenant, GROUPS, group.id, body, group.version))
+            await work.commit(writes, [Removed("group_membership", 1)])
 
     async def _pages(
         self, tenant: str, collection: Collection, where: dict[str, Any]
@@ -185,6 +201,10 @@ class _Work:
         receipt = Replace(self.tenant, ERASURES, self.erasure.erasure_id, body, self._version)
         await self._store.commit([*writes, receipt])
         self._version += 1
+
+    async def commit_one(self, writes: Sequence[Write], removed: Removed) -> None:
+        """Commit something of one kind."""
+        await self.commit(writes, [removed])
 
     async def archive_removed(self, writes: Sequence[Write], count: int) -> None:
         """Commit the end of an export of the person."""

@@ -2,24 +2,32 @@
 
 import asyncio
 import hashlib
+import re
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from services.common.errors import AlreadyExists
 from services.common.idempotency import remember, replayed
-from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
-from services.profiles.adapters.tables import TableReader
+from services.common.jobs import JOBS, State
+from services.common.privacy import Removed
+from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
+from services.profiles.adapters.tables import TableReader, TableUnreadable
+from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, values_in
 from services.profiles.domain.table_import import ColumnMapping, ColumnType, ImportKind, TableFormat, TableImport
-from services.profiles.ports.request import Request
-from services.profiles.ports.transfer import RowError
+from services.profiles.ports.request import Identifier, Request
+from services.profiles.ports.transfer import RowError, Rows
 
 IMPORTS = Collection("imports", (Index(("finished",)),))
 IMPORT_CHUNKS = Collection("import_chunks", (Index(("import_id", "offset")),))
 IMPORT_ERRORS = Collection("import_errors", (Index(("import_id", "row")),))
-IMPORT_COLLECTIONS = (IMPORTS, IMPORT_CHUNKS, IMPORT_ERRORS)
+IMPORT_EXPIRIES = Collection("import_expiries", (Index(("due",)),))
+IMPORT_COLLECTIONS = (IMPORTS, IMPORT_CHUNKS, IMPORT_ERRORS, IMPORT_EXPIRIES)
+PLATFORM = "*"
+NAMING = frozenset({"user_id", "anonymous_id"})
 CHUNKS_AT_ONCE = 4
 FORGET_AT_ONCE = 500
 
@@ -27,8 +35,8 @@ FORGET_AT_ONCE = 500
 class StoredImports:
     """The port ``Imports``."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keep_seconds: int) -> None:
+        self._store, self._keep_micros = store, keep_seconds * 1_000_000
 
     async def created(self, request: Request) -> str | None:
         answer = await replayed(self._store, request.tenant, request.id, request.fingerprint)
@@ -36,7 +44,20 @@ class StoredImports:
 
     async def create(self, request: Request, wanted: TableImport) -> None:
         known = remember(request.tenant, request.id, request.fingerprint, {"import_id": wanted.import_id})
-        await self._store.commit([Insert(request.tenant, IMPORTS, wanted.import_id, _body(wanted)), *known])
+        tenant, key = request.tenant, wanted.import_id
+        due = {"tenant": tenant, "import_id": key, "due": wanted.create_time + self._keep_micros}
+        expiry = Insert(PLATFORM, IMPORT_EXPIRIES, _expiry_id(tenant, key), due)
+        await self._store.commit([Insert(tenant, IMPORTS, key, _body(wanted)), expiry, *known])
+
+    async def forget_old(self, now: int, limit: int) -> int:
+        query = Query(range=Range("due", at_most=now), order_by="due", limit=limit)
+        old = (await self._store.find(PLATFORM, IMPORT_EXPIRIES, query)).documents
+        for document in old:
+            tenant, import_id = document.body["tenant"], document.body["import_id"]
+            await self.forget_errors(tenant, import_id)
+            await self.forget_file(tenant, import_id)
+            await self._store.commit(_gone(tenant, import_id))
+        return len(old)
 
     async def unfinished(self, tenant: str) -> int:
         return await self._store.count(tenant, IMPORTS, Query(where={"finished": 0}))
@@ -107,10 +128,61 @@ class StoredImports:
         await self.forget_file(tenant, import_id)
         known = remember(tenant, request.id, request.fingerprint, {})
         try:
-            await self._store.commit([Delete(tenant, IMPORTS, import_id), *known])
+            await self._store.commit([*_gone(tenant, import_id), *known])
         except AlreadyExists:  # the same request at the same time was faster
             return True
         return True
+
+    async def forget_person(
+        self, tenant: str, names: Sequence[Identifier], commit: Callable[[Sequence[Write], Removed], Awaitable[None]]
+    ) -> None:
+        """Delete wrong rows that name a person, and files that do and are not being taken in.
+
+        Of a file that is being taken in the person's rows are refused, and it goes at its end.
+        """
+        values = {value for _, value in names}
+        told = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values) if len(value) >= NAME_LENGTH_MIN]
+        pattern = re.compile("|".join(told))
+        async for documents in self._pages(tenant, IMPORT_ERRORS, {}):
+            wrong = [each for each in documents if told and pattern.search(each.body["message"])]
+            if wrong:
+                deletes = [Delete(tenant, IMPORT_ERRORS, each.id) for each in wrong]
+                await commit(deletes, Removed("import_error", len(wrong)))
+        async for documents in self._pages(tenant, IMPORTS, {"finished": 0}):
+            for document in documents:
+                if document.body["received"] and not await self._at_work(tenant, document.body["job_id"]):
+                    await self._forget_file_of(tenant, document, values, commit)
+
+    async def _forget_file_of(
+        self,
+        tenant: str,
+        document: Document,
+        values: Set[str],
+        commit: Callable[[Sequence[Write], Removed], Awaitable[None]],
+    ) -> None:
+        found = _import(document)
+        try:
+            async with self.reading(tenant, found) as (rows, _):
+                named = await asyncio.to_thread(_names_any, rows, _named_columns(found), values)
+        except TableUnreadable:  # not to be told whether the person is in it
+            named = True
+        if named:
+            empty = _body(replace(found, received_bytes=0, job_id=""))
+            await commit([Replace(tenant, IMPORTS, document.id, empty, document.version)], Removed("import_file", 1))
+            await self.forget_file(tenant, document.id)
+
+    async def _at_work(self, tenant: str, job_id: str) -> bool:
+        job = await self._store.get(tenant, JOBS, job_id) if job_id else None
+        return job is not None and job.body["state"] in (State.PENDING, State.RUNNING)
+
+    async def _pages(
+        self, tenant: str, collection: Collection, where: dict[str, Any]
+    ) -> AsyncIterator[tuple[Document, ...]]:
+        after, more = "", True
+        while more:
+            page = await self._store.find(tenant, collection, Query(where=where, limit=FORGET_AT_ONCE, after=after))
+            yield page.documents
+            after, more = page.next_cursor, bool(page.next_cursor)
 
     async def _forget(self, tenant: str, collection: Collection, import_id: str, order: str, limit: int) -> None:
         while True:
@@ -119,6 +191,35 @@ class StoredImports:
             if not page.documents:
                 return
             await self._store.commit([Delete(tenant, collection, document.id) for document in page.documents])
+
+
+def _named_columns(it: TableImport) -> Set[str]:
+    """The columns that hold names of people."""
+    mapped = {each.column: each.target for each in it.columns}
+    return NAMING | {column for column, target in mapped.items() if target in NAMING}
+
+
+def _names_any(rows: Rows, columns: Set[str], values: Set[str]) -> bool:
+    anywhere = {value for value in values if len(value) >= NAME_LENGTH_MIN}
+    wanted = [values if name in columns else anywhere for name in rows.names]
+    while batch := rows.next():
+        for _, cells in batch:
+            if isinstance(cells, str):
+                return True  # what cannot be read may name anybody
+            if any(not found.isdisjoint(values_in(cell)) for found, cell in zip(wanted, cells, strict=False)):
+                return True
+    return False
+
+
+def _gone(tenant: str, import_id: str) -> list[Write]:
+    return [
+        Delete(tenant, IMPORTS, import_id),
+        Delete(PLATFORM, IMPORT_EXPIRIES, _expiry_id(tenant, import_id)),
+    ]
+
+
+def _expiry_id(tenant: str, import_id: str) -> str:
+    return f"{tenant}:{import_id}"
 
 
 def _body(it: TableImport) -> dict[str, Any]:

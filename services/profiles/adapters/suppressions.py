@@ -1,13 +1,17 @@
-"""Suppressed identifiers as documents: keyed hashes, and nothing else."""
+"""Suppressed identifiers as documents: keyed hashes, and who wanted them suppressed or taken in again."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from services.common.store import Collection, Delete, Put, Store
+from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Store, Write
 from services.profiles.adapters.keys import TenantKey, TenantKeys
+from services.profiles.domain.suppression import Occasion, Suppression
 from services.profiles.ports import Identifier
 
-SUPPRESSIONS = Collection("suppressions")
-CHUNK_MAX = 500
+SUPPRESSIONS = Collection("suppressions", (Index(("time",)),))
+LIFTED_SUPPRESSIONS = Collection("lifted_suppressions", (Index(("time",)),))
+SUPPRESSION_COLLECTIONS = (SUPPRESSIONS, LIFTED_SUPPRESSIONS)
+CHUNK_MAX = 250
 
 
 class StoredSuppressions:
@@ -22,22 +26,68 @@ class StoredSuppressions:
         found = await self._store.get_many(tenant, SUPPRESSIONS, list(digests))
         return frozenset(digests[digest] for digest in found)
 
-    async def add(self, tenant: str, identifiers: Sequence[Identifier], now: int) -> int:
+    async def add(self, tenant: str, identifiers: Sequence[Identifier], occasion: Occasion) -> int:
         known = await self.among(tenant, identifiers)
         fresh = [identifier for identifier in dict.fromkeys(identifiers) if identifier not in known]
-        writes = suppression_writes(tenant, await self._keys.get(tenant), fresh, now)
+        writes = suppression_writes(tenant, await self._keys.get(tenant), fresh, occasion)
         for begin in range(0, len(writes), CHUNK_MAX):
             await self._store.commit(writes[begin : begin + CHUNK_MAX])
         return len(fresh)
 
-    async def remove(self, tenant: str, identifiers: Sequence[Identifier]) -> int:
-        key, known = await self._keys.get(tenant), await self.among(tenant, identifiers)
-        deletes = [Delete(tenant, SUPPRESSIONS, key.digest(*identifier)) for identifier in sorted(known)]
-        for begin in range(0, len(deletes), CHUNK_MAX):
-            await self._store.commit(deletes[begin : begin + CHUNK_MAX])
-        return len(deletes)
+    async def lift(
+        self, tenant: str, identifiers: Sequence[Identifier], suppression_ids: Sequence[str], occasion: Occasion
+    ) -> int:
+        key = await self._keys.get(tenant)
+        wanted = sorted({*(key.digest(*identifier) for identifier in identifiers), *suppression_ids})
+        count = 0
+        for begin in range(0, len(wanted), CHUNK_MAX):
+            found = await self._store.get_many(tenant, SUPPRESSIONS, wanted[begin : begin + CHUNK_MAX])
+            writes: list[Write] = []
+            for document in found.values():
+                body = {**_occasion_body(occasion), "suppression_id": document.id, "suppressed": document.body}
+                writes.append(Insert(tenant, LIFTED_SUPPRESSIONS, f"{document.id}:{document.body['time']}", body))
+                writes.append(Delete(tenant, SUPPRESSIONS, document.id, document.version))
+            if writes:
+                await self._store.commit(writes)
+            count += len(found)
+        return count
+
+    async def page(self, tenant: str, lifted: bool, limit: int, after: str) -> tuple[list[Suppression], str]:
+        collection = LIFTED_SUPPRESSIONS if lifted else SUPPRESSIONS
+        query = Query(order_by="time", descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, collection, query)
+        read = _lifted if lifted else _suppression
+        return [read(document) for document in page.documents], page.next_cursor
 
 
-def suppression_writes(tenant: str, key: TenantKey, identifiers: Sequence[Identifier], now: int) -> list[Put]:
+def suppression_writes(tenant: str, key: TenantKey, identifiers: Sequence[Identifier], occasion: Occasion) -> list[Put]:
     """The writes that suppress ``identifiers``."""
-    return [Put(tenant, SUPPRESSIONS, key.digest(*identifier), {"time": now}) for identifier in identifiers]
+    told = _occasion_body(occasion)
+    return [
+        Put(tenant, SUPPRESSIONS, key.digest(*identifier), {**told, "type": identifier[0]})
+        for identifier in identifiers
+    ]
+
+
+def _occasion_body(occasion: Occasion) -> dict[str, Any]:
+    return {
+        "time": occasion.time,
+        "actor": occasion.actor,
+        "reason": occasion.reason,
+        "erasure_id": occasion.erasure_id,
+    }
+
+
+def _occasion(body: dict[str, Any]) -> Occasion:
+    """Of suppressions from before it was kept, the time alone is known."""
+    return Occasion(body["time"], body.get("actor", ""), body.get("reason", ""), body.get("erasure_id", ""))
+
+
+def _suppression(document: Document) -> Suppression:
+    return Suppression(document.id, document.body.get("type", ""), _occasion(document.body))
+
+
+def _lifted(document: Document) -> Suppression:
+    body = document.body
+    before = body["suppressed"]
+    return Suppression(body["suppression_id"], before.get("type", ""), _occasion(before), _occasion(body))

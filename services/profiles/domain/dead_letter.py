@@ -14,6 +14,8 @@ TEXT_LENGTH_MAX = 1024
 """Of ids and names; a good event's are shorter."""
 CONTEXT_LENGTH_MAX = 8 * 1024
 """Of the context and of the integrations."""
+NAME_LENGTH_MIN = 6
+"""Of a name that makes a record somebody's wherever it stands in it: shorter ones are quantities too."""
 TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which every clock and calendar can show."""
 

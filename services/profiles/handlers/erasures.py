@@ -10,6 +10,7 @@ from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict, Refusal, RequestIdReused
 from services.common.privacy import Removed
 from services.profiles.domain.erasure import PROFILES, Erasure, ErasureNotFound, Part, erasure_id_of
+from services.profiles.domain.suppression import Occasion
 from services.profiles.handlers.persons import Person, families, locate
 from services.profiles.ports import Erasures, Forgetting, Profiles, Request, Suppressions, Versioned
 
@@ -79,7 +80,8 @@ async def _accept(means: Means, tenant: str, wish: Wish) -> dict[str, list[Any]]
         nobody = [index for index, each in enumerate(wish.persons) if erasure_ids.get(each) not in {*new, *there}]
         if wish.suppress:
             names = [each for index in nobody if isinstance(each := wish.persons[index], tuple)]
-            await means.suppressions.add(tenant, names, to_micros(means.clock()))
+            occasion = Occasion(to_micros(means.clock()), wish.requested_by, wish.reason)
+            await means.suppressions.add(tenant, names, occasion)
         asked = dict.fromkeys(erasure_ids[each] for each in wish.persons if erasure_ids.get(each) in {*new, *there})
         return {"erasures": list(asked), "not_found": nobody}
     raise Conflict("these customers are being erased by others; try again")

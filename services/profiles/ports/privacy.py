@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from services.profiles.domain.consent import Consents, Statement
 from services.profiles.domain.erasure import Erasure, ErasureState
+from services.profiles.domain.suppression import Occasion, Suppression
 from services.profiles.ports.request import Identifier, Request, Versioned
 
 
@@ -133,10 +134,16 @@ class Suppressions(Protocol):
         """Those that are suppressed."""
         ...
 
-    async def add(self, tenant: str, identifiers: Sequence[Identifier], now: int) -> int:
+    async def add(self, tenant: str, identifiers: Sequence[Identifier], occasion: Occasion) -> int:
         """Suppress; how many were not before."""
         ...
 
-    async def remove(self, tenant: str, identifiers: Sequence[Identifier]) -> int:
-        """Take in again; how many were suppressed."""
+    async def lift(
+        self, tenant: str, identifiers: Sequence[Identifier], suppression_ids: Sequence[str], occasion: Occasion
+    ) -> int:
+        """Take in again, and keep who wanted it; how many were suppressed."""
+        ...
+
+    async def page(self, tenant: str, lifted: bool, limit: int, after: str) -> tuple[list[Suppression], str]:
+        """A page of those that hold, or that were lifted, the newest first, and the token of the next."""
         ...

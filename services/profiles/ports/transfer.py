@@ -92,6 +92,10 @@ class Imports(Protocol):
         """Forget the file."""
         ...
 
+    async def forget_old(self, now: int, limit: int) -> int:
+        """Forget imports that were begun too long ago; how many."""
+        ...
+
     async def delete(self, request: Request, import_id: str) -> bool:
         """Forget all of it; whether there was one, also to the same request again."""
         ...

@@ -39,6 +39,7 @@ from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
 from services.profiles.servicer.messages import new_id
+from services.profiles.servicer.suppressions import SuppressionRpcs
 from services.profiles.servicer.tail import Feed
 from services.profiles.servicer.transfer import TransferRpcs
 from services.profiles.servicer.write_keys import WriteKeyRpcs
@@ -77,6 +78,7 @@ class ProfilesServicer(
     ConsentRpcs,
     ErasureRpcs,
     CustomerExportRpcs,
+    SuppressionRpcs,
     EventSchemaRpcs,
     ComputedTraitRpcs,
     TransferRpcs,

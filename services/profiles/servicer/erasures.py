@@ -6,12 +6,11 @@ from tessera.profiles.v1 import erasure_pb2 as pb
 
 from services.common.auth import principal
 from services.common.clock import Clock
-from services.common.clock import to_micros as clock_micros
 from services.common.privacy import Removal, Removed
 from services.common.validation import FieldInvalid
 from services.profiles.domain.erasure import Erasure, ErasureState, Part
 from services.profiles.handlers.erasures import Means, Wish, acknowledge_erasure, erase_customers, get_erasure
-from services.profiles.ports import Erasures, Suppressions
+from services.profiles.ports import Erasures
 from services.profiles.servicer.consents import person_of
 from services.profiles.servicer.messages import PAGE_SIZE_DEFAULT, Context, named, timestamp, to_micros
 
@@ -21,7 +20,6 @@ class ErasureRpcs:
 
     _erasing: Means
     _erasures: Erasures
-    _suppressions: Suppressions
     _clock: Clock
 
     async def EraseCustomers(self, request: pb.EraseCustomersRequest, context: Context) -> pb.EraseCustomersResponse:
@@ -37,20 +35,6 @@ class ErasureRpcs:
         size = request.page_size or PAGE_SIZE_DEFAULT
         erasures, token = await self._erasures.page(principal().tenant, state, size, request.page_token)
         return pb.ListErasuresResponse(erasures=map(erasure_message, erasures), next_page_token=token)
-
-    async def SuppressIdentifiers(
-        self, request: pb.SuppressIdentifiersRequest, context: Context
-    ) -> pb.SuppressIdentifiersResponse:
-        names = [(each.type, each.value) for each in request.identifiers]
-        count = await self._suppressions.add(principal().tenant, names, clock_micros(self._clock()))
-        return pb.SuppressIdentifiersResponse(suppressed_count=count)
-
-    async def UnsuppressIdentifiers(
-        self, request: pb.UnsuppressIdentifiersRequest, context: Context
-    ) -> pb.UnsuppressIdentifiersResponse:
-        names = [(each.type, each.value) for each in request.identifiers]
-        count = await self._suppressions.remove(principal().tenant, names)
-        return pb.UnsuppressIdentifiersResponse(unsuppressed_count=count)
 
     async def GetErasure(self, request: pb.GetErasureRequest, context: Context) -> pb.GetErasureResponse:
         erasure = await get_erasure(self._erasures, principal().tenant, request.erasure_id)

@@ -405,8 +405,11 @@ class SuppressIdentifiersRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller. Suppressing twice is suppressing once, with it or without."""
+    reason: _builtins.str
+    """Why, in words; in ListSuppressions. Not personal data."""
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.PersonIdentifier]:
         """Which, at most 5,000."""
@@ -416,10 +419,11 @@ class SuppressIdentifiersRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         identifiers: _abc.Iterable[_person_pb2.PersonIdentifier] | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifiers", b"identifiers", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

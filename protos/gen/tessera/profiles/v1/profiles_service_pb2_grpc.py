@@ -12,6 +12,7 @@ from tessera.profiles.v1 import group_pb2 as tessera_dot_profiles_dot_v1_dot_gro
 from tessera.profiles.v1 import identity_pb2 as tessera_dot_profiles_dot_v1_dot_identity__pb2
 from tessera.profiles.v1 import merge_pb2 as tessera_dot_profiles_dot_v1_dot_merge__pb2
 from tessera.profiles.v1 import profiles_service_pb2 as tessera_dot_profiles_dot_v1_dot_profiles__service__pb2
+from tessera.profiles.v1 import suppression_pb2 as tessera_dot_profiles_dot_v1_dot_suppression__pb2
 from tessera.profiles.v1 import transfer_pb2 as tessera_dot_profiles_dot_v1_dot_transfer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -360,6 +361,16 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.FromString,
                 _registered_method=True)
+        self.ListSuppressions = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/ListSuppressions',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsResponse.FromString,
+                _registered_method=True)
+        self.LiftSuppressions = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/LiftSuppressions',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.FromString,
+                _registered_method=True)
 
 
 class ProfilesServiceServicer:
@@ -662,7 +673,8 @@ class ProfilesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnsuppressIdentifiers(self, request, context):
-        """Takes identifiers in again. What was refused meanwhile does not come back.
+        """Takes identifiers in again, without saying why: LiftSuppressions is to be preferred. What was refused meanwhile does not
+        come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -884,6 +896,21 @@ class ProfilesServiceServicer:
         """Streams an archive. NOT_FOUND, reason EXPORT_NOT_FOUND; FAILED_PRECONDITION, reason EXPORT_NOT_READY, while it is
         collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
         up for).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuppressions(self, request, context):
+        """Lists which identifiers are refused, or were: who had them suppressed and lifted, when and why. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftSuppressions(self, request, context):
+        """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1206,6 +1233,16 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.DownloadExport,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.SerializeToString,
+            ),
+            'ListSuppressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuppressions,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsResponse.SerializeToString,
+            ),
+            'LiftSuppressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuppressions,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2911,6 +2948,60 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/DownloadExport',
             tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_customer__export__pb2.DownloadExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuppressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/ListSuppressions',
+            tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_suppression__pb2.ListSuppressionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuppressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/LiftSuppressions',
+            tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

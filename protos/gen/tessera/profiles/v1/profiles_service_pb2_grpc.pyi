@@ -14,8 +14,10 @@ from tessera.profiles.v1 import group_pb2 as _group_pb2
 from tessera.profiles.v1 import identity_pb2 as _identity_pb2
 from tessera.profiles.v1 import merge_pb2 as _merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as _profiles_service_pb2
+from tessera.profiles.v1 import suppression_pb2 as _suppression_pb2
 from tessera.profiles.v1 import transfer_pb2 as _transfer_pb2
 import abc as _abc_1
+import builtins as _builtins
 import grpc as _grpc
 import sys
 import typing as _typing
@@ -24,6 +26,11 @@ if sys.version_info >= (3, 11):
     from typing import Self as _Self
 else:
     from typing_extensions import Self as _Self
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 _T = _typing.TypeVar("_T")
 
@@ -189,8 +196,12 @@ class ProfilesServiceStub:
     """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
     IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
     """
-    UnsuppressIdentifiers: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]
-    """Takes identifiers in again. What was refused meanwhile does not come back."""
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def UnsuppressIdentifiers(self) -> _grpc.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]:
+        """Takes identifiers in again, without saying why: LiftSuppressions is to be preferred. What was refused meanwhile does not
+        come back.
+        """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is none.
@@ -295,6 +306,12 @@ class ProfilesServiceStub:
     collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
     up for).
     """
+    ListSuppressions: _grpc.UnaryUnaryMultiCallable[_suppression_pb2.ListSuppressionsRequest, _suppression_pb2.ListSuppressionsResponse]
+    """Lists which identifiers are refused, or were: who had them suppressed and lifted, when and why. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request.
+    """
+    LiftSuppressions: _grpc.UnaryUnaryMultiCallable[_suppression_pb2.LiftSuppressionsRequest, _suppression_pb2.LiftSuppressionsResponse]
+    """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -448,8 +465,12 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Refuses identifiers from now on, without erasing anybody: events that carry one of them are rejected, reason
     IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
     """
-    UnsuppressIdentifiers: _aio.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]  # type: ignore[assignment]
-    """Takes identifiers in again. What was refused meanwhile does not come back."""
+    @_builtins.property
+    @_deprecated("""This method has been marked as deprecated using proto method options.""")
+    def UnsuppressIdentifiers(self) -> _aio.UnaryUnaryMultiCallable[_erasure_pb2.UnsuppressIdentifiersRequest, _erasure_pb2.UnsuppressIdentifiersResponse]:  # type: ignore[override]
+        """Takes identifiers in again, without saying why: LiftSuppressions is to be preferred. What was refused meanwhile does not
+        come back.
+        """
     GetErasure: _aio.UnaryUnaryMultiCallable[_erasure_pb2.GetErasureRequest, _erasure_pb2.GetErasureResponse]  # type: ignore[assignment]
     """Gets the receipt of an erasure: what each service removed and when, and for whom it still waits. NOT_FOUND, reason
     ERASURE_NOT_FOUND, if there is none.
@@ -554,6 +575,12 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
     up for).
     """
+    ListSuppressions: _aio.UnaryUnaryMultiCallable[_suppression_pb2.ListSuppressionsRequest, _suppression_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
+    """Lists which identifiers are refused, or were: who had them suppressed and lifted, when and why. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a token of another request.
+    """
+    LiftSuppressions: _aio.UnaryUnaryMultiCallable[_suppression_pb2.LiftSuppressionsRequest, _suppression_pb2.LiftSuppressionsResponse]  # type: ignore[assignment]
+    """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps customers, their identities, traits and events. Other services never read its database: they follow its
@@ -915,13 +942,16 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         IDENTIFIER_SUPPRESSED, and not kept as dead letters. Only a keyed hash of each identifier is kept.
         """
 
+    @_deprecated("""Takes identifiers in again, without saying why: LiftSuppressions is to be preferred. What was refused meanwhile does not\ncome back.""")
     @_abc_1.abstractmethod
     def UnsuppressIdentifiers(
         self,
         request: _erasure_pb2.UnsuppressIdentifiersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_erasure_pb2.UnsuppressIdentifiersResponse, _abc.Awaitable[_erasure_pb2.UnsuppressIdentifiersResponse]]:
-        """Takes identifiers in again. What was refused meanwhile does not come back."""
+        """Takes identifiers in again, without saying why: LiftSuppressions is to be preferred. What was refused meanwhile does not
+        come back.
+        """
 
     @_abc_1.abstractmethod
     def GetErasure(
@@ -1188,5 +1218,23 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         collected and where that failed, and reason EXPORT_EXPIRED once it is older than seven days (or what the service is set
         up for).
         """
+
+    @_abc_1.abstractmethod
+    def ListSuppressions(
+        self,
+        request: _suppression_pb2.ListSuppressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suppression_pb2.ListSuppressionsResponse, _abc.Awaitable[_suppression_pb2.ListSuppressionsResponse]]:
+        """Lists which identifiers are refused, or were: who had them suppressed and lifted, when and why. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a token of another request.
+        """
+
+    @_abc_1.abstractmethod
+    def LiftSuppressions(
+        self,
+        request: _suppression_pb2.LiftSuppressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_suppression_pb2.LiftSuppressionsResponse, _abc.Awaitable[_suppression_pb2.LiftSuppressionsResponse]]:
+        """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
