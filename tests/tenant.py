@@ -32,6 +32,7 @@ from tessera.profiles.v1.identity_pb2 import (
     UpdateIdentitySettingsRequest,
 )
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
+from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import cluster_pb2, destination_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
@@ -100,7 +101,7 @@ class Tenant:
 
     async def _offer(self) -> None:
         """A catalogue and a programme, which orders meet."""
-        items = [recommendation.Item(item_id=self.own(noun), title=self.own(noun)) for noun in ("milk", "bread")]
+        items = [item_pb.Item(item_id=self.own(noun), title=self.own(noun)) for noun in ("milk", "bread")]
         upsert = recommendation.UpsertItemsRequest(request_id="items", items=items)
         await self.call("recommendation", "UpsertItems", upsert)
         program = loyalty.CreateProgramRequest(

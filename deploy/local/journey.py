@@ -17,7 +17,7 @@ import orjson
 import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
-from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.recommendation.v1 import item_pb2 as item_pb
 
 WEEK_SECONDS = 7 * 24 * 3600
 CURRENCY = "USD"
@@ -63,14 +63,14 @@ def read(now: datetime, shift_weeks: int | None = None) -> Journey:
 _TABLES = ("transactions", "products", "demographics", "campaigns", "campaign_descriptions", "coupon_redemptions")
 
 
-def items(journey: Journey) -> Iterator[recommendation.Item]:
+def items(journey: Journey) -> Iterator[item_pb.Item]:
     """Every product as an item of the catalogue."""
     table = journey.products.astype(object).where(journey.products.notna(), "")
     for row in table.itertuples(index=False):
         kind, size = str(row.product_type).capitalize(), str(row.package_size)
         title = f"{kind or str(row.product_category).capitalize() or 'Product'} {size}".strip()
         categories = [str(name) for name in (row.department, row.product_category, row.product_type) if name]
-        yield recommendation.Item(
+        yield item_pb.Item(
             item_id=str(row.product_id), title=title, categories=categories, brand=str(row.brand),
             attributes={"manufacturer_id": str(row.manufacturer_id)},
         )  # fmt: skip

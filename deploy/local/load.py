@@ -21,6 +21,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -145,7 +146,7 @@ async def _open_program(shop: Shop) -> None:
 async def _load_items(shop: Shop, data: Journey, progress: Progress) -> None:
     task = progress.add_task("products to recommendation", total=len(data.products))
 
-    async def send(number: int, batch: Sequence[recommendation.Item]) -> None:
+    async def send(number: int, batch: Sequence[item_pb.Item]) -> None:
         request = recommendation.UpsertItemsRequest(request_id=f"journey-items-{number}", items=batch)
         await shop.call(shop.recommendation.UpsertItems, request)
         progress.advance(task, len(batch))

@@ -44,6 +44,7 @@ MODULES = (
     "insights",
     "personas",
     "recommendation",
+    "scenarios",
     "forecasting",
     "customer_value",
     "media_mix",

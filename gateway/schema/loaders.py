@@ -9,6 +9,8 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
 from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation_pb
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation_pb
 
@@ -91,10 +93,10 @@ async def customer_prediction(context: Context, customer_id: str) -> forecasting
     return await context.load("customer_predictions", customer_id, fetch, BATCH_GET_MAX)
 
 
-async def item(context: Context, item_id: str) -> recommendation_pb.Item | None:
+async def item(context: Context, item_id: str) -> item_pb.Item | None:
     """By ``recommendation.BatchGetItems``."""
 
-    async def fetch(ids: list[str]) -> dict[str, recommendation_pb.Item]:
+    async def fetch(ids: list[str]) -> dict[str, item_pb.Item]:
         request = recommendation_pb.BatchGetItemsRequest(item_ids=ids)
         answer = await context.backends.recommendation.BatchGetItems(request, metadata=context.metadata)
         return {found.item_id: found for found in answer.items}
@@ -104,10 +106,10 @@ async def item(context: Context, item_id: str) -> recommendation_pb.Item | None:
 
 async def recommendations(
     context: Context, customer_id: str, like: recommendation_pb.BatchRecommendRequest
-) -> recommendation_pb.RecommendationList | None:
+) -> list_pb.RecommendationList | None:
     """By ``recommendation.BatchRecommend``; customers for whom the same is asked go out together."""
 
-    async def fetch(ids: list[str]) -> dict[str, recommendation_pb.RecommendationList]:
+    async def fetch(ids: list[str]) -> dict[str, list_pb.RecommendationList]:
         request = recommendation_pb.BatchRecommendRequest(customer_ids=ids)
         request.MergeFrom(like)
         answer = await context.backends.recommendation.BatchRecommend(request, metadata=context.metadata)

@@ -7,6 +7,8 @@ import strawberry
 from strawberry import Parent
 from tessera.common.v1 import job_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from gateway.context import Context, Info
@@ -19,12 +21,12 @@ from gateway.schema.node import as_node, own_id
 from gateway.schema.profiles import Customer
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
 
-Filter = Annotated[pb.ItemFilter | None, strawberry.argument(description="Which products may be answered.")]
+Filter = Annotated[item_pb.ItemFilter | None, strawberry.argument(description="Which products may be answered.")]
 ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing that the customer has ever bought.")]
 
 
 @from_proto(
-    pb.Item,
+    item_pb.Item,
     "item_id",
     "title",
     "categories",
@@ -38,27 +40,29 @@ ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing t
 class Product: ...
 
 
-@input_from_proto(pb.Item, "item_id", "title", "categories", "brand", "price", "attributes", "out_of_stock", "hidden")
+@input_from_proto(
+    item_pb.Item, "item_id", "title", "categories", "brand", "price", "attributes", "out_of_stock", "hidden"
+)
 class ProductInput: ...
 
 
-@input_from_proto(pb.ItemFilter, "categories", "brands", "item_ids", "excluded_item_ids", "include_out_of_stock")
+@input_from_proto(item_pb.ItemFilter, "categories", "brands", "item_ids", "excluded_item_ids", "include_out_of_stock")
 class ProductFilterInput: ...
 
 
-@from_proto(pb.RecommendationList, "items", "model_version", "empty_reason")
+@from_proto(list_pb.RecommendationList, "items", "model_version", "empty_reason")
 class RecommendationList: ...
 
 
-@from_proto(pb.Recommendation, "item_id", "score", "reasons")
+@from_proto(list_pb.Recommendation, "item_id", "score", "reasons")
 class Recommendation: ...
 
 
-@from_proto(pb.Reason, "kind", "source_item_ids", "score", "association", "purchase_count")
+@from_proto(list_pb.Reason, "kind", "source_item_ids", "score", "association", "purchase_count", "repeat")
 class Reason: ...
 
 
-@from_proto(pb.Association, "basket_count", "support", "confidence", "lift")
+@from_proto(list_pb.Association, "basket_count", "support", "confidence", "lift")
 class Association: ...
 
 
@@ -126,22 +130,22 @@ class RollbackModelInput: ...
 class RollbackModelPayload: ...
 
 
-@as_node(Product, pb.Item, "item_id", access=by_rpc("recommendation.BatchGetItems"))
-async def _product(context: Context, item_id: str) -> pb.Item | None:
+@as_node(Product, item_pb.Item, "item_id", access=by_rpc("recommendation.BatchGetItems"))
+async def _product(context: Context, item_id: str) -> item_pb.Item | None:
     return await loaders.item(context, item_id)
 
 
 @query(by_rpc("recommendation.BatchGetItems"))
-async def product(info: Info, id: strawberry.ID) -> pb.Item | None:
+async def product(info: Info, id: strawberry.ID) -> item_pb.Item | None:
     """One product; null if there is none."""
     return await loaders.item(info.context, own_id(Product, id))
 
 
 @query(by_rpc("recommendation.ListItems"))
-async def products(info: Info, first: First = 20, after: After = None) -> Page[pb.Item]:
+async def products(info: Info, first: First = 20, after: After = None) -> Page[item_pb.Item]:
     """All products, by id."""
 
-    async def fetch(size: int, token: str) -> tuple[Sequence[pb.Item], str]:
+    async def fetch(size: int, token: str) -> tuple[Sequence[item_pb.Item], str]:
         request = pb.ListItemsRequest(page_size=size, page_token=token)
         answer = await info.context.backends.recommendation.ListItems(request, metadata=info.context.metadata)
         return answer.items, answer.next_page_token
@@ -152,7 +156,7 @@ async def products(info: Info, first: First = 20, after: After = None) -> Page[p
 @query(by_rpc("recommendation.FindSimilarItems"))
 async def similar_products(
     info: Info, id: strawberry.ID, first: First = 10, filter: Filter = None
-) -> pb.RecommendationList | None:
+) -> list_pb.RecommendationList | None:
     """Products that the same people buy: likely alternatives. Null if the product does not exist."""
     request = pb.FindSimilarItemsRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
     call = info.context.backends.recommendation.FindSimilarItems(request, metadata=info.context.metadata)
@@ -163,7 +167,7 @@ async def similar_products(
 @query(by_rpc("recommendation.FindBoughtTogether"))
 async def bought_together(
     info: Info, id: strawberry.ID, first: First = 10, filter: Filter = None
-) -> pb.RecommendationList | None:
+) -> list_pb.RecommendationList | None:
     """Products that lie in the same baskets, with the exact counts. Null if the product does not exist."""
     request = pb.FindBoughtTogetherRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
     call = info.context.backends.recommendation.FindBoughtTogether(request, metadata=info.context.metadata)
@@ -181,7 +185,7 @@ async def recommendations(
     first: First = 10,
     filter: Filter = None,
     exclude_bought: ExcludeBought = False,
-) -> pb.RecommendationList:
+) -> list_pb.RecommendationList:
     request = pb.RecommendRequest(
         customer_id=own_id(Customer, customer_id or ""),
         session_item_ids=[any_own_id(each) for each in session_item_ids or ()],
@@ -240,20 +244,20 @@ async def recommendations_of_customer(
     first: First = 10,
     filter: Filter = None,
     exclude_bought: ExcludeBought = False,
-) -> pb.RecommendationList | None:
+) -> list_pb.RecommendationList | None:
     """What to offer the customer next, best first, each with its reasons."""
     like = pb.BatchRecommendRequest(count=limited(first), filter=filter, exclude_bought=exclude_bought)
     return await loaders.recommendations(info.context, customer.customer_id, like)
 
 
 @edge(Recommendation, by_rpc("recommendation.BatchGetItems"))
-async def item(recommendation: Parent[pb.Recommendation], info: Info) -> pb.Item | None:
+async def item(recommendation: Parent[list_pb.Recommendation], info: Info) -> item_pb.Item | None:
     """The product; null if it was deleted meanwhile."""
     return await loaders.item(info.context, recommendation.item_id)
 
 
 @edge(Reason, by_rpc("recommendation.BatchGetItems"))
-async def source_items(reason: Parent[pb.Reason], info: Info) -> list[pb.Item]:
+async def source_items(reason: Parent[list_pb.Reason], info: Info) -> list[item_pb.Item]:
     """The products that gave the reason, those that still exist."""
     return await loaders.all_of(loaders.item(info.context, each) for each in reason.source_item_ids)
 

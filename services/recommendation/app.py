@@ -21,12 +21,15 @@ from services.common.columnar import open_columnar
 from services.common.erasure import Acknowledgements
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.recommendation.adapters import memberships as memberships_store
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters import store as document_store
+from services.recommendation.adapters.demand import ColumnarDemand
 from services.recommendation.adapters.events import follow_orders
 from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions
 from services.recommendation.adapters.jobs import StoredTrainingJobs
+from services.recommendation.adapters.memberships import StoredMemberships, follow_memberships
 from services.recommendation.adapters.models import StoredModels
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.handlers.recommend import Sources
@@ -38,7 +41,13 @@ log = logging.getLogger(__name__)
 SCHEDULE_SECONDS = 60.0
 """How often it is looked whether a training is due."""
 
-COLLECTIONS = (erasure.ACKNOWLEDGEMENTS, *document_store.COLLECTIONS, *model_store.COLLECTIONS, *job_store.COLLECTIONS)
+COLLECTIONS = (
+    erasure.ACKNOWLEDGEMENTS,
+    *document_store.COLLECTIONS,
+    *model_store.COLLECTIONS,
+    *job_store.COLLECTIONS,
+    *memberships_store.COLLECTIONS,
+)
 
 
 class Settings(ServiceSettings):
@@ -58,14 +67,17 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         open_store(settings, COLLECTIONS) as store,
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
+        connect(settings.segmentation_addr, settings) as segmentation,
     ):
         interactions = ColumnarInteractions(columnar)
         models = StoredModels(store, interactions, settings.data_dir / "recommendation-models", clock)
         models.clear_scratch()
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         told = Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)
-        forgetting = Forgetting(store, interactions, models, told)
-        sources = Sources(StoredCatalogue(store, clock), interactions, models)
+        memberships = StoredMemberships(store)
+        forgetting = Forgetting(store, interactions, models, memberships, told)
+        demand = ColumnarDemand(columnar, interactions, memberships)
+        sources = Sources(StoredCatalogue(store, clock), interactions, models, demand)
         jobs = job_store.Jobs(store, clock)
         await jobs.recover()
         training_jobs = StoredTrainingJobs(jobs)
@@ -81,11 +93,12 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
-            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs)),
+            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs), clock),
         )
         try:
             async with (
                 background(follow_orders(profiles, interactions, forgetting), "recommendation-orders"),
+                background(follow_memberships(segmentation, memberships), "recommendation-memberships"),
                 background(told.run(), "recommendation-erasures"),
                 background(every(SCHEDULE_SECONDS, keep_fresh), "recommendation-schedule"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),

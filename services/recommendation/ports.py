@@ -8,9 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendation.domain.audience import Audience
+from services.recommendation.domain.baskets import Baskets
+from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import Item
 from services.recommendation.domain.model import Model, Training, Vectors
+from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.shelf import Shelf
 
 Mask = NDArray[np.bool_]
@@ -109,6 +113,60 @@ class Interactions(Protocol):
     async def popular(self, tenant: str) -> Sequence[tuple[str, int]]:
         """The items that most customers bought in the four weeks before the newest purchase, with how many did; the
         most first, equal ones by id. Kept for some seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Buyers:
+    """Whose purchases count: everybody's, a segment's or those of named customers."""
+
+    segment_id: str = ""
+    customer_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceQuestion:
+    """Who would buy the item of a row, as of a moment. Times are in microseconds."""
+
+    row: int
+    now: int
+    half_life: int
+    exclude_buyers: bool
+
+
+class Demand(Protocol):
+    """What is read of the recorded purchases beside the model; each answer is kept for a while, see there."""
+
+    async def board(self, tenant: str, fading: Fading, buyers: Buyers) -> Board:
+        """The decayed counts of everybody's purchases, or of some customers'. Behind by five seconds at most."""
+        ...
+
+    async def baskets(self, tenant: str) -> Baskets:
+        """The baskets of the newest purchase lines, as of ten minutes ago at most."""
+        ...
+
+    async def rhythms(self, tenant: str) -> Rhythms:
+        """In which rhythm items are bought again, as of an hour ago at most."""
+        ...
+
+    async def purchases_of(self, tenant: str, customer_id: str, limit: int) -> list[tuple[str, int]]:
+        """The newest purchases of a customer: items and times."""
+        ...
+
+    async def audience(self, tenant: str, model: Model, question: AudienceQuestion) -> Audience:
+        """The answer, whole: the same for the same question for five minutes. Purchases count as of a minute before."""
+        ...
+
+
+class Memberships(Protocol):
+    """Who is in which segment, as far as the feed of segmentation has been applied."""
+
+    async def segments_of(self, tenant: str, customer_id: str) -> frozenset[str]:
+        """The segments of a customer."""
+        ...
+
+    async def members(self, tenant: str, segment_id: str) -> list[str]:
+        """The customers in a segment, by id."""
         ...
 
 

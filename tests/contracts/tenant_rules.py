@@ -26,6 +26,7 @@ from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1 import suppression_pb2 as suppression
 from tessera.profiles.v1 import transfer_pb2 as transfer
+from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import personal_data_pb2 as recommendation_personal_data
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import (
@@ -46,6 +47,7 @@ from tests.contracts.club_rules import CLUB
 from tests.contracts.destination_rules import DESTINATIONS
 from tests.contracts.promotion_rules import PROMOTIONS
 from tests.contracts.report_rules import REPORTS
+from tests.contracts.shelf_rules import SHELVES
 from tests.contracts.tenant_rule import ACME, RIVAL, STRANGER, Beside, Feed, Figure, Refused, Rule, Stream, Without
 from tests.tenant import bought, in_segment
 
@@ -425,7 +427,7 @@ SEGMENTATION: dict[str, Rule] = {
 RECOMMENDATION: dict[str, Rule] = {
     "UpsertItems": Beside(
         lambda acme: recommendation.UpsertItemsRequest(
-            request_id="items", items=[recommendation.Item(item_id=acme.own("milk"), title="Theirs")]
+            request_id="items", items=[item_pb.Item(item_id=acme.own("milk"), title="Theirs")]
         ),
         ("GetItem", lambda acme: recommendation.GetItemRequest(item_id=acme.own("milk"))),
     ),
@@ -751,7 +753,7 @@ CRM: dict[str, Rule] = {
 TABLES = {
     "profiles": PROFILES,
     "segmentation": SEGMENTATION,
-    "recommendation": RECOMMENDATION,
+    "recommendation": RECOMMENDATION | SHELVES,
     "forecasting": FORECASTING,
     "loyalty": LOYALTY | PROMOTIONS | CLUB | REPORTS,
     "crm": CRM,

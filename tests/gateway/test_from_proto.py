@@ -12,6 +12,8 @@ from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.forecasting.v1 import series_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 
 from gateway.schema.access import ANY_TOKEN
@@ -82,7 +84,7 @@ def test_maps_lists_messages_enums_and_json_have_their_counterparts() -> None:
     @types.object(money_pb2.Money, "currency")
     class Money: ...
 
-    @types.object(recommendation.Item, "categories", "price", "attributes", "out_of_stock")
+    @types.object(item_pb.Item, "categories", "price", "attributes", "out_of_stock")
     class Product: ...
 
     @types.object(profiles.RecordedEvent, "type", "properties_json")
@@ -91,7 +93,7 @@ def test_maps_lists_messages_enums_and_json_have_their_counterparts() -> None:
     @types.object(recommendation.Model, "train_duration", "dimensions")
     class Model: ...
 
-    assert _printed(types, recommendation.Item, "Product") == dedent("""\
+    assert _printed(types, item_pb.Item, "Product") == dedent("""\
         type Product {
           categories: [String!]!
           price: Money
@@ -186,24 +188,24 @@ def test_values_are_read_from_the_message_itself() -> None:
     @types.object(money_pb2.Money, "currency", "amount_minor")
     class Money: ...
 
-    @types.object(recommendation.Item, "item_id", "price", "attributes", "update_time")
+    @types.object(item_pb.Item, "item_id", "price", "attributes", "update_time")
     class Product: ...
 
-    @types.object(recommendation.Reason, "kind")
+    @types.object(list_pb.Reason, "kind")
     class Reason: ...
 
     fields = Fields(types)
-    item = recommendation.Item(item_id="i1", attributes={"b": "2", "a": "1"})
+    item = item_pb.Item(item_id="i1", attributes={"b": "2", "a": "1"})
     item.update_time.FromJsonString("2026-05-01T12:00:00.5Z")
 
     @fields.query(ANY_TOKEN)
-    def product() -> recommendation.Item:
+    def product() -> item_pb.Item:
         return item
 
     @fields.query(ANY_TOKEN)
-    def reasons() -> list[recommendation.Reason]:
-        known, unspecified = recommendation.Reason(kind=recommendation.REASON_KIND_NEW), recommendation.Reason()
-        from_the_future = recommendation.Reason()
+    def reasons() -> list[list_pb.Reason]:
+        known, unspecified = list_pb.Reason(kind=list_pb.REASON_KIND_NEW), list_pb.Reason()
+        from_the_future = list_pb.Reason()
         from_the_future.kind = 99  # type: ignore[assignment]  # a newer service may say so
         return [known, unspecified, from_the_future]
 
@@ -256,11 +258,11 @@ def test_a_misspelt_field_fails_where_it_is_declared() -> None:
 def test_a_field_whose_type_is_not_exposed_fails_when_the_schema_is_built() -> None:
     types = ProtoTypes()
 
-    @types.object(recommendation.Item, "item_id", "price")
+    @types.object(item_pb.Item, "item_id", "price")
     class Product: ...
 
     with pytest.raises(TypeError, match=r"tessera\.common\.v1\.Money is used by the schema but not exposed"):
-        _printed(types, recommendation.Item, "Product")
+        _printed(types, item_pb.Item, "Product")
 
 
 def test_edges_arguments_enums_and_pages_follow_from_annotations() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -65,12 +67,12 @@ def _members(request: Any) -> loyalty.BatchGetMembersResponse:
 
 
 def _recommended(request: Any) -> recommendation.BatchRecommendResponse:
-    reason = recommendation.Reason(kind=recommendation.REASON_KIND_SIMILAR_TO_BOUGHT, source_item_ids=["i9"])
+    reason = list_pb.Reason(kind=list_pb.REASON_KIND_SIMILAR_TO_BOUGHT, source_item_ids=["i9"])
     return recommendation.BatchRecommendResponse(
         recommendations=[
-            recommendation.RecommendationList(
+            list_pb.RecommendationList(
                 customer_id=each,
-                items=[recommendation.Recommendation(item_id=f"i{n}", reasons=[reason]) for n in range(request.count)],
+                items=[list_pb.Recommendation(item_id=f"i{n}", reasons=[reason]) for n in range(request.count)],
             )
             for each in request.customer_ids
         ]
@@ -79,7 +81,7 @@ def _recommended(request: Any) -> recommendation.BatchRecommendResponse:
 
 def _items(request: Any) -> recommendation.BatchGetItemsResponse:
     return recommendation.BatchGetItemsResponse(
-        items=[recommendation.Item(item_id=each, title=f"Item {each}") for each in request.item_ids]
+        items=[item_pb.Item(item_id=each, title=f"Item {each}") for each in request.item_ids]
     )
 
 

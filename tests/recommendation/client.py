@@ -5,9 +5,13 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from tessera.common.v1 import job_pb2
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
+from services.common.grpc_errors import error_info
 from services.recommendation.domain.item import Item
 from tests.conftest import Keyring
 
@@ -24,8 +28,8 @@ def new_id() -> str:
     return f"r{next(_numbers)}"
 
 
-def item_message(item: Item) -> pb.Item:
-    return pb.Item(
+def item_message(item: Item) -> item_pb.Item:
+    return item_pb.Item(
         item_id=item.item_id,
         title=item.title,
         categories=item.categories,
@@ -55,22 +59,22 @@ class Client:
         request = pb.DeleteItemRequest(request_id=request_id or new_id(), item_id=item_id)
         await self.stub.DeleteItem(request, metadata=self.metadata)
 
-    async def get(self, item_id: str) -> pb.Item:
+    async def get(self, item_id: str) -> item_pb.Item:
         return (await self.stub.GetItem(pb.GetItemRequest(item_id=item_id), metadata=self.metadata)).item
 
-    async def recommend(self, customer_id: str = "", **wish: Any) -> pb.RecommendationList:
+    async def recommend(self, customer_id: str = "", **wish: Any) -> list_pb.RecommendationList:
         request = pb.RecommendRequest(customer_id=customer_id, **wish)
         return (await self.stub.Recommend(request, metadata=self.metadata)).recommendations
 
-    async def batch_recommend(self, *customer_ids: str, **wish: Any) -> list[pb.RecommendationList]:
+    async def batch_recommend(self, *customer_ids: str, **wish: Any) -> list[list_pb.RecommendationList]:
         request = pb.BatchRecommendRequest(customer_ids=customer_ids, **wish)
         return list((await self.stub.BatchRecommend(request, metadata=self.metadata)).recommendations)
 
-    async def similar(self, item_id: str, **wish: Any) -> pb.RecommendationList:
+    async def similar(self, item_id: str, **wish: Any) -> list_pb.RecommendationList:
         request = pb.FindSimilarItemsRequest(item_id=item_id, **wish)
         return (await self.stub.FindSimilarItems(request, metadata=self.metadata)).recommendations
 
-    async def together(self, item_id: str, **wish: Any) -> pb.RecommendationList:
+    async def together(self, item_id: str, **wish: Any) -> list_pb.RecommendationList:
         request = pb.FindBoughtTogetherRequest(item_id=item_id, **wish)
         return (await self.stub.FindBoughtTogether(request, metadata=self.metadata)).recommendations
 
@@ -93,9 +97,16 @@ class Client:
         return await self.stub.GetStatus(pb.GetStatusRequest(), metadata=self.metadata)
 
 
-def ids(answer: pb.RecommendationList) -> list[str]:
+def ids(answer: list_pb.RecommendationList) -> list[str]:
     return [item.item_id for item in answer.items]
 
 
-def kinds(answer: pb.RecommendationList) -> set["pb.ReasonKind.ValueType"]:
+def kinds(answer: list_pb.RecommendationList) -> set["list_pb.ReasonKind.ValueType"]:
     return {reason.kind for item in answer.items for reason in item.reasons}
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """Why a call was refused."""
+    info = error_info(error)
+    assert info is not None
+    return str(info.reason)

@@ -29,7 +29,7 @@ class Start(Protocol):
 def start(configure: Callable[..., Any], keyring: Keyring) -> Start:
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[Client]:
-        chosen = configure(Settings, **{"profiles_addr": NOBODY, **settings})
+        chosen = configure(Settings, **{"profiles_addr": NOBODY, "segmentation_addr": NOBODY, **settings})
         async with serve(chosen) as up, grpc.aio.insecure_channel(up.address) as channel:
             yield Client(RecommendationServiceStub(channel), keyring)
 
@@ -46,6 +46,7 @@ def trained_folder(keyring: Keyring, tmp_path_factory: pytest.TempPathFactory) -
         auth_public_key_file=keyring.public_key,
         service_token_file=keyring.service_token,
         profiles_addr=NOBODY,
+        segmentation_addr=NOBODY,
     )
 
     async def make() -> None:

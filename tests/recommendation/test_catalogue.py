@@ -5,6 +5,8 @@ from dataclasses import replace
 import grpc
 import pytest
 from tessera.common.v1 import money_pb2
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.grpc_errors import error_info
@@ -19,7 +21,7 @@ def counts(answer: pb.UpsertItemsResponse) -> tuple[int, int, int]:
 
 
 async def test_what_is_stored_comes_back_whole(empty: Client) -> None:
-    item = pb.Item(
+    item = item_pb.Item(
         item_id="milk",
         title="Milk",
         categories=["FOOD", "DAIRY"],
@@ -107,7 +109,7 @@ async def test_one_tenant_sees_nothing_of_anothers_catalogue_and_model(trained: 
     other = trained.of("rival")
     assert (await other.status()).item_count == 0
     assert not (await other.status()).HasField("live_model")
-    assert (await other.recommend("c1")).empty_reason == pb.EMPTY_REASON_CATALOGUE_EMPTY
+    assert (await other.recommend("c1")).empty_reason == list_pb.EMPTY_REASON_CATALOGUE_EMPTY
     await other.upsert([replace(catalogue()[1], title="Theirs")])
     assert (await trained.get("i1")).title == "Item 1"
     answer = await other.recommend("c1")

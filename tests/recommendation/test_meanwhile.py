@@ -63,7 +63,7 @@ def live(trained_folder: Path) -> Live:
 
 def sources(shelf: Shelf, live: Live, happening: Callable[[], None]) -> Sources:
     here = Here(shelf, Live(live.model, Interrupted(live.targets, happening), Interrupted(live.likenesses, happening)))
-    return Sources(here, here, here)  # type: ignore[arg-type]  # it has what a list needs, and no more
+    return Sources(here, here, here, here)  # type: ignore[arg-type]  # it has what a list needs, and no more
 
 
 async def test_items_that_are_deleted_while_a_list_is_made_are_not_in_it(shelf: Shelf, live: Live) -> None:

@@ -13,10 +13,12 @@ from services.common.clock import system_clock
 from services.common.columnar import Columnar, open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import Store, open_store
+from services.recommendation.adapters import memberships
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters.events import told_of
 from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Moved
+from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
 from services.recommendation.app import Settings
 from tests.recommendation.client import Client, ids
@@ -77,7 +79,7 @@ async def columnar(settings: Settings) -> AsyncIterator[Columnar]:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with open_store(settings, (ACKNOWLEDGEMENTS, *model_store.COLLECTIONS)) as opened:
+    async with open_store(settings, (ACKNOWLEDGEMENTS, *model_store.COLLECTIONS, *memberships.COLLECTIONS)) as opened:
         yield opened
 
 
@@ -90,7 +92,7 @@ def follower(settings: Settings, columnar: Columnar, store: Store) -> Follower:
         raise AssertionError("nobody sends in this test")
 
     told = Acknowledgements(store, "recommendation", unheard, erasure_pb2.AcknowledgeErasureRequest, clock)
-    return Follower(interactions, Forgetting(store, interactions, models, told))
+    return Follower(interactions, Forgetting(store, interactions, models, StoredMemberships(store), told))
 
 
 async def test_purchases_move_with_a_merge_and_back_with_its_undoing(follower: Follower) -> None:

@@ -9,12 +9,13 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tessera.common.v1 import job_pb2
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.grpc_errors import error_info
 from services.recommendation.adapters.interactions import Lines
 from services.recommendation.app import Settings
-from tests.recommendation.client import Client, ids
+from tests.recommendation.client import Client, ids, reason_of
 from tests.recommendation.conftest import Start, record
 from tests.recommendation.making import NOW, catalogue, shop
 
@@ -27,12 +28,6 @@ async def rollback(client: Client, request_id: str, version: str = "") -> str:
     request = pb.RollbackModelRequest(request_id=request_id, model_version=version)
     answer: pb.RollbackModelResponse = await client.stub.RollbackModel(request, metadata=client.metadata)
     return str(answer.model.model_version)
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    info = error_info(error)
-    assert info is not None
-    return str(info.reason)
 
 
 def arrays(settings: Settings) -> list[Path]:
@@ -92,7 +87,7 @@ async def test_a_damaged_snapshot_is_answered_with_popular_items_and_trained_aga
         else:
             answer = await client.recommend("c1", count=3)
             assert len(answer.items) == 3
-            assert answer.items[0].reasons[0].kind == pb.REASON_KIND_POPULAR
+            assert answer.items[0].reasons[0].kind == list_pb.REASON_KIND_POPULAR
 
 
 async def test_a_training_makes_its_model_live_and_the_one_before_stays_listed(trained: Client) -> None:
@@ -121,7 +116,7 @@ async def test_a_rollback_lets_the_model_before_answer_again(trained: Client, st
     before = (await trained.status()).live_model.model_version
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await rollback(trained, "too-early")
-    assert reason(refused.value) == "NO_OTHER_MODEL"
+    assert reason_of(refused.value) == "NO_OTHER_MODEL"
     job = await trained.train(dimensions=4)
     after = job.results["model_version"]
     assert (job.results["went_live"], (await trained.recommend("c1")).model_version) == ("true", after)
@@ -153,7 +148,7 @@ async def test_a_model_that_is_too_old_is_trained_again_if_something_happened_si
 async def test_a_model_that_does_not_exist_cannot_be_made_live(trained: Client) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await rollback(trained, "nowhere", "20200101T000000000000")
-    assert (refused.value.code(), reason(refused.value)) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
 
 
 async def test_a_model_whose_arrays_are_gone_cannot_be_made_live(trained: Client, settings: Settings) -> None:
@@ -163,7 +158,7 @@ async def test_a_model_whose_arrays_are_gone_cannot_be_made_live(trained: Client
     shutil.rmtree(folder)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await rollback(trained, "gone", before)
-    assert reason(refused.value) == "MODEL_NOT_KEPT"
+    assert reason_of(refused.value) == "MODEL_NOT_KEPT"
 
 
 async def test_there_is_nothing_to_train_before_the_first_purchase(empty: Client) -> None:

@@ -6,6 +6,7 @@ from services.common.privacy import Removal, Removed
 from services.common.store import Store
 from services.recommendation.adapters.events import Erased
 from services.recommendation.adapters.interactions import ColumnarInteractions
+from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
 
 
@@ -13,9 +14,15 @@ class Forgetting:
     """Removes what is held of a person. From then on the live model treats them as unknown, too."""
 
     def __init__(
-        self, store: Store, interactions: ColumnarInteractions, models: StoredModels, told: Acknowledgements
+        self,
+        store: Store,
+        interactions: ColumnarInteractions,
+        models: StoredModels,
+        memberships: StoredMemberships,
+        told: Acknowledgements,
     ) -> None:
         self._store, self._interactions, self._models, self._told = store, interactions, models, told
+        self._memberships = memberships
 
     async def __call__(self, erased: Erased) -> None:
         """Remove, and have it acknowledged; again, it changes nothing."""
@@ -26,6 +33,8 @@ class Forgetting:
         removed = [each for each in removed if each.count]
         await self._tell(erased, removed, complete=False)
         await self._interactions.remove(erased.removal, f"{erased.tenant}.{erased.erasure_id}")
+        for customer_id in erased.customer_ids:
+            await self._memberships.forget(erased.tenant, customer_id)
         await self._tell(erased, removed, complete=True)
 
     async def _tell(self, erased: Erased, removed: list[Removed], *, complete: bool) -> None:

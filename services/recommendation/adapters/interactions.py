@@ -140,6 +140,11 @@ class ColumnarInteractions:
             known[1].update(found["customer_id"].to_pylist())
         return known[1]
 
+    async def moved_after(self, tenant: str, position: int) -> bool:
+        """Whether anybody was merged, parted or erased after a position."""
+        moves = of_tenant(self._columnar.table(MOVES), tenant).filter(_.position > position).limit(1)
+        return bool((await self._columnar.execute(moves.select("position"))).num_rows)
+
     async def cursor(self) -> str:
         return await self._columnar.cursor(FOLLOWER)
 

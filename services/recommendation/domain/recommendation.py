@@ -17,6 +17,10 @@ class ReasonKind(IntEnum):
     POPULAR = 5
     NEW = 6
     OFTEN_NEXT = 7
+    TRENDING = 8
+    COMPLEMENT = 9
+    DUE_AGAIN = 10
+    GIVEN = 11
 
 
 class EmptyReason(IntEnum):
@@ -30,6 +34,15 @@ class EmptyReason(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """In which rhythm a customer buys an item. Times are in microseconds."""
+
+    last_time: int
+    interval: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why an item is in a list, and what that adds to its score."""
 
@@ -38,6 +51,7 @@ class Reason:
     source_item_ids: tuple[str, ...] = ()
     pair: Pair | None = None
     purchase_count: int = 0
+    repeat: Repeat | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from services.recommendation.domain.item import ItemFilter
 from services.recommendation.domain.ranking import Person, filled, newest, person_of, personal, popular_in
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
 from services.recommendation.domain.shelf import Shelf
-from services.recommendation.ports import Catalogue, Interactions, Live, Mask, Models, Rows
+from services.recommendation.ports import Catalogue, Demand, Interactions, Live, Mask, Models, Rows
 
 FOUND_MAX = 2048
 """The longest list that the index is asked for; beyond it what is not news is masked for each person alone."""
@@ -41,6 +41,7 @@ class Sources:
     catalogue: Catalogue
     interactions: Interactions
     models: Models
+    demand: Demand
 
 
 async def recommend(sources: Sources, tenant: str, askers: Sequence[Asker], wish: Wish) -> list[RecommendationList]:
@@ -68,6 +69,14 @@ class _Lately:
 
     bought: dict[str, list[Bought]]
     moved: AbstractSet[str]
+
+
+async def as_known(sources: Sources, tenant: str, live: Live, asker: Asker) -> Person:
+    """Somebody as the model knows them, with what it has not learnt yet."""
+    position, ids = live.model.training.position, [asker.customer_id] if asker.customer_id else []
+    since = await sources.interactions.bought_since(tenant, position, ids) if ids else {}
+    moved = await sources.interactions.moved_since(tenant, position) if ids else frozenset()
+    return _person(live, asker, _Lately(since, moved))
 
 
 async def _with_model(

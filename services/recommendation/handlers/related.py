@@ -13,7 +13,7 @@ from services.recommendation.ports import Live, Mask
 
 async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: Wish) -> RecommendationList:
     """Likely alternatives; for an item that nobody has bought yet, what is popular in its category."""
-    shelf = await _shelf_with(sources, tenant, item_id)
+    shelf = await shelf_with(sources, tenant, item_id)
     live = await sources.models.live(tenant)
     row = live.model.row_of.get(item_id) if live else None
     if live is None:
@@ -33,7 +33,7 @@ async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: 
 
 async def find_bought_together(sources: Sources, tenant: str, item_id: str, wish: Wish) -> RecommendationList:
     """What lies in the same baskets."""
-    shelf = await _shelf_with(sources, tenant, item_id)
+    shelf = await shelf_with(sources, tenant, item_id)
     live = await sources.models.live(tenant)
     if live is None:
         return RecommendationList((), empty_reason=EmptyReason.NO_MODEL)
@@ -41,7 +41,8 @@ async def find_bought_together(sources: Sources, tenant: str, item_id: str, wish
     return _answer(items, live, shelf, wish.filter)
 
 
-async def _shelf_with(sources: Sources, tenant: str, item_id: str) -> Shelf:
+async def shelf_with(sources: Sources, tenant: str, item_id: str) -> Shelf:
+    """The catalogue in memory, which has the item; ``ItemNotFound``."""
     shelf = await sources.catalogue.shelf(tenant)
     if item_id not in shelf:
         raise item_not_found(item_id)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.common.errors import FailedPrecondition, NotFound
+from services.recommendation.domain.demand import HalfLifeInvalid
 from services.recommendation.domain.model import Training
 from services.recommendation.ports import (
     Catalogue,
@@ -37,10 +38,6 @@ class NoOtherModel(FailedPrecondition):
 
 class ModelNotKept(FailedPrecondition):
     """Only the figures of this model are left."""
-
-
-class HalfLifeInvalid(InvalidArgument):
-    """A half-life out of bounds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,36 @@
 """gRPC in, use case, gRPC out."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1 import money_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.auth import principal
-from services.common.idempotency import fingerprint
+from services.common.clock import Clock
 from services.common.job_messages import to_proto
 from services.common.jobs import Jobs
-from services.recommendation.domain.item import Item, ItemFilter, Money
-from services.recommendation.domain.model import Pair, Training
-from services.recommendation.domain.recommendation import Reason, Recommendation, RecommendationList
+from services.recommendation.domain.model import Training
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
-from services.recommendation.ports import Parameters, Request, Requests, StoredItem, TrainingJobs
+from services.recommendation.ports import Parameters, Requests, TrainingJobs
+from services.recommendation.servicer.messages import (
+    COUNT_DEFAULT,
+    MICROS_A_SECOND,
+    Context,
+    item_message,
+    list_message,
+    named,
+    page_size,
+    read_filter,
+    read_item,
+    timestamp,
+)
 from services.recommendation.servicer.personal_data import PersonalDataRpcs
+from services.recommendation.servicer.scenarios import ScenarioRpcs
 
-Context = grpc.aio.ServicerContext[Any, Any]
-PAGE_SIZE_DEFAULT = 100
-COUNT_DEFAULT = 10
-MICROS_A_SECOND = 1_000_000
 SECONDS_A_DAY = 86_400
 
 
@@ -41,60 +43,60 @@ class Keeping:
     jobs: Jobs
 
 
-class RecommendationServicer(PersonalDataRpcs):
+class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
-    def __init__(self, sources: Sources, keeping: Keeping) -> None:
-        self._sources, self._keeping = sources, keeping
+    def __init__(self, sources: Sources, keeping: Keeping, clock: Clock) -> None:
+        self._sources, self._keeping, self._clock = sources, keeping, clock
         self._catalogue = sources.catalogue
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Context) -> pb.UpsertItemsResponse:
-        items = [_item(item) for item in request.items]
-        answer = await upsert_items(self._catalogue, self._keeping.requests, _request(request), items)
+        items = [read_item(item) for item in request.items]
+        answer = await upsert_items(self._catalogue, self._keeping.requests, named(request), items)
         return pb.UpsertItemsResponse(
             created_count=answer["created"], updated_count=answer["updated"], unchanged_count=answer["unchanged"]
         )
 
     async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.GetItemResponse:
-        return pb.GetItemResponse(item=_item_out(await get_item(self._catalogue, _tenant(), request.item_id)))
+        return pb.GetItemResponse(item=item_message(await get_item(self._catalogue, _tenant(), request.item_id)))
 
     async def BatchGetItems(self, request: pb.BatchGetItemsRequest, context: Context) -> pb.BatchGetItemsResponse:
         found = await batch_get_items(self._catalogue, _tenant(), request.item_ids)
-        return pb.BatchGetItemsResponse(items=map(_item_out, found))
+        return pb.BatchGetItemsResponse(items=map(item_message, found))
 
     async def ListItems(self, request: pb.ListItemsRequest, context: Context) -> pb.ListItemsResponse:
-        items, token = await list_items(self._catalogue, _tenant(), _size(request.page_size), request.page_token)
-        return pb.ListItemsResponse(items=map(_item_out, items), next_page_token=token)
+        items, token = await list_items(self._catalogue, _tenant(), page_size(request.page_size), request.page_token)
+        return pb.ListItemsResponse(items=map(item_message, items), next_page_token=token)
 
     async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context) -> pb.DeleteItemResponse:
-        await delete_item(self._catalogue, self._keeping.requests, _request(request), request.item_id)
+        await delete_item(self._catalogue, self._keeping.requests, named(request), request.item_id)
         return pb.DeleteItemResponse()
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
         asker = Asker(request.customer_id, tuple(request.session_item_ids))
-        wish = Wish(request.count or COUNT_DEFAULT, _filter(request.filter), request.exclude_bought)
+        wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
         lists = await recommend(self._sources, _tenant(), [asker], wish)
-        return pb.RecommendResponse(recommendations=_list(lists[0]))
+        return pb.RecommendResponse(recommendations=list_message(lists[0]))
 
     async def BatchRecommend(self, request: pb.BatchRecommendRequest, context: Context) -> pb.BatchRecommendResponse:
         askers = [Asker(customer_id) for customer_id in request.customer_ids]
-        wish = Wish(request.count or COUNT_DEFAULT, _filter(request.filter), request.exclude_bought)
+        wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
         lists = await recommend(self._sources, _tenant(), askers, wish)
-        return pb.BatchRecommendResponse(recommendations=map(_list, lists))
+        return pb.BatchRecommendResponse(recommendations=map(list_message, lists))
 
     async def FindSimilarItems(
         self, request: pb.FindSimilarItemsRequest, context: Context
     ) -> pb.FindSimilarItemsResponse:
-        wish = Wish(request.count or COUNT_DEFAULT, _filter(request.filter))
+        wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter))
         found = await find_similar_items(self._sources, _tenant(), request.item_id, wish)
-        return pb.FindSimilarItemsResponse(recommendations=_list(found))
+        return pb.FindSimilarItemsResponse(recommendations=list_message(found))
 
     async def FindBoughtTogether(
         self, request: pb.FindBoughtTogetherRequest, context: Context
     ) -> pb.FindBoughtTogetherResponse:
-        wish = Wish(request.count or COUNT_DEFAULT, _filter(request.filter))
+        wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter))
         found = await find_bought_together(self._sources, _tenant(), request.item_id, wish)
-        return pb.FindBoughtTogetherResponse(recommendations=_list(found))
+        return pb.FindBoughtTogetherResponse(recommendations=list_message(found))
 
     async def TrainModel(self, request: pb.TrainModelRequest, context: Context) -> pb.TrainModelResponse:
         job_id = await train_model(
@@ -102,7 +104,7 @@ class RecommendationServicer(PersonalDataRpcs):
             self._sources.interactions,
             self._keeping.training_jobs,
             self._keeping.requests,
-            _request(request),
+            named(request),
             _parameters(request),
         )
         return pb.TrainModelResponse(job=to_proto(await self._keeping.jobs.get(_tenant(), job_id)))
@@ -115,19 +117,19 @@ class RecommendationServicer(PersonalDataRpcs):
             yield pb.FollowJobResponse(job=to_proto(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
-        jobs, token = await self._keeping.jobs.list(_tenant(), _size(request.page_size), request.page_token)
+        jobs, token = await self._keeping.jobs.list(_tenant(), page_size(request.page_size), request.page_token)
         return pb.ListJobsResponse(jobs=map(to_proto, jobs), next_page_token=token)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         models = self._sources.models
         live = await models.training_of_live(_tenant())
-        found, token = await models.page(_tenant(), _size(request.page_size), request.page_token)
+        found, token = await models.page(_tenant(), page_size(request.page_size), request.page_token)
         kept = await models.kept(_tenant())
         return pb.ListModelsResponse(models=(_model(it, live, kept) for it in found), next_page_token=token)
 
     async def RollbackModel(self, request: pb.RollbackModelRequest, context: Context) -> pb.RollbackModelResponse:
         models = self._sources.models
-        wanted = _request(request)
+        wanted = named(request)
         training = await rollback_model(models, self._keeping.requests, wanted, request.model_version)
         return pb.RollbackModelResponse(model=_model(training, training, [training.model_version]))
 
@@ -149,55 +151,6 @@ def _tenant() -> str:
     return principal().tenant
 
 
-def _request(request: Message) -> Request:
-    request_id: str = request.request_id  # type: ignore[attr-defined]  # every mutation has one
-    return Request(_tenant(), request_id, fingerprint(request))
-
-
-def _size(page_size: int) -> int:
-    return page_size or PAGE_SIZE_DEFAULT
-
-
-def _item(item: pb.Item) -> Item:
-    price = Money(item.price.currency, item.price.amount_minor) if item.HasField("price") else None
-    return Item(
-        item_id=item.item_id,
-        title=item.title,
-        categories=tuple(item.categories),
-        brand=item.brand,
-        price=price,
-        attributes=dict(item.attributes),
-        out_of_stock=item.out_of_stock,
-        hidden=item.hidden,
-    )
-
-
-def _item_out(stored: StoredItem) -> pb.Item:
-    item = stored.item
-    price = money_pb2.Money(currency=item.price.currency, amount_minor=item.price.amount_minor) if item.price else None
-    return pb.Item(
-        item_id=item.item_id,
-        title=item.title,
-        categories=item.categories,
-        brand=item.brand,
-        price=price,
-        attributes=item.attributes,
-        out_of_stock=item.out_of_stock,
-        hidden=item.hidden,
-        update_time=_timestamp(stored.update_time),
-    )
-
-
-def _filter(wanted: pb.ItemFilter) -> ItemFilter:
-    return ItemFilter(
-        categories=frozenset(wanted.categories),
-        brands=frozenset(wanted.brands),
-        item_ids=frozenset(wanted.item_ids),
-        excluded_item_ids=frozenset(wanted.excluded_item_ids),
-        include_out_of_stock=wanted.include_out_of_stock,
-    )
-
-
 def _parameters(request: pb.TrainModelRequest) -> Parameters:
     usual = Parameters()
     given = request.half_life_duration
@@ -211,42 +164,12 @@ def _parameters(request: pb.TrainModelRequest) -> Parameters:
     )
 
 
-def _list(answer: RecommendationList) -> pb.RecommendationList:
-    return pb.RecommendationList(
-        customer_id=answer.customer_id,
-        items=map(_recommendation, answer.items),
-        model_version=answer.model_version,
-        empty_reason=pb.EmptyReason.ValueType(answer.empty_reason),
-    )
-
-
-def _recommendation(item: Recommendation) -> pb.Recommendation:
-    return pb.Recommendation(item_id=item.item_id, score=item.score, reasons=_reasons(item.reasons))
-
-
-def _reasons(reasons: Iterable[Reason]) -> list[pb.Reason]:
-    return [
-        pb.Reason(
-            kind=pb.ReasonKind.ValueType(reason.kind),
-            source_item_ids=reason.source_item_ids,
-            score=reason.score,
-            association=_association(reason.pair) if reason.pair else None,
-            purchase_count=reason.purchase_count,
-        )
-        for reason in reasons
-    ]
-
-
-def _association(pair: Pair) -> pb.Association:
-    return pb.Association(basket_count=pair.together, support=pair.support, confidence=pair.confidence, lift=pair.lift)
-
-
 def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb.Model:
     seconds, micros = divmod(training.train_micros, MICROS_A_SECOND)
     return pb.Model(
         model_version=training.model_version,
         algorithm=training.algorithm,
-        create_time=_timestamp(training.create_time),
+        create_time=timestamp(training.create_time),
         interaction_count=training.interaction_count,
         customer_count=training.customer_count,
         basket_count=training.basket_count,
@@ -259,8 +182,3 @@ def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb
         worse_than_live=training.worse_than_live,
         kept=training.model_version in kept,
     )
-
-
-def _timestamp(micros: int) -> Timestamp:
-    seconds, rest = divmod(micros, MICROS_A_SECOND)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)

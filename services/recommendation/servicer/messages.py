@@ -1,0 +1,138 @@
+"""What several rpcs of recommendation read and write alike."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.common.v1 import money_pb2
+from tessera.recommendation.v1 import item_pb2 as item_pb
+from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
+
+from services.common.auth import principal
+from services.common.idempotency import fingerprint
+from services.recommendation.domain.item import Item, ItemFilter, Money
+from services.recommendation.domain.model import Pair
+from services.recommendation.domain.recommendation import Reason, Recommendation, RecommendationList, Repeat
+from services.recommendation.ports import Request, StoredItem
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PAGE_SIZE_DEFAULT = 100
+COUNT_DEFAULT = 10
+MICROS_A_SECOND = 1_000_000
+
+
+def micros(span: Duration | Timestamp) -> int:
+    """A length of time, or an instant, in microseconds."""
+    return span.seconds * MICROS_A_SECOND + span.nanos // 1000
+
+
+def duration(micros: int) -> Duration:
+    """A length of time as messages carry it."""
+    seconds, rest = divmod(micros, MICROS_A_SECOND)
+    return Duration(seconds=seconds, nanos=rest * 1000)
+
+
+def named(request: Message) -> Request:
+    """The mutation as its caller named it."""
+    request_id: str = request.request_id  # type: ignore[attr-defined]  # every mutation has one
+    return Request(principal().tenant, request_id, fingerprint(request))
+
+
+def page_size(page_size: int) -> int:
+    """How many to put into a page."""
+    return page_size or PAGE_SIZE_DEFAULT
+
+
+def timestamp(micros: int) -> Timestamp:
+    """The instant as messages carry it."""
+    seconds, rest = divmod(micros, MICROS_A_SECOND)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def read_item(item: item_pb.Item) -> Item:
+    """The item of a message."""
+    price = Money(item.price.currency, item.price.amount_minor) if item.HasField("price") else None
+    return Item(
+        item_id=item.item_id,
+        title=item.title,
+        categories=tuple(item.categories),
+        brand=item.brand,
+        price=price,
+        attributes=dict(item.attributes),
+        out_of_stock=item.out_of_stock,
+        hidden=item.hidden,
+    )
+
+
+def item_message(stored: StoredItem) -> item_pb.Item:
+    """An item as a message."""
+    item = stored.item
+    price = money_pb2.Money(currency=item.price.currency, amount_minor=item.price.amount_minor) if item.price else None
+    return item_pb.Item(
+        item_id=item.item_id,
+        title=item.title,
+        categories=item.categories,
+        brand=item.brand,
+        price=price,
+        attributes=item.attributes,
+        out_of_stock=item.out_of_stock,
+        hidden=item.hidden,
+        update_time=timestamp(stored.update_time),
+    )
+
+
+def read_filter(wanted: item_pb.ItemFilter) -> ItemFilter:
+    """The filter of a message."""
+    return ItemFilter(
+        categories=frozenset(wanted.categories),
+        brands=frozenset(wanted.brands),
+        item_ids=frozenset(wanted.item_ids),
+        excluded_item_ids=frozenset(wanted.excluded_item_ids),
+        include_out_of_stock=wanted.include_out_of_stock,
+    )
+
+
+def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
+    """A list as a message."""
+    return list_pb.RecommendationList(
+        customer_id=answer.customer_id,
+        items=map(_recommendation, answer.items),
+        model_version=answer.model_version,
+        empty_reason=list_pb.EmptyReason.ValueType(answer.empty_reason),
+    )
+
+
+def _recommendation(item: Recommendation) -> list_pb.Recommendation:
+    return list_pb.Recommendation(item_id=item.item_id, score=item.score, reasons=_reasons(item.reasons))
+
+
+def _reasons(reasons: Iterable[Reason]) -> list[list_pb.Reason]:
+    return [
+        list_pb.Reason(
+            kind=list_pb.ReasonKind.ValueType(reason.kind),
+            source_item_ids=reason.source_item_ids,
+            score=reason.score,
+            association=_association(reason.pair) if reason.pair else None,
+            purchase_count=reason.purchase_count,
+            repeat=_repeat(reason.repeat) if reason.repeat else None,
+        )
+        for reason in reasons
+    ]
+
+
+def _association(pair: Pair) -> list_pb.Association:
+    return list_pb.Association(
+        basket_count=pair.together, support=pair.support, confidence=pair.confidence, lift=pair.lift
+    )
+
+
+def _repeat(repeat: Repeat) -> list_pb.Repeat:
+    return list_pb.Repeat(
+        last_purchase_time=timestamp(repeat.last_time),
+        interval_duration=duration(repeat.interval),
+        due_time=timestamp(repeat.last_time + repeat.interval),
+        probability=repeat.probability,
+    )

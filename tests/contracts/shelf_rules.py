@@ -1,0 +1,35 @@
+"""How the rpcs of recommendation's scenarios keep tenants apart."""
+
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import scenario_pb2 as pb
+
+from tests.contracts.tenant_rule import ACME, Figure, Refused, Rule, Without
+
+YEAR = Duration(seconds=365 * 86_400)
+
+
+def of_acme(found: Any) -> bool:
+    """Whether a list holds an item of acme."""
+    return any(each.item_id.startswith(ACME) for each in found.recommendations.items)
+
+
+def listed(found: Any) -> float:
+    """How many items a list holds."""
+    return len(found.recommendations.items)
+
+
+SHELVES: dict[str, Rule] = {
+    "FindPopular": Without(lambda acme: pb.FindPopularRequest(), of_acme),
+    "FindTrending": Figure(lambda acme: pb.FindTrendingRequest(), lambda found: found.item_count),
+    "FindBundles": Refused(lambda acme: pb.FindBundlesRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),
+    "FindComplements": Without(lambda acme: pb.FindComplementsRequest(cart_item_ids=[acme.own("milk")]), of_acme),
+    "FindReplenishments": Figure(
+        lambda acme: pb.FindReplenishmentsRequest(customer_id=acme.customer_id, horizon_duration=YEAR), listed
+    ),
+    "RerankItems": Without(lambda acme: pb.RerankItemsRequest(item_ids=[acme.own("milk"), acme.own("bread")]), of_acme),
+    "FindCustomersForItem": Refused(
+        lambda acme: pb.FindCustomersForItemRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"
+    ),
+}
