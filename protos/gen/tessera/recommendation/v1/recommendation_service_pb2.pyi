@@ -9,9 +9,9 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
-from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.recommendation.v1 import item_pb2 as _item_pb2
+from tessera.recommendation.v1 import recommendation_list_pb2 as _recommendation_list_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,164 +22,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _EmptyReason:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _EmptyReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmptyReason.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    EMPTY_REASON_UNSPECIFIED: _EmptyReason.ValueType  # 0
-    """It is not empty."""
-    EMPTY_REASON_CATALOGUE_EMPTY: _EmptyReason.ValueType  # 1
-    """There are no items in the catalogue."""
-    EMPTY_REASON_NOTHING_ALLOWED: _EmptyReason.ValueType  # 2
-    """The catalogue has items, but none passes the filter and the stock, or those that do are excluded."""
-    EMPTY_REASON_NOTHING_RELATED: _EmptyReason.ValueType  # 3
-    """Items are allowed, but none is known to go with what was asked."""
-    EMPTY_REASON_NO_MODEL: _EmptyReason.ValueType  # 4
-    """Nothing was learnt yet: no model is live."""
-
-class EmptyReason(_EmptyReason, metaclass=_EmptyReasonEnumTypeWrapper):
-    """Why a list is empty."""
-
-EMPTY_REASON_UNSPECIFIED: EmptyReason.ValueType  # 0
-"""It is not empty."""
-EMPTY_REASON_CATALOGUE_EMPTY: EmptyReason.ValueType  # 1
-"""There are no items in the catalogue."""
-EMPTY_REASON_NOTHING_ALLOWED: EmptyReason.ValueType  # 2
-"""The catalogue has items, but none passes the filter and the stock, or those that do are excluded."""
-EMPTY_REASON_NOTHING_RELATED: EmptyReason.ValueType  # 3
-"""Items are allowed, but none is known to go with what was asked."""
-EMPTY_REASON_NO_MODEL: EmptyReason.ValueType  # 4
-"""Nothing was learnt yet: no model is live."""
-Global___EmptyReason: _TypeAlias = EmptyReason  # noqa: Y015
-
-class _ReasonKind:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    REASON_KIND_UNSPECIFIED: _ReasonKind.ValueType  # 0
-    """Never answered."""
-    REASON_KIND_SIMILAR_TO_BOUGHT: _ReasonKind.ValueType  # 1
-    """It is like what the customer has bought (`source_item_ids`)."""
-    REASON_KIND_SIMILAR_TO_VIEWED: _ReasonKind.ValueType  # 2
-    """It is like what was looked at, or like the item that was asked for (`source_item_ids`)."""
-    REASON_KIND_BOUGHT_TOGETHER: _ReasonKind.ValueType  # 3
-    """It lies in the same baskets as the item that was asked for."""
-    REASON_KIND_BOUGHT_BEFORE: _ReasonKind.ValueType  # 4
-    """The customer has bought it before, `purchase_count` times: what is bought regularly comes first."""
-    REASON_KIND_POPULAR: _ReasonKind.ValueType  # 5
-    """Many buy it."""
-    REASON_KIND_NEW: _ReasonKind.ValueType  # 6
-    """It is new in the catalogue; answered only where nobody has bought anything."""
-    REASON_KIND_OFTEN_NEXT: _ReasonKind.ValueType  # 7
-    """Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
-
-class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
-    """The kinds of reason."""
-
-REASON_KIND_UNSPECIFIED: ReasonKind.ValueType  # 0
-"""Never answered."""
-REASON_KIND_SIMILAR_TO_BOUGHT: ReasonKind.ValueType  # 1
-"""It is like what the customer has bought (`source_item_ids`)."""
-REASON_KIND_SIMILAR_TO_VIEWED: ReasonKind.ValueType  # 2
-"""It is like what was looked at, or like the item that was asked for (`source_item_ids`)."""
-REASON_KIND_BOUGHT_TOGETHER: ReasonKind.ValueType  # 3
-"""It lies in the same baskets as the item that was asked for."""
-REASON_KIND_BOUGHT_BEFORE: ReasonKind.ValueType  # 4
-"""The customer has bought it before, `purchase_count` times: what is bought regularly comes first."""
-REASON_KIND_POPULAR: ReasonKind.ValueType  # 5
-"""Many buy it."""
-REASON_KIND_NEW: ReasonKind.ValueType  # 6
-"""It is new in the catalogue; answered only where nobody has bought anything."""
-REASON_KIND_OFTEN_NEXT: ReasonKind.ValueType  # 7
-"""Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
-Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
-
-@_typing.final
-class Item(_message.Message):
-    """Something that can be bought and recommended."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class AttributesEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    ITEM_ID_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
-    CATEGORIES_FIELD_NUMBER: _builtins.int
-    BRAND_FIELD_NUMBER: _builtins.int
-    PRICE_FIELD_NUMBER: _builtins.int
-    ATTRIBUTES_FIELD_NUMBER: _builtins.int
-    OUT_OF_STOCK_FIELD_NUMBER: _builtins.int
-    HIDDEN_FIELD_NUMBER: _builtins.int
-    UPDATE_TIME_FIELD_NUMBER: _builtins.int
-    item_id: _builtins.str
-    """Chosen by the shop; what orders call `product_id`."""
-    title: _builtins.str
-    """What people call it."""
-    brand: _builtins.str
-    """Who makes it."""
-    out_of_stock: _builtins.bool
-    """True: it cannot be bought at the moment. It is recommended only where a filter asks for such items too."""
-    hidden: _builtins.bool
-    """True: it is never recommended."""
-    @_builtins.property
-    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where it stands, from the general to the particular: `GROCERY`, `DAIRY`, `MILK`. A filter on any of them finds it."""
-
-    @_builtins.property
-    def price(self) -> _money_pb2.Money:
-        """What it costs; unset where it is not known."""
-
-    @_builtins.property
-    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Anything else, by name."""
-
-    @_builtins.property
-    def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last changed here; ignored on the way in."""
-
-    def __init__(
-        self,
-        *,
-        item_id: _builtins.str = ...,
-        title: _builtins.str = ...,
-        categories: _abc.Iterable[_builtins.str] | None = ...,
-        brand: _builtins.str = ...,
-        price: _money_pb2.Money | None = ...,
-        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        out_of_stock: _builtins.bool = ...,
-        hidden: _builtins.bool = ...,
-        update_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "update_time", b"update_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "brand", b"brand", "categories", b"categories", "hidden", b"hidden", "item_id", b"item_id", "out_of_stock", b"out_of_stock", "price", b"price", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Item: _TypeAlias = Item  # noqa: Y015
 
 @_typing.final
 class UpsertItemsRequest(_message.Message):
@@ -192,14 +34,14 @@ class UpsertItemsRequest(_message.Message):
     request_id: _builtins.str
     """Chosen by the caller, once for each request: sending it again with the same items answers as it did before."""
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]:
         """At most 1,000."""
 
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
-        items: _abc.Iterable[Global___Item] | None = ...,
+        items: _abc.Iterable[_item_pb2.Item] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -269,13 +111,13 @@ class GetItemResponse(_message.Message):
 
     ITEM_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def item(self) -> Global___Item:
+    def item(self) -> _item_pb2.Item:
         """The item."""
 
     def __init__(
         self,
         *,
-        item: Global___Item | None = ...,
+        item: _item_pb2.Item | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -317,13 +159,13 @@ class BatchGetItemsResponse(_message.Message):
 
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]:
         """The items."""
 
     def __init__(
         self,
         *,
-        items: _abc.Iterable[Global___Item] | None = ...,
+        items: _abc.Iterable[_item_pb2.Item] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -370,13 +212,13 @@ class ListItemsResponse(_message.Message):
     next_page_token: _builtins.str
     """For the next page; empty on the last."""
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.Item]:
         """The items."""
 
     def __init__(
         self,
         *,
-        items: _abc.Iterable[Global___Item] | None = ...,
+        items: _abc.Iterable[_item_pb2.Item] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -431,52 +273,6 @@ class DeleteItemResponse(_message.Message):
 Global___DeleteItemResponse: _TypeAlias = DeleteItemResponse  # noqa: Y015
 
 @_typing.final
-class ItemFilter(_message.Message):
-    """Which items may be answered. Every condition that is set must hold; hidden items never pass."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CATEGORIES_FIELD_NUMBER: _builtins.int
-    BRANDS_FIELD_NUMBER: _builtins.int
-    ITEM_IDS_FIELD_NUMBER: _builtins.int
-    EXCLUDED_ITEM_IDS_FIELD_NUMBER: _builtins.int
-    INCLUDE_OUT_OF_STOCK_FIELD_NUMBER: _builtins.int
-    include_out_of_stock: _builtins.bool
-    """True: items that are out of stock too."""
-    @_builtins.property
-    def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Items that stand in one of these categories, at any level."""
-
-    @_builtins.property
-    def brands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Items of one of these brands."""
-
-    @_builtins.property
-    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these items. Those that do not exist are ignored."""
-
-    @_builtins.property
-    def excluded_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """None of these items."""
-
-    def __init__(
-        self,
-        *,
-        categories: _abc.Iterable[_builtins.str] | None = ...,
-        brands: _abc.Iterable[_builtins.str] | None = ...,
-        item_ids: _abc.Iterable[_builtins.str] | None = ...,
-        excluded_item_ids: _abc.Iterable[_builtins.str] | None = ...,
-        include_out_of_stock: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brands", b"brands", "categories", b"categories", "excluded_item_ids", b"excluded_item_ids", "include_out_of_stock", b"include_out_of_stock", "item_ids", b"item_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ItemFilter: _TypeAlias = ItemFilter  # noqa: Y015
-
-@_typing.final
 class RecommendRequest(_message.Message):
     """Asks for recommendations."""
 
@@ -498,7 +294,7 @@ class RecommendRequest(_message.Message):
         """What was looked at in this session, oldest first, at most 100. Items that are not known are ignored."""
 
     @_builtins.property
-    def filter(self) -> Global___ItemFilter:
+    def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be recommended."""
 
     def __init__(
@@ -507,7 +303,7 @@ class RecommendRequest(_message.Message):
         customer_id: _builtins.str = ...,
         session_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         count: _builtins.int = ...,
-        filter: Global___ItemFilter | None = ...,
+        filter: _item_pb2.ItemFilter | None = ...,
         exclude_bought: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
@@ -526,13 +322,13 @@ class RecommendResponse(_message.Message):
 
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def recommendations(self) -> Global___RecommendationList:
+    def recommendations(self) -> _recommendation_list_pb2.RecommendationList:
         """The list."""
 
     def __init__(
         self,
         *,
-        recommendations: Global___RecommendationList | None = ...,
+        recommendations: _recommendation_list_pb2.RecommendationList | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recommendations", b"recommendations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -561,7 +357,7 @@ class BatchRecommendRequest(_message.Message):
         """For whom, at most 100."""
 
     @_builtins.property
-    def filter(self) -> Global___ItemFilter:
+    def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be recommended."""
 
     def __init__(
@@ -569,7 +365,7 @@ class BatchRecommendRequest(_message.Message):
         *,
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         count: _builtins.int = ...,
-        filter: Global___ItemFilter | None = ...,
+        filter: _item_pb2.ItemFilter | None = ...,
         exclude_bought: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
@@ -588,13 +384,13 @@ class BatchRecommendResponse(_message.Message):
 
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendationList]:
+    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[_recommendation_list_pb2.RecommendationList]:
         """The lists."""
 
     def __init__(
         self,
         *,
-        recommendations: _abc.Iterable[Global___RecommendationList] | None = ...,
+        recommendations: _abc.Iterable[_recommendation_list_pb2.RecommendationList] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -618,7 +414,7 @@ class FindSimilarItemsRequest(_message.Message):
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
     @_builtins.property
-    def filter(self) -> Global___ItemFilter:
+    def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be answered."""
 
     def __init__(
@@ -626,7 +422,7 @@ class FindSimilarItemsRequest(_message.Message):
         *,
         item_id: _builtins.str = ...,
         count: _builtins.int = ...,
-        filter: Global___ItemFilter | None = ...,
+        filter: _item_pb2.ItemFilter | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -644,13 +440,13 @@ class FindSimilarItemsResponse(_message.Message):
 
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def recommendations(self) -> Global___RecommendationList:
+    def recommendations(self) -> _recommendation_list_pb2.RecommendationList:
         """The list."""
 
     def __init__(
         self,
         *,
-        recommendations: Global___RecommendationList | None = ...,
+        recommendations: _recommendation_list_pb2.RecommendationList | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recommendations", b"recommendations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -674,7 +470,7 @@ class FindBoughtTogetherRequest(_message.Message):
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
     @_builtins.property
-    def filter(self) -> Global___ItemFilter:
+    def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be answered."""
 
     def __init__(
@@ -682,7 +478,7 @@ class FindBoughtTogetherRequest(_message.Message):
         *,
         item_id: _builtins.str = ...,
         count: _builtins.int = ...,
-        filter: Global___ItemFilter | None = ...,
+        filter: _item_pb2.ItemFilter | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -700,13 +496,13 @@ class FindBoughtTogetherResponse(_message.Message):
 
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def recommendations(self) -> Global___RecommendationList:
+    def recommendations(self) -> _recommendation_list_pb2.RecommendationList:
         """The list."""
 
     def __init__(
         self,
         *,
-        recommendations: Global___RecommendationList | None = ...,
+        recommendations: _recommendation_list_pb2.RecommendationList | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["recommendations", b"recommendations"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -715,152 +511,6 @@ class FindBoughtTogetherResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FindBoughtTogetherResponse: _TypeAlias = FindBoughtTogetherResponse  # noqa: Y015
-
-@_typing.final
-class RecommendationList(_message.Message):
-    """Items for somebody or something, best first."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
-    ITEMS_FIELD_NUMBER: _builtins.int
-    MODEL_VERSION_FIELD_NUMBER: _builtins.int
-    EMPTY_REASON_FIELD_NUMBER: _builtins.int
-    customer_id: _builtins.str
-    """For whom; empty in answers about an item."""
-    model_version: _builtins.str
-    """The model that was live; empty before the first training."""
-    empty_reason: Global___EmptyReason.ValueType
-    """Why there is no item at all; unspecified where there is one."""
-    @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
-        """The items, best first; equal scores by item id."""
-
-    def __init__(
-        self,
-        *,
-        customer_id: _builtins.str = ...,
-        items: _abc.Iterable[Global___Recommendation] | None = ...,
-        model_version: _builtins.str = ...,
-        empty_reason: Global___EmptyReason.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RecommendationList: _TypeAlias = RecommendationList  # noqa: Y015
-
-@_typing.final
-class Recommendation(_message.Message):
-    """One item of a list."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ITEM_ID_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    REASONS_FIELD_NUMBER: _builtins.int
-    item_id: _builtins.str
-    """Which."""
-    score: _builtins.float
-    """How good, comparable within one list only. Never negative; the sum of the scores of `reasons`."""
-    @_builtins.property
-    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """Why it is there, the weightiest first; never none."""
-
-    def __init__(
-        self,
-        *,
-        item_id: _builtins.str = ...,
-        score: _builtins.float = ...,
-        reasons: _abc.Iterable[Global___Reason] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
-
-@_typing.final
-class Reason(_message.Message):
-    """Why an item is in a list."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    SOURCE_ITEM_IDS_FIELD_NUMBER: _builtins.int
-    SCORE_FIELD_NUMBER: _builtins.int
-    ASSOCIATION_FIELD_NUMBER: _builtins.int
-    PURCHASE_COUNT_FIELD_NUMBER: _builtins.int
-    kind: Global___ReasonKind.ValueType
-    """What kind of reason it is."""
-    score: _builtins.float
-    """What it adds to the recommendation's score."""
-    purchase_count: _builtins.int
-    """For BOUGHT_BEFORE: in how many of their baskets the customer had it. For POPULAR: how many customers had it in the
-    four weeks before the newest purchase.
-    """
-    @_builtins.property
-    def source_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The items that gave it, the weightiest first, at most 3: what was bought, looked at or asked for."""
-
-    @_builtins.property
-    def association(self) -> Global___Association:
-        """For BOUGHT_TOGETHER: the figures of both in the same baskets."""
-
-    def __init__(
-        self,
-        *,
-        kind: Global___ReasonKind.ValueType = ...,
-        source_item_ids: _abc.Iterable[_builtins.str] | None = ...,
-        score: _builtins.float = ...,
-        association: Global___Association | None = ...,
-        purchase_count: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["association", b"association"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["association", b"association", "kind", b"kind", "purchase_count", b"purchase_count", "score", b"score", "source_item_ids", b"source_item_ids"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Reason: _TypeAlias = Reason  # noqa: Y015
-
-@_typing.final
-class Association(_message.Message):
-    """How often two items lie in the same baskets. A basket counts once, however many of an item it holds."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    BASKET_COUNT_FIELD_NUMBER: _builtins.int
-    SUPPORT_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_FIELD_NUMBER: _builtins.int
-    LIFT_FIELD_NUMBER: _builtins.int
-    basket_count: _builtins.int
-    """In how many baskets both are."""
-    support: _builtins.float
-    """The share of all baskets that hold both."""
-    confidence: _builtins.float
-    """The share of the baskets with the item that was asked for that hold this one too."""
-    lift: _builtins.float
-    """How many times likelier that makes this item: confidence over its share in all baskets."""
-    def __init__(
-        self,
-        *,
-        basket_count: _builtins.int = ...,
-        support: _builtins.float = ...,
-        confidence: _builtins.float = ...,
-        lift: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "lift", b"lift", "support", b"support"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Association: _TypeAlias = Association  # noqa: Y015
 
 @_typing.final
 class TrainModelRequest(_message.Message):

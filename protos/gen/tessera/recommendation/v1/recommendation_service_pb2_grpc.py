@@ -5,6 +5,7 @@ import warnings
 
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
+from tessera.recommendation.v1 import scenario_pb2 as tessera_dot_recommendation_dot_v1_dot_scenario__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -121,6 +122,41 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/ExportCustomerData',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+                _registered_method=True)
+        self.FindPopular = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindPopular',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularResponse.FromString,
+                _registered_method=True)
+        self.FindTrending = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindTrending',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingResponse.FromString,
+                _registered_method=True)
+        self.FindBundles = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindBundles',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesResponse.FromString,
+                _registered_method=True)
+        self.FindComplements = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindComplements',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsResponse.FromString,
+                _registered_method=True)
+        self.FindReplenishments = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindReplenishments',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsResponse.FromString,
+                _registered_method=True)
+        self.RerankItems = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RerankItems',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsResponse.FromString,
+                _registered_method=True)
+        self.FindCustomersForItem = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindCustomersForItem',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.FromString,
                 _registered_method=True)
 
 
@@ -268,6 +304,64 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindPopular(self, request, context):
+        """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
+        less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
+        of the last minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindTrending(self, request, context):
+        """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
+        own usual rate and the swing of the whole shop. As fresh as FindPopular.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindBundles(self, request, context):
+        """Finds sets of two to five items that are bought together, with exact counts over the newest two million purchase
+        lines, as of ten minutes ago at most. A set begins with a pair and takes in, one at a time, the item that makes it
+        strongest.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindComplements(self, request, context):
+        """Finds what completes a cart: what others put beside it, not other versions of what it already holds. Falls back to
+        popular items where the cart says nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindReplenishments(self, request, context):
+        """Finds what a customer is about to need again, from the intervals between their own purchases and those of everybody
+        who buys the item. Only items that they have bought. Statistics of items are as of an hour ago at most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RerankItems(self, request, context):
+        """Puts a given list, of a search or a category, into the order in which it suits a person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindCustomersForItem(self, request, context):
+        """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
+        they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
+        For a push of a product; an item without a purchase has no vector and nobody is found.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -355,6 +449,41 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.ExportCustomerData,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
+            ),
+            'FindPopular': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindPopular,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularResponse.SerializeToString,
+            ),
+            'FindTrending': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindTrending,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingResponse.SerializeToString,
+            ),
+            'FindBundles': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindBundles,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesResponse.SerializeToString,
+            ),
+            'FindComplements': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindComplements,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsResponse.SerializeToString,
+            ),
+            'FindReplenishments': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindReplenishments,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsResponse.SerializeToString,
+            ),
+            'RerankItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerankItems,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsResponse.SerializeToString,
+            ),
+            'FindCustomersForItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindCustomersForItem,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -818,6 +947,195 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/ExportCustomerData',
             tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindPopular(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindPopular',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindPopularResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindTrending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindTrending',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindTrendingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindBundles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindBundles',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindBundlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindComplements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindComplements',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindComplementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindReplenishments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindReplenishments',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindReplenishmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerankItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RerankItems',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.RerankItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindCustomersForItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindCustomersForItem',
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
+from tessera.recommendation.v1 import scenario_pb2 as _scenario_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -100,6 +101,35 @@ class RecommendationServiceStub:
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
     """
+    FindPopular: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindPopularRequest, _scenario_pb2.FindPopularResponse]
+    """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
+    less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
+    of the last minute.
+    """
+    FindTrending: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindTrendingRequest, _scenario_pb2.FindTrendingResponse]
+    """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
+    own usual rate and the swing of the whole shop. As fresh as FindPopular.
+    """
+    FindBundles: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindBundlesRequest, _scenario_pb2.FindBundlesResponse]
+    """Finds sets of two to five items that are bought together, with exact counts over the newest two million purchase
+    lines, as of ten minutes ago at most. A set begins with a pair and takes in, one at a time, the item that makes it
+    strongest.
+    """
+    FindComplements: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindComplementsRequest, _scenario_pb2.FindComplementsResponse]
+    """Finds what completes a cart: what others put beside it, not other versions of what it already holds. Falls back to
+    popular items where the cart says nothing.
+    """
+    FindReplenishments: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindReplenishmentsRequest, _scenario_pb2.FindReplenishmentsResponse]
+    """Finds what a customer is about to need again, from the intervals between their own purchases and those of everybody
+    who buys the item. Only items that they have bought. Statistics of items are as of an hour ago at most.
+    """
+    RerankItems: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.RerankItemsRequest, _scenario_pb2.RerankItemsResponse]
+    """Puts a given list, of a search or a category, into the order in which it suits a person."""
+    FindCustomersForItem: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindCustomersForItemRequest, _scenario_pb2.FindCustomersForItemResponse]
+    """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
+    they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
+    For a push of a product; an item without a purchase has no vector and nobody is found.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -171,6 +201,35 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
+    """
+    FindPopular: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindPopularRequest, _scenario_pb2.FindPopularResponse]  # type: ignore[assignment]
+    """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
+    less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
+    of the last minute.
+    """
+    FindTrending: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindTrendingRequest, _scenario_pb2.FindTrendingResponse]  # type: ignore[assignment]
+    """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
+    own usual rate and the swing of the whole shop. As fresh as FindPopular.
+    """
+    FindBundles: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindBundlesRequest, _scenario_pb2.FindBundlesResponse]  # type: ignore[assignment]
+    """Finds sets of two to five items that are bought together, with exact counts over the newest two million purchase
+    lines, as of ten minutes ago at most. A set begins with a pair and takes in, one at a time, the item that makes it
+    strongest.
+    """
+    FindComplements: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindComplementsRequest, _scenario_pb2.FindComplementsResponse]  # type: ignore[assignment]
+    """Finds what completes a cart: what others put beside it, not other versions of what it already holds. Falls back to
+    popular items where the cart says nothing.
+    """
+    FindReplenishments: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindReplenishmentsRequest, _scenario_pb2.FindReplenishmentsResponse]  # type: ignore[assignment]
+    """Finds what a customer is about to need again, from the intervals between their own purchases and those of everybody
+    who buys the item. Only items that they have bought. Statistics of items are as of an hour ago at most.
+    """
+    RerankItems: _aio.UnaryUnaryMultiCallable[_scenario_pb2.RerankItemsRequest, _scenario_pb2.RerankItemsResponse]  # type: ignore[assignment]
+    """Puts a given list, of a search or a category, into the order in which it suits a person."""
+    FindCustomersForItem: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindCustomersForItemRequest, _scenario_pb2.FindCustomersForItemResponse]  # type: ignore[assignment]
+    """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
+    they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
+    For a push of a product; an item without a purchase has no vector and nobody is found.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -342,6 +401,77 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
+        """
+
+    @_abc_1.abstractmethod
+    def FindPopular(
+        self,
+        request: _scenario_pb2.FindPopularRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindPopularResponse, _abc.Awaitable[_scenario_pb2.FindPopularResponse]]:
+        """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
+        less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
+        of the last minute.
+        """
+
+    @_abc_1.abstractmethod
+    def FindTrending(
+        self,
+        request: _scenario_pb2.FindTrendingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindTrendingResponse, _abc.Awaitable[_scenario_pb2.FindTrendingResponse]]:
+        """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
+        own usual rate and the swing of the whole shop. As fresh as FindPopular.
+        """
+
+    @_abc_1.abstractmethod
+    def FindBundles(
+        self,
+        request: _scenario_pb2.FindBundlesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindBundlesResponse, _abc.Awaitable[_scenario_pb2.FindBundlesResponse]]:
+        """Finds sets of two to five items that are bought together, with exact counts over the newest two million purchase
+        lines, as of ten minutes ago at most. A set begins with a pair and takes in, one at a time, the item that makes it
+        strongest.
+        """
+
+    @_abc_1.abstractmethod
+    def FindComplements(
+        self,
+        request: _scenario_pb2.FindComplementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindComplementsResponse, _abc.Awaitable[_scenario_pb2.FindComplementsResponse]]:
+        """Finds what completes a cart: what others put beside it, not other versions of what it already holds. Falls back to
+        popular items where the cart says nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def FindReplenishments(
+        self,
+        request: _scenario_pb2.FindReplenishmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindReplenishmentsResponse, _abc.Awaitable[_scenario_pb2.FindReplenishmentsResponse]]:
+        """Finds what a customer is about to need again, from the intervals between their own purchases and those of everybody
+        who buys the item. Only items that they have bought. Statistics of items are as of an hour ago at most.
+        """
+
+    @_abc_1.abstractmethod
+    def RerankItems(
+        self,
+        request: _scenario_pb2.RerankItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.RerankItemsResponse, _abc.Awaitable[_scenario_pb2.RerankItemsResponse]]:
+        """Puts a given list, of a search or a category, into the order in which it suits a person."""
+
+    @_abc_1.abstractmethod
+    def FindCustomersForItem(
+        self,
+        request: _scenario_pb2.FindCustomersForItemRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scenario_pb2.FindCustomersForItemResponse, _abc.Awaitable[_scenario_pb2.FindCustomersForItemResponse]]:
+        """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
+        they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
+        For a push of a product; an item without a purchase has no vector and nobody is found.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
