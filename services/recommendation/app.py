@@ -25,11 +25,11 @@ from services.recommendation.adapters import memberships as memberships_store
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters import store as document_store
 from services.recommendation.adapters.demand import ColumnarDemand
-from services.recommendation.adapters.events import follow_orders
+from services.recommendation.adapters.events import follow_memberships, follow_orders
 from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions
 from services.recommendation.adapters.jobs import StoredTrainingJobs
-from services.recommendation.adapters.memberships import StoredMemberships, follow_memberships
+from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.handlers.recommend import Sources

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import httpx
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.recommendation.v1 import item_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
@@ -74,7 +75,7 @@ class Shop:
             program_id="club", name="Club", currency="USD", points_per_100_minor=1, request_id="club"
         )
         await told.CreateProgram(club, metadata=metadata)
-        items = [recommendation.Item(item_id="p1", title="Milk")]
+        items = [item_pb2.Item(item_id="p1", title="Milk")]
         recommending = await self.stub("recommendation")
         await recommending.UpsertItems(
             recommendation.UpsertItemsRequest(request_id="items", items=items), metadata=metadata

@@ -10,11 +10,10 @@ from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import scenario_pb2 as pb
-from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.common.store import open_store
 from services.recommendation.adapters import memberships
-from services.recommendation.adapters.memberships import StoredMemberships
+from services.recommendation.adapters.memberships import Move, StoredMemberships
 from services.recommendation.app import Settings
 from services.recommendation.domain.item import Item
 from tests.recommendation.client import Client, ids, reason_of
@@ -67,14 +66,10 @@ async def test_what_is_bought_later_is_taken_in_and_categories_narrow_the_list(
 @pytest.fixture
 async def segmented(trained_settings: Settings, start: Start) -> AsyncIterator[Client]:
     """A server that has followed segmentation: the customers of kind 1 are in `odd`, those of kind 0 were and left."""
-    moves = [("odd", who, segmentation.TRANSITION_ENTERED) for who in sorted(bought_by(0) | bought_by(1))]
-    moves += [("odd", who, segmentation.TRANSITION_LEFT) for who in sorted(bought_by(0))]
-    changes = [
-        segmentation.MembershipChange(tenant_id="acme", segment_id=segment, customer_id=who, transition=what)
-        for segment, who, what in moves
-    ]
+    moves = [Move("acme", "odd", who, entered=True) for who in sorted(bought_by(0) | bought_by(1))]
+    moves += [Move("acme", "odd", who, entered=False) for who in sorted(bought_by(0))]
     async with open_store(trained_settings, memberships.COLLECTIONS) as store:
-        await StoredMemberships(store).apply(segmentation.FollowMembershipsResponse(changes=changes, cursor="7"))
+        await StoredMemberships(store).apply(moves, "7")
     async with start() as client:
         yield client
 

@@ -1,4 +1,5 @@
-"""Follows profiles: records the lines of orders, moves them when customers are merged, forgets whom it erases."""
+"""Follows profiles (records the lines of orders, moves them when customers are merged, forgets whom it erases) and
+segmentation (who is in which segment)."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -8,11 +9,15 @@ import grpc
 import msgspec
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
+from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
 from services.recommendation.adapters.interactions import FOLLOWER, ColumnarInteractions, Lines, Moved
+from services.recommendation.adapters.memberships import FOLLOWER as MEMBERSHIP_FOLLOWER
+from services.recommendation.adapters.memberships import Move, StoredMemberships
 
 log = logging.getLogger(__name__)
 
@@ -136,3 +141,21 @@ def _add(lines: Lines, tenant: str, event: pb.RecordedEvent) -> None:
         to_minor(line.price * line.quantity if line.total is None else line.total, currency) for line in products
     ]
     lines.currency += [currency] * count
+
+
+async def follow_memberships(channel: grpc.aio.Channel, memberships: StoredMemberships) -> None:
+    """Keep who is in which segment, for ever."""
+    stub = SegmentationServiceStub(channel)
+
+    def stream(cursor: str) -> AsyncIterator[segmentation.FollowMembershipsResponse]:
+        return aiter(stub.FollowMemberships(segmentation.FollowMembershipsRequest(after_cursor=cursor)))
+
+    async def apply(batch: segmentation.FollowMembershipsResponse) -> None:
+        entered = segmentation.TRANSITION_ENTERED
+        moves = (
+            Move(change.tenant_id, change.segment_id, change.customer_id, change.transition == entered)
+            for change in batch.changes
+        )
+        await memberships.apply(moves, batch.cursor)
+
+    await follow(MEMBERSHIP_FOLLOWER, memberships.cursor, stream, apply)

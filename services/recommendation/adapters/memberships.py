@@ -1,13 +1,10 @@
-"""Who is in which segment: follows segmentation, one document a membership, found from either side."""
+"""Who is in which segment: one document a membership, found from either side."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-import grpc
-from tessera.segmentation.v1 import segmentation_service_pb2 as pb
-from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
-
-from services.common.feed import CURSORS, advance, follow, stored_cursor
+from services.common.feed import CURSORS, advance, stored_cursor
 from services.common.store import Collection, Delete, Index, Put, Query, Store
 from services.common.store.port import Write
 
@@ -19,6 +16,16 @@ SEGMENTS_MAX = 1000
 """Segments of a customer that are read."""
 MEMBERS_MAX = 1_000_000
 """Members of a segment that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A customer who entered or left a segment."""
+
+    tenant: str
+    segment_id: str
+    customer_id: str
+    entered: bool
 
 
 class StoredMemberships:
@@ -51,31 +58,21 @@ class StoredMemberships:
         if page.documents:
             await self._store.commit([Delete(tenant, MEMBERSHIPS, document.id) for document in page.documents])
 
-    async def apply(self, batch: pb.FollowMembershipsResponse) -> None:
-        """Keep what a batch says, together with its cursor; the last transition of a membership counts."""
+    async def apply(self, moves: Iterable[Move], cursor: str) -> None:
+        """Keep who entered and left, together with the feed's cursor; the last move of a membership counts."""
         writes: dict[tuple[str, str], Write] = {}
-        for change in batch.changes:
-            key = _key(change.segment_id, change.customer_id)
-            if change.transition == pb.TRANSITION_ENTERED:
-                body = {"segment_id": change.segment_id, "customer_id": change.customer_id}
-                writes[change.tenant_id, key] = Put(change.tenant_id, MEMBERSHIPS, key, body)
+        for move in moves:
+            key = _key(move.segment_id, move.customer_id)
+            if move.entered:
+                body = {"segment_id": move.segment_id, "customer_id": move.customer_id}
+                writes[move.tenant, key] = Put(move.tenant, MEMBERSHIPS, key, body)
             else:
-                writes[change.tenant_id, key] = Delete(change.tenant_id, MEMBERSHIPS, key)
-        await self._store.commit([*writes.values(), advance(FOLLOWER, batch.cursor)])
+                writes[move.tenant, key] = Delete(move.tenant, MEMBERSHIPS, key)
+        await self._store.commit([*writes.values(), advance(FOLLOWER, cursor)])
 
     async def cursor(self) -> str:
         """Up to where segmentation has been followed."""
         return await stored_cursor(self._store, FOLLOWER)
-
-
-async def follow_memberships(channel: grpc.aio.Channel, memberships: StoredMemberships) -> None:
-    """Keep memberships, for ever."""
-    stub = SegmentationServiceStub(channel)
-
-    def stream(cursor: str) -> AsyncIterator[pb.FollowMembershipsResponse]:
-        return aiter(stub.FollowMemberships(pb.FollowMembershipsRequest(after_cursor=cursor)))
-
-    await follow(FOLLOWER, memberships.cursor, stream, memberships.apply)
 
 
 def _key(segment_id: str, customer_id: str) -> str:
