@@ -37,6 +37,7 @@ MODULES = (
     "suppressions",
     "segmentation",
     "job_progress",
+    "saved_segments",
     "segment_changes",
     "rule_texts",
     "customer_lists",

@@ -256,6 +256,10 @@ async def associations(
     "lapsed_share",
     "margin",
     "margin_known_share",
+    "predicted_customer_count",
+    "churn_probability_mean",
+    "expected_revenue",
+    "lifetime_value",
 )
 class SegmentValue: ...
 

@@ -31,7 +31,12 @@ from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
-from services.segmentation.adapters.member_files import csv_members, parquet_members
+from services.segmentation.adapters.member_files import (
+    clusters_file,
+    csv_members,
+    lookalikes_file,
+    parquet_members,
+)
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
@@ -120,6 +125,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             csv_file=csv_members,
             parquet_file=parquet_members,
+            clusters_file=clusters_file,
+            lookalikes_file=lookalikes_file,
             evaluation=evaluation,
             clock=clock,
             settled=lambda: follower.settled,

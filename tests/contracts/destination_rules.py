@@ -1,11 +1,13 @@
-"""How the rpcs of destinations keep tenants apart."""
+"""How the rpcs of destinations and of saved segments keep tenants apart."""
 
 from collections.abc import Callable
 from typing import Any
 
 from tessera.segmentation.v1 import destination_pb2 as destination
+from tessera.segmentation.v1 import member_file_pb2 as member_file
+from tessera.segmentation.v1 import saved_segment_pb2 as saved
 
-from tests.contracts.tenant_rule import Refused, Rule, Without
+from tests.contracts.tenant_rule import Refused, Rule, Stream, Without
 from tests.tenant import Tenant
 
 EVERYTHING = destination.TransitionPush()
@@ -38,4 +40,23 @@ DESTINATIONS: dict[str, Rule] = {
     "RotateDestinationSecret": _refused(destination.RotateDestinationSecretRequest),
     "PushAudience": _refused(destination.PushAudienceRequest),
     "ListDeliveries": _refused(destination.ListDeliveriesRequest),
+}
+
+
+SAVED: dict[str, Rule] = {
+    "SaveAsSegment": Refused(
+        lambda acme: saved.SaveAsSegmentRequest(persona=saved.PersonaSource(clustering_id=acme.clustering_id)),
+        "CLUSTERING_NOT_FOUND",
+    ),
+    "ReassignClusters": Refused(
+        lambda acme: saved.ReassignClustersRequest(clustering_id=acme.clustering_id), "CLUSTERING_NOT_FOUND"
+    ),
+    "ExportClusters": Stream(
+        lambda acme: saved.ExportClustersRequest(clustering_id=acme.clustering_id, format=member_file.FILE_FORMAT_CSV)
+    ),
+    "ExportLookalikes": Stream(
+        lambda acme: saved.ExportLookalikesRequest(
+            lookalike_id=acme.lookalike_id, share=0.1, format=member_file.FILE_FORMAT_CSV
+        )
+    ),
 }

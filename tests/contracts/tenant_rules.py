@@ -44,7 +44,7 @@ from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from tests.contracts.club_rules import CLUB
-from tests.contracts.destination_rules import DESTINATIONS
+from tests.contracts.destination_rules import DESTINATIONS, SAVED
 from tests.contracts.promotion_rules import PROMOTIONS
 from tests.contracts.report_rules import REPORTS
 from tests.contracts.shelf_rules import SHELVES
@@ -376,6 +376,7 @@ SEGMENTATION: dict[str, Rule] = {
     "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
     "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
     **DESTINATIONS,
+    **SAVED,
     "StartClustering": Beside(
         lambda acme: cluster_pb2.StartClusteringRequest(request_id=acme.own("clusters")),
         ("GetClustering", lambda acme: cluster_pb2.GetClusteringRequest()),

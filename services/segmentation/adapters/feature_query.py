@@ -24,6 +24,13 @@ def commonest(orders: ir.Table, path: str, limit: int) -> ir.Table:
     return counted.order_by(ibis.desc("count"), "text").limit(limit)
 
 
+def told_apart(figures: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The categories and the channels that figures name, in their order."""
+    kinds = [name.partition(":") for name in figures]
+    categories = [value for kind, _, value in kinds if kind == "category"]
+    return categories, [value for kind, _, value in kinds if kind == "channel"]
+
+
 def orders_in(events: ir.Table, currency: str, at: int) -> ir.Table:
     """One tenant's orders in a currency up to ``at``."""
     orders = orders_until(events, at)

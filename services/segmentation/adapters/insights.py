@@ -166,18 +166,24 @@ class ColumnarInsights:
         *each, others, everybody = map(of, names)
         return SegmentValues(currency, each, others, everybody)
 
-    async def behaviour(self, tenant: str, currency: str, local: Calendar, at: int) -> Behaviour:
+    async def behaviour(
+        self, tenant: str, currency: str, local: Calendar, at: int, figures: Sequence[str] | None = None
+    ) -> Behaviour:
         history = tenant_history(self._columnar, tenant)
         local = await self._since_the_beginning(history, local)
         currency = await self._currency(history, currency, at)
         orders = feature_query.orders_in(history.events, currency, at)
+        names = feature_query.told_apart(figures) if figures is not None else await self._commonest(orders)
+        answer = await self._columnar.execute(feature_query.behaviour(history.events, orders, *names, local, at))
+        return await asyncio.to_thread(behaviour_of, answer, currency, *names)
+
+    async def _commonest(self, orders: ir.Table) -> tuple[list[str], list[str]]:
+        """The categories and the channels that are told apart."""
         (categories, channels) = await self._rows(
             feature_query.commonest(orders, feature_query.CATEGORY, feature_query.CATEGORIES_MAX),
             feature_query.commonest(orders, feature_query.CHANNEL, feature_query.CHANNELS_MAX),
         )
-        names = [row["text"] for row in categories], [row["text"] for row in channels]
-        answer = await self._columnar.execute(feature_query.behaviour(history.events, orders, *names, local, at))
-        return await asyncio.to_thread(behaviour_of, answer, currency, *names)
+        return [row["text"] for row in categories], [row["text"] for row in channels]
 
     async def _since_the_beginning(self, history: History, calendar: Calendar) -> Calendar:
         """The calendar without the changes of clocks that were before every event: each costs every row."""

@@ -1,4 +1,4 @@
-"""Members as files, written part by part: CSV and Parquet."""
+"""Members, clusters and lookalikes as files, written part by part: CSV and Parquet."""
 
 import csv
 import io
@@ -9,28 +9,36 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.common.clock import from_micros
-from services.segmentation.ports import MemberWriter
+from services.segmentation.ports import MemberWriter, RowWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_SCHEMA = pa.schema([("customer_id", pa.string()), ("enter_time", pa.timestamp("us", "UTC"))])
+_CUSTOMER = ("customer_id", pa.string())
+MEMBERS = pa.schema([_CUSTOMER, ("enter_time", pa.timestamp("us", "UTC"))])
+CLUSTERS = pa.schema([_CUSTOMER, ("cluster", pa.int64()), ("persona", pa.string())])
+LOOKALIKES = pa.schema([_CUSTOMER, ("place", pa.int64())])
 
 
-class CsvMembers:
-    """The port ``MemberWriter`` as CSV."""
+class CsvRows:
+    """The port ``RowWriter`` as CSV."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: pa.Schema) -> None:
+        self._names = schema.names
+        self._times = {place for place, kind in enumerate(schema.types) if pa.types.is_timestamp(kind)}
         self._header = True
 
-    def write(self, members: Sequence[tuple[str, int]]) -> bytes:
+    def write(self, rows: Sequence[tuple[str | int, ...]]) -> bytes:
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         if self._header:
-            writer.writerow(_SCHEMA.names)
+            writer.writerow(self._names)
             self._header = False
-        writer.writerows((who, from_micros(since).isoformat().replace("+00:00", "Z")) for who, since in members)
+        writer.writerows([self._cell(place, value) for place, value in enumerate(row)] for row in rows)
         return text.getvalue().encode()
+
+    def _cell(self, place: int, value: str | int) -> str | int:
+        return from_micros(int(value)).isoformat().replace("+00:00", "Z") if place in self._times else value
 
     def end(self) -> bytes:
         return self.write(())
@@ -61,16 +69,16 @@ class _Sink(io.RawIOBase):
         return content
 
 
-class ParquetMembers:
-    """The port ``MemberWriter`` as Parquet: a row group for each part."""
+class ParquetRows:
+    """The port ``RowWriter`` as Parquet: a row group for each part."""
 
-    def __init__(self) -> None:
-        self._sink = _Sink()
-        self._writer = pq.ParquetWriter(self._sink, _SCHEMA, compression="zstd")
+    def __init__(self, schema: pa.Schema) -> None:
+        self._sink, self._schema = _Sink(), schema
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
 
-    def write(self, members: Sequence[tuple[str, int]]) -> bytes:
-        columns = [[who for who, _ in members], [since for _, since in members]]
-        self._writer.write_table(pa.table(columns, schema=_SCHEMA))
+    def write(self, rows: Sequence[tuple[str | int, ...]]) -> bytes:
+        columns = [[row[place] for row in rows] for place in range(len(self._schema))]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
         return self._sink.taken()
 
     def end(self) -> bytes:
@@ -79,10 +87,20 @@ class ParquetMembers:
 
 
 def csv_members() -> MemberWriter:
-    """A new CSV file."""
-    return CsvMembers()
+    """A new CSV file of members."""
+    return CsvRows(MEMBERS)
 
 
 def parquet_members() -> MemberWriter:
-    """A new Parquet file."""
-    return ParquetMembers()
+    """A new Parquet file of members."""
+    return ParquetRows(MEMBERS)
+
+
+def clusters_file(*, parquet: bool) -> RowWriter:
+    """A new file of customers with their clusters."""
+    return ParquetRows(CLUSTERS) if parquet else CsvRows(CLUSTERS)
+
+
+def lookalikes_file(*, parquet: bool) -> RowWriter:
+    """A new file of lookalikes."""
+    return ParquetRows(LOOKALIKES) if parquet else CsvRows(LOOKALIKES)

@@ -1,5 +1,6 @@
 """Clusterings and lookalikes: what is known of them as documents, who is in them as rows of the analytical engine."""
 
+import uuid
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from services.common.store import Delete, Insert, Query, Store
 from services.segmentation.adapters.store import CLUSTERINGS, LOOKALIKES
 from services.segmentation.adapters.tables import CLUSTERED, RESEMBLING
 from services.segmentation.domain.lookalike import Lookalike, Reach
-from services.segmentation.domain.persona import Clustering, Difference, Favourite, Persona, Trial
+from services.segmentation.domain.persona import Clustering, ClusterModel, Difference, Favourite, Persona, Trial
 from services.segmentation.ports import Request
 
 KEPT_MAX = 10
@@ -53,19 +54,31 @@ class StoredClusterings:
         labels: npt.NDArray[np.int64],
         named: Container[str] = (),
     ) -> None:
+        await self.assign(tenant, found.clustering_id, customer_ids, labels)
+        body = asdict(found)
+        await self._store.commit([Insert(tenant, CLUSTERINGS, body.pop("clustering_id"), body)])
+        await self._forget_oldest(tenant, named)
+
+    async def assign(
+        self, tenant: str, clustering_id: str, customer_ids: Sequence[str], labels: npt.NDArray[np.int64]
+    ) -> None:
         count = len(customer_ids)
         rows = pa.table(
             {
                 "tenant": pa.repeat(tenant, count),
                 "customer_id": pa.array(customer_ids, pa.string()),
-                "clustering_id": pa.repeat(found.clustering_id, count),
+                "clustering_id": pa.repeat(clustering_id, count),
                 "cluster": pa.array(labels),
             }
         )
-        await self._columnar.append({CLUSTERED: rows}, f"clustering of {tenant}", found.clustering_id)
-        body = asdict(found)
-        await self._store.commit([Insert(tenant, CLUSTERINGS, body.pop("clustering_id"), body)])
-        await self._forget_oldest(tenant, named)
+        await self._columnar.append({CLUSTERED: rows}, f"clustering of {tenant}", uuid.uuid4().hex)
+
+    async def assignments(self, tenant: str, clustering_id: str, limit: int, after: str) -> list[tuple[str, int]]:
+        rows = of_tenant(self._columnar.table(CLUSTERED), tenant)
+        own = rows.filter((rows.clustering_id == clustering_id) & (rows.customer_id > after))
+        query = own.select("customer_id", "cluster").order_by("customer_id").limit(limit)
+        answer = await self._columnar.execute(query)
+        return list(zip(answer["customer_id"].to_pylist(), answer["cluster"].to_pylist(), strict=True))
 
     async def _forget_oldest(self, tenant: str, named: Container[str]) -> None:
         kept = await self._store.find(
@@ -141,12 +154,14 @@ class StoredLookalikes:
 
 
 def _clustering(clustering_id: str, body: dict[str, Any]) -> Clustering:
+    model = body.get("model")
     return Clustering(
         clustering_id=clustering_id,
         **{
             **body,
             "trials": [Trial(**each) for each in body["trials"]],
             "personas": [_persona(each) for each in body["personas"]],
+            "model": ClusterModel(**model) if model else None,
         },
     )
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 
@@ -252,13 +252,32 @@ def _order(event: Observed, flat: Flat) -> tuple[str, int] | tuple[None, None]:
 def _amount(event: Observed, flat: Flat) -> tuple[str, int]:
     currency = str(event.content["currency"])
     stated = event.content.get("total")
+    lines = event.content.get("products", ())
+    if event.content.get("cost") is None and (cost := _cost(lines)) is not None:
+        flat.numbers["cost"], flat.present["cost"] = [cost], None
     if stated is not None:
         return currency, to_minor(stated, currency)
-    lines = event.content.get("products", ())
     total = sum(to_minor(_line_amount(line), currency) for line in lines)
     flat.numbers["total"] = [total / 10 ** decimals(currency)]
     flat.present["total"] = None
     return currency, total
+
+
+def _cost(lines: Any) -> float | None:
+    """What the lines of an order cost the shop, where each of them says what a piece costs."""
+    if not isinstance(lines, list) or not lines:
+        return None
+    total = 0.0
+    for line in lines:
+        cost, quantity = (line.get("cost"), line.get("quantity", 1)) if isinstance(line, dict) else (None, 1)
+        if not _is_number(cost) or not _is_number(quantity):
+            return None
+        total += cost * quantity
+    return total
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _line_amount(line: Mapping[str, Any]) -> float:

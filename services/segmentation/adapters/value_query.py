@@ -46,7 +46,8 @@ def worth(
         costed_revenue=orders.total_minor.sum(where=costed),
         cost=minor.sum(where=costed),
     )
-    joined = customers.left_join(bought, "customer_id")
+    joined = customers.left_join(bought, "customer_id").drop("customer_id_right")
+    joined = joined.left_join(_predicted(history, currency, at), "customer_id")
     filled = joined.mutate(
         orders=joined.orders.fill_null(0),
         revenue=joined.revenue.fill_null(0),
@@ -64,4 +65,20 @@ def worth(
         figures[f"{name}_lapsed"] = filled.count(where=inside & filled.lapsed)
         for figure in ("orders", "revenue", "costed_revenue", "cost"):
             figures[f"{name}_{figure}"] = filled[figure].sum(where=inside).fill_null(0).cast("int64")
+        figures[f"{name}_predicted"] = filled.count(where=inside & filled.churn.notnull())
+        figures[f"{name}_churn_probability"] = filled.churn.mean(where=inside).fill_null(0.0)
+        for figure in ("expected_revenue", "lifetime_value"):
+            figures[f"{name}_{figure}"] = filled[figure].sum(where=inside).fill_null(0).cast("int64")
     return filled.aggregate(**figures)
+
+
+def _predicted(history: History, currency: str, at: int) -> ir.Table:
+    """What is expected of each customer; money of those predicted in another currency is nothing."""
+    known = history.found.predictions.filter(history.found.predictions.time <= at)
+    comparable = known.currency == currency
+    return known.select(
+        "customer_id",
+        churn=known.churn_probability,
+        expected_revenue=ibis.ifelse(comparable, known.expected_revenue_minor, 0),
+        lifetime_value=ibis.ifelse(comparable, known.lifetime_value_minor, 0),
+    )

@@ -26,6 +26,14 @@ class ClusteringInvalid(InvalidArgument):
     """The range of the number of clusters is none. Metadata ``field``."""
 
 
+class ClusterNotFound(NotFound):
+    """The clustering has no cluster of this number. Metadata ``cluster``."""
+
+
+class ClustersNotKept(FailedPrecondition):
+    """The clustering was found before models were kept: find clusters anew."""
+
+
 class ClusteringNotFound(NotFound):
     """There is no such clustering, or none yet."""
 
@@ -237,6 +245,18 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterModel:
+    """By what customers are assigned: the figures, their means and spreads by which they are standardised, and the
+    centroid of each cluster, by its number. Times of day are those of ``time_zone``."""
+
+    figures: Sequence[str]
+    means: Sequence[float]
+    spreads: Sequence[float]
+    centroids: Sequence[Sequence[float]]
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Clustering:
     """Clusters of all customers with orders; time in microseconds."""
 
@@ -247,3 +267,5 @@ class Clustering:
     trials: Sequence[Trial]
     stability: Sequence[float]
     personas: Sequence[Persona]
+    model: ClusterModel | None = None
+    """``None`` of one that was found before models were kept."""

@@ -44,6 +44,12 @@ class Worth:
     lapsed: int
     costed_revenue: int
     cost: int
+    predicted: int = 0
+    """Of how many it is predicted what they will do; the rest is over these."""
+    churn_probability: float = 0.0
+    """The mean."""
+    expected_revenue: int = 0
+    lifetime_value: int = 0
 
     @property
     def growth(self) -> float:

@@ -14,6 +14,8 @@ from services.segmentation.domain.persona import (
     Behaviour,
     Clustering,
     ClusteringNotFound,
+    ClusterModel,
+    ClustersNotKept,
     CustomersTooFew,
     Numbers,
     Trial,
@@ -23,9 +25,10 @@ from services.segmentation.domain.persona import (
 from services.segmentation.domain.scores import CLUSTER, score_names
 from services.segmentation.handlers.studies import SEED, Desk, space
 from services.segmentation.learning import clusters
+from services.segmentation.learning.features import comparable, scaled
 from services.segmentation.ports import Clusterings, Insights, Request, Segments
 
-KIND = "find_clusters"
+KIND, REASSIGN = "find_clusters", "reassign_clusters"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ClusteringWork:
         local = calendar(Unit.DAY, time_zone, at)
 
         async def work(progress: Progress) -> dict[str, str]:
-            return await self._find(tenant, counts, currency, local, at, progress)
+            return await self._find(tenant, counts, currency, local, time_zone, at, progress)
 
         return await self.desk.start(tenant, KIND, request, work)
 
@@ -57,8 +60,34 @@ class ClusteringWork:
             )
         return found
 
+    async def reassign(self, tenant: str, request: Request, clustering_id: str) -> Job:
+        """The job; ``ClusteringNotFound``, ``ClustersNotKept``."""
+        found = await self.get(tenant, clustering_id)
+        model = found.model
+        if model is None:
+            raise ClustersNotKept("the clustering was found before its model was kept; find clusters anew")
+        at = to_micros(self.desk.clock())
+        local = calendar(Unit.DAY, model.time_zone, at)
+
+        async def work(progress: Progress) -> dict[str, str]:
+            await progress(0.05, "reading the behaviour of customers")
+            behaviour = await self.insights.behaviour(tenant, found.currency, local, at, model.figures)
+            await progress(0.7, "assigning customers to clusters")
+            labels = await asyncio.to_thread(_assigned, behaviour, model)
+            await self.clusterings.assign(tenant, found.clustering_id, behaviour.customer_ids, labels)
+            return {"clustering_id": found.clustering_id, "customer_count": str(len(labels))}
+
+        return await self.desk.start(tenant, REASSIGN, request, work)
+
     async def _find(
-        self, tenant: str, counts: tuple[int, int], currency: str, local: Calendar, at: int, progress: Progress
+        self,
+        tenant: str,
+        counts: tuple[int, int],
+        currency: str,
+        local: Calendar,
+        time_zone: str,
+        at: int,
+        progress: Progress,
     ) -> dict[str, str]:
         await progress(0.05, "reading the behaviour of customers")
         behaviour = await self.insights.behaviour(tenant, currency, local, at)
@@ -69,7 +98,7 @@ class ClusteringWork:
             )
         await progress(0.2, "finding clusters")
         clustering_id = f"clustering_{uuid.uuid4().hex}"
-        found, labels = await asyncio.to_thread(_describe, behaviour, counts, clustering_id, at)
+        found, labels = await asyncio.to_thread(_describe, behaviour, counts, clustering_id, time_zone, at)
         await progress(0.9, "keeping the clusters")
         named = score_names((await self.segments.catalogue(tenant)).rules.values())
         spared = {name.removeprefix(CLUSTER) for name in named}
@@ -81,7 +110,18 @@ class ClusteringWork:
         }
 
 
-def _describe(behaviour: Behaviour, counts: tuple[int, int], clustering_id: str, at: int) -> tuple[Clustering, Numbers]:
+def _assigned(behaviour: Behaviour, model: ClusterModel) -> Numbers:
+    """The cluster of each customer by a model that was found before."""
+    if not behaviour.customer_ids:
+        return np.empty(0, np.int64)
+    points = comparable(behaviour.figures, behaviour.names)
+    places = scaled(points, behaviour.names, np.array(model.means), np.array(model.spreads))
+    return clusters.assign(places, np.array(model.centroids, np.float32))
+
+
+def _describe(
+    behaviour: Behaviour, counts: tuple[int, int], clustering_id: str, time_zone: str, at: int
+) -> tuple[Clustering, Numbers]:
     where = space(behaviour)
     fitted = clusters.fit(where.places, *counts, SEED)
     labels = clusters.assign(where.places, fitted.centroids)
@@ -94,7 +134,14 @@ def _describe(behaviour: Behaviour, counts: tuple[int, int], clustering_id: str,
     described = personas(behaviour, where.points, labels, where.spreads)
     trials = [Trial(trial.k, trial.silhouette) for trial in fitted.trials]
     count = len(behaviour.customer_ids)
+    model = ClusterModel(
+        list(behaviour.names),
+        where.means.tolist(),
+        where.spreads.tolist(),
+        fitted.centroids[order].tolist(),
+        time_zone,
+    )
     return (
-        Clustering(clustering_id, at, behaviour.currency, count, trials, list(fitted.stability), described),
+        Clustering(clustering_id, at, behaviour.currency, count, trials, list(fitted.stability), described, model),
         labels,
     )

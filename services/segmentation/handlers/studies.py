@@ -47,9 +47,11 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Customers as points: ``points`` as they are compared, ``spreads`` of them, ``places`` their coordinates."""
+    """Customers as points: ``points`` as they are compared, their ``means`` and ``spreads``, ``places`` their
+    coordinates."""
 
     points: Figures
+    means: Figures
     spreads: Figures
     places: Floats
 
@@ -57,4 +59,5 @@ class Space:
 def space(behaviour: Behaviour) -> Space:
     """The customers of ``behaviour`` as points."""
     points = comparable(behaviour.figures, behaviour.names)
-    return Space(points, np.asarray(points.std(axis=0)), scaled(points, behaviour.names))
+    means, spreads = np.asarray(points.mean(axis=0)), np.asarray(points.std(axis=0))
+    return Space(points, means, spreads, scaled(points, behaviour.names, means, spreads))

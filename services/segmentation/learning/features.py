@@ -23,12 +23,11 @@ def comparable(figures: Figures, names: Sequence[str]) -> Figures:
     return points
 
 
-def scaled(points: Figures, names: Sequence[str]) -> Floats:
-    """What ``comparable`` gives as coordinates, of the same shape: standardised, cut, and each kind weighing as much
-    as one figure. A figure that is the same for all becomes 0."""
+def scaled(points: Figures, names: Sequence[str], means: Figures, spreads: Figures) -> Floats:
+    """What ``comparable`` gives as coordinates, of the same shape: standardised by ``means`` and ``spreads``
+    ``(figures,)``, cut, and each kind weighing as much as one figure. A figure without spread becomes 0."""
     kinds = [_kind(name) for name in names]
-    spreads = points.std(axis=0)
-    standard = (points - points.mean(axis=0)) / np.where(spreads > 0, spreads, 1.0)
+    standard = np.where(spreads > 0, points - means, 0.0) / np.where(spreads > 0, spreads, 1.0)
     weights = 1 / np.sqrt([kinds.count(kind) for kind in kinds])
     return np.asarray(np.clip(standard, -CLIP, CLIP) * weights, np.float32)
 

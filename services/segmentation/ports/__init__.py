@@ -24,6 +24,8 @@ from services.segmentation.domain.segment import Segment
 from services.segmentation.domain.segment_value import SegmentValues, Spans
 from services.segmentation.domain.selection import Breakdown
 from services.segmentation.domain.timing import Timing
+from services.segmentation.ports.files import MemberWriter as MemberWriter
+from services.segmentation.ports.files import RowWriter as RowWriter
 from services.segmentation.ports.request import Request as Request
 
 
@@ -126,18 +128,6 @@ class Lists(Protocol):
 
     async def change(self, tenant: str, list_id: str, customer_ids: Sequence[str], listed: bool, time: int) -> int:
         """Put customers on a list or take them off; how many that changed."""
-        ...
-
-
-class MemberWriter(Protocol):
-    """Writes members into a file, part by part."""
-
-    def write(self, members: Sequence[tuple[str, int]]) -> bytes:
-        """The part of the file that holds these: customer id and time of entering."""
-        ...
-
-    def end(self) -> bytes:
-        """The rest of the file."""
         ...
 
 
@@ -341,8 +331,11 @@ class Insights(Protocol):
         """What segments are worth at ``at``."""
         ...
 
-    async def behaviour(self, tenant: str, currency: str, local: Calendar, at: int) -> Behaviour:
-        """The figures of every customer with orders until ``at``, by customer id; ``CustomersTooMany``."""
+    async def behaviour(
+        self, tenant: str, currency: str, local: Calendar, at: int, figures: Sequence[str] | None = None
+    ) -> Behaviour:
+        """The figures of every customer with orders until ``at``, by customer id; ``CustomersTooMany``. With
+        ``figures`` those, as an earlier answer named them, whatever is common by now."""
         ...
 
 
@@ -358,6 +351,16 @@ class Clusterings(Protocol):
         named: Container[str] = (),
     ) -> None:
         """Make these the newest, with the cluster of each customer. Old ones are forgotten, those ``named`` are not."""
+        ...
+
+    async def assign(
+        self, tenant: str, clustering_id: str, customer_ids: Sequence[str], labels: npt.NDArray[np.int64]
+    ) -> None:
+        """Assign customers of a clustering anew."""
+        ...
+
+    async def assignments(self, tenant: str, clustering_id: str, limit: int, after: str) -> list[tuple[str, int]]:
+        """Customers of a clustering by id, after one of them, with their clusters."""
         ...
 
     async def get(self, tenant: str, clustering_id: str) -> Clustering | None:

@@ -39,6 +39,7 @@ from services.segmentation.servicer.member_files import MemberFileRpcs
 from services.segmentation.servicer.personal_data import PersonalDataRpcs
 from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
+from services.segmentation.servicer.saved_segments import SavedSegmentRpcs
 from services.segmentation.servicer.segment_values import SegmentValueRpcs
 from services.segmentation.servicer.studies import StudyRpcs
 
@@ -58,6 +59,7 @@ class SegmentationServicer(
     SegmentValueRpcs,
     MemberFileRpcs,
     DestinationRpcs,
+    SavedSegmentRpcs,
 ):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 

@@ -64,4 +64,8 @@ def _value(segment_id: str, currency: str, it: Worth, whole: int) -> pb.SegmentV
         lapsed_share=share(it.lapsed, it.ever_buyers),
         margin=money(currency, it.costed_revenue - it.cost) if it.costed_revenue else None,
         margin_known_share=share(it.costed_revenue, it.revenue),
+        predicted_customer_count=it.predicted,
+        churn_probability_mean=it.churn_probability,
+        expected_revenue=money(currency, it.expected_revenue),
+        lifetime_value=money(currency, it.lifetime_value),
     )

@@ -128,6 +128,10 @@ class SegmentValue(_message.Message):
     LAPSED_SHARE_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     MARGIN_KNOWN_SHARE_FIELD_NUMBER: _builtins.int
+    PREDICTED_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    CHURN_PROBABILITY_MEAN_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVENUE_FIELD_NUMBER: _builtins.int
+    LIFETIME_VALUE_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Which segment; empty for the others and for everybody."""
     customer_count: _builtins.int
@@ -150,6 +154,12 @@ class SegmentValue(_message.Message):
     """
     margin_known_share: _builtins.float
     """The part of the revenue whose orders state a cost: 0 to 1."""
+    predicted_customer_count: _builtins.int
+    """Of how many customers forecasting predicts what they will do. The figures below are over these, by its newest model
+    as it was last read; all are 0 where there are none.
+    """
+    churn_probability_mean: _builtins.float
+    """The mean of their probabilities that no order comes within the model's horizon: 0 to 1."""
     @_builtins.property
     def revenue(self) -> _money_pb2.Money:
         """What the orders came to."""
@@ -164,9 +174,17 @@ class SegmentValue(_message.Message):
 
     @_builtins.property
     def margin(self) -> _money_pb2.Money:
-        """The revenue less the cost of those orders that state a `cost` (a number, in units of the currency); unset if none
-        does.
+        """The revenue less the cost of those orders that state a `cost` (a number, in units of the currency), or a `cost` of
+        one piece for each of their products; unset if none does.
         """
+
+    @_builtins.property
+    def expected_revenue(self) -> _money_pb2.Money:
+        """What their orders within the horizon are expected to come to, of those predicted in the currency."""
+
+    @_builtins.property
+    def lifetime_value(self) -> _money_pb2.Money:
+        """Their expected revenue over the model's lifetime, discounted, of those predicted in the currency."""
 
     def __init__(
         self,
@@ -185,10 +203,14 @@ class SegmentValue(_message.Message):
         lapsed_share: _builtins.float = ...,
         margin: _money_pb2.Money | None = ...,
         margin_known_share: _builtins.float = ...,
+        predicted_customer_count: _builtins.int = ...,
+        churn_probability_mean: _builtins.float = ...,
+        expected_revenue: _money_pb2.Money | None = ...,
+        lifetime_value: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "order_value", b"order_value", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_revenue", b"expected_revenue", "lifetime_value", b"lifetime_value", "margin", b"margin", "order_value", b"order_value", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer_count", b"buyer_count", "customer_count", b"customer_count", "earlier_customer_count", b"earlier_customer_count", "growth", b"growth", "lapsed_share", b"lapsed_share", "margin", b"margin", "margin_known_share", b"margin_known_share", "order_count", b"order_count", "order_value", b"order_value", "repeat_rate", b"repeat_rate", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer", "revenue_share", b"revenue_share", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer_count", b"buyer_count", "churn_probability_mean", b"churn_probability_mean", "customer_count", b"customer_count", "earlier_customer_count", b"earlier_customer_count", "expected_revenue", b"expected_revenue", "growth", b"growth", "lapsed_share", b"lapsed_share", "lifetime_value", b"lifetime_value", "margin", b"margin", "margin_known_share", b"margin_known_share", "order_count", b"order_count", "order_value", b"order_value", "predicted_customer_count", b"predicted_customer_count", "repeat_rate", b"repeat_rate", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer", "revenue_share", b"revenue_share", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

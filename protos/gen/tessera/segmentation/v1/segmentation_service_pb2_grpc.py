@@ -12,6 +12,7 @@ from tessera.segmentation.v1 import member_file_pb2 as tessera_dot_segmentation_
 from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
+from tessera.segmentation.v1 import saved_segment_pb2 as tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2
 from tessera.segmentation.v1 import segment_value_pb2 as tessera_dot_segmentation_dot_v1_dot_segment__value__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
 
@@ -326,6 +327,26 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/ListDeliveries',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.SaveAsSegment = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/SaveAsSegment',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentResponse.FromString,
+                _registered_method=True)
+        self.ReassignClusters = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/ReassignClusters',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersResponse.FromString,
+                _registered_method=True)
+        self.ExportClusters = channel.unary_stream(
+                '/tessera.segmentation.v1.SegmentationService/ExportClusters',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersResponse.FromString,
+                _registered_method=True)
+        self.ExportLookalikes = channel.unary_stream(
+                '/tessera.segmentation.v1.SegmentationService/ExportLookalikes',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.FromString,
                 _registered_method=True)
 
 
@@ -775,6 +796,40 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SaveAsSegment(self, request, context):
+        """Makes a segment of those who drop out of a funnel, of a persona or of lookalikes. INVALID_ARGUMENT, reason
+        SOURCE_MISSING, for none of the three; what GetFunnel refuses of a funnel, and FUNNEL_INVALID for a step that none
+        follows; SHARE_INVALID. NOT_FOUND, reasons CLUSTERING_NOT_FOUND, CLUSTER_NOT_FOUND, LOOKALIKE_NOT_FOUND.
+        FAILED_PRECONDITION, reason DROP_OFF_TOO_LARGE, if more than 100,000 would have to be listed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReassignClusters(self, request, context):
+        """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
+        clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
+        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportClusters(self, request, context):
+        """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLookalikes(self, request, context):
+        """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
+        SHARE_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1057,6 +1112,26 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.ListDeliveries,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'SaveAsSegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveAsSegment,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentResponse.SerializeToString,
+            ),
+            'ReassignClusters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReassignClusters,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersResponse.SerializeToString,
+            ),
+            'ExportClusters': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportClusters,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersResponse.SerializeToString,
+            ),
+            'ExportLookalikes': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLookalikes,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2574,6 +2649,114 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/ListDeliveries',
             tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_destination__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveAsSegment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/SaveAsSegment',
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.SaveAsSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReassignClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ReassignClusters',
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ReassignClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ExportClusters',
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLookalikes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/ExportLookalikes',
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.FromString,
             options,
             channel_credentials,
             insecure,

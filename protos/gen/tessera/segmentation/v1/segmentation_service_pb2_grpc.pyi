@@ -14,6 +14,7 @@ from tessera.segmentation.v1 import member_file_pb2 as _member_file_pb2
 from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
+from tessera.segmentation.v1 import saved_segment_pb2 as _saved_segment_pb2
 from tessera.segmentation.v1 import segment_value_pb2 as _segment_value_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
 import abc as _abc_1
@@ -236,6 +237,23 @@ class SegmentationServiceStub:
     """
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_destination_pb2.ListDeliveriesRequest, _destination_pb2.ListDeliveriesResponse]
     """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    SaveAsSegment: _grpc.UnaryUnaryMultiCallable[_saved_segment_pb2.SaveAsSegmentRequest, _saved_segment_pb2.SaveAsSegmentResponse]
+    """Makes a segment of those who drop out of a funnel, of a persona or of lookalikes. INVALID_ARGUMENT, reason
+    SOURCE_MISSING, for none of the three; what GetFunnel refuses of a funnel, and FUNNEL_INVALID for a step that none
+    follows; SHARE_INVALID. NOT_FOUND, reasons CLUSTERING_NOT_FOUND, CLUSTER_NOT_FOUND, LOOKALIKE_NOT_FOUND.
+    FAILED_PRECONDITION, reason DROP_OFF_TOO_LARGE, if more than 100,000 would have to be listed.
+    """
+    ReassignClusters: _grpc.UnaryUnaryMultiCallable[_saved_segment_pb2.ReassignClustersRequest, _saved_segment_pb2.ReassignClustersResponse]
+    """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
+    clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
+    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+    """
+    ExportClusters: _grpc.UnaryStreamMultiCallable[_saved_segment_pb2.ExportClustersRequest, _saved_segment_pb2.ExportClustersResponse]
+    """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    ExportLookalikes: _grpc.UnaryStreamMultiCallable[_saved_segment_pb2.ExportLookalikesRequest, _saved_segment_pb2.ExportLookalikesResponse]
+    """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
+    SHARE_INVALID.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -435,6 +453,23 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_destination_pb2.ListDeliveriesRequest, _destination_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    SaveAsSegment: _aio.UnaryUnaryMultiCallable[_saved_segment_pb2.SaveAsSegmentRequest, _saved_segment_pb2.SaveAsSegmentResponse]  # type: ignore[assignment]
+    """Makes a segment of those who drop out of a funnel, of a persona or of lookalikes. INVALID_ARGUMENT, reason
+    SOURCE_MISSING, for none of the three; what GetFunnel refuses of a funnel, and FUNNEL_INVALID for a step that none
+    follows; SHARE_INVALID. NOT_FOUND, reasons CLUSTERING_NOT_FOUND, CLUSTER_NOT_FOUND, LOOKALIKE_NOT_FOUND.
+    FAILED_PRECONDITION, reason DROP_OFF_TOO_LARGE, if more than 100,000 would have to be listed.
+    """
+    ReassignClusters: _aio.UnaryUnaryMultiCallable[_saved_segment_pb2.ReassignClustersRequest, _saved_segment_pb2.ReassignClustersResponse]  # type: ignore[assignment]
+    """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
+    clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
+    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+    """
+    ExportClusters: _aio.UnaryStreamMultiCallable[_saved_segment_pb2.ExportClustersRequest, _saved_segment_pb2.ExportClustersResponse]  # type: ignore[assignment]
+    """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+    ExportLookalikes: _aio.UnaryStreamMultiCallable[_saved_segment_pb2.ExportLookalikesRequest, _saved_segment_pb2.ExportLookalikesResponse]  # type: ignore[assignment]
+    """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
+    SHARE_INVALID.
+    """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps segments and their members. It learns customers and events by following profiles' change feed; the members of
@@ -967,5 +1002,46 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_destination_pb2.ListDeliveriesResponse, _abc.Awaitable[_destination_pb2.ListDeliveriesResponse]]:
         """Lists the deliveries of a destination. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SaveAsSegment(
+        self,
+        request: _saved_segment_pb2.SaveAsSegmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saved_segment_pb2.SaveAsSegmentResponse, _abc.Awaitable[_saved_segment_pb2.SaveAsSegmentResponse]]:
+        """Makes a segment of those who drop out of a funnel, of a persona or of lookalikes. INVALID_ARGUMENT, reason
+        SOURCE_MISSING, for none of the three; what GetFunnel refuses of a funnel, and FUNNEL_INVALID for a step that none
+        follows; SHARE_INVALID. NOT_FOUND, reasons CLUSTERING_NOT_FOUND, CLUSTER_NOT_FOUND, LOOKALIKE_NOT_FOUND.
+        FAILED_PRECONDITION, reason DROP_OFF_TOO_LARGE, if more than 100,000 would have to be listed.
+        """
+
+    @_abc_1.abstractmethod
+    def ReassignClusters(
+        self,
+        request: _saved_segment_pb2.ReassignClustersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saved_segment_pb2.ReassignClustersResponse, _abc.Awaitable[_saved_segment_pb2.ReassignClustersResponse]]:
+        """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
+        clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
+        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportClusters(
+        self,
+        request: _saved_segment_pb2.ExportClustersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_saved_segment_pb2.ExportClustersResponse], _abc.AsyncIterator[_saved_segment_pb2.ExportClustersResponse]]:
+        """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ExportLookalikes(
+        self,
+        request: _saved_segment_pb2.ExportLookalikesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_saved_segment_pb2.ExportLookalikesResponse], _abc.AsyncIterator[_saved_segment_pb2.ExportLookalikesResponse]]:
+        """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
+        SHARE_INVALID.
+        """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
