@@ -61,6 +61,7 @@ MODULES = (
     "lots",
     "transfers",
     "loyalty_reports",
+    "achievements",
     "crm",
 )
 

@@ -19,6 +19,7 @@ from services.common.erasure import Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
+from services.loyalty.adapters.achievements import StoredAchievements
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
@@ -123,6 +124,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         reports=StoredReports(store, keeper),
         csv_file=csv_entries,
         parquet_file=parquet_entries,
+        achievements=StoredAchievements(store),
         jobs=jobs,
         draw=os.urandom,
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from services.common.errors import Refusal
+from services.loyalty.domain.achievement import AchievementBook
+from services.loyalty.domain.achievement_progress import Progress
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.cart_order import CartOrder
 from services.loyalty.domain.coupon import Coupon, CouponCampaign, CouponOrder, CouponUsage
@@ -164,6 +166,18 @@ class Transfers(Protocol):
         self, tenant: str, program_id: str, member_id: str, *, received: bool, limit: int, after: str
     ) -> tuple[list[Transfer], str]:
         """A page of what a member sent, or received, latest first, and the token of the next."""
+        ...
+
+
+class Achievements(Protocol):
+    """Achievements, to read."""
+
+    async def book(self, tenant: str, program_id: str) -> AchievementBook:
+        """All achievements of a programme."""
+        ...
+
+    async def progress(self, tenant: str, book: AchievementBook, member_id: str) -> dict[str, Progress]:
+        """What a member has begun of them, by the achievement's id."""
         ...
 
 

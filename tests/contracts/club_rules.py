@@ -1,5 +1,6 @@
 """How the rpcs of lots, blocks and what members do together keep tenants apart."""
 
+from tessera.loyalty.v1 import achievement_pb2 as achievement
 from tessera.loyalty.v1 import block_pb2 as block
 from tessera.loyalty.v1 import lot_pb2 as lot
 from tessera.loyalty.v1 import transfer_pb2 as transfer
@@ -7,6 +8,16 @@ from tessera.loyalty.v1 import transfer_pb2 as transfer
 from tests.contracts.tenant_rule import Refused, Rule
 
 IN_ACMES_CLUB = "PROGRAM_NOT_FOUND"
+FIRST_ORDER = achievement.Achievement(
+    achievement_id="first-order",
+    name="First order",
+    period=achievement.ACHIEVEMENT_PERIOD_ONCE,
+    steps=[
+        achievement.AchievementStep(
+            event_name="Order Completed", measure=achievement.ACHIEVEMENT_MEASURE_COUNT, target=1
+        )
+    ],
+)
 
 CLUB: dict[str, Rule] = {
     "ChangeExpiry": Refused(
@@ -45,6 +56,25 @@ CLUB: dict[str, Rule] = {
     ),
     "ListTransfers": Refused(
         lambda acme: transfer.ListTransfersRequest(program_id=acme.own("club"), member_id=acme.customer_id),
+        IN_ACMES_CLUB,
+    ),
+    "CreateAchievement": Refused(
+        lambda acme: achievement.CreateAchievementRequest(
+            program_id=acme.own("club"), achievement=FIRST_ORDER, request_id="ca"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "UpdateAchievement": Refused(
+        lambda acme: achievement.UpdateAchievementRequest(
+            program_id=acme.own("club"), achievement=FIRST_ORDER, version=1, request_id="ua"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListAchievements": Refused(
+        lambda acme: achievement.ListAchievementsRequest(program_id=acme.own("club")), IN_ACMES_CLUB
+    ),
+    "ListMemberAchievements": Refused(
+        lambda acme: achievement.ListMemberAchievementsRequest(program_id=acme.own("club"), member_id=acme.customer_id),
         IN_ACMES_CLUB,
     ),
     "TransferPoints": Refused(

@@ -5,6 +5,8 @@ from typing import Any
 
 import grpc
 import pytest
+from tessera.common.v1 import rule_pb2
+from tessera.loyalty.v1 import achievement_pb2 as achievement_pb
 from tessera.loyalty.v1 import block_pb2 as block_pb
 from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import lot_pb2 as lot_pb
@@ -112,3 +114,40 @@ async def test_points_go_from_member_to_member_within_the_policy(club: Club) -> 
     checked = await club.check()
     assert not checked.violations
     assert checked.balances[0].transfer_points == 0
+
+
+async def test_an_achievement_is_kept_as_it_was_made_and_shows_how_far_a_customer_is(club: Club) -> None:
+    await club.open()
+    exists = rule_pb2.Rule(field=rule_pb2.Comparison(field="coupon", operator=rule_pb2.OPERATOR_EXISTS))
+    told = achievement_pb.Achievement(
+        achievement_id="spender",
+        name="Spender",
+        badge="star",
+        steps=[
+            achievement_pb.AchievementStep(
+                event_name="Order Completed",
+                measure=achievement_pb.ACHIEVEMENT_MEASURE_SUM,
+                property_name="total",
+                target=99.5,
+                condition=exists,
+            )
+        ],
+        period=achievement_pb.ACHIEVEMENT_PERIOD_MONTH,
+        reward_points=50,
+        active=True,
+    )
+    creating = achievement_pb.CreateAchievementRequest(program_id="club", achievement=told, request_id="c")
+    made = (await club.stub.CreateAchievement(creating, metadata=club.metadata)).achievement
+    assert (made.version, made.program_id, made.steps[0]) == (1, "club", told.steps[0])
+    told.reward_points = 60
+    updating = achievement_pb.UpdateAchievementRequest(program_id="club", achievement=told, version=1, request_id="u")
+    made = (await club.stub.UpdateAchievement(updating, metadata=club.metadata)).achievement
+    asked = achievement_pb.ListAchievementsRequest(program_id="club")
+    assert list((await club.stub.ListAchievements(asked, metadata=club.metadata)).achievements) == [made]
+    member = achievement_pb.ListMemberAchievementsRequest(program_id="club", member_id="ann")
+    (reached,) = (await club.stub.ListMemberAchievements(member, metadata=club.metadata)).achievements
+    assert [(step.amount, step.target) for step in reached.steps] == [(0, 99.5)]
+    told.steps[0].target = 0.5
+    told.steps[0].measure = achievement_pb.ACHIEVEMENT_MEASURE_COUNT
+    updating = achievement_pb.UpdateAchievementRequest(program_id="club", achievement=told, version=2, request_id="h")
+    assert await refusal(club.stub.UpdateAchievement(updating, metadata=club.metadata)) == "FIELD_INVALID"

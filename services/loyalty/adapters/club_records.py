@@ -1,12 +1,18 @@
 """What members do together, as documents: the collection of each kind with its indexes, and answers kept for replay."""
 
 from services.common.store import Collection, Index
+from services.loyalty.domain.achievement import ACHIEVEMENT_BOOKS, Achievement
+from services.loyalty.domain.achievement_events import CONTRIBUTIONS
+from services.loyalty.domain.achievement_progress import PROGRESS
 from services.loyalty.domain.spending_policy import SPENDING_POLICIES, SPENDING_USAGE, SpendingPolicy
 from services.loyalty.domain.transfer import TRANSFERS, Transferred
 
 CLUB_RECORDS = {
     collection.name: collection
     for collection in (
+        Collection(ACHIEVEMENT_BOOKS.name),
+        Collection(PROGRESS.name, (Index(("member_id", "update_time")),)),
+        Collection(CONTRIBUTIONS.name, (Index(("member_id",)),)),
         Collection(SPENDING_POLICIES.name),
         Collection(SPENDING_USAGE.name, (Index(("member_id",)),)),
         Collection(
@@ -20,4 +26,8 @@ CLUB_RECORDS = {
         ),
     )
 }
-CLUB_ANSWERS: dict[str, type] = {"spending_policy": SpendingPolicy, "transferred": Transferred}
+CLUB_ANSWERS: dict[str, type] = {
+    "achievement": Achievement,
+    "spending_policy": SpendingPolicy,
+    "transferred": Transferred,
+}

@@ -28,6 +28,8 @@ from services.loyalty.adapters.documents import (
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.adapters.store import StoredPrograms
+from services.loyalty.domain.achievement_events import CONTRIBUTIONS
+from services.loyalty.domain.achievement_progress import PROGRESS
 from services.loyalty.domain.cart_order import CART_ORDERS
 from services.loyalty.domain.coupon import COUPONS, ORDERS, USAGES
 from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
@@ -75,6 +77,8 @@ PERSONAL = (
     Personal(RECORDS[REFERRALS.name], "advocate_id", "referral_made", Removal.DELETED),
     Personal(RECORDS[REFERRALS.name], "friend_id", "referral_received", Removal.DELETED),
     Personal(RECORDS[REFERRED_ORDERS.name], "friend_id", "referred_order", Removal.DELETED),
+    Personal(RECORDS[PROGRESS.name], "member_id", "achievement_progress", Removal.DELETED),
+    Personal(RECORDS[CONTRIBUTIONS.name], "member_id", "achievement_event", Removal.DELETED),
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),

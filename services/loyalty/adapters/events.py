@@ -15,6 +15,7 @@ from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
 from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
+from services.loyalty.domain.achievement_events import Happened, OrderUndone
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.coupon_code import normal
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
@@ -183,6 +184,7 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
     if event.name in REFUNDS:
         refund = _refund(event)
         yield refund
+        yield OrderUndone(refund.order_id, whole=refund.amounts is None)
         yield from _ended(refund)
         return
     if event.name == ORDER_COMPLETED:
@@ -191,6 +193,8 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
         if code := _text(told.referral_code):
             yield FriendNamed(normal(code), order.member_id)
         yield order
+        details = partial(_properties, event.properties_json)
+        yield Happened(event.message_id, event.name, order.member_id, order.event_time, details, order.order_id)
         yield FriendOrdered(order.order_id, order.member_id, order.currency, order.amount_minor)
         if quote_id := _text(told.quote_id):
             yield QuotedOrder(order.order_id, quote_id)
@@ -200,6 +204,7 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
     else:
         details = partial(_properties, event.properties_json)
         yield Event(event.message_id, event.name, event.customer_id, _micros(event), details=details)
+        yield Happened(event.message_id, event.name, event.customer_id, _micros(event), details)
 
 
 def _ended(refund: OrderRefund) -> Iterator[Told]:

@@ -185,3 +185,18 @@ class Books:
         for entry in entries:
             self.enter(member, entry)
         return entries[-1]
+
+
+def together(needs: Sequence[Needs]) -> Needs:
+    """What all of them need."""
+    later = [need.then for need in needs if need.then]
+    return Needs(
+        members=dict.fromkeys(pair for need in needs for pair in need.members),
+        rewards=[pair for need in needs for pair in need.rewards],
+        entry_ids=[entry_id for need in needs for entry_id in need.entry_ids],
+        entries=[entry_id for need in needs for entry_id in need.entries],
+        refunds=[pair for need in needs for pair in need.refunds],
+        order_counts=any(need.order_counts for need in needs),
+        records=dict.fromkeys(ref for need in needs for ref in need.records),
+        then=(lambda books: together([then(books) for then in later])) if later else None,
+    )

@@ -11,6 +11,7 @@ _REQUEST = "_request"
 _SETTLED = "_settled"
 _RESTORED = "_restored"
 _RECEIVED = "_received"
+_REVOKED = "_revoked"
 
 
 class Account(Enum):
@@ -62,6 +63,7 @@ class EntryKind(Enum):
     UNBLOCK = "unblock"
     TRANSFER_OUT = "transfer_out"
     TRANSFER_IN = "transfer_in"
+    REVOKE = "revoke"
 
 
 Accounts = tuple[Account, Account]
@@ -94,11 +96,14 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.UNBLOCK: (UNMOVED,),
     EntryKind.TRANSFER_OUT: (SENT,),
     EntryKind.TRANSFER_IN: (RECEIVED,),
+    EntryKind.REVOKE: (RETURNED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
 }
 """For each kind between which accounts it moves points."""
+TAKING_BACK_KINDS = (EntryKind.REFUND, EntryKind.REVOKE)
+"""The kinds that take back what was given, as far as the programme's policy allows: perhaps nothing."""
 STANDING_KINDS = (EntryKind.TIER, EntryKind.BLOCK, EntryKind.UNBLOCK)
 """The kinds that say what a member's standing became, and move nothing."""
 
@@ -215,6 +220,11 @@ def settled_entry_id(source_entry_id: str) -> str:
 def restored_entry_id(source_entry_id: str) -> str:
     """The id of what gives spent points back: they come back once."""
     return _bounded(f"{_RESTORED}/{source_entry_id}")
+
+
+def revoked_entry_id(source_entry_id: str) -> str:
+    """The id of what takes a reward back: it goes back once."""
+    return _bounded(f"{_REVOKED}/{source_entry_id}")
 
 
 def received_entry_id(source_entry_id: str) -> str:

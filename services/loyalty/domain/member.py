@@ -12,6 +12,7 @@ from services.loyalty.domain.entry import (
     SENT,
     SPENT,
     STANDING_KINDS,
+    TAKING_BACK_KINDS,
     UNMOVED,
     Accounts,
     Entry,
@@ -298,7 +299,7 @@ def _tier_change(member: Member, program: Program, after: TierStanding) -> str:
 
 
 def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts, tier_id: str) -> Entry:
-    assert points > 0 or cause.kind is EntryKind.REFUND or cause.kind in STANDING_KINDS
+    assert points > 0 or cause.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS)
     return Entry(
         id=cause.entry_id,
         program_id=member.program_id,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from services.loyalty.domain.books import Books, Needs, OrderCounts
+from services.loyalty.domain.books import Books, Needs, OrderCounts, together
 from services.loyalty.domain.earned import book_ref, earn_by_rate, earn_by_rules, weighing_refs
 from services.loyalty.domain.earning import Activity, Line, Miss
 from services.loyalty.domain.earning_rule import Trigger
@@ -185,7 +185,7 @@ class ApplyOrderEvents:
     unreadable_refund_count: int = 0
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return _together([*(event.needs(programs) for event in self.events), Needs(order_counts=True)])
+        return together([*(event.needs(programs) for event in self.events), Needs(order_counts=True)])
 
     def apply(self, books: Books, now: int) -> OrderCounts:
         counts = dict.fromkeys(OrderCounts.__slots__, 0)
@@ -196,18 +196,3 @@ class ApplyOrderEvents:
         outcome = OrderCounts(**counts)
         books.count_orders(outcome)
         return outcome
-
-
-def _together(needs: Sequence[Needs]) -> Needs:
-    """What all of them need."""
-    later = [need.then for need in needs if need.then]
-    return Needs(
-        members=dict.fromkeys(pair for need in needs for pair in need.members),
-        rewards=[pair for need in needs for pair in need.rewards],
-        entry_ids=[entry_id for need in needs for entry_id in need.entry_ids],
-        entries=[entry_id for need in needs for entry_id in need.entries],
-        refunds=[pair for need in needs for pair in need.refunds],
-        order_counts=any(need.order_counts for need in needs),
-        records=dict.fromkeys(ref for need in needs for ref in need.records),
-        then=(lambda books: _together([then(books) for then in later])) if later else None,
-    )

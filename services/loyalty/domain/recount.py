@@ -9,6 +9,7 @@ from services.loyalty.domain.entry import (
     RECEIVED,
     RESTORED,
     STANDING_KINDS,
+    TAKING_BACK_KINDS,
     UNMOVED,
     Account,
     Entry,
@@ -21,6 +22,7 @@ from services.loyalty.domain.entry import (
     refund_entry_id,
     request_entry_id,
     restored_entry_id,
+    revoked_entry_id,
     settled_entry_id,
     tier_entry_id,
     validity_entry_id,
@@ -96,7 +98,7 @@ class Recount:
                 "ENTRY_LOTS_DIFFER",
                 f"entry {entry.id}: its lots and {debt} of debt are not its {entry.points} points",
             )
-        may_owe = entry.kind is EntryKind.REFUND and self.program.refund_policy is RefundPolicy.ALLOW_NEGATIVE
+        may_owe = entry.kind in TAKING_BACK_KINDS and self.program.refund_policy is RefundPolicy.ALLOW_NEGATIVE
         if entry.debit is Account.MEMBER and debt and not may_owe:
             yield "DEBT_INVALID", f"entry {entry.id} takes {debt} points that the member does not have"
         for lot in gained:
@@ -162,6 +164,8 @@ class Recount:
                     self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor, shares=shares)
             case EntryKind.POST:
                 day, points = self.days.get(entry.source_entry_id, day), entry.points
+            case EntryKind.REVOKE:
+                day, points = self.days.get(entry.source_entry_id, day), -entry.points
             case EntryKind.REFUND:
                 day = self.days.get(order_entry_id(entry.program_id, entry.order_id), day)
                 money, points = -entry.order_amount_minor, -entry.points if entry.debit is Account.MEMBER else 0
@@ -218,7 +222,7 @@ def _lots_of(entry: Entry) -> tuple[Sequence[Lot], Sequence[Lot]]:
 
 
 def _form_faults(entry: Entry) -> Iterator[Fault]:
-    lowest = 0 if entry.kind in (EntryKind.REFUND, *STANDING_KINDS) else 1
+    lowest = 0 if entry.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS) else 1
     highest = 0 if entry.kind in STANDING_KINDS else entry.points
     if entry.points > highest or (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
         yield "ACCOUNTS_INVALID", f"entry {entry.id}: {entry.points} from {entry.debit.value} to {entry.credit.value}"
@@ -235,6 +239,8 @@ def own_id(entry: Entry) -> str:
             return refund_entry_id(entry.program_id, entry.order_id, entry.refund_number)
         case EntryKind.RESTORE:
             return restored_entry_id(entry.source_entry_id)
+        case EntryKind.REVOKE:
+            return revoked_entry_id(entry.source_entry_id)
         case EntryKind.TRANSFER_IN:
             return received_entry_id(entry.source_entry_id)
         case EntryKind.POST | EntryKind.VOID:

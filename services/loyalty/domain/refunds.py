@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.money import to_minor
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.achievement_events import OrderUndone
+from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.earned import give_back, usage_refs
 from services.loyalty.domain.entry import Entry, order_entry_id, settled_entry_id
 from services.loyalty.domain.errors import OrderNotFound, RefundExceedsOrder
@@ -31,11 +32,12 @@ class RefundOrder:
     request_id: str
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        return Needs(
+        refunded = Needs(
             entries=_entries_of(self.program_id, self.order_id),
             refunds=((self.program_id, self.order_id),),
             then=lambda books: _usage_needs(books, [self.program_id], self.order_id),
         )
+        return together([refunded, self._undone.needs(programs)])
 
     def apply(self, books: Books, now: int) -> Refunded:
         program = books.program(self.program_id)
@@ -52,7 +54,13 @@ class RefundOrder:
                 f"{left_minor} minor units are left of order {self.order_id}", left=left_minor, asked=asked
             )
         cause = RefundCause(now, now, self.request_id, self.reason)
-        return Refunded(_refund(books, program, order, before, asked, cause), left_minor - asked)
+        refunded = Refunded(_refund(books, program, order, before, asked, cause), left_minor - asked)
+        self._undone.apply(books, now, {})
+        return refunded
+
+    @property
+    def _undone(self) -> OrderUndone:
+        return OrderUndone(self.order_id, whole=False)
 
 
 @dataclass(frozen=True, slots=True)

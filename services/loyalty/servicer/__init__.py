@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.loyalty.servicer.achievements import AchievementRpcs
 from services.loyalty.servicer.batches import BatchRpcs
 from services.loyalty.servicer.blocking import BlockRpcs
 from services.loyalty.servicer.coupon_campaigns import CouponCampaignRpcs
@@ -38,5 +39,6 @@ class LoyaltyServicer(
     BlockRpcs,
     TransferRpcs,
     ReportRpcs,
+    AchievementRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

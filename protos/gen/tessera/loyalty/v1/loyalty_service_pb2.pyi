@@ -164,6 +164,8 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """Transferred to another member: MEMBER to TRANSFER."""
     ENTRY_KIND_TRANSFER_IN: _EntryKind.ValueType  # 16
     """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
+    ENTRY_KIND_REVOKE: _EntryKind.ValueType  # 17
+    """What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -202,6 +204,8 @@ ENTRY_KIND_TRANSFER_OUT: EntryKind.ValueType  # 15
 """Transferred to another member: MEMBER to TRANSFER."""
 ENTRY_KIND_TRANSFER_IN: EntryKind.ValueType  # 16
 """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
+ENTRY_KIND_REVOKE: EntryKind.ValueType  # 17
+"""What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -660,7 +664,7 @@ class Entry(_message.Message):
     credit: Global___AccountKind.ValueType
     """The account that received."""
     points: _builtins.int
-    """How many moved; above zero, except for a REFUND that takes nothing, and for what moves nothing."""
+    """How many moved; above zero, except for a REFUND or REVOKE that takes nothing, and for what moves nothing."""
     balance_points: _builtins.int
     """The member's balance after it."""
     order_id: _builtins.str
@@ -686,7 +690,7 @@ class Entry(_message.Message):
     debt_points: _builtins.int
     """How many of `points` paid what the member owed (where MEMBER received), or are owed now (where it gave)."""
     uncollected_points: _builtins.int
-    """What a REFUND came to and could not take back, for good: the policy does not allow it, the balance was too low, or
+    """What a REFUND or REVOKE came to and could not take back, for good: the policy does not allow it, the balance was too low, or
     the points were voided or had expired before they were spendable.
     """
     refund_number: _builtins.int

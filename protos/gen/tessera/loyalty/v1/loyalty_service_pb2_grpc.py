@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.loyalty.v1 import achievement_pb2 as tessera_dot_loyalty_dot_v1_dot_achievement__pb2
 from tessera.loyalty.v1 import batch_pb2 as tessera_dot_loyalty_dot_v1_dot_batch__pb2
 from tessera.loyalty.v1 import block_pb2 as tessera_dot_loyalty_dot_v1_dot_block__pb2
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
@@ -460,6 +461,26 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/ListTransfers',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
+                _registered_method=True)
+        self.CreateAchievement = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateAchievement',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementResponse.FromString,
+                _registered_method=True)
+        self.UpdateAchievement = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateAchievement',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementResponse.FromString,
+                _registered_method=True)
+        self.ListAchievements = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListAchievements',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.FromString,
+                _registered_method=True)
+        self.ListMemberAchievements = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListMemberAchievements',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.FromString,
                 _registered_method=True)
 
 
@@ -1119,6 +1140,38 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateAchievement(self, request, context):
+        """Adds an achievement, a streak or a challenge to a programme. Refusals: FIELD_INVALID, ACHIEVEMENT_INVALID (it
+        contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_EXISTS, ACHIEVEMENT_LIMIT_REACHED
+        (100 a programme).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAchievement(self, request, context):
+        """Changes an achievement, but for what it asks of members, who are on their way. Refusals: FIELD_INVALID,
+        ACHIEVEMENT_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_NOT_FOUND, ACHIEVEMENT_CHANGED (it
+        is at another version).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAchievements(self, request, context):
+        """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMemberAchievements(self, request, context):
+        """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1496,6 +1549,26 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.ListTransfers,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.SerializeToString,
+            ),
+            'CreateAchievement': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAchievement,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementResponse.SerializeToString,
+            ),
+            'UpdateAchievement': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAchievement,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementResponse.SerializeToString,
+            ),
+            'ListAchievements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAchievements,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.SerializeToString,
+            ),
+            'ListMemberAchievements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMemberAchievements,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3564,6 +3637,114 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/ListTransfers',
             tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_transfer__pb2.ListTransfersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAchievement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateAchievement',
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.CreateAchievementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAchievement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateAchievement',
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.UpdateAchievementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAchievements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListAchievements',
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMemberAchievements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListMemberAchievements',
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.FromString,
             options,
             channel_credentials,
             insecure,

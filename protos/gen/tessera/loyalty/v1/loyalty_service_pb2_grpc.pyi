@@ -5,6 +5,7 @@ Loyalty: programmes, the points ledger, tiers and rewards."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.loyalty.v1 import achievement_pb2 as _achievement_pb2
 from tessera.loyalty.v1 import batch_pb2 as _batch_pb2
 from tessera.loyalty.v1 import block_pb2 as _block_pb2
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
@@ -377,6 +378,20 @@ class LoyaltyServiceStub:
     """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
     """
+    CreateAchievement: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.CreateAchievementRequest, _achievement_pb2.CreateAchievementResponse]
+    """Adds an achievement, a streak or a challenge to a programme. Refusals: FIELD_INVALID, ACHIEVEMENT_INVALID (it
+    contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_EXISTS, ACHIEVEMENT_LIMIT_REACHED
+    (100 a programme).
+    """
+    UpdateAchievement: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.UpdateAchievementRequest, _achievement_pb2.UpdateAchievementResponse]
+    """Changes an achievement, but for what it asks of members, who are on their way. Refusals: FIELD_INVALID,
+    ACHIEVEMENT_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_NOT_FOUND, ACHIEVEMENT_CHANGED (it
+    is at another version).
+    """
+    ListAchievements: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.ListAchievementsRequest, _achievement_pb2.ListAchievementsResponse]
+    """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListMemberAchievements: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]
+    """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -716,6 +731,20 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
     """
+    CreateAchievement: _aio.UnaryUnaryMultiCallable[_achievement_pb2.CreateAchievementRequest, _achievement_pb2.CreateAchievementResponse]  # type: ignore[assignment]
+    """Adds an achievement, a streak or a challenge to a programme. Refusals: FIELD_INVALID, ACHIEVEMENT_INVALID (it
+    contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_EXISTS, ACHIEVEMENT_LIMIT_REACHED
+    (100 a programme).
+    """
+    UpdateAchievement: _aio.UnaryUnaryMultiCallable[_achievement_pb2.UpdateAchievementRequest, _achievement_pb2.UpdateAchievementResponse]  # type: ignore[assignment]
+    """Changes an achievement, but for what it asks of members, who are on their way. Refusals: FIELD_INVALID,
+    ACHIEVEMENT_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_NOT_FOUND, ACHIEVEMENT_CHANGED (it
+    is at another version).
+    """
+    ListAchievements: _aio.UnaryUnaryMultiCallable[_achievement_pb2.ListAchievementsRequest, _achievement_pb2.ListAchievementsResponse]  # type: ignore[assignment]
+    """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListMemberAchievements: _aio.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]  # type: ignore[assignment]
+    """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -1502,5 +1531,43 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the transfers of a member, sent or received, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
         """
+
+    @_abc_1.abstractmethod
+    def CreateAchievement(
+        self,
+        request: _achievement_pb2.CreateAchievementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_achievement_pb2.CreateAchievementResponse, _abc.Awaitable[_achievement_pb2.CreateAchievementResponse]]:
+        """Adds an achievement, a streak or a challenge to a programme. Refusals: FIELD_INVALID, ACHIEVEMENT_INVALID (it
+        contradicts itself), RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_EXISTS, ACHIEVEMENT_LIMIT_REACHED
+        (100 a programme).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateAchievement(
+        self,
+        request: _achievement_pb2.UpdateAchievementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_achievement_pb2.UpdateAchievementResponse, _abc.Awaitable[_achievement_pb2.UpdateAchievementResponse]]:
+        """Changes an achievement, but for what it asks of members, who are on their way. Refusals: FIELD_INVALID,
+        ACHIEVEMENT_INVALID, RULE_INVALID, RULE_UNSUPPORTED, PROGRAM_NOT_FOUND, ACHIEVEMENT_NOT_FOUND, ACHIEVEMENT_CHANGED (it
+        is at another version).
+        """
+
+    @_abc_1.abstractmethod
+    def ListAchievements(
+        self,
+        request: _achievement_pb2.ListAchievementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_achievement_pb2.ListAchievementsResponse, _abc.Awaitable[_achievement_pb2.ListAchievementsResponse]]:
+        """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListMemberAchievements(
+        self,
+        request: _achievement_pb2.ListMemberAchievementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_achievement_pb2.ListMemberAchievementsResponse, _abc.Awaitable[_achievement_pb2.ListMemberAchievementsResponse]]:
+        """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
