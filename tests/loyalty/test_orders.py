@@ -16,6 +16,7 @@ from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.events import OrderFollower, read_orders
 from services.loyalty.adapters.ledger import OrdersApplied, StoredLedger
 from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed
+from services.loyalty.domain.achievement_events import OrderUndone
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import EntryKind
 from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order
@@ -134,8 +135,9 @@ def test_refunds_and_cancellations_are_read_in_full_by_total_or_by_lines() -> No
     assert [told for told in read.events if isinstance(told, OrderRefund)] == refunds
     assert (read.unreadable_count, read.unreadable_refund_count) == (0, 2)
     rest = [told for told in read.events if not isinstance(told, OrderRefund)]
-    cancelled = [CancelledOrder("a"), ReferredOrderRefunded("a", None)]
-    partly = [ReferredOrderRefunded("a", 300), ReferredOrderRefunded("a", 750)]
+    cancelled = [OrderUndone("a", whole=True), CancelledOrder("a"), ReferredOrderRefunded("a", None)]
+    undone = OrderUndone("a", whole=False)
+    partly = [undone, ReferredOrderRefunded("a", 300), undone, ReferredOrderRefunded("a", 750)]
     assert rest == [*cancelled, *partly, *cancelled]
 
 
