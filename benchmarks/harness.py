@@ -5,11 +5,14 @@ Machines differ and are noisy, so every figure stands beside a peer's from the s
 
 import asyncio
 import json
+import os
+import re
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -76,3 +79,20 @@ async def _loop(call: Callable[[], Awaitable[object]], clients: int, seconds: fl
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return latencies
+
+
+def megabytes(pid: int, field: str = "VmRSS") -> float:
+    """A figure of a process's memory."""
+    (line,) = re.findall(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(line) / 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Count the peak of a process's memory from here."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
