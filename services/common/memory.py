@@ -7,8 +7,11 @@ the old ones again and again: a quarter of the processor that recording events t
 
 import gc
 
-NEW_OBJECTS = 20_000
-"""How many more objects there are before young ones are looked through: some milliseconds of work."""
+NEW_OBJECTS = 100_000
+"""How many more objects there are before young ones are looked through, which takes some milliseconds.
+
+More than the batches that are at work hold together: what they made is gone before it is looked at.
+"""
 YOUNGER_PASSES = 10
 """How often the younger ones are looked through for each time that the older are."""
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from services.common import memory
+
 _PROGRAM = """
 import gc, weakref
 from services.common import memory
@@ -30,4 +32,4 @@ def test_what_a_process_began_with_is_left_alone_and_garbage_made_later_is_colle
     kept, collected, objects = done.stdout.split()
     assert int(kept) > 1000
     assert collected == "True"
-    assert int(objects) <= 20_000
+    assert int(objects) <= memory.NEW_OBJECTS

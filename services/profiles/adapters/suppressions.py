@@ -21,6 +21,8 @@ class StoredSuppressions:
         self._store, self._keys = store, keys
 
     async def among(self, tenant: str, identifiers: Sequence[Identifier]) -> frozenset[Identifier]:
+        if not (await self._store.find(tenant, SUPPRESSIONS, Query(limit=1))).documents:
+            return frozenset()  # as with most tenants: no hash is made of anything
         key = await self._keys.get(tenant)
         digests = {key.digest(*identifier): identifier for identifier in identifiers}
         found = await self._store.get_many(tenant, SUPPRESSIONS, list(digests))
