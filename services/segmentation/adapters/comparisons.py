@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from services.common.rules import POSITIVE, Comparison, Instant, Operator, Span, TimeWindow, Value
+from services.segmentation.adapters.paths import values_at
 from services.segmentation.domain.properties import element
 
 FALSE = ibis.literal(False)
@@ -42,7 +43,7 @@ def timely(time: ir.IntegerValue, window: TimeWindow, at: int) -> ir.BooleanValu
 
 def _values(row: ir.Table, comparison: Comparison, kind: type) -> ir.ArrayValue:
     """The values of the field that are of the type ``kind``; null if there is none."""
-    return row[_MAPS[kind]].get(comparison.field)
+    return values_at(row[_MAPS[kind]], comparison.field)
 
 
 def _equals(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
@@ -76,7 +77,7 @@ def _between(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
 def _contains(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
     (sought,) = comparison.values
     assert isinstance(sought, str | float | bool)
-    listed = row.elements.get(comparison.field).contains(element(sought)).fill_null(False)
+    listed = values_at(row.elements, comparison.field).contains(element(sought)).fill_null(False)
     if not isinstance(sought, str):
         return listed
     return listed | _text(lambda value, part: value.contains(part))(row, comparison, at).fill_null(False)

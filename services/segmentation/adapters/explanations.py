@@ -17,7 +17,9 @@ from services.common.rules import (
     Rule,
     ScoreCondition,
 )
-from services.segmentation.adapters.expressions import History, Leaves, bucket_of, counts
+from services.segmentation.adapters.event_figures import counts
+from services.segmentation.adapters.expressions import History, Leaves, bucket_of
+from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.explanation import Finding, Scalar
 from services.segmentation.domain.scores import RFM_GROUP
@@ -64,7 +66,7 @@ def _trait(traits: ir.Table, name: str, field: str) -> ir.Value:
 
 
 def _known(row: ir.Table, path: str) -> ir.Value:
-    return ibis.struct({name: row[name].get(path) for name in _KINDS})
+    return ibis.struct({name: values_at(row[name], path) for name in _KINDS})
 
 
 def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str, ir.Value]:
@@ -77,7 +79,7 @@ def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str
         case EventCondition(aggregate=Aggregate.FIRST | Aggregate.LAST):
             return {f"{name}_found": figures[f"{name}_found"]}
         case EventCondition():
-            return {f"{name}_found": figures[leaves.events[rule]].cast("float64")}
+            return {f"{name}_found": leaves.figure(figures, rule).cast("float64")}
         case BucketCondition(salt):
             return {f"{name}_found": bucket_of(salt, figures.customer_hash).cast("float64")}
         case ScoreCondition(score):

@@ -7,6 +7,7 @@ import ibis
 import ibis.expr.types as ir
 
 from services.segmentation.adapters.expressions import History
+from services.segmentation.adapters.paths import values_at
 from services.segmentation.domain.timing import Timing, trait_names
 
 
@@ -39,7 +40,7 @@ def _timely(rows: ir.Table, age: int, since: int, until: int) -> ir.Table:
 
 
 def _valued(rows: ir.Table, field: str, offset: int, since: int, until: int) -> ir.Table:
-    instants = rows.instants.get(field)
+    instants = values_at(rows.instants, field)
     timely = instants.filter(lambda time: (time > since - offset) & (time <= until - offset))
     found = rows.select("customer_id", moment=timely.mins() + offset)
     return found.filter(found.moment.notnull())

@@ -13,6 +13,7 @@ import ibis.expr.types as ir
 
 from services.common.rules import POSITIVE, Comparison, Operator, SequenceCondition, SequenceStep, StepField
 from services.segmentation.adapters.comparisons import FALSE, holds, timely
+from services.segmentation.adapters.paths import values_at
 
 _KINDS = ("texts", "numbers", "flags")
 _EQUAL = (Operator.EQUALS, Operator.ANY_OF)
@@ -61,10 +62,12 @@ class _Sequence:
         }
         for index, comparison in enumerate(step.where):
             if _refers(comparison):
-                columns.update({f"w{index}_{number}_{kind}": chosen[kind].get(comparison.field) for kind in _KINDS})
+                columns.update(
+                    {f"w{index}_{number}_{kind}": values_at(chosen[kind], comparison.field) for kind in _KINDS}
+                )
         for value, name in self._names.items():
             if value.step == number:
-                columns.update({f"{name}_{kind}": chosen[kind].get(value.field) for kind in _KINDS})
+                columns.update({f"{name}_{kind}": values_at(chosen[kind], value.field) for kind in _KINDS})
         return chosen.select(**columns)
 
     def following(self, path: ir.Table, number: int, absent: Sequence[int]) -> ir.Table:
