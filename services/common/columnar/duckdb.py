@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.texts import Bound, Texts
 from services.common.errors import DataLoss, FailedPrecondition, Unavailable
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class DuckDBColumnar:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix=f"{path.stem}-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix=f"{path.stem}-reader")
         self._connections = threading.local()
+        self._texts = Texts("duckdb")
 
     async def append(
         self, rows: Mapping[Table, Rows], follower: str, cursor: str, amendments: Sequence[Amendment] = ()
@@ -52,8 +53,10 @@ class DuckDBColumnar:
     def table(self, table: Table) -> ir.Table:
         return unbound(table)
 
-    async def execute(self, query: ir.Table, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
-        return await self._run(self._readers, lambda: self._execute(query, given or {}))
+    async def execute(
+        self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
+    ) -> pa.Table:
+        return await self._run(self._readers, lambda: self._execute(query, given or {}, bound or {}))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
@@ -96,13 +99,12 @@ class DuckDBColumnar:
             raise
         return True
 
-    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table]) -> pa.Table:
+    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound) -> pa.Table:
         connection = self._connection()
         for name, rows in given.items():
             connection.register(name, rows)
         try:
-            sql = str(ibis.to_sql(query, dialect="duckdb", pretty=False))
-            return typed(query, connection.sql(sql).to_arrow_table())
+            return typed(query, connection.sql(self._texts.text(query, bound)).to_arrow_table())
         finally:
             for name in given:
                 connection.unregister(name)

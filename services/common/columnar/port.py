@@ -14,6 +14,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from services.common.columnar.texts import Bound
+
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
 
@@ -85,11 +87,14 @@ class Columnar(Protocol):
         """The table as an expression. It holds every tenant's rows: narrow it with ``of_tenant``."""
         ...
 
-    async def execute(self, query: ir.Table, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    async def execute(
+        self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
+    ) -> pa.Table:
         """The rows of ``query``, computed off the event loop on a consistent snapshot of the appended batches.
 
         ``given`` are small tables that exist for this query only: the expression names them with
-        ``ibis.table(schema, name=…)``.
+        ``ibis.table(schema, name=…)``. ``bound`` are the values of its parameters (``ibis.param("int64")``): a query
+        that is asked again as the same expression, with other values, is not composed anew.
         """
         ...
 

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.texts import Bound, Texts
 from services.common.errors import Unavailable
 
 DEFAULT_PORT = 15002
@@ -49,6 +50,7 @@ class SparkColumnar:
         self._session = session
         self._appending = asyncio.Lock()
         self._giving = threading.Lock()
+        self._texts = Texts("pyspark")
         session.sql(f"CREATE DATABASE IF NOT EXISTS tessera_{service}")
         session.sql(f"USE tessera_{service}")
         columns = "follower STRING, sequence BIGINT, batch STRING, cursor STRING, replaces STRING"
@@ -69,8 +71,10 @@ class SparkColumnar:
     def table(self, table: Table) -> ir.Table:
         return unbound(table)
 
-    async def execute(self, query: ir.Table, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
-        return await asyncio.to_thread(self._execute, query, given or {})
+    async def execute(
+        self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
+    ) -> pa.Table:
+        return await asyncio.to_thread(self._execute, query, given or {}, bound or {})
 
     async def close(self) -> None:
         await asyncio.to_thread(self._session.stop)
@@ -185,8 +189,8 @@ class SparkColumnar:
         ).toArrow()
         return newest["cursor"][0].as_py() or ""
 
-    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table]) -> pa.Table:
-        sql = str(ibis.to_sql(query, dialect="pyspark", pretty=False))
+    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound) -> pa.Table:
+        sql = self._texts.text(query, bound)
         if not given:
             return typed(query, self._session.sql(sql).toArrow())
         with self._giving:  # the session has one name space

@@ -7,6 +7,7 @@ import pyarrow as pa
 from opentelemetry.trace import SpanKind
 
 from services.common.columnar.port import Amendment, Columnar, Rows, Table
+from services.common.columnar.texts import Bound
 from services.common.telemetry import recording, span
 
 
@@ -31,11 +32,13 @@ class TracedColumnar:
     def table(self, table: Table) -> ir.Table:
         return self._columnar.table(table)
 
-    async def execute(self, query: ir.Table, given: Mapping[str, pa.Table] | None = None) -> pa.Table:
+    async def execute(
+        self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
+    ) -> pa.Table:
         if not recording():
-            return await self._columnar.execute(query, given)
+            return await self._columnar.execute(query, given, bound)
         with span("columnar.query", SpanKind.CLIENT, **{"db.system.name": self._system}) as current:
-            answer = await self._columnar.execute(query, given)
+            answer = await self._columnar.execute(query, given, bound)
             current.set_attribute("db.response.returned_rows", answer.num_rows)
             return answer
 

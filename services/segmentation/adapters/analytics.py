@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
+from itertools import compress
 from operator import or_
+from typing import TypeAlias
 
 import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -38,7 +41,11 @@ from services.segmentation.ports import Sizes, Status
 FOLLOWER = "profiles"
 RFM_AGE_MICROS_MAX = 60_000_000
 RFM_TABLES_MAX = 32
+QUERIES_MAX = 64
+"""Composing a query takes longer than most queries over few customers: so many are kept."""
 _TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
+_AT, _SINCE, _UNTIL = ibis.param("int64"), ibis.param("int64"), ibis.param("int64")
+_Given: TypeAlias = dict[str, pa.Table] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class ColumnarAnalytics:
         self._batches = 0
         self._rfm: dict[tuple[str, str, Cuts | None], _Kept] = {}
         self._writing = asyncio.Lock()
+        self._matching = lru_cache(QUERIES_MAX)(self._matching_query)
+        self._upcoming = lru_cache(QUERIES_MAX)(self._upcoming_query)
 
     async def applied_cursor(self) -> str:
         """The cursor up to which profiles' feed is applied."""
@@ -108,15 +117,10 @@ class ColumnarAnalytics:
         at: int,
         customer_ids: Collection[str] | None = None,
     ) -> dict[str, set[str]]:
-        history, given = self._touched(tenant, customer_ids)
-        numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
-        query = evaluation(history, numbered, segments, at)
-        some = query.filter(reduce(or_, [query[name] for name in numbered]))
-        answer = await self._columnar.execute(some, given)
-        return {
-            key: set(answer.filter(answer[name])["customer_id"].to_pylist())
-            for key, name in zip(rules, numbered, strict=True)
-        }
+        asked, known = tuple(rules.values()), tuple(segments.items())
+        query = await asyncio.to_thread(self._matching, tenant, asked, known, customer_ids is not None)
+        answer = await self._columnar.execute(query, _given(customer_ids), {_AT: at})
+        return await asyncio.to_thread(_members, answer, list(rules))
 
     async def sizes(
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
@@ -146,8 +150,8 @@ class ColumnarAnalytics:
     async def upcoming(
         self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
     ) -> dict[str, int]:
-        history, given = self._touched(tenant, customer_ids)
-        answer = await self._columnar.execute(upcoming(history, timing, since, until), given)
+        query = await asyncio.to_thread(self._upcoming, tenant, timing, customer_ids is not None)
+        answer = await self._columnar.execute(query, _given(customer_ids), {_SINCE: since, _UNTIL: until})
         return dict(zip(answer["customer_id"].to_pylist(), answer["moment"].to_pylist(), strict=True))
 
     async def rfm(self, tenant: str, currency: str, at: int | None, cuts: Cuts | None = None) -> RfmTable:
@@ -182,13 +186,21 @@ class ColumnarAnalytics:
     def pattern_fault(self, pattern: str) -> str | None:
         return pattern_fault(pattern)
 
-    def _touched(self, tenant: str, customer_ids: Collection[str] | None) -> tuple[History, dict[str, pa.Table] | None]:
-        """The history of some customers, or of all, with the table that a query over it needs."""
+    def _matching_query(
+        self, tenant: str, rules: tuple[Rule, ...], segments: tuple[tuple[str, Rule], ...], some: bool
+    ) -> ir.Table:
+        """Whoever fulfils one of ``rules`` at ``_AT``, and which, in columns named by number."""
+        numbered = {f"r{number}": rule for number, rule in enumerate(rules)}
+        query = evaluation(self._part(tenant, some), numbered, dict(segments), _AT)
+        return query.filter(reduce(or_, [query[name] for name in numbered]))
+
+    def _upcoming_query(self, tenant: str, timing: Timing, some: bool) -> ir.Table:
+        return upcoming(self._part(tenant, some), timing, _SINCE, _UNTIL)
+
+    def _part(self, tenant: str, some: bool) -> History:
+        """The history of all customers, or of those that are given when the query is executed."""
         history = self._history(tenant)
-        if customer_ids is None:
-            return history, None
-        some = history.narrowed(lambda rows: rows.semi_join(_TOUCHED, "customer_id"))
-        return some, {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
+        return history.narrowed(lambda rows: rows.semi_join(_TOUCHED, "customer_id")) if some else history
 
     def _history(self, tenant: str) -> History:
         return tenant_history(self._columnar, tenant)
@@ -201,3 +213,15 @@ def tenant_history(columnar: Columnar, tenant: str) -> History:
         for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, CLUSTERED, RESEMBLING)
     )
     return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling))
+
+
+def _given(customer_ids: Collection[str] | None) -> _Given:
+    return None if customer_ids is None else {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
+
+
+def _members(answer: pa.Table, keys: Sequence[str]) -> dict[str, set[str]]:
+    """Who fulfils each rule, by the rule's key, from the columns named by number."""
+    ids = answer["customer_id"].to_pylist()
+    return {
+        key: set(compress(ids, answer[f"r{number}"].to_numpy(zero_copy_only=False))) for number, key in enumerate(keys)
+    }

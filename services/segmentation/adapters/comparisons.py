@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
+from typing import TypeAlias
 
 import ibis
 import ibis.expr.types as ir
@@ -11,23 +12,25 @@ from services.common.rules import POSITIVE, Comparison, Instant, Operator, Span,
 from services.segmentation.adapters.paths import values_at
 from services.segmentation.domain.properties import element
 
+Moment: TypeAlias = int | ir.IntegerScalar
+"""The moment of an evaluation in microseconds, or the parameter of a query that stands for it."""
 FALSE = ibis.literal(False)
 _MAPS: dict[type, str] = {str: "texts", float: "numbers", bool: "flags", Instant: "instants"}
 
 
-def holds(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def holds(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     """Whether ``comparison`` is true of ``row`` at the moment ``at``; never null."""
     positive = positively(row, comparison, at)
     return ~positive if comparison.operator in POSITIVE else positive
 
 
-def positively(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def positively(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     """As ``holds``, with the positive of a negative operator: false where the field is missing."""
     operator = POSITIVE.get(comparison.operator, comparison.operator)
     return _COMPILED[operator](row, comparison, at).fill_null(False)
 
 
-def timely(time: ir.IntegerValue, window: TimeWindow, at: int) -> ir.BooleanValue:
+def timely(time: ir.IntegerValue, window: TimeWindow, at: Moment) -> ir.BooleanValue:
     """Whether the time of an event is in ``window``, seen from ``at``."""
     timely: ir.BooleanValue = ibis.literal(True)
     if window.within is not None:
@@ -46,7 +49,7 @@ def _values(row: ir.Table, comparison: Comparison, kind: type) -> ir.ArrayValue:
     return values_at(row[_MAPS[kind]], comparison.field)
 
 
-def _equals(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def _equals(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     known = _values(row, comparison, type(comparison.values[0]))
     return reduce(or_, [known.contains(_literal(value)) for value in comparison.values])
 
@@ -57,7 +60,7 @@ def _literal(value: Value) -> str | float | bool | int:
 
 
 def _ordered(compare: Callable[[ir.Value, ir.Value], ir.BooleanValue]) -> "_Compile":
-    def compiled(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+    def compiled(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
         bound = ibis.literal(_literal(comparison.values[0]))
         return _some(_values(row, comparison, type(comparison.values[0])), lambda value: compare(value, bound))
 
@@ -68,13 +71,13 @@ def _some(values: ir.ArrayValue, test: Callable[[ir.Value], ir.BooleanValue]) ->
     return values.filter(test).length() > 0
 
 
-def _between(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def _between(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     low, high = (ibis.literal(_literal(value)) for value in comparison.values)
     known = _values(row, comparison, type(comparison.values[0]))
     return _some(known, lambda value: (value >= low) & (value <= high))
 
 
-def _contains(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def _contains(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     (sought,) = comparison.values
     assert isinstance(sought, str | float | bool)
     listed = values_at(row.elements, comparison.field).contains(element(sought)).fill_null(False)
@@ -84,14 +87,14 @@ def _contains(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue
 
 
 def _text(compare: Callable[[ir.StringValue, str], ir.BooleanValue]) -> "_Compile":
-    def compiled(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+    def compiled(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
         sought = str(comparison.values[0])
         return _some(_values(row, comparison, str), lambda value: compare(value, sought))
 
     return compiled
 
 
-def _exists(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+def _exists(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
     return row.present.contains(comparison.field)
 
 
@@ -99,10 +102,10 @@ def _is(flag: bool) -> "_Compile":
     return lambda row, comparison, at: _values(row, comparison, bool).contains(flag)
 
 
-def _instant(compare: Callable[[ir.IntegerValue, int, int], ir.BooleanValue]) -> "_Compile":
+def _instant(compare: Callable[[ir.IntegerValue, Moment, int], ir.BooleanValue]) -> "_Compile":
     """``compare`` gets the instant, the moment of evaluation, and the value as an instant or a span."""
 
-    def compiled(row: ir.Table, comparison: Comparison, at: int) -> ir.BooleanValue:
+    def compiled(row: ir.Table, comparison: Comparison, at: Moment) -> ir.BooleanValue:
         (bound,) = comparison.values
         assert isinstance(bound, Instant | Span)
         return _some(_values(row, comparison, Instant), lambda time: compare(time, at, bound.micros))
@@ -110,7 +113,7 @@ def _instant(compare: Callable[[ir.IntegerValue, int, int], ir.BooleanValue]) ->
     return compiled
 
 
-_Compile = Callable[[ir.Table, Comparison, int], ir.BooleanValue]
+_Compile = Callable[[ir.Table, Comparison, Moment], ir.BooleanValue]
 _COMPILED: dict[Operator, _Compile] = {
     Operator.EQUALS: _equals,
     Operator.ANY_OF: _equals,

@@ -13,7 +13,7 @@ import ibis
 import ibis.expr.types as ir
 
 from services.common.rules import Aggregate, Comparison, EventCondition, TimeWindow
-from services.segmentation.adapters.comparisons import holds, positively, timely
+from services.segmentation.adapters.comparisons import Moment, holds, positively, timely
 from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import pick
 
@@ -29,7 +29,7 @@ NOTHING = {Aggregate.COUNT: 0, Aggregate.SUM: 0.0}
 
 
 def scans(
-    events: ir.Table, conditions: Mapping[EventCondition, str], at: int, scans_max: int = SCANS_MAX
+    events: ir.Table, conditions: Mapping[EventCondition, str], at: Moment, scans_max: int = SCANS_MAX
 ) -> Iterator[ir.Table]:
     """Tables that together have each of ``conditions`` as the column that it names: one row for each customer of whom
     some event counts up to ``at``."""
@@ -49,17 +49,17 @@ def scans(
         yield _distinct_counts(events, group, at)
 
 
-def counts(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
+def counts(events: ir.Table, condition: EventCondition, at: Moment) -> ir.BooleanValue:
     """Whether an event is one of those that the condition is about."""
     return (events.name == condition.event) & _counted(events, condition, at)
 
 
-def _counted(events: ir.Table, condition: EventCondition, at: int) -> ir.BooleanValue:
+def _counted(events: ir.Table, condition: EventCondition, at: Moment) -> ir.BooleanValue:
     tests = [holds(events, comparison, at) for comparison in condition.where]
     return reduce(and_, tests, timely(events.time, condition.window, at))
 
 
-def _scan(events: ir.Table, conditions: Mapping[EventCondition, str], at: int) -> ir.Table:
+def _scan(events: ir.Table, conditions: Mapping[EventCondition, str], at: Moment) -> ir.Table:
     chosen = events.filter(*_needed(events, list(conditions), at))
     rows = _Rows(chosen, at, single=len({condition.event for condition in conditions}) == 1)
     made = {name: _figure(rows, chosen, condition, at) for condition, name in conditions.items()}
@@ -69,7 +69,7 @@ def _scan(events: ir.Table, conditions: Mapping[EventCondition, str], at: int) -
     )
 
 
-def _needed(events: ir.Table, conditions: Sequence[EventCondition], at: int) -> Iterator[ir.BooleanValue]:
+def _needed(events: ir.Table, conditions: Sequence[EventCondition], at: Moment) -> Iterator[ir.BooleanValue]:
     """What leaves no event out that counts, and spares the engine most of the others."""
     # One filter with everything: engines would keep what two filters begin with as a table of its own.
     yield events.time <= at
@@ -83,7 +83,7 @@ def _needed(events: ir.Table, conditions: Sequence[EventCondition], at: int) -> 
         yield reduce(or_, [_counted(events, condition, at) for condition in tests.values()])
 
 
-def _since(events: ir.Table, windows: Sequence[TimeWindow], at: int) -> Iterator[ir.BooleanValue]:
+def _since(events: ir.Table, windows: Sequence[TimeWindow], at: Moment) -> Iterator[ir.BooleanValue]:
     """Not before the earliest moment at which an event counts, if there is one: engines skip what is older."""
     if any(window.within is None and window.start is None for window in windows):
         return
@@ -99,7 +99,7 @@ def _since(events: ir.Table, windows: Sequence[TimeWindow], at: int) -> Iterator
 class _Rows:
     """What conditions need of each event, worked out once for all of their windows."""
 
-    def __init__(self, events: ir.Table, at: int, single: bool) -> None:
+    def __init__(self, events: ir.Table, at: Moment, single: bool) -> None:
         self._events, self._at, self._single = events, at, single
         self._columns: dict[tuple[object, ...], tuple[str, ir.Value]] = {}
 
@@ -137,7 +137,7 @@ _Figure = Callable[[ir.Table, ir.BooleanValue], ir.Value]
 """A figure over the rows of a customer, given those rows and which of them count by their time."""
 
 
-def _figure(rows: _Rows, events: ir.Table, condition: EventCondition, at: int) -> _Figure:
+def _figure(rows: _Rows, events: ir.Table, condition: EventCondition, at: Moment) -> _Figure:
     """The figure of ``condition``; what it needs of each event is added to ``rows``."""
     aggregate, path = condition.aggregate, condition.property
     if aggregate is Aggregate.COUNT:
@@ -170,7 +170,7 @@ def _numeric_figure(rows: _Rows, condition: EventCondition, values: ir.ArrayValu
     )
 
 
-def _distinct_counts(events: ir.Table, conditions: Mapping[EventCondition, str], at: int) -> ir.Table:
+def _distinct_counts(events: ir.Table, conditions: Mapping[EventCondition, str], at: Moment) -> ir.Table:
     """Distinct counts of one property: its values as rows of their own, kind by kind, because a list of all values of
     a customer costs engines several times as much."""
     parts = [_distinct_of(events, kind, conditions, at) for kind in _KINDS]
@@ -180,7 +180,7 @@ def _distinct_counts(events: ir.Table, conditions: Mapping[EventCondition, str],
     )
 
 
-def _distinct_of(events: ir.Table, kind: str, conditions: Mapping[EventCondition, str], at: int) -> ir.Table:
+def _distinct_of(events: ir.Table, kind: str, conditions: Mapping[EventCondition, str], at: Moment) -> ir.Table:
     (path,) = {condition.property for condition in conditions}
     having = values_at(events[kind], path).notnull()
     chosen = events.filter(*_needed(events, list(conditions), at), having)

@@ -17,6 +17,7 @@ from services.common.rules import (
     Rule,
     ScoreCondition,
 )
+from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.event_figures import counts
 from services.segmentation.adapters.expressions import History, Leaves, bucket_of
 from services.segmentation.adapters.paths import values_at
@@ -31,7 +32,7 @@ _earliest, _latest = pick("min_by", _KNOWN), pick("max_by", _KNOWN)
 _DECODED: dict[str, Callable[[str], Scalar]] = {"t": str, "n": float, "b": lambda text: text == "true"}
 
 
-def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
+def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: Moment) -> ir.Table:
     """One row for each customer: for each rule whether it is true, and what was found if it is a leaf."""
     leaves = Leaves(rules.values(), segments)
 
@@ -53,7 +54,7 @@ def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[s
     return figures.select(**columns)
 
 
-def _property(events: ir.Table, condition: EventCondition, at: int) -> ir.Value:
+def _property(events: ir.Table, condition: EventCondition, at: Moment) -> ir.Value:
     order = ibis.struct({"time": events.time, "tie": events.message_id})
     counted = counts(events, condition, at) & events.present.contains(condition.property)
     chosen = _earliest if condition.aggregate is Aggregate.FIRST else _latest

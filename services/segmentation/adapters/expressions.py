@@ -31,7 +31,7 @@ from services.common.rules import (
     Value,
 )
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
-from services.segmentation.adapters.comparisons import positively
+from services.segmentation.adapters.comparisons import Moment, positively
 from services.segmentation.adapters.event_figures import NOTHING, scans
 from services.segmentation.adapters.picks import pick
 from services.segmentation.adapters.score_query import Found, with_scores
@@ -54,15 +54,23 @@ class History:
     """The events of all customers, which scores compare."""
     found: Found
     """What was predicted or found of all customers."""
+    some: bool = False
+    """Whether it is the part of some customers."""
 
     def narrowed(self, some: Callable[[ir.Table], ir.Table]) -> "History":
         """The part that ``some`` leaves of each table."""
         return History(
-            some(self.events), some(self.traits), some(self.consents), some(self.listed), self.everyone, self.found
+            some(self.events),
+            some(self.traits),
+            some(self.consents),
+            some(self.listed),
+            self.everyone,
+            self.found,
+            some=True,
         )
 
 
-def evaluation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int) -> ir.Table:
+def evaluation(history: History, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: Moment) -> ir.Table:
     """One row for each customer seen up to ``at``: ``customer_id``, and for each of ``rules`` whether it is true.
 
     ``segments`` are the rules of the segments that the rules may name.
@@ -90,7 +98,7 @@ class Leaves:
     def figures(
         self,
         history: History,
-        at: int,
+        at: Moment,
         beside: Callable[[ir.Table, ir.Table], tuple[dict[str, ir.Value], dict[str, ir.Value]]] | None = None,
     ) -> ir.Table:
         """One row for each customer seen up to ``at`` with every figure; ``beside`` makes more of them out of the
@@ -207,7 +215,7 @@ _NUMERIC: dict[Operator, Callable[[ir.Value, list[ir.Value]], ir.BooleanValue]] 
 }
 
 
-def _trait_figure(traits: ir.Table, key: tuple[str, Comparison], at: int) -> ir.Value:
+def _trait_figure(traits: ir.Table, key: tuple[str, Comparison], at: Moment) -> ir.Value:
     name, comparison = key
     order = ibis.struct({"time": traits.time, "tie": traits.tie})
     return _latest(positively(traits, comparison, at), order, where=traits.name == name)

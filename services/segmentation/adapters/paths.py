@@ -17,5 +17,6 @@ _place = ibis.udf.scalar.builtin(_declared, name="array_position", signature=(("
 
 def values_at(kind: ir.MapValue, path: str) -> ir.ArrayValue:
     """The values at ``path`` in one of the maps of a row, such as ``row.numbers``; null where there are none."""
-    found: ir.ArrayValue = kind.values()[_place(kind.keys(), path).nullif(0) - 1]
+    place = _place(kind.keys(), path).nullif(0).cast("int32")  # Spark takes no other from a list
+    found: ir.ArrayValue = kind.values()[place - 1]
     return found

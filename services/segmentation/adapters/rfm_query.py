@@ -7,11 +7,12 @@ from operator import add
 import ibis
 import ibis.expr.types as ir
 
+from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.tables import ORDER_COMPLETED
 from services.segmentation.domain.rfm import DAY_MICROS, SCORES, Cuts
 
 
-def orders_until(events: ir.Table, at: int) -> ir.Table:
+def orders_until(events: ir.Table, at: Moment) -> ir.Table:
     """One tenant's orders up to ``at``."""
     return events.filter(events.name == ORDER_COMPLETED, events.total_minor.notnull(), events.time <= at)
 
@@ -22,7 +23,7 @@ def currencies(orders: ir.Table) -> ir.Table:
     return counted.order_by(ibis.desc("count"), "currency").limit(1)
 
 
-def rfm(counted: ir.Table, at: int, cuts: Cuts | None = None) -> ir.Table:
+def rfm(counted: ir.Table, at: Moment, cuts: Cuts | None = None) -> ir.Table:
     """One row for each customer with orders, all in one currency; the contract says how scores are made."""
     figures = counted.group_by("customer_id").aggregate(
         recency_days=((at - counted.time.max()) // DAY_MICROS).cast("int64"),
@@ -42,7 +43,7 @@ def rfm(counted: ir.Table, at: int, cuts: Cuts | None = None) -> ir.Table:
     )
 
 
-def scores(events: ir.Table, at: int) -> ir.Table:
+def scores(events: ir.Table, at: Moment) -> ir.Table:
     """The RFM of one tenant's customers at ``at`` in the currency with the most orders, by the names of scores."""
     orders = orders_until(events, at)
     table = rfm(orders.semi_join(currencies(orders), "currency"), at)

@@ -12,14 +12,14 @@ from operator import and_, or_
 import ibis.expr.types as ir
 
 from services.common.rules import POSITIVE, Comparison, Operator, SequenceCondition, SequenceStep, StepField
-from services.segmentation.adapters.comparisons import FALSE, holds, timely
+from services.segmentation.adapters.comparisons import FALSE, Moment, holds, timely
 from services.segmentation.adapters.paths import values_at
 
 _KINDS = ("texts", "numbers", "flags")
 _EQUAL = (Operator.EQUALS, Operator.ANY_OF)
 
 
-def fulfilling(events: ir.Table, sequence: SequenceCondition, at: int) -> ir.Table:
+def fulfilling(events: ir.Table, sequence: SequenceCondition, at: Moment) -> ir.Table:
     """The customers, each once, of whom ``sequence`` is true at ``at``; ``events`` are those up to then."""
     compiled = _Sequence(events, sequence.steps, at)
     first = compiled.matching(0)
@@ -41,7 +41,7 @@ def fulfilling(events: ir.Table, sequence: SequenceCondition, at: int) -> ir.Tab
 class _Sequence:
     """The steps over one table of events."""
 
-    def __init__(self, events: ir.Table, steps: Sequence[SequenceStep], at: int) -> None:
+    def __init__(self, events: ir.Table, steps: Sequence[SequenceStep], at: Moment) -> None:
         self._events, self._steps, self._at = events, steps, at
         self._last_use: dict[StepField, int] = {}
         for number, step in enumerate(steps):

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.picks import pick
 
 ALL_CHANNELS = ""
 _latest = pick("max_by", "boolean")
 
 
-def known_consents(consents: ir.Table, wanted: Mapping[tuple[str, str], str], at: int) -> ir.Table | None:
+def known_consents(consents: ir.Table, wanted: Mapping[tuple[str, str], str], at: Moment) -> ir.Table | None:
     """One row for each customer who said something of a purpose and channel: by name what holds, and since when."""
     if not wanted:
         return None
@@ -34,7 +35,7 @@ def granted(figures: ir.Table, of_all: str, of_one: str) -> ir.BooleanValue:
     return given
 
 
-def listed(entries: ir.Table, wanted: Mapping[str, str], at: int) -> ir.Table | None:
+def listed(entries: ir.Table, wanted: Mapping[str, str], at: Moment) -> ir.Table | None:
     """One row for each customer who is or was on a list: by name whether still."""
     if not wanted:
         return None
