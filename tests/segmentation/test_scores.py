@@ -104,6 +104,17 @@ def test_conditions_on_scores_agree_with_the_definition(
     asyncio.run(assert_scores(analytics, history, at))
 
 
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(history=orders(), at=st.sampled_from([NOW, NOW - DAY]))
+def test_a_kept_ranking_scores_the_touched_as_all_are_ranked(
+    analytics: ColumnarAnalytics, history: list[Observed], at: int
+) -> None:
+    keeping = ColumnarAnalytics(analytics._columnar, analytics._clock, ranked_from=1)
+    asyncio.run(assert_scores(keeping, history, at))
+
+
 HISTORY = [order(who, n, NOW - n * DAY, "EUR" if n else "USD", 10.0 * n) for n, who in enumerate(CUSTOMERS)]
 
 

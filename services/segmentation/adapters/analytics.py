@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import compress
 from operator import or_
@@ -19,8 +19,9 @@ from services.common.columnar.patterns import pattern_fault
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
-from services.segmentation.adapters.expressions import History, evaluation
+from services.segmentation.adapters.expressions import History, Leaves, evaluation
 from services.segmentation.adapters.moments import upcoming
+from services.segmentation.adapters.ranking import Ranking, ranking
 from services.segmentation.adapters.score_query import Found
 from services.segmentation.adapters.tables import (
     CLUSTERED,
@@ -41,6 +42,8 @@ from services.segmentation.ports import Sizes, Status
 FOLLOWER = "profiles"
 RFM_AGE_MICROS_MAX = 60_000_000
 RFM_TABLES_MAX = 32
+RANKED_FROM = 1000
+"""From so many customers with orders on, those who are touched are scored against a ranking that is kept."""
 QUERIES_MAX = 64
 """Composing a query takes longer than most queries over few customers: so many are kept."""
 _TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
@@ -59,11 +62,13 @@ class _Kept:
 class ColumnarAnalytics:
     """Every question is one query. ``append`` is for the follower of profiles, which is the only writer."""
 
-    def __init__(self, columnar: Columnar, clock: Clock) -> None:
+    def __init__(self, columnar: Columnar, clock: Clock, ranked_from: int = RANKED_FROM) -> None:
         self._columnar, self._clock = columnar, clock
         self._batches = 0
         self._rfm: dict[tuple[str, str, Cuts | None], _Kept] = {}
         self._writing = asyncio.Lock()
+        self._ranked_from, self._rankings = ranked_from, dict[str, Ranking]()
+        self._ranks = lru_cache(QUERIES_MAX)(lambda asked, known: Leaves(asked, dict(known)).ranks)
         self._matching = lru_cache(QUERIES_MAX)(self._matching_query)
         self._upcoming = lru_cache(QUERIES_MAX)(self._upcoming_query)
 
@@ -118,8 +123,14 @@ class ColumnarAnalytics:
         customer_ids: Collection[str] | None = None,
     ) -> dict[str, set[str]]:
         asked, known = tuple(rules.values()), tuple(segments.items())
-        query = await asyncio.to_thread(self._matching, tenant, asked, known, customer_ids is not None)
-        answer = await self._columnar.execute(query, _given(customer_ids), {_AT: at})
+        given = _given(customer_ids)
+        ranked = await self._ranking(tenant, at) if given and self._ranks(asked, known) else None
+        if given and ranked:
+            given["ranking"] = ranked
+        query = await asyncio.to_thread(
+            self._matching, tenant, asked, known, customer_ids is not None, ranked is not None
+        )
+        answer = await self._columnar.execute(query, given, {_AT: at})
         return await asyncio.to_thread(_members, answer, list(rules))
 
     async def sizes(
@@ -167,15 +178,35 @@ class ColumnarAnalytics:
             del self._rfm[next(iter(self._rfm))]
         return table
 
+    async def _ranking(self, tenant: str, at: int) -> pa.Table | None:
+        """What the scores of a few customers are told by: kept for a while where there are many others, because what
+        one customer buys moves few of them. ``None``: the others are few enough to be compared with."""
+        kept = self._rankings.get(tenant)
+        if kept is None or not 0 <= at - kept.at < RFM_AGE_MICROS_MAX:
+            table = await self._rfm_answer(tenant, "", at, None)
+            kept = await asyncio.to_thread(ranking, *table, at) if table else Ranking(None, 0, at)
+            self._rankings[tenant] = kept
+            while len(self._rankings) > RFM_TABLES_MAX:
+                del self._rankings[next(iter(self._rankings))]
+        return kept.row if kept.customer_count >= self._ranked_from else None
+
     async def _rfm_table(self, tenant: str, currency: str, at: int, cuts: Cuts | None) -> RfmTable:
+        answer = await self._rfm_answer(tenant, currency, at, cuts)
+        if answer is None:
+            return RfmTable("", at, {})
+        currency, rows = answer
+        return RfmTable(currency, at, {row["customer_id"]: Rfm(**row) for row in rows.to_pylist()})
+
+    async def _rfm_answer(self, tenant: str, currency: str, at: int, cuts: Cuts | None) -> tuple[str, pa.Table] | None:
+        """The currency and a row for each customer; ``None`` without any order."""
         orders = rfm_query.orders_until(self._history(tenant).events, at)
         if not currency:
             found = (await self._columnar.execute(rfm_query.currencies(orders)))["currency"].to_pylist()
             if not found:
-                return RfmTable("", at, {})
+                return None
             currency = found[0]
-        answer = await self._columnar.execute(rfm_query.rfm(orders.filter(orders.currency == currency), at, cuts))
-        return RfmTable(currency, at, {row["customer_id"]: Rfm(**row) for row in answer.to_pylist()})
+        query = rfm_query.rfm(orders.filter(orders.currency == currency), at, cuts)
+        return currency, await self._columnar.execute(query)
 
     async def status(self, tenant: str) -> Status:
         cursor = await self.applied_cursor()
@@ -187,11 +218,11 @@ class ColumnarAnalytics:
         return pattern_fault(pattern)
 
     def _matching_query(
-        self, tenant: str, rules: tuple[Rule, ...], segments: tuple[tuple[str, Rule], ...], some: bool
+        self, tenant: str, rules: tuple[Rule, ...], segments: tuple[tuple[str, Rule], ...], some: bool, ranked: bool
     ) -> ir.Table:
         """Whoever fulfils one of ``rules`` at ``_AT``, and which, in columns named by number."""
         numbered = {f"r{number}": rule for number, rule in enumerate(rules)}
-        query = evaluation(self._part(tenant, some), numbered, dict(segments), _AT)
+        query = evaluation(replace(self._part(tenant, some), ranked=ranked), numbered, dict(segments), _AT)
         return query.filter(reduce(or_, [query[name] for name in numbered]))
 
     def _upcoming_query(self, tenant: str, timing: Timing, some: bool) -> ir.Table:

@@ -34,9 +34,11 @@ from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_b
 from services.segmentation.adapters.comparisons import Moment, positively
 from services.segmentation.adapters.event_figures import NOTHING, scans
 from services.segmentation.adapters.picks import pick
+from services.segmentation.adapters.rfm_query import ranked_scores, scores
 from services.segmentation.adapters.score_query import Found, with_scores
 from services.segmentation.adapters.sequences import fulfilling
 from services.segmentation.adapters.told import ALL_CHANNELS, granted, known_consents, listed
+from services.segmentation.domain.scores import RFM, RFM_GROUP
 from services.segmentation.domain.timing import trait_names
 
 _latest = pick("max_by", "boolean")
@@ -56,6 +58,8 @@ class History:
     """What was predicted or found of all customers."""
     some: bool = False
     """Whether it is the part of some customers."""
+    ranked: bool = False
+    """Whether the query is given a ranking, so that scores need nobody's events but theirs."""
 
     def narrowed(self, some: Callable[[ir.Table], ir.Table]) -> "History":
         """The part that ``some`` leaves of each table."""
@@ -120,7 +124,15 @@ class Leaves:
                 figures = figures.left_join(more, "customer_id")
         for condition, name in self.sequences.items():
             figures = figures.left_join(fulfilling(seen, condition, at).mutate(**{name: True}), "customer_id")
-        return with_scores(figures, lambda: history.everyone, history.found, self.scores, at)
+        return with_scores(figures, lambda: self._rfm(history, at), history.found, self.scores, at)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether some rule compares customers with each other."""
+        return any(name in RFM or name == RFM_GROUP for name in self.scores)
+
+    def _rfm(self, history: History, at: Moment) -> ir.Table:
+        return ranked_scores(history.events, at) if history.ranked else scores(history.everyone, at)
 
     def figure(self, figures: ir.Table, condition: EventCondition) -> ir.Value:
         """The figure of ``condition``; null where it is missing."""

@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from services.segmentation.adapters.comparisons import Moment
+from services.segmentation.adapters.ranking import FIGURES, RANKING, scored
 from services.segmentation.adapters.tables import ORDER_COMPLETED
 from services.segmentation.domain.rfm import DAY_MICROS, SCORES, Cuts
 
@@ -25,11 +26,7 @@ def currencies(orders: ir.Table) -> ir.Table:
 
 def rfm(counted: ir.Table, at: Moment, cuts: Cuts | None = None) -> ir.Table:
     """One row for each customer with orders, all in one currency; the contract says how scores are made."""
-    figures = counted.group_by("customer_id").aggregate(
-        recency_days=((at - counted.time.max()) // DAY_MICROS).cast("int64"),
-        frequency=counted.count(),
-        monetary_minor=counted.total_minor.sum(),
-    )
+    figures = counted.group_by("customer_id").aggregate(**_figures(counted, at))
     if cuts is not None:
         return figures.mutate(
             recency_score=SCORES - _passed(figures.recency_days - 1, cuts.recency_days),
@@ -46,7 +43,27 @@ def rfm(counted: ir.Table, at: Moment, cuts: Cuts | None = None) -> ir.Table:
 def scores(events: ir.Table, at: Moment) -> ir.Table:
     """The RFM of one tenant's customers at ``at`` in the currency with the most orders, by the names of scores."""
     orders = orders_until(events, at)
-    table = rfm(orders.semi_join(currencies(orders), "currency"), at)
+    return _named(rfm(orders.semi_join(currencies(orders), "currency"), at))
+
+
+def ranked_scores(events: ir.Table, at: Moment) -> ir.Table:
+    """As ``scores``, of the customers of ``events`` only, against the ranking that is given to the query."""
+    orders = orders_until(events, at)
+    own = orders.inner_join(RANKING, orders.currency == RANKING.currency)
+    passed = {name: own[name].max() for name in RANKING.columns if name != "currency"}  # the same in all rows
+    figures = own.group_by("customer_id").aggregate(**_figures(own, at), **passed)
+    return _named(figures.select("customer_id", *FIGURES, **scored(figures)))
+
+
+def _figures(orders: ir.Table, at: Moment) -> dict[str, ir.Value]:
+    return {
+        "recency_days": ((at - orders.time.max()) // DAY_MICROS).cast("int64"),
+        "frequency": orders.count(),
+        "monetary_minor": orders.total_minor.sum(),
+    }
+
+
+def _named(table: ir.Table) -> ir.Table:
     cell = table.recency_score * 100 + table.frequency_score * 10 + table.monetary_score
     columns = {f"rfm.{name}": table[name] for name in table.columns if name != "customer_id"}
     return table.select("customer_id", **columns, **{"rfm.cell": cell})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from services.segmentation.adapters.rfm_query import scores
+from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.domain.rfm import DAY_MICROS, group_of
 from services.segmentation.domain.scores import CLUSTER, GROUPS, LOOKALIKE, PREDICTIONS, RFM, RFM_GROUP
 
@@ -21,12 +21,12 @@ class Found:
 
 
 def with_scores(
-    figures: ir.Table, events: Callable[[], ir.Table], found: Found, wanted: Collection[str], at: int
+    figures: ir.Table, rfm: Callable[[], ir.Table], found: Found, wanted: Collection[str], at: Moment
 ) -> ir.Table:
-    """``figures`` with a column for each score, null where a customer has none. RFM compares all ``events``; clusters
+    """``figures`` with a column for each score, null where a customer has none. ``rfm`` makes those of RFM; clusters
     and lookalikes are those of the assignment, whatever the moment."""
     if any(name in RFM or name == RFM_GROUP for name in wanted):
-        figures = figures.left_join(_rfm(events(), at, RFM_GROUP in wanted), "customer_id")
+        figures = figures.left_join(_grouped(rfm(), RFM_GROUP in wanted), "customer_id")
     if predicted := sorted(name for name in wanted if name in PREDICTIONS):
         figures = figures.left_join(_predicted(found.predictions, predicted, at), "customer_id")
     for name in sorted(wanted):
@@ -39,8 +39,7 @@ def with_scores(
     return figures
 
 
-def _rfm(events: ir.Table, at: int, grouped: bool) -> ir.Table:
-    table = scores(events, at)
+def _grouped(table: ir.Table, grouped: bool) -> ir.Table:
     return table.mutate(**{RFM_GROUP: _group(table)}) if grouped else table
 
 
@@ -50,7 +49,7 @@ def _group(table: ir.Table) -> ir.StringValue:
     return ibis.cases(*((pair == 10 * one + other, GROUPS[group_of(one, other)]) for one, other in pairs))
 
 
-def _predicted(predictions: ir.Table, wanted: Collection[str], at: int) -> ir.Table:
+def _predicted(predictions: ir.Table, wanted: Collection[str], at: Moment) -> ir.Table:
     known = predictions.filter(predictions.time <= at)
     days = (known.next_order_time - at) / DAY_MICROS
     columns = {name: days if name == PREDICTIONS[-1] else known[name.partition(".")[2]] for name in wanted}
