@@ -135,11 +135,12 @@ class ServiceErasure: ...
     "pseudonym",
     "suppressed_identifier_count",
     "problem",
+    "mode",
 )
 class Erasure: ...
 
 
-@input_from_proto(erasure_pb2.EraseCustomersRequest, "request_id", "persons", "reason", "allow_return")
+@input_from_proto(erasure_pb2.EraseCustomersRequest, "request_id", "persons", "reason", "allow_return", "mode")
 class EraseCustomersInput: ...
 
 

@@ -13,17 +13,21 @@ from typing import Any
 import grpc
 import httpx
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.person_pb2 import Person
 from tessera.recommendation.v1 import item_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.__main__ import NAMES
+from services.profiles.adapters.clients import ASKED
 from tests.conftest import Keyring
 from tests.crm.conftest import Client as Crm
 from tests.crm.mail_server import mail_server
 from tests.platform.test_privacy import GraphQL
 from tests.ports import free_ports
 from tests.profiles.client import Client, identify, order
+from tests.profiles.test_erasing import FINISHED, receipt
 from tests.tenant import bought
 from tests.whole_platform import until
 
@@ -67,6 +71,15 @@ class Shop:
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(self._addresses[name]))
         generated = importlib.import_module(f"tessera.{name}.v1.{name}_service_pb2_grpc")
         return getattr(generated, f"{name.capitalize()}ServiceStub")(channel)
+
+    async def held(self, customer_id: str) -> dict[str, list[str]]:
+        """The kinds of records that the other services hold of somebody, one for each record."""
+        found: dict[str, list[str]] = {}
+        for name, (_, request) in ASKED.items():
+            call = (await self.stub(name)).ExportCustomerData(request(customer_id=customer_id), metadata=self._metadata)
+            async for page in call:
+                found.setdefault(name, []).extend(record.kind for record in page.records)
+        return found
 
     async def open(self) -> str:
         """Tell everybody something of the person; the customer's id."""
@@ -130,6 +143,32 @@ async def test_everything_that_was_told_of_a_person_is_in_one_archive(keyring: K
         assert (await http.get("/v1/exports/any", headers=without)).status_code == 403
         missing = await http.get("/v1/exports/any", headers={"authorization": f"Bearer {keyring.mint()}"})
         assert (missing.status_code, missing.json()["extensions"]["code"]) == (404, "EXPORT_NOT_FOUND")
+
+
+async def test_what_an_anonymised_person_did_is_counted_once_by_every_service(keyring: Keyring, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        mails = await stack.enter_async_context(mail_server())
+        addresses = await stack.enter_async_context(platform(keyring, tmp_path, smtp_url=mails.url))
+        shop = Shop(addresses, keyring, stack)
+        customer_id = await shop.open()
+
+        async def everybody_knows() -> bool:
+            return set(await shop.held(customer_id)) == {*NAMES} - {"profiles"}
+
+        await until(everybody_knows, 120)
+        before = await shop.held(customer_id)
+        profiles = Client(await shop.stub("profiles"), keyring.header())
+        request = erasure_pb2.EraseCustomersRequest(
+            persons=[Person(customer_id=customer_id)], mode=erasure_pb2.ERASURE_MODE_ANONYMISE
+        )
+        (accepted,) = (await profiles.call("EraseCustomers", request)).erasures
+        done = await receipt(profiles, accepted.erasure_id, lambda it: it.state == FINISHED)
+        left = await shop.held(customer_id)
+        assert not left
+        after = await shop.held(done.pseudonym)
+        assert after["loyalty"].count("ledger_entry") == before["loyalty"].count("ledger_entry")
+        assert after["segmentation"]
+        assert after["forecasting"].count("order_line") == before["forecasting"].count("order_line")
 
 
 async def _export(gateway: GraphQL, http: httpx.AsyncClient, customer_id: str, keyring: Keyring) -> dict[str, bytes]:

@@ -98,7 +98,8 @@ def order_lines(changes: Sequence[Change], without: Container[tuple[str, str]] =
     for change in changes:
         event = change.event_recorded
         origin = event.origin_customer_id or event.customer_id
-        if event.name != ORDER_COMPLETED or (change.tenant_id, origin) in without:
+        # What an anonymised person bought is there already, under the same pseudonym.
+        if event.name != ORDER_COMPLETED or event.anonymised or (change.tenant_id, origin) in without:
             continue
         time = event.event_time
         micros = time.seconds * 1_000_000 + time.nanos // 1000

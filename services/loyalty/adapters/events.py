@@ -164,6 +164,8 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
         if change.WhichOneof("kind") != "event_recorded":
             continue
         event = change.event_recorded
+        if event.anonymised:  # what was given for it stays with the pseudonym
+            continue
         try:
             told = [*_read(event)]
         except (msgspec.MsgspecError, ValueError, OverflowError, TypeError):

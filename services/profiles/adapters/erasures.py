@@ -7,7 +7,7 @@ from typing import Any
 from services.common.idempotency import remember, replayed
 from services.common.privacy import Removal, Removed
 from services.common.store import Collection, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
-from services.profiles.domain.erasure import Erasure, ErasureState, Part
+from services.profiles.domain.erasure import Erasure, ErasureMode, ErasureState, Part
 from services.profiles.ports import Request, Versioned
 
 ERASURES = Collection("erasures", (Index(("time",)), Index(("state", "time"))))
@@ -99,6 +99,7 @@ def erasure_body(erasure: Erasure) -> dict[str, Any]:
         "suppressed": erasure.suppressed_count,
         "finish_time": erasure.finish_time,
         "problem": erasure.problem,
+        "mode": int(erasure.mode),
         "parts": [_part_body(part) for part in erasure.parts],
     }
 
@@ -119,6 +120,7 @@ def erasure_of(document: Document) -> Erasure:
         suppressed_count=body["suppressed"],
         finish_time=body["finish_time"],
         problem=body["problem"],
+        mode=ErasureMode(body.get("mode", ErasureMode.DELETE)),
     )
 
 

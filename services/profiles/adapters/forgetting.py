@@ -10,6 +10,7 @@ from typing import Any
 from services.common.errors import Conflict
 from services.common.privacy import Removed
 from services.common.store import Collection, Delete, Document, Query, Replace, Store, Write
+from services.profiles.adapters.anonymising import Anonymising
 from services.profiles.adapters.changes import CHANGES, tell
 from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
 from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
@@ -25,7 +26,7 @@ from services.profiles.adapters.sealed import customer_of
 from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identifier_of
 from services.profiles.adapters.suppressions import suppression_writes
 from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, names_in
-from services.profiles.domain.erasure import PROFILES, Erasure
+from services.profiles.domain.erasure import PROFILES, Erasure, ErasureMode
 from services.profiles.domain.suppression import Occasion
 from services.profiles.ports import CustomerErased, Identifier, Versioned
 
@@ -41,8 +42,8 @@ class Personal:
     kind: str
 
 
+EVENTS_OF = Personal(EVENTS, lambda origin: {"customer_id": origin}, "event")
 PERSONAL = (
-    Personal(EVENTS, lambda origin: {"customer_id": origin}, "event"),
     Personal(STATEMENTS, lambda origin: {"customer_id": origin}, "consent_statement"),
     Personal(CHANGES, lambda origin: {"kind": "ConsentChanged", "origin_customer_id": origin}, "change_on_the_feed"),
     Personal(CHANGES, lambda origin: {"kind": "ComputedTraitChanged", "customer_id": origin}, "change_on_the_feed"),
@@ -54,6 +55,7 @@ class StoredForgetting:
 
     def __init__(self, store: Store, keys: TenantKeys, customer_keys: CustomerKeys, imports: StoredImports) -> None:
         self._store, self._keys, self._customer_keys, self._imports = store, keys, customer_keys, imports
+        self._anonymising = Anonymising(store, keys, customer_keys)
 
     async def forget(self, tenant: str, read: Versioned[Erasure], now: int) -> None:
         work = _Work(self._store, tenant, read)
@@ -67,6 +69,7 @@ class StoredForgetting:
         for origin in origins:  # the one that is left first: what was merged into it is reached through it
             if origin in known:
                 await self._customer(work, known[origin])
+        await self._events(work, origins)
         for origin in origins:
             await forget_exports(self._store, tenant, origin, work.archive_removed)
             for personal in PERSONAL:
@@ -98,20 +101,36 @@ class StoredForgetting:
 
         Whoever records an event of the person, or gives the person a name, writes the customer too, at the version that
         was read; so either it is there when events are removed, or its commit fails, is tried again, and finds the name
-        suppressed.
+        suppressed. Where events are to stay, the key is destroyed once they are written again.
         """
-        customer = customer_of(work.tenant, document, await self._customer_keys.read(work.tenant, [document.id]))
+        tenant, anonymise = work.tenant, work.erasure.mode is ErasureMode.ANONYMISE
+        customer = customer_of(tenant, document, await self._customer_keys.read(tenant, [document.id]))
         removed = [
             Removed("customer", 1),
             Removed("trait", len(customer.traits) if customer else 0),
             Removed("group", len(customer.groups) if customer else 0),
-            Removed("encryption_key", int("sealed" in document.body)),
         ]
-        writes = [
-            Delete(work.tenant, CUSTOMERS, document.id, document.version),
-            self._customer_keys.destroy(work.tenant, document.id),
-        ]
+        writes: list[Write] = [Delete(tenant, CUSTOMERS, document.id, document.version)]
+        if not anonymise:
+            writes.append(self._customer_keys.destroy(tenant, document.id))
+            removed.append(Removed("encryption_key", int("sealed" in document.body)))
+        elif customer is not None:
+            writes += await self._anonymising.figures(tenant, work.erasure.pseudonym, customer)
         await work.commit(writes, removed)
+
+    async def _events(self, work: "_Work", origins: Sequence[str]) -> None:
+        for origin in origins:
+            if work.erasure.mode is ErasureMode.DELETE:
+                await work.remove_all(EVENTS_OF, origin)
+                continue
+            while True:
+                writes, removed = await self._anonymising.events(work.tenant, work.erasure.pseudonym, origin)
+                if not writes:
+                    break
+                await work.commit(writes, removed)
+            if await self._customer_keys.read(work.tenant, [origin]):
+                destroyed = [self._customer_keys.destroy(work.tenant, origin)]
+                await work.commit(destroyed, [Removed("encryption_key", 1)])
 
     async def _dead_letters(self, work: "_Work", names: Sequence[Identifier]) -> None:
         """Forget the letters that are about somebody with one of the names."""

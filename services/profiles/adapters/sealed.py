@@ -30,6 +30,11 @@ def event_body(tenant: str, event: Observation, customer_id: str, recording: Rec
     return body
 
 
+def sealed_event(tenant: str, message_id: str, json: str, key: bytes) -> bytes:
+    """What is sealed of an event that says nothing but ``json``."""
+    return seal_content(key, [json, "", "", "", ""], _event(tenant, message_id))
+
+
 def said(tenant: str, message_id: str, body: dict[str, Any], keys: Keys) -> str | None:
     """The properties or traits of an event; ``None`` where the key is destroyed."""
     content = _content(tenant, message_id, body, keys)
@@ -58,6 +63,7 @@ def recorded(tenant: str, message_id: str, body: dict[str, Any], keys: Keys) -> 
         context,
         integrations,
         body["customer_id"],
+        get("anonymised", False),
     )
 
 

@@ -25,6 +25,13 @@ class ErasureState(IntEnum):
     FINISHED = 5
 
 
+class ErasureMode(IntEnum):
+    """What becomes of what a person did; the numbers are the contract's."""
+
+    DELETE = 1
+    ANONYMISE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What one service does for an erasure; it is done once ``acknowledge_time`` is not 0."""
@@ -57,6 +64,7 @@ class Erasure:
     suppressed_count: int = 0
     finish_time: int = 0
     problem: str = ""
+    mode: ErasureMode = ErasureMode.DELETE
 
     @property
     def own(self) -> Part:

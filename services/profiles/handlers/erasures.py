@@ -9,7 +9,7 @@ from typing import Any
 from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict, Refusal, RequestIdReused
 from services.common.privacy import Removed
-from services.profiles.domain.erasure import PROFILES, Erasure, ErasureNotFound, Part, erasure_id_of
+from services.profiles.domain.erasure import PROFILES, Erasure, ErasureMode, ErasureNotFound, Part, erasure_id_of
 from services.profiles.domain.suppression import Occasion
 from services.profiles.handlers.persons import Person, families, locate
 from services.profiles.ports import Erasures, Forgetting, Profiles, Request, Suppressions, Versioned
@@ -28,6 +28,7 @@ class Wish:
     reason: str
     requested_by: str
     suppress: bool
+    mode: ErasureMode = ErasureMode.DELETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def _erasure(means: Means, erasure_id: str, customer_id: str, wish: Wish) -> Era
         request_time=to_micros(means.clock()),
         parts=tuple(Part(service) for service in sorted({PROFILES, *means.services})),
         suppress=wish.suppress,
+        mode=wish.mode,
     )
 
 

@@ -79,6 +79,8 @@ class Recorded:
     integrations: str = ""
     origin: str = ""
     """Whom its names belong to; empty for ``customer_id``."""
+    anonymised: bool = False
+    """Whether it was a person's who is anonymous now."""
 
 
 @dataclass(frozen=True, slots=True)

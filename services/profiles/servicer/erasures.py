@@ -8,7 +8,7 @@ from services.common.auth import principal
 from services.common.clock import Clock
 from services.common.privacy import Removal, Removed
 from services.common.validation import FieldInvalid
-from services.profiles.domain.erasure import Erasure, ErasureState, Part
+from services.profiles.domain.erasure import Erasure, ErasureMode, ErasureState, Part
 from services.profiles.handlers.erasures import Means, Wish, acknowledge_erasure, erase_customers, get_erasure
 from services.profiles.ports import Erasures
 from services.profiles.servicer.consents import person_of
@@ -24,7 +24,8 @@ class ErasureRpcs:
 
     async def EraseCustomers(self, request: pb.EraseCustomersRequest, context: Context) -> pb.EraseCustomersResponse:
         persons = [person_of(each, f"persons[{index}]") for index, each in enumerate(request.persons)]
-        wish = Wish(persons, request.reason, principal().subject, suppress=not request.allow_return)
+        mode = ErasureMode(request.mode or ErasureMode.DELETE)
+        wish = Wish(persons, request.reason, principal().subject, not request.allow_return, mode)
         erasures, not_found = await erase_customers(self._erasing, named(request), wish)
         return pb.EraseCustomersResponse(
             erasures=map(erasure_message, erasures), not_found=[request.persons[index] for index in not_found]
@@ -70,6 +71,7 @@ def erasure_message(erasure: Erasure) -> pb.Erasure:
         pseudonym=erasure.pseudonym,
         suppressed_identifier_count=erasure.suppressed_count,
         problem=erasure.problem,
+        mode=pb.ErasureMode.ValueType(erasure.mode),
     )
 
 

@@ -111,6 +111,8 @@ def tell(event: Recorded, message: pb.RecordedEvent) -> None:
         message.previous_id = event.previous_id
         message.alias_outcome = pb.ALIAS_OUTCOME_JOINED if event.joined else pb.ALIAS_OUTCOME_NOT_JOINED
     message.origin_customer_id = event.origin or event.customer_id
+    if event.anonymised:
+        message.anonymised = True
 
 
 def _set(time: Timestamp, micros: int) -> None:

@@ -28,7 +28,7 @@ from tessera.common.v1 import privacy_pb2 as tessera_dot_common_dot_v1_dot_priva
 from tessera.profiles.v1 import person_pb2 as tessera_dot_profiles_dot_v1_dot_person__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tessera/profiles/v1/erasure.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ftessera/common/v1/privacy.proto\x1a tessera/profiles/v1/person.proto\"\xed\x02\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.tessera.profiles.v1.ErasureState\x12\x35\n\x08services\x18\x04 \x03(\x0b\x32#.tessera.profiles.v1.ServiceErasure\x12\x14\n\x0crequested_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x30\n\x0crequest_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpseudonym\x18\t \x01(\t\x12#\n\x1bsuppressed_identifier_count\x18\n \x01(\x05\x12\x0f\n\x07problem\x18\x0b \x01(\t\"\xca\x01\n\x0eServiceErasure\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12/\n\x0bremove_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x61\x63knowledge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07removed\x18\x05 \x03(\x0b\x32!.tessera.common.v1.RemovedRecords\"\xd4\x01\n\x19\x41\x63knowledgeErasureRequest\x12*\n\x07service\x18\x01 \x01(\tB\x19\xaa\xbb\x18\x15\x08\x01\x10@2\x0f[a-z][a-z0-9_]*\x12\x1d\n\nerasure_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12;\n\x07removed\x18\x03 \x03(\x0b\x32!.tessera.common.v1.RemovedRecordsB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12/\n\x0bremove_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x1a\x41\x63knowledgeErasureResponse\"2\n\x11GetErasureRequest\x12\x1d\n\nerasure_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\"C\n\x12GetErasureResponse\x12-\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x1c.tessera.profiles.v1.Erasure\"\x9c\x01\n\x15\x45raseCustomersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x37\n\x07persons\x18\x02 \x03(\x0b\x32\x1b.tessera.profiles.v1.PersonB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x14\n\x0c\x61llow_return\x18\x04 \x01(\x08\"x\n\x16\x45raseCustomersResponse\x12.\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1c.tessera.profiles.v1.Erasure\x12.\n\tnot_found\x18\x02 \x03(\x0b\x32\x1b.tessera.profiles.v1.Person\"\x83\x01\n\x13ListErasuresRequest\x12:\n\x05state\x18\x01 \x01(\x0e\x32!.tessera.profiles.v1.ErasureStateB\x08\xaa\xbb\x18\x04 \x00(\n\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListErasuresResponse\x12.\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1c.tessera.profiles.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x1aSuppressIdentifiersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x45\n\x0bidentifiers\x18\x02 \x03(\x0b\x32%.tessera.profiles.v1.PersonIdentifierB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\"7\n\x1bSuppressIdentifiersResponse\x12\x18\n\x10suppressed_count\x18\x01 \x01(\x05\"\x82\x01\n\x1cUnsuppressIdentifiersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x45\n\x0bidentifiers\x18\x02 \x03(\x0b\x32%.tessera.profiles.v1.PersonIdentifierB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\";\n\x1dUnsuppressIdentifiersResponse\x12\x1a\n\x12unsuppressed_count\x18\x01 \x01(\x05*\xc0\x01\n\x0c\x45rasureState\x12\x1d\n\x19\x45RASURE_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RASURE_STATE_INITIALIZED\x10\x01\x12\x19\n\x15\x45RASURE_STATE_RUNNING\x10\x02\x12!\n\x1d\x45RASURE_STATE_PARTIAL_SUCCESS\x10\x03\x12\x18\n\x14\x45RASURE_STATE_FAILED\x10\x04\x12\x1a\n\x16\x45RASURE_STATE_FINISHED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tessera/profiles/v1/erasure.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ftessera/common/v1/privacy.proto\x1a tessera/profiles/v1/person.proto\"\x9d\x03\n\x07\x45rasure\x12\x12\n\nerasure_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.tessera.profiles.v1.ErasureState\x12\x35\n\x08services\x18\x04 \x03(\x0b\x32#.tessera.profiles.v1.ServiceErasure\x12\x14\n\x0crequested_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x30\n\x0crequest_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpseudonym\x18\t \x01(\t\x12#\n\x1bsuppressed_identifier_count\x18\n \x01(\x05\x12\x0f\n\x07problem\x18\x0b \x01(\t\x12.\n\x04mode\x18\x0c \x01(\x0e\x32 .tessera.profiles.v1.ErasureMode\"\xca\x01\n\x0eServiceErasure\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12/\n\x0bremove_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x61\x63knowledge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x07removed\x18\x05 \x03(\x0b\x32!.tessera.common.v1.RemovedRecords\"\xd4\x01\n\x19\x41\x63knowledgeErasureRequest\x12*\n\x07service\x18\x01 \x01(\tB\x19\xaa\xbb\x18\x15\x08\x01\x10@2\x0f[a-z][a-z0-9_]*\x12\x1d\n\nerasure_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12;\n\x07removed\x18\x03 \x03(\x0b\x32!.tessera.common.v1.RemovedRecordsB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12/\n\x0bremove_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1c\n\x1a\x41\x63knowledgeErasureResponse\"2\n\x11GetErasureRequest\x12\x1d\n\nerasure_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\"C\n\x12GetErasureResponse\x12-\n\x07\x65rasure\x18\x01 \x01(\x0b\x32\x1c.tessera.profiles.v1.Erasure\"\xd6\x01\n\x15\x45raseCustomersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x37\n\x07persons\x18\x02 \x03(\x0b\x32\x1b.tessera.profiles.v1.PersonB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x14\n\x0c\x61llow_return\x18\x04 \x01(\x08\x12\x38\n\x04mode\x18\x05 \x01(\x0e\x32 .tessera.profiles.v1.ErasureModeB\x08\xaa\xbb\x18\x04 \x00(\x04\"x\n\x16\x45raseCustomersResponse\x12.\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1c.tessera.profiles.v1.Erasure\x12.\n\tnot_found\x18\x02 \x03(\x0b\x32\x1b.tessera.profiles.v1.Person\"\x83\x01\n\x13ListErasuresRequest\x12:\n\x05state\x18\x01 \x01(\x0e\x32!.tessera.profiles.v1.ErasureStateB\x08\xaa\xbb\x18\x04 \x00(\n\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListErasuresResponse\x12.\n\x08\x65rasures\x18\x01 \x03(\x0b\x32\x1c.tessera.profiles.v1.Erasure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x1aSuppressIdentifiersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x45\n\x0bidentifiers\x18\x02 \x03(\x0b\x32%.tessera.profiles.v1.PersonIdentifierB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\"7\n\x1bSuppressIdentifiersResponse\x12\x18\n\x10suppressed_count\x18\x01 \x01(\x05\"\x82\x01\n\x1cUnsuppressIdentifiersRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x45\n\x0bidentifiers\x18\x02 \x03(\x0b\x32%.tessera.profiles.v1.PersonIdentifierB\t\xaa\xbb\x18\x05\x08\x01\x18\x88\'\";\n\x1dUnsuppressIdentifiersResponse\x12\x1a\n\x12unsuppressed_count\x18\x01 \x01(\x05*`\n\x0b\x45rasureMode\x12\x1c\n\x18\x45RASURE_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45RASURE_MODE_DELETE\x10\x01\x12\x1a\n\x16\x45RASURE_MODE_ANONYMISE\x10\x02*\xc0\x01\n\x0c\x45rasureState\x12\x1d\n\x19\x45RASURE_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RASURE_STATE_INITIALIZED\x10\x01\x12\x19\n\x15\x45RASURE_STATE_RUNNING\x10\x02\x12!\n\x1d\x45RASURE_STATE_PARTIAL_SUCCESS\x10\x03\x12\x18\n\x14\x45RASURE_STATE_FAILED\x10\x04\x12\x1a\n\x16\x45RASURE_STATE_FINISHED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ERASECUSTOMERSREQUEST'].fields_by_name['persons']._serialized_options = b'\252\273\030\005\010\001\030\210\''
   _globals['_ERASECUSTOMERSREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_ERASECUSTOMERSREQUEST'].fields_by_name['reason']._serialized_options = b'\252\273\030\003\020\364\003'
+  _globals['_ERASECUSTOMERSREQUEST'].fields_by_name['mode']._loaded_options = None
+  _globals['_ERASECUSTOMERSREQUEST'].fields_by_name['mode']._serialized_options = b'\252\273\030\004 \000(\004'
   _globals['_LISTERASURESREQUEST'].fields_by_name['state']._loaded_options = None
   _globals['_LISTERASURESREQUEST'].fields_by_name['state']._serialized_options = b'\252\273\030\004 \000(\n'
   _globals['_LISTERASURESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -63,34 +65,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNSUPPRESSIDENTIFIERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_UNSUPPRESSIDENTIFIERSREQUEST'].fields_by_name['identifiers']._loaded_options = None
   _globals['_UNSUPPRESSIDENTIFIERSREQUEST'].fields_by_name['identifiers']._serialized_options = b'\252\273\030\005\010\001\030\210\''
-  _globals['_ERASURESTATE']._serialized_start=2050
-  _globals['_ERASURESTATE']._serialized_end=2242
+  _globals['_ERASUREMODE']._serialized_start=2155
+  _globals['_ERASUREMODE']._serialized_end=2251
+  _globals['_ERASURESTATE']._serialized_start=2254
+  _globals['_ERASURESTATE']._serialized_end=2446
   _globals['_ERASURE']._serialized_start=192
-  _globals['_ERASURE']._serialized_end=557
-  _globals['_SERVICEERASURE']._serialized_start=560
-  _globals['_SERVICEERASURE']._serialized_end=762
-  _globals['_ACKNOWLEDGEERASUREREQUEST']._serialized_start=765
-  _globals['_ACKNOWLEDGEERASUREREQUEST']._serialized_end=977
-  _globals['_ACKNOWLEDGEERASURERESPONSE']._serialized_start=979
-  _globals['_ACKNOWLEDGEERASURERESPONSE']._serialized_end=1007
-  _globals['_GETERASUREREQUEST']._serialized_start=1009
-  _globals['_GETERASUREREQUEST']._serialized_end=1059
-  _globals['_GETERASURERESPONSE']._serialized_start=1061
-  _globals['_GETERASURERESPONSE']._serialized_end=1128
-  _globals['_ERASECUSTOMERSREQUEST']._serialized_start=1131
-  _globals['_ERASECUSTOMERSREQUEST']._serialized_end=1287
-  _globals['_ERASECUSTOMERSRESPONSE']._serialized_start=1289
-  _globals['_ERASECUSTOMERSRESPONSE']._serialized_end=1409
-  _globals['_LISTERASURESREQUEST']._serialized_start=1412
-  _globals['_LISTERASURESREQUEST']._serialized_end=1543
-  _globals['_LISTERASURESRESPONSE']._serialized_start=1545
-  _globals['_LISTERASURESRESPONSE']._serialized_end=1640
-  _globals['_SUPPRESSIDENTIFIERSREQUEST']._serialized_start=1643
-  _globals['_SUPPRESSIDENTIFIERSREQUEST']._serialized_end=1796
-  _globals['_SUPPRESSIDENTIFIERSRESPONSE']._serialized_start=1798
-  _globals['_SUPPRESSIDENTIFIERSRESPONSE']._serialized_end=1853
-  _globals['_UNSUPPRESSIDENTIFIERSREQUEST']._serialized_start=1856
-  _globals['_UNSUPPRESSIDENTIFIERSREQUEST']._serialized_end=1986
-  _globals['_UNSUPPRESSIDENTIFIERSRESPONSE']._serialized_start=1988
-  _globals['_UNSUPPRESSIDENTIFIERSRESPONSE']._serialized_end=2047
+  _globals['_ERASURE']._serialized_end=605
+  _globals['_SERVICEERASURE']._serialized_start=608
+  _globals['_SERVICEERASURE']._serialized_end=810
+  _globals['_ACKNOWLEDGEERASUREREQUEST']._serialized_start=813
+  _globals['_ACKNOWLEDGEERASUREREQUEST']._serialized_end=1025
+  _globals['_ACKNOWLEDGEERASURERESPONSE']._serialized_start=1027
+  _globals['_ACKNOWLEDGEERASURERESPONSE']._serialized_end=1055
+  _globals['_GETERASUREREQUEST']._serialized_start=1057
+  _globals['_GETERASUREREQUEST']._serialized_end=1107
+  _globals['_GETERASURERESPONSE']._serialized_start=1109
+  _globals['_GETERASURERESPONSE']._serialized_end=1176
+  _globals['_ERASECUSTOMERSREQUEST']._serialized_start=1179
+  _globals['_ERASECUSTOMERSREQUEST']._serialized_end=1393
+  _globals['_ERASECUSTOMERSRESPONSE']._serialized_start=1395
+  _globals['_ERASECUSTOMERSRESPONSE']._serialized_end=1515
+  _globals['_LISTERASURESREQUEST']._serialized_start=1518
+  _globals['_LISTERASURESREQUEST']._serialized_end=1649
+  _globals['_LISTERASURESRESPONSE']._serialized_start=1651
+  _globals['_LISTERASURESRESPONSE']._serialized_end=1746
+  _globals['_SUPPRESSIDENTIFIERSREQUEST']._serialized_start=1749
+  _globals['_SUPPRESSIDENTIFIERSREQUEST']._serialized_end=1902
+  _globals['_SUPPRESSIDENTIFIERSRESPONSE']._serialized_start=1904
+  _globals['_SUPPRESSIDENTIFIERSRESPONSE']._serialized_end=1959
+  _globals['_UNSUPPRESSIDENTIFIERSREQUEST']._serialized_start=1962
+  _globals['_UNSUPPRESSIDENTIFIERSREQUEST']._serialized_end=2092
+  _globals['_UNSUPPRESSIDENTIFIERSRESPONSE']._serialized_start=2094
+  _globals['_UNSUPPRESSIDENTIFIERSRESPONSE']._serialized_end=2153
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ErasureMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErasureModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErasureMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERASURE_MODE_UNSPECIFIED: _ErasureMode.ValueType  # 0
+    """As ERASURE_MODE_DELETE."""
+    ERASURE_MODE_DELETE: _ErasureMode.ValueType  # 1
+    """It is deleted."""
+    ERASURE_MODE_ANONYMISE: _ErasureMode.ValueType  # 2
+    """It stays, as that of a customer whose id is the pseudonym: figures, and TRACK, PAGE and SCREEN events with names and
+    times, without context. Of the events of the e-commerce vocabulary the properties about products and money stay, and
+    ids of orders, checkouts and carts that lead nowhere; all other properties go. All else about the person is deleted.
+    The events come on the feed again as `anonymised`, so that the other services, which forget the person, know them.
+    """
+
+class ErasureMode(_ErasureMode, metaclass=_ErasureModeEnumTypeWrapper):
+    """What becomes of what a person did."""
+
+ERASURE_MODE_UNSPECIFIED: ErasureMode.ValueType  # 0
+"""As ERASURE_MODE_DELETE."""
+ERASURE_MODE_DELETE: ErasureMode.ValueType  # 1
+"""It is deleted."""
+ERASURE_MODE_ANONYMISE: ErasureMode.ValueType  # 2
+"""It stays, as that of a customer whose id is the pseudonym: figures, and TRACK, PAGE and SCREEN events with names and
+times, without context. Of the events of the e-commerce vocabulary the properties about products and money stay, and
+ids of orders, checkouts and carts that lead nowhere; all other properties go. All else about the person is deleted.
+The events come on the feed again as `anonymised`, so that the other services, which forget the person, know them.
+"""
+Global___ErasureMode: _TypeAlias = ErasureMode  # noqa: Y015
+
 class _ErasureState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -75,6 +107,7 @@ class Erasure(_message.Message):
     PSEUDONYM_FIELD_NUMBER: _builtins.int
     SUPPRESSED_IDENTIFIER_COUNT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     erasure_id: _builtins.str
     """Follows from the customer: the same customer is erased once."""
     customer_id: _builtins.str
@@ -91,6 +124,8 @@ class Erasure(_message.Message):
     """How many identifiers were suppressed: events that carry one of them are refused from now on."""
     problem: _builtins.str
     """While the state is FAILED: what went wrong. Profiles tries again by itself."""
+    mode: Global___ErasureMode.ValueType
+    """Whether what the person did is deleted, or stays without the person."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceErasure]:
         """What each service did, profiles itself too, by name."""
@@ -117,10 +152,11 @@ class Erasure(_message.Message):
         pseudonym: _builtins.str = ...,
         suppressed_identifier_count: _builtins.int = ...,
         problem: _builtins.str = ...,
+        mode: Global___ErasureMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["finish_time", b"finish_time", "request_time", b"request_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "erasure_id", b"erasure_id", "finish_time", b"finish_time", "problem", b"problem", "pseudonym", b"pseudonym", "reason", b"reason", "request_time", b"request_time", "requested_by", b"requested_by", "services", b"services", "state", b"state", "suppressed_identifier_count", b"suppressed_identifier_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "erasure_id", b"erasure_id", "finish_time", b"finish_time", "mode", b"mode", "problem", b"problem", "pseudonym", b"pseudonym", "reason", b"reason", "request_time", b"request_time", "requested_by", b"requested_by", "services", b"services", "state", b"state", "suppressed_identifier_count", b"suppressed_identifier_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +317,7 @@ class EraseCustomersRequest(_message.Message):
     PERSONS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ALLOW_RETURN_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller: the same request again gets the same answer and changes nothing."""
     reason: _builtins.str
@@ -289,6 +326,8 @@ class EraseCustomersRequest(_message.Message):
     """True: the person may come back as a new one. Unset: events that carry one of the person's identifiers are refused
     from now on, reason IDENTIFIER_SUPPRESSED, until UnsuppressIdentifiers.
     """
+    mode: Global___ErasureMode.ValueType
+    """What becomes of what these people did. Who was asked to be erased before keeps the mode of then."""
     @_builtins.property
     def persons(self) -> _containers.RepeatedCompositeFieldContainer[_person_pb2.Person]:
         """Whom, at most 5,000. A customer who is several merged origins is erased whole."""
@@ -300,10 +339,11 @@ class EraseCustomersRequest(_message.Message):
         persons: _abc.Iterable[_person_pb2.Person] | None = ...,
         reason: _builtins.str = ...,
         allow_return: _builtins.bool = ...,
+        mode: Global___ErasureMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_return", b"allow_return", "persons", b"persons", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_return", b"allow_return", "mode", b"mode", "persons", b"persons", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

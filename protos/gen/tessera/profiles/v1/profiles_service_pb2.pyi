@@ -1466,6 +1466,7 @@ class RecordedEvent(_message.Message):
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     INTEGRATIONS_JSON_FIELD_NUMBER: _builtins.int
     ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ANONYMISED_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """As the source sent it."""
     type: Global___EventType.ValueType
@@ -1489,6 +1490,10 @@ class RecordedEvent(_message.Message):
     origin_customer_id: _builtins.str
     """The customer whom the event's names belong to, whoever that customer is merged with. The same as `customer_id` unless
     the customer was merged into another. Merging and unmerging customers moves events by it.
+    """
+    anonymised: _builtins.bool
+    """True for what an anonymised person did: it was told before, when it was the person's. Whoever gives something for an
+    event (points, a message), or keeps what came of it under the pseudonym, passes over this one.
     """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
@@ -1514,10 +1519,11 @@ class RecordedEvent(_message.Message):
         context_json: _builtins.str = ...,
         integrations_json: _builtins.str = ...,
         origin_customer_id: _builtins.str = ...,
+        anonymised: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_outcome", b"alias_outcome", "context_json", b"context_json", "customer_id", b"customer_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "origin_customer_id", b"origin_customer_id", "previous_id", b"previous_id", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias_outcome", b"alias_outcome", "anonymised", b"anonymised", "context_json", b"context_json", "customer_id", b"customer_id", "event_time", b"event_time", "group_id", b"group_id", "integrations_json", b"integrations_json", "message_id", b"message_id", "name", b"name", "origin_customer_id", b"origin_customer_id", "previous_id", b"previous_id", "properties_json", b"properties_json", "record_time", b"record_time", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
