@@ -185,7 +185,7 @@ class Members(Protocol):
     """The members."""
 
     async def get_many(self, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
-        """Those who exist, by id."""
+        """Those who exist, by the id that is asked for: of one who was merged into another, the other."""
         ...
 
     async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:

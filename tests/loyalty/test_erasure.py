@@ -23,6 +23,7 @@ from services.loyalty.adapters.stored_records import StoredEarningRules, StoredO
 from services.loyalty.app import Settings, serve
 from services.loyalty.domain.customer import MembershipTold, TraitsTold
 from services.loyalty.domain.earning_rule import Caps, PeriodLimit, Trigger
+from services.loyalty.domain.merges import MergeTold, UnmergeTold
 from services.loyalty.domain.orders import ApplyOrderEvents, Told
 from services.loyalty.domain.zones import Period
 from services.loyalty.handlers.celebrate_occasions import Celebrations
@@ -50,6 +51,19 @@ ANN = "ann-7f31"
 
 async def _unheard(*_: Any, **__: Any) -> None:
     raise AssertionError("nothing is sent in this test")
+
+
+async def test_whoever_was_merged_once_leaves_no_name_in_the_other_account(house: House) -> None:
+    told = (MergeTold("m1", "bob", ANN), order("o2", 500, "bob"), UnmergeTold("m1", "bob", ANN, (ANN,)))
+    await house.ledger.post(request("e1"), earning("e1", 50, ANN))
+    await house.ledger.apply_order_events({TENANT: ApplyOrderEvents(told)}, "", "c1")
+    await house.ledger.apply_order_events(read_orders([_erased()]), "c1", "c2")
+    await _erasures(house).carry_out()
+    for collection in COLLECTIONS:
+        for name, body in await _everything(house, collection):
+            assert ANN not in f"{name} {orjson.dumps(body, default=repr).decode()}", (collection.name, name)
+    assert (await house.member("bob")).balance == 5
+    assert (await house.audit()).violations == []
 
 
 def _erasures(house: House) -> Erasures:

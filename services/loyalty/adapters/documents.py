@@ -1,7 +1,6 @@
 """Domain objects as documents: the collections, and each object to and from its body."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -12,12 +11,17 @@ from services.common.idempotency import REQUESTS
 from services.common.jobs import COLLECTIONS as JOB_COLLECTIONS
 from services.common.store import Collection, Index
 from services.common.store.port import Body
+from services.loyalty.adapters.merge_documents import (
+    merged_entry_body,
+    merged_member_body,
+    read_merged_entry,
+    read_merged_member,
+)
 from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
-from services.loyalty.adapters.records import RECORDS, kept_answer, read_kept_answer, read_record, record_body
+from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.domain.books import OrderCounts
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, PendingLot, Share
+from services.loyalty.domain.entry import MERGE_KINDS, Account, Entry, EntryKind, Lot, PendingLot, Share
 from services.loyalty.domain.member import Member, TierStep
-from services.loyalty.domain.operations import Expired
 from services.loyalty.domain.program import (
     NEVER,
     PendingRelease,
@@ -29,7 +33,6 @@ from services.loyalty.domain.program import (
 )
 from services.loyalty.domain.records import Kind
 from services.loyalty.domain.refund import RefundedOrder, WaitingRefund
-from services.loyalty.domain.refunds import Refunded
 from services.loyalty.domain.reward import NO_TERMS, Reward, RewardTerms
 from services.loyalty.domain.tier_policy import Downgrade, Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.domain.validity import Validity
@@ -247,6 +250,8 @@ def member_body(member: Member, program: Program) -> Body:
         body["orders"] = member.orders
     if member.refunded:
         body["refunded"] = member.refunded
+    if member.parts or member.merged_into:
+        body |= merged_member_body(member)
     return body
 
 
@@ -276,6 +281,7 @@ def read_member(body: Body) -> Member:
         block=body.get("block", ""),
         sent=body.get("sent", 0),
         received=body.get("received", 0),
+        **read_merged_member(body),
     )
 
 
@@ -303,6 +309,8 @@ def entry_body(entry: Entry) -> Body:
         body["gained_lots"] = _flat(entry.gained_lots)
     if entry.shares:
         body["shares"] = [list(share) for share in entry.shares]
+    if entry.origin_id or entry.partner_id or entry.by_origin or entry.kind in MERGE_KINDS:
+        body |= merged_entry_body(entry)
     return body
 
 
@@ -326,6 +334,7 @@ def read_entry(id: str, body: Body) -> Entry:
         shares=tuple(Share(*share) for share in body.get("shares", ())),
         gained_lots=_lots(body.get("gained_lots", [])),
         **{name: body[name] for name in _OPTIONAL if name in body},
+        **read_merged_entry(body),
     )
 
 
@@ -361,39 +370,3 @@ def order_counts_body(counts: OrderCounts) -> Body:
 def read_order_counts(body: Body) -> OrderCounts:
     """The order counts in a document."""
     return OrderCounts(**body)
-
-
-def answer_body(answer: object) -> Body:
-    """What is kept of an answer, to give it again when its request comes again."""
-    match answer:
-        case Entry():
-            return {"kind": "entry", "id": answer.id}  # entries never change
-        case Program():
-            return {"kind": "program", "id": answer.id, "body": program_body(answer)}
-        case Reward():
-            return {"kind": "reward", "id": answer.id, "body": reward_body(answer)}
-        case Refunded():
-            body = {"entry": entry_body(answer.entry), "left_minor": answer.left_minor}
-            return {"kind": "refunded", "id": answer.entry.id, "body": body}
-        case Expired():
-            return {"kind": "expired", "id": "", "body": asdict(answer)}
-    return kept_answer(answer)
-
-
-def read_answer(answer: Body, entries: Mapping[str, Entry]) -> Any:
-    """The answer that was kept, with those of ``entries`` that it names."""
-    kind = answer["kind"]
-    if kind == "entry" and "body" not in answer:
-        return entries[answer["id"]]
-    body = answer["body"]
-    if kind == "entry":  # from before answers named their entries
-        return read_entry(answer["id"], body)
-    if kind == "program":
-        return read_program(answer["id"], body)
-    if kind == "reward":
-        return read_reward(body)
-    if kind == "refunded":
-        return Refunded(read_entry(answer["id"], body["entry"]), body["left_minor"])
-    if kind == "expired":
-        return Expired(**body)
-    return read_kept_answer(answer)

@@ -10,6 +10,7 @@ from services.common.feed import CURSORS
 from services.common.idempotency import REQUESTS, remember
 from services.common.store import Collection, Delete, Document, Insert, Put, Query, Replace, Store, Write
 from services.common.store.port import Body
+from services.loyalty.adapters.answers import answer_body, read_answer
 from services.loyalty.adapters.documents import (
     ENTRIES,
     ERASED,
@@ -22,13 +23,11 @@ from services.loyalty.adapters.documents import (
     PROGRAMS,
     REFUNDED_ORDERS,
     REWARDS,
-    answer_body,
     entry_body,
     key,
     member_body,
     order_counts_body,
     program_body,
-    read_answer,
     read_entry,
     read_member,
     read_order_counts,
@@ -43,6 +42,7 @@ from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.adapters.store import PAGE_MAX
 from services.loyalty.domain.books import Books, Key, Needs, OrderCounts
 from services.loyalty.domain.entry import Entry, refunded_order_id
+from services.loyalty.domain.merged import merged_ref
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.ports import Request
@@ -123,10 +123,9 @@ class TenantDraft:
             found = await store.get_many(tenant, ENTRIES, missing)
             books.entries |= {document.id: read_entry(document.id, document.body) for document in found.values()}
         pairs = [pair for need in needs for pair in need.members]
-        pairs += [(entry.program_id, entry.member_id) for entry in books.entries.values()]
-        for body in await self._read(store, MEMBERS, [key(*pair) for pair in pairs if not self._assume(pair)]):
-            member = read_member(body)
-            books.members[(member.program_id, member.id)] = member
+        for entry in books.entries.values():
+            pairs += [(entry.program_id, each) for each in (entry.member_id, entry.origin_id) if each]
+        await self._load_members(store, pairs)
         for body in await self._read(store, REFUNDED_ORDERS, _refunded_ids(needs)):
             refunded = read_refunded_order(body)
             books.refunds[(refunded.program_id, refunded.order_id)] = refunded
@@ -171,6 +170,20 @@ class TenantDraft:
             assert books.order_counts is not None
             writes.append(self._write(ORDER_COUNTS, ORDER_COUNTS_ID, order_counts_body(books.order_counts)))
         return writes
+
+    async def _load_members(self, store: Store, pairs: Sequence[Key]) -> None:
+        """Read members, and those whom they were merged into, and so on."""
+        books = self.books
+        while pairs:
+            for body in await self._read(store, MEMBERS, [key(*pair) for pair in pairs if not self._assume(pair)]):
+                member = read_member(body)
+                books.members[(member.program_id, member.id)] = member
+            absent = {pair[1] for pair in pairs if pair not in books.members}
+            await self._load_records(store, [Needs(records=[merged_ref(member_id) for member_id in absent])])
+            ends = {(program_id, books.account_id(program_id, member_id)) for program_id, member_id in pairs}
+            pairs = [
+                pair for pair in ends if pair not in books.members and (MEMBERS.name, key(*pair)) not in self.looked_for
+            ]
 
     def _assume(self, pair: Key) -> bool:
         """Take the member from what is held, if it is; whether it need not be read."""

@@ -25,6 +25,7 @@ from services.loyalty.adapters.documents import (
     read_entry,
     read_member,
 )
+from services.loyalty.adapters.merged_names import renamed_entry, renamed_member
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.adapters.store import StoredPrograms
@@ -38,6 +39,7 @@ from services.loyalty.domain.entry import Entry, EntryKind
 from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.figures import REPORT_VISITS
 from services.loyalty.domain.kept_quote import QUOTES
+from services.loyalty.domain.merged import MERGED_CUSTOMERS
 from services.loyalty.domain.offer import OFFER_USAGES
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
@@ -85,7 +87,11 @@ PERSONAL = (
     Personal(RECORDS[REPORT_VISITS.name], "member_id", "order_days", Removal.DELETED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""
-FACTS = ((RECORDS[CUSTOMERS.name], "customer_traits"), (RECORDS[SEGMENTS.name], "segment_memberships"))
+FACTS = (
+    (RECORDS[CUSTOMERS.name], "customer_traits"),
+    (RECORDS[SEGMENTS.name], "segment_memberships"),
+    (RECORDS[MERGED_CUSTOMERS.name], "merged_customer"),
+)
 """What is kept under the customer's id, and goes."""
 
 
@@ -119,7 +125,7 @@ class Erasures:
         for customer_id in told.customer_ids:
             pseudonym = told.pseudonym_of(customer_id)
             for program in programs.values():
-                await self._move(tenant, program, customer_id, pseudonym)
+                await self._move(tenant, program, customer_id, told)
             await self._forget_records(tenant, customer_id, pseudonym)
         said = await self._acknowledgements.removed(tenant, told.erasure_id, ())
         await self._store.commit([said, Delete("*", ERASURES, document.id, document.version)])
@@ -139,23 +145,24 @@ class Erasures:
                 found.append(Removed(personal.kind, count, personal.removal))
         return found
 
-    async def _move(self, tenant: str, program: Program, member_id: str, pseudonym: str) -> None:
+    async def _move(self, tenant: str, program: Program, member_id: str, told: Erasure) -> None:
         """Make the member's entries and account the pseudonym's: the account last, for a crash to leave it behind."""
+        people = {customer_id: told.pseudonym_of(customer_id) for customer_id in told.customer_ids}
+        pseudonym = people[member_id]
         while document := await self._store.get(tenant, MEMBERS, key(program.id, member_id)):
             where = {"program_id": program.id, "member_id": member_id}
             query = Query(where=where, order_by="sequence", limit=ENTRIES_MAX)
             page = await self._store.find(tenant, ENTRIES, query)
             entries = [(each, read_entry(each.id, each.body)) for each in page.documents]
-            moved = [(each, entry, _renamed(entry, pseudonym)) for each, entry in entries]
+            for partner_id in {entry.partner_id for _, entry in entries} - {"", *people, *people.values()}:
+                await self._unname(tenant, program, partner_id, people)
+            moved = [(each, entry, _renamed(entry, people)) for each, entry in entries]
             writes = [write for each, _, renamed in moved for write in _moved(tenant, each, renamed)]
-            names = {member_id: pseudonym, **{entry.id: renamed.id for _, entry, renamed in moved}}
+            names = {**people, **{entry.id: renamed.id for _, entry, renamed in moved}}
             writes += await self._answers(tenant, [entry for _, entry in entries], names)
             if not page.next_cursor:
                 member = read_member(document.body)
-                pending = tuple(
-                    lot._replace(entry_id=_path(lot.entry_id, member_id, pseudonym)) for lot in member.pending
-                )
-                body = member_body(replace(member, id=pseudonym, pending=pending), program)
+                body = member_body(renamed_member(replace(member, id=pseudonym), people, _path), program)
                 writes += [
                     Put(tenant, ERASED, ERASED_ID, {}),
                     Delete(tenant, MEMBERS, document.id, document.version),
@@ -163,6 +170,22 @@ class Erasures:
                     Delete(tenant, RECORDS[MEMBER_USAGE.name], key(program.id, member_id)),
                 ]
             await self._store.commit(writes)
+
+    async def _unname(self, tenant: str, program: Program, partner_id: str, people: Mapping[str, str]) -> None:
+        """Take the person's names out of the account of somebody with whom they were merged once."""
+        where, after = {"program_id": program.id, "member_id": partner_id}, ""
+        while True:
+            query = Query(where=where, order_by="sequence", limit=ENTRIES_MAX, after=after)
+            page = await self._store.find(tenant, ENTRIES, query)
+            writes: list[Write] = []
+            for each in page.documents:
+                entry = read_entry(each.id, each.body)
+                if (renamed := renamed_entry(entry, people, _path)) != entry:
+                    writes.append(Replace(tenant, ENTRIES, each.id, entry_body(renamed), each.version))
+            await self._store.commit(writes)
+            after = page.next_cursor
+            if not after:
+                return
 
     async def _answers(self, tenant: str, entries: Sequence[Entry], names: Mapping[str, str]) -> list[Write]:
         """The answers that are kept for replay, without the person: ``names`` by what replaces them."""
@@ -262,11 +285,12 @@ def _added(removed: Iterable[Removed]) -> list[Removed]:
     return [Removed(kind, count, removal) for (kind, removal), count in counts.items()]
 
 
-def _renamed(entry: Entry, pseudonym: str) -> Entry:
+def _renamed(entry: Entry, people: Mapping[str, str]) -> Entry:
     """The entry as the pseudonym's, without words; under another id where the id told whose it was."""
+    pseudonym = people[entry.member_id]
     event_id = _path(entry.event_id, entry.member_id, pseudonym) if entry.event_id.startswith("_") else entry.event_id
     moved = replace(
-        entry,
+        renamed_entry(entry, people, _path),
         member_id=pseudonym,
         event_id=event_id,
         source_entry_id=_path(entry.source_entry_id, entry.member_id, pseudonym),

@@ -20,6 +20,7 @@ from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.coupon_code import normal
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
 from services.loyalty.domain.erasure import Erasure
+from services.loyalty.domain.merges import MergeTold, UnmergeTold
 from services.loyalty.domain.order_lines import lines_of
 from services.loyalty.domain.orders import ApplyOrderEvents, Details, Event, Order, Told
 from services.loyalty.domain.referral_operations import FriendNamed
@@ -159,9 +160,10 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
     read: dict[str, list[Told]] = {}
     unreadable: dict[tuple[str, bool], int] = {}
     for change in changes:
-        if change.WhichOneof("kind") == "customer_erased":
-            read.setdefault(change.tenant_id, []).append(_erasure(change.customer_erased))
-        if change.WhichOneof("kind") != "event_recorded":
+        kind = change.WhichOneof("kind")
+        if kind != "event_recorded":
+            if kind in _TOLD:
+                read.setdefault(change.tenant_id, []).append(_TOLD[kind](getattr(change, kind)))
             continue
         event = change.event_recorded
         if event.anonymised:  # what was given for it stays with the pseudonym
@@ -205,7 +207,14 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
             yield traits
     else:
         details = partial(_properties, event.properties_json)
-        yield Event(event.message_id, event.name, event.customer_id, _micros(event), details=details)
+        yield Event(
+            event_id=event.message_id,
+            name=event.name,
+            member_id=event.customer_id,
+            event_time=_micros(event),
+            details=details,
+            origin_id=event.origin_customer_id,
+        )
         yield Happened(event.message_id, event.name, event.customer_id, _micros(event), details)
 
 
@@ -231,7 +240,15 @@ def _order(told: _Order, event: profiles.RecordedEvent) -> Order:
     else:
         amount_minor = to_minor(told.total, currency)
     details = partial(_details, event.properties_json, currency)
-    return Order(told.order_id, event.customer_id, currency, amount_minor, _micros(event), details=details)
+    return Order(
+        order_id=told.order_id,
+        member_id=event.customer_id,
+        currency=currency,
+        amount_minor=amount_minor,
+        event_time=_micros(event),
+        details=details,
+        origin_id=event.origin_customer_id,
+    )
 
 
 def _details(text: str, currency: str) -> Details:
@@ -259,9 +276,26 @@ def _traits(event: profiles.RecordedEvent, traits: dict[str, Any]) -> TraitsTold
     return TraitsTold(event.customer_id, _micros(event), told_birthday, told_address)
 
 
+def _merge(merged: profiles.CustomersMerged) -> MergeTold:
+    return MergeTold(merged.merge_id, merged.customer_id, merged.merged_customer_id)
+
+
+def _unmerge(parted: profiles.CustomersUnmerged) -> UnmergeTold:
+    return UnmergeTold(
+        parted.merge_id, parted.customer_id, parted.restored_customer_id, tuple(parted.origin_customer_ids)
+    )
+
+
 def _erasure(erased: profiles.CustomerErased) -> Erasure:
     customer_ids = tuple(dict.fromkeys((erased.customer_id, *erased.origin_customer_ids)))
     return Erasure(erased.erasure_id, customer_ids, erased.pseudonym)
+
+
+_TOLD: dict[str, Callable[[Any], Told]] = {
+    "customers_merged": _merge,
+    "customers_unmerged": _unmerge,
+    "customer_erased": _erasure,
+}
 
 
 def _refund(event: profiles.RecordedEvent) -> OrderRefund:

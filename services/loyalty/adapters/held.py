@@ -61,4 +61,11 @@ class HeldMembers:
 
 
 def _cost(member: Member) -> int:
-    return _MEMBER_COST + len(member.lots) + len(member.qualified) + len(member.pending) + len(member.tier_history)
+    return (
+        _MEMBER_COST
+        + len(member.lots)
+        + len(member.qualified)
+        + len(member.pending)
+        + len(member.tier_history)
+        + 20 * len(member.parts)
+    )

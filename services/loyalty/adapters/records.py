@@ -15,11 +15,18 @@ from services.loyalty.adapters.club_records import CLUB_ANSWERS, CLUB_RECORDS
 from services.loyalty.adapters.earning_records import EARNING_ANSWERS, EARNING_RECORDS
 from services.loyalty.adapters.promotion_records import PROMOTION_ANSWERS, PROMOTION_RECORDS, decode, encode
 from services.loyalty.adapters.report_records import REPORT_ANSWERS, REPORT_RECORDS
+from services.loyalty.domain.merged import MERGED_CUSTOMERS
 from services.loyalty.domain.records import Kind
 
 T = TypeVar("T")
 
-RECORDS: Mapping[str, Collection] = {**PROMOTION_RECORDS, **EARNING_RECORDS, **REPORT_RECORDS, **CLUB_RECORDS}
+RECORDS: Mapping[str, Collection] = {
+    **PROMOTION_RECORDS,
+    **EARNING_RECORDS,
+    **REPORT_RECORDS,
+    **CLUB_RECORDS,
+    MERGED_CUSTOMERS.name: Collection(MERGED_CUSTOMERS.name),
+}
 """The collection of each kind, by the kind's name."""
 ANSWERS: Mapping[str, type] = {**PROMOTION_ANSWERS, **EARNING_ANSWERS, **REPORT_ANSWERS, **CLUB_ANSWERS}
 """The types of answers that are records or plain dataclasses, by the name they are kept under."""

@@ -21,6 +21,7 @@ from services.loyalty.adapters.documents import (
     read_refunded_order,
     read_reward,
 )
+from services.loyalty.adapters.merged_members import found_members
 from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Entry
@@ -127,10 +128,7 @@ class StoredMembers:
         self._store = store
 
     async def get_many(self, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
-        keys = list(dict.fromkeys(key(program_id, member_id) for member_id in member_ids))
-        found = await self._store.get_many(tenant, MEMBERS, keys)
-        members = (read_member(document.body) for document in found.values())
-        return {member.id: member for member in members}
+        return await found_members(self._store, tenant, program_id, member_ids)
 
     async def due(self, tenant: str, program_id: str, as_of: int, limit: int) -> list[str]:
         past = Range("next_due_time", at_most=as_of)

@@ -1,12 +1,14 @@
 """Books: the part of one tenant's ledger that a group of operations reads, and what they enter in it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.loyalty.domain.entry import Block, Entry
 from services.loyalty.domain.errors import MemberBlocked, MemberNotFound, ProgramNotFound, RewardNotFound
 from services.loyalty.domain.member import Member
+from services.loyalty.domain.merged import merged_ref
+from services.loyalty.domain.parts import attributed, parts_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refund import RefundedOrder
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from services.loyalty.domain.erasure import Erasure
 
 T = TypeVar("T")
+
+MERGES_MAX = 1000
+"""How many merges, each into the next, are followed."""
 
 Key = tuple[str, str]
 """The programme's id, and the member's, the reward's or the order's."""
@@ -104,7 +109,7 @@ class Books:
 
     def member(self, program_id: str, member_id: str) -> Member:
         """The member, or ``MemberNotFound``."""
-        member = self.members.get((program_id, member_id))
+        member = self.found(program_id, member_id)
         if member is None:
             raise MemberNotFound(f"{member_id} has never earned in programme {program_id}", member_id=member_id)
         return member
@@ -125,7 +130,28 @@ class Books:
 
     def member_or_new(self, program_id: str, member_id: str) -> Member:
         """The member, enrolled now if need be."""
-        return self.members.get((program_id, member_id)) or Member(program_id, member_id)
+        account_id = self.account_id(program_id, member_id)
+        return self.members.get((program_id, account_id)) or Member(program_id, account_id)
+
+    def found(self, program_id: str, member_id: str) -> Member | None:
+        """The member, or the one whom they were merged into, if there is one."""
+        return self.members.get((program_id, self.account_id(program_id, member_id)))
+
+    def account_id(self, program_id: str, member_id: str) -> str:
+        """Who has the member's account now: the one whom they were merged into, and so on."""
+        for _ in range(MERGES_MAX):
+            member = self.members.get((program_id, member_id))
+            merged = None if member else self.records.get(merged_ref(member_id))
+            into = member.merged_into if member else merged.into_id if merged else ""
+            if not into:
+                break
+            member_id = into
+        return member_id
+
+    def owner(self, entry: Entry) -> Member:
+        """Who has now what the entry was about."""
+        found = self.found(entry.program_id, entry.origin_id) if entry.origin_id else None
+        return found or self.member(entry.program_id, entry.member_id)
 
     def refunded(self, program_id: str, order_id: str) -> RefundedOrder:
         """What has been refunded of the order so far."""
@@ -172,18 +198,28 @@ class Books:
 
     def enter(self, member: Member, entry: Entry) -> Entry:
         """Keep an entry and what it made of its member."""
-        key = (member.program_id, member.id)
-        self.members[key] = member
-        self.touched_members.add(key)
-        self.entry_ids.add(entry.id)
-        self.entries[entry.id] = entry
-        self.entered.append(entry)
-        return entry
+        return self.enter_all(member, (entry,))
 
     def enter_all(self, member: Member, entries: Sequence[Entry]) -> Entry:
         """Keep some entries, at least one, and what they made of their member; the last one."""
+        before = self.members.get((member.program_id, member.id))
+        parts = before.parts if before else ()
+        if parts or any(entry.origin_id for entry in entries):
+            parts = parts or (parts_of(before) if before else ())
+            program = self.programs[member.program_id]
+            parts, entries = attributed(parts, member, program, entries, self.entries, self.refunds)
+            member = replace(member, parts=parts)
+        return self.put_entries(member, entries)
+
+    def put_entries(self, member: Member, entries: Sequence[Entry]) -> Entry:
+        """Keep some entries, at least one, and their member as it is; the last one."""
+        key = (member.program_id, member.id)
+        self.members[key] = member
+        self.touched_members.add(key)
         for entry in entries:
-            self.enter(member, entry)
+            self.entry_ids.add(entry.id)
+            self.entries[entry.id] = entry
+            self.entered.append(entry)
         return entries[-1]
 
 

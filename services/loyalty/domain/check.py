@@ -43,8 +43,13 @@ class Audit:
     given: dict[str, dict[str, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     """What each rule gave, less what came back, and how many times, by programme."""
 
-    def check_member(self, member: Member, program: Program, entries: Sequence[Entry]) -> None:
-        """Add up the member's entries, by sequence, and compare."""
+    def check_member(
+        self, member: Member, program: Program, entries: Sequence[Entry], family: Sequence[Entry] = ()
+    ) -> None:
+        """Add up the member's entries, by sequence, and compare.
+
+        ``family`` has the entries of those with whom the member was merged: orders that may be refunded here.
+        """
         accounts = self.balances.setdefault(program.id, dict.fromkeys(Account, 0))
         for entry in entries:
             accounts[entry.debit] -= entry.points
@@ -58,7 +63,9 @@ class Audit:
             self._add_shares(program.id, entry)
         self.members += 1
         self.entries += len(entries)
-        for invariant, message in Recount(program).faults(member, entries):
+        recount = Recount(program)
+        recount.learn(family)
+        for invariant, message in recount.faults(member, entries):
             self.report(Violation(program.id, member.id, invariant, message))
 
     def check_stock(self, before: Reward, after: Reward) -> None:

@@ -100,7 +100,7 @@ def earn_by_rules(books: Books, program: Program, member_id: str, activity: Acti
 
 def give_back(books: Books, program: Program, order: Entry, refund: Entry) -> None:
     """Count what a refund of ``order`` came to as not given, so that it can be given again."""
-    usage_ref, member_ref = Ref(PROGRAM_USAGE, program.id), Ref(MEMBER_USAGE, f"{program.id}/{order.member_id}")
+    usage_ref, member_ref = Ref(PROGRAM_USAGE, program.id), Ref(MEMBER_USAGE, f"{program.id}/{refund.member_id}")
     member_usage = books.record(member_ref)
     came_to = refund.points + refund.uncollected
     returned: Sequence[Share] = refund.shares or (Share(BASE, 0, came_to),)

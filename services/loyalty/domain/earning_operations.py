@@ -135,13 +135,16 @@ class EarnByRules:
     """For what is only tried: it may lie in the future."""
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
-        member_id, refs = self.told.member_id, weighing_refs(self.program_id, self.told.member_id)
+        member_id = self.told.member_id
         refunds = [(self.program_id, self.told.order_id)] if isinstance(self.told, Order) else []
         return Needs(
             members=((self.program_id, member_id),),
             entries=[self.told.cause(program, 0).entry_id for program in programs.values()],
             refunds=refunds,
-            records=(book_ref(self.program_id), *refs),
+            records=(book_ref(self.program_id),),
+            then=lambda books: Needs(
+                records=[*weighing_refs(self.program_id, books.account_id(self.program_id, member_id))]
+            ),
         )
 
     def apply(self, books: Books, now: int) -> EarnedByRules:
@@ -160,7 +163,7 @@ class EarnByRules:
         return self._answer(books, earned.entry, earned.outcome)
 
     def _earned_before(self, books: Books, entry: Entry) -> EarnedByRules:
-        if entry.member_id != self.told.member_id:
+        if books.owner(entry).id != books.account_id(self.program_id, self.told.member_id):
             raise ActivityExists(f"{entry.id} was earned by another member", entry_id=entry.id)
         return self._answer(books, entry, Outcome(entry.shares or (Share("", 0, entry.points),)))
 

@@ -23,6 +23,7 @@ class Account(Enum):
     EXPIRED = "expired"
     PENDING = "pending"
     TRANSFER = "transfer"
+    MERGED = "merged"
 
 
 class TierChange(Enum):
@@ -64,6 +65,8 @@ class EntryKind(Enum):
     TRANSFER_OUT = "transfer_out"
     TRANSFER_IN = "transfer_in"
     REVOKE = "revoke"
+    MERGE = "merge"
+    UNMERGE = "unmerge"
 
 
 Accounts = tuple[Account, Account]
@@ -81,6 +84,12 @@ RETURNED_PENDING: Accounts = (Account.PENDING, Account.ISSUANCE)
 RESTORED: Accounts = (Account.SPENT, Account.MEMBER)
 SENT: Accounts = (Account.MEMBER, Account.TRANSFER)
 RECEIVED: Accounts = (Account.TRANSFER, Account.MEMBER)
+
+MERGED_AWAY: Accounts = (Account.MEMBER, Account.MERGED)
+MERGED_HERE: Accounts = (Account.MERGED, Account.MEMBER)
+MERGED_AWAY_PENDING: Accounts = (Account.PENDING, Account.MERGED)
+MERGED_HERE_PENDING: Accounts = (Account.MERGED, Account.PENDING)
+_MERGES = (MERGED_AWAY, MERGED_HERE, MERGED_AWAY_PENDING, MERGED_HERE_PENDING, UNMOVED)
 
 ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.ORDER: (EARNED, HELD),
@@ -100,12 +109,18 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
+    EntryKind.MERGE: _MERGES,
+    EntryKind.UNMERGE: _MERGES,
 }
 """For each kind between which accounts it moves points."""
 TAKING_BACK_KINDS = (EntryKind.REFUND, EntryKind.REVOKE)
 """The kinds that take back what was given, as far as the programme's policy allows: perhaps nothing."""
 STANDING_KINDS = (EntryKind.TIER, EntryKind.BLOCK, EntryKind.UNBLOCK)
 """The kinds that say what a member's standing became, and move nothing."""
+
+
+MERGE_KINDS = (EntryKind.MERGE, EntryKind.UNMERGE)
+"""The kinds that move parts of accounts from one member to another, by way of MERGED."""
 
 
 class Lot(NamedTuple):
@@ -131,6 +146,34 @@ class Share(NamedTuple):
     rule_id: str
     rule_version: int
     points: int
+
+
+class OriginLot(NamedTuple):
+    """Points of one part of an account, of one expiry."""
+
+    origin_id: str
+    expire_time: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of an account came under one customer's names. ``lots`` come to the balance, unless that is below zero."""
+
+    origin_id: str
+    balance: int = 0
+    earned: int = 0
+    spent: int = 0
+    expired: int = 0
+    refunded: int = 0
+    spend_minor: int = 0
+    orders: int = 0
+    sent: int = 0
+    received: int = 0
+    enroll_time: int = 0
+    lots: tuple[Lot, ...] = ()
+    pending: tuple[PendingLot, ...] = ()
+    qualified: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +216,14 @@ class Entry:
     """What ``lots`` became, where their expiry changed."""
     block: str = ""
     """From what the member was blocked, by ``Block``."""
+    origin_id: str = ""
+    """Under whose names it came, where that is not the member."""
+    by_origin: tuple[OriginLot, ...] = ()
+    """Whose points were spent or expired, where the account has parts."""
+    partner_id: str = ""
+    """The other member of a merge; ``event_id`` is the merge."""
+    came: tuple[Part, ...] = ()
+    went: tuple[Part, ...] = ()
 
     @property
     def debt(self) -> int:
@@ -210,6 +261,11 @@ def tier_entry_id(program_id: str, member_id: str, sequence: int) -> str:
 def validity_entry_id(program_id: str, member_id: str, sequence: int) -> str:
     """The id of an extension by activity: a member's entries are numbered, so it cannot be entered twice."""
     return _bounded(f"{program_id}/validity/{member_id}/{sequence}")
+
+
+def merge_entry_id(program_id: str, member_id: str, sequence: int) -> str:
+    """The id of a side of a merge or unmerge: a member's entries are numbered, so it cannot be entered twice."""
+    return _bounded(f"{program_id}/merge/{member_id}/{sequence}")
 
 
 def settled_entry_id(source_entry_id: str) -> str:

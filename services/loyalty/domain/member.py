@@ -9,6 +9,7 @@ from services.loyalty.domain.days import DAY_MICROS, add_months, day_of, year_be
 from services.loyalty.domain.entry import (
     EARNED,
     LAPSED,
+    MERGE_KINDS,
     SENT,
     SPENT,
     STANDING_KINDS,
@@ -18,6 +19,7 @@ from services.loyalty.domain.entry import (
     Entry,
     EntryKind,
     Lot,
+    Part,
     PendingLot,
     Share,
     TierChange,
@@ -87,6 +89,10 @@ class Member:
     """Transferred to and from other members."""
     block: str = ""
     """What the member is blocked from, by ``Block``; empty: nothing."""
+    parts: tuple[Part, ...] = ()
+    """By origin, together the account, where it was merged; none: all of it is the member's own."""
+    merged_into: str = ""
+    """Whose account has all of this one's since they were merged."""
 
     @property
     def pending_points(self) -> int:
@@ -103,8 +109,6 @@ class Member:
             return track(self, program).qualifying(standing_of(self, program), now)
         if program.qualification.rolling:
             since = year_before(day_of(now))
-            if self.qualified and self.qualified[0][0] > since:
-                return sum([amount for _, amount in self.qualified])
             return sum([amount for day, amount in self.qualified if day > since])
         return self.spend_minor if program.qualification.by_spend else self.earned - self.refunded
 
@@ -130,6 +134,10 @@ class Cause:
     shares: tuple[Share, ...] = ()
     gained_lots: tuple[Lot, ...] = ()
     block: str = ""
+    origin_id: str = ""
+    partner_id: str = ""
+    came: tuple[Part, ...] = ()
+    went: tuple[Part, ...] = ()
 
 
 def earn(
@@ -141,23 +149,18 @@ def earn(
     """
     check_limit(member, points, cause)
     expire_time = program.expire_time(cause.event_time if spendable_time is None else spendable_time)
-    lots = gained_lots(member, expire_time, points)
+    lots, is_order = gained_lots(member, expire_time, points), cause.kind is EntryKind.ORDER
     earned = replace(
         member,
         balance=member.balance + points,
         earned=member.earned + points,
         spend_minor=member.spend_minor + cause.order_amount_minor,
-        orders=member.orders + (cause.kind is EntryKind.ORDER),
+        orders=member.orders + is_order,
         entry_count=member.entry_count + 1,
         enroll_time=member.enroll_time or cause.record_time,
         lots=added(member.lots, lots),
         qualified=qualified(
-            member.qualified,
-            program,
-            cause.event_time,
-            points,
-            cause.order_amount_minor,
-            int(cause.kind is EntryKind.ORDER),
+            member.qualified, program, cause.event_time, points, cause.order_amount_minor, int(is_order)
         ),
     )
     return entered(earned, program, points, lots, cause, EARNED)
@@ -244,8 +247,8 @@ def tier_now(member: Member, program: Program, now: int) -> TierStanding:
 
 def _tier_due(member: Member, program: Program, now: int) -> int:
     known, standing = track(member, program), standing_of(member, program)
-    warning = standing.until - WARNING_MICROS if member.tier_warned != standing.until else EVER
-    return min(due_time(known, standing, now), warning if lapse_time(known, standing) != EVER else EVER)
+    warned = member.tier_warned == standing.until or lapse_time(known, standing) == EVER
+    return min(due_time(known, standing, now), EVER if warned else standing.until - WARNING_MICROS)
 
 
 def change_tier(member: Member, program: Program, now: int) -> tuple[Member, Entry] | None:
@@ -299,7 +302,7 @@ def _tier_change(member: Member, program: Program, after: TierStanding) -> str:
 
 
 def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, accounts: Accounts, tier_id: str) -> Entry:
-    assert points > 0 or cause.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS)
+    assert points > 0 or cause.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS, *MERGE_KINDS)
     return Entry(
         id=cause.entry_id,
         program_id=member.program_id,
@@ -329,6 +332,10 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, acc
         shares=cause.shares,
         gained_lots=cause.gained_lots,
         block=cause.block,
+        origin_id=cause.origin_id if cause.origin_id != member.id else "",
+        partner_id=cause.partner_id,
+        came=cause.came,
+        went=cause.went,
     )
 
 

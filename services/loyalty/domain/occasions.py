@@ -56,7 +56,7 @@ class Celebrate:
         for member_id in self.member_ids:
             member = books.members.get((program.id, member_id))
             entry_id = self._entry_id(member_id)
-            if member is None or entry_id in books.entry_ids:
+            if member is None or member.merged_into or entry_id in books.entry_ids:
                 continue
             joined = local_date(member.enroll_time, program.time_zone)
             if joined > self.day or (self.trigger is Trigger.ANNIVERSARY and joined.year == self.day.year):

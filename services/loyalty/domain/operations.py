@@ -165,6 +165,7 @@ class EarnPoints:
             event_time=event_time,
             request_id=self.request_id,
             reason=self.reason,
+            origin_id=self.member_id,
         )
         give = earn_or_hold if self.pending else earn
         return books.enter(*give(books.earner(program.id, self.member_id), program, self.points, cause))
@@ -239,7 +240,8 @@ class ExpirePoints:
         program = books.program(self.program_id)
         found = (books.members.get((program.id, member_id)) for member_id in self.member_ids)
         member_count = points = posted_points = 0
-        for member, entries in [_ticked(member, program, as_of, now) for member in found if member]:
+        kept = [member for member in found if member and not member.merged_into]
+        for member, entries in [_ticked(member, program, as_of, now) for member in kept]:
             if entries:
                 books.enter_all(member, entries)
             expired = [entry.points for entry in entries if entry.kind is EntryKind.EXPIRY]

@@ -1,6 +1,6 @@
 """What profiles tells, as it is followed: orders and events earn once in each programme of their tenant."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from services.loyalty.domain.entry import EntryKind, event_entry_id, order_entry
 from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refunds import refund_what_waited
 
 
@@ -44,6 +45,8 @@ class Order:
     lines: tuple[Line, ...] = ()
     details: Callable[[], Details] | None = field(default=None, compare=False)
     """Reads both, where they are not given: most orders of most programmes earn by the rate alone."""
+    origin_id: str = ""
+    """Under whose names it came, where that is not ``member_id``."""
 
     @property
     def activity(self) -> Activity:
@@ -61,6 +64,7 @@ class Order:
             order_id=self.order_id,
             order_amount_minor=self.amount_minor,
             request_id=request_id,
+            origin_id=self.origin_id or self.member_id,
         )
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
@@ -113,6 +117,8 @@ class Event:
     properties: Mapping[str, Any] = field(default_factory=dict)
     details: Callable[[], Mapping[str, Any]] | None = field(default=None, compare=False)
     """Reads the properties, where they are not given: rules ask for few of the events that there are."""
+    origin_id: str = ""
+    """Under whose names it came, where that is not ``member_id``."""
 
     @property
     def activity(self) -> Activity:
@@ -129,6 +135,7 @@ class Event:
             event_time=self.event_time,
             event_id=self.event_id,
             request_id=request_id,
+            origin_id=self.origin_id or self.member_id,
             reason=self.name,
         )
 
@@ -137,7 +144,7 @@ class Event:
 
     def _needs_of_rules(self, books: Books) -> Needs:
         concerned = [program_id for program_id in books.programs if self._concerns(books, program_id)]
-        refs = [ref for program_id in concerned for ref in weighing_refs(program_id, self.member_id)]
+        refs = [ref for program_id in concerned for ref in _refs(books, program_id, self.member_id)]
         return Needs(
             members=[(program_id, self.member_id) for program_id in concerned],
             entry_ids=[event_entry_id(program_id, self.event_id) for program_id in concerned],
@@ -169,9 +176,13 @@ def weighed_needs(books: Books, program_ids: Sequence[str], member_id: str, trig
         ref
         for program_id, book in found
         if book and book.concerns(trigger)
-        for ref in weighing_refs(program_id, member_id)
+        for ref in _refs(books, program_id, member_id)
     ]
     return Needs(records=refs)
+
+
+def _refs(books: Books, program_id: str, member_id: str) -> Iterable[Ref[Any]]:
+    return weighing_refs(program_id, books.account_id(program_id, member_id))
 
 
 @dataclass(frozen=True, slots=True)

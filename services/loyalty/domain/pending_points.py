@@ -29,7 +29,7 @@ class Source:
         program = books.program(self.program_id)
         entry = books.entries.get(self.id)
         if entry is not None and entry.program_id == program.id:
-            member, entries = settle(books.member(program.id, entry.member_id), program, now, now)
+            member, entries = settle(books.owner(entry), program, now, now)
             if lot := pending_lot(member, entry.id):
                 return program, member, entries, lot
         raise PendingNotFound(f"no points wait in programme {program.id} from {self.id}", entry_id=self.id)

@@ -290,7 +290,7 @@ class _Known:
         multiplier = WHOLE + sum(effect.points_multiplier - WHOLE for effect in effects)
         found: list[QuotedPoints] = []
         for program_id, program in sorted(self._books.programs.items()):
-            member = self._books.members.get((program_id, self._cart.shopper.customer_id))
+            member = self._books.found(program_id, self._cart.shopper.customer_id)
             available = member.available(self._now) if member else 0
             earned = 0
             if program.currency == self._cart.currency:

@@ -1,11 +1,14 @@
 """A member added up from nothing but entries: each invariant that an entry, or their sum, does not keep is named."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from services.loyalty.domain.entry import (
     ACCOUNTS,
+    MERGE_KINDS,
+    MERGED_HERE,
     RECEIVED,
     RESTORED,
     STANDING_KINDS,
@@ -17,6 +20,7 @@ from services.loyalty.domain.entry import (
     Lot,
     event_entry_id,
     expiry_entry_id,
+    merge_entry_id,
     order_entry_id,
     received_entry_id,
     refund_entry_id,
@@ -28,22 +32,8 @@ from services.loyalty.domain.entry import (
     validity_entry_id,
 )
 from services.loyalty.domain.member import Member, recent
+from services.loyalty.domain.merge_check import Came, Fault, OrderFacts, part_faults
 from services.loyalty.domain.program import Program, RefundPolicy
-
-Fault = tuple[str, str]
-"""An invariant, and what was found."""
-
-
-@dataclass(slots=True)
-class _Order:
-    """An order as its entries tell it."""
-
-    points: int
-    amount_minor: int
-    refunded_minor: int = 0
-    refunds: int = 0
-    shares: dict[str, int] = field(default_factory=dict)
-    """What is left of each rule's part."""
 
 
 @dataclass(slots=True)
@@ -55,20 +45,68 @@ class Recount:
     balance: int = 0
     pending: dict[str, int] = field(default_factory=dict)
     lots: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    orders: dict[str, _Order] = field(default_factory=dict)
+    orders: dict[str, OrderFacts] = field(default_factory=dict)
     days: dict[str, int] = field(default_factory=dict)
     """On which day what an entry earned was earned, by the entry's id."""
-    qualified: list[tuple[int, int]] = field(default_factory=list)
+    qualified: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """By whose names it came under; empty for the member's own."""
     spend_minor: int = 0
     block: str = ""
+    order_count: int = 0
+    came: Came = field(default_factory=Came)
+    """What merges brought and took."""
 
     def faults(self, member: Member, entries: Sequence[Entry]) -> Iterator[Fault]:
         """What does not hold."""
         if [entry.sequence for entry in entries] != list(range(1, member.entry_count + 1)):
             yield "SEQUENCE_BROKEN", f"{len(entries)} entries where {member.entry_count} are counted, or a gap in them"
         for entry in entries:
-            yield from self._add(entry)
+            yield from self._add_merge(entry) if entry.kind in MERGE_KINDS else self._add(entry)
         yield from self._compare(member)
+        yield from part_faults(member)
+
+    def learn(self, family: Iterable[Entry]) -> None:
+        """Orders that came with merges, from the entries of those who were, or are, one with the member."""
+        for entry in family:
+            if entry.kind in (EntryKind.ORDER, EntryKind.GRANT, EntryKind.EVENT):
+                self.days[entry.id] = self.program.day_of(entry.event_time)
+                self.came.origins[entry.id] = entry.origin_id or entry.member_id
+            if entry.kind is EntryKind.ORDER:
+                shares = {share.rule_id: share.points for share in entry.shares}
+                self.came.orders[entry.order_id] = OrderFacts(entry.points, entry.order_amount_minor, shares=shares)
+            elif entry.kind is EntryKind.REFUND:
+                self.came.refunds[entry.order_id, entry.refund_number] = entry
+
+    def _add_merge(self, entry: Entry) -> Iterator[Fault]:
+        yield from _form_faults(entry)
+        debt = max(0, -self.balance)
+        self.moved[entry.debit, entry.credit] += entry.points
+        self.balance += entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))
+        yield from self._lot_faults(entry, abs(max(0, -self.balance) - debt))
+        if Account.PENDING in (entry.debit, entry.credit):
+            self.came.move_pending(self.pending)
+            self.days |= {lot.entry_id: self.program.day_of(lot.event_time) for lot in self.came.waiting()}
+        elif entry.debit is not entry.credit:
+            self.came.add(entry, self.qualified)
+            came, went = (sum(part.balance for part in parts) for parts in (entry.came, entry.went))
+            signed = entry.points if entry.credit is Account.MEMBER else -entry.points
+            if came - went != signed:
+                yield "MERGE_DIFFERS", f"entry {entry.id}: its parts are not the points that it moves"
+        yield from self._running_faults(entry)
+
+    def _running_faults(self, entry: Entry) -> Iterator[Fault]:
+        for found, expected in ((entry.balance, self.balance), (entry.pending, sum(self.pending.values()))):
+            if found != expected:
+                yield "RUNNING_BALANCE_DIFFERS", _differ(f"entry {entry.id}", found, expected)
+
+    def _order(self, order_id: str) -> OrderFacts | None:
+        """An order as far as refunds have gone, with those that another member bore."""
+        order = self.orders.get(order_id) or self.came.orders.get(order_id)
+        while order and (refund := self.came.refunds.get((order_id, order.refunds + 1))):
+            order.refunds, order.refunded_minor = order.refunds + 1, order.refunded_minor + refund.order_amount_minor
+            for share in refund.shares:
+                order.shares[share.rule_id] = order.shares.get(share.rule_id, 0) - share.points
+        return order
 
     def _add(self, entry: Entry) -> Iterator[Fault]:
         yield from _form_faults(entry)
@@ -83,9 +121,7 @@ class Recount:
             yield from self._refund_faults(entry)
         yield from self._share_faults(entry)
         self._qualify(entry)
-        for found, expected in ((entry.balance, self.balance), (entry.pending, sum(self.pending.values()))):
-            if found != expected:
-                yield "RUNNING_BALANCE_DIFFERS", _differ(f"entry {entry.id}", found, expected)
+        yield from self._running_faults(entry)
 
     def _lot_faults(self, entry: Entry, debt: int) -> Iterator[Fault]:
         in_lots = sum(lot.points for lot in entry.lots)
@@ -99,7 +135,7 @@ class Recount:
                 f"entry {entry.id}: its lots and {debt} of debt are not its {entry.points} points",
             )
         may_owe = entry.kind in TAKING_BACK_KINDS and self.program.refund_policy is RefundPolicy.ALLOW_NEGATIVE
-        if entry.debit is Account.MEMBER and debt and not may_owe:
+        if entry.debit is Account.MEMBER and debt and not may_owe and entry.kind not in MERGE_KINDS:
             yield "DEBT_INVALID", f"entry {entry.id} takes {debt} points that the member does not have"
         for lot in gained:
             self.lots[lot.expire_time] += lot.points
@@ -123,7 +159,7 @@ class Recount:
             self.pending[source] = waiting - entry.points
 
     def _refund_faults(self, entry: Entry) -> Iterator[Fault]:
-        order = self.orders.get(entry.order_id)
+        order = self._order(entry.order_id)
         if order is None:
             yield "REFUND_DIFFERS", f"entry {entry.id} refunds an order that earned nothing"
             return
@@ -144,7 +180,7 @@ class Recount:
         whole = entry.points + entry.uncollected
         if sum(shares.values()) != whole or len(shares) != len(entry.shares) or min(shares.values()) < 1:
             yield "SHARES_DIFFER", f"entry {entry.id}: its shares {shares} are not {whole} points"
-        order = self.orders.get(entry.order_id)
+        order = self.orders.get(entry.order_id) or self.came.orders.get(entry.order_id)
         if entry.kind is EntryKind.REFUND and order:
             for rule_id, points in shares.items():
                 order.shares[rule_id] = order.shares.get(rule_id, 0) - points
@@ -161,7 +197,7 @@ class Recount:
                 if entry.kind is EntryKind.ORDER:
                     shares = {share.rule_id: share.points for share in entry.shares}
                     orders = 1
-                    self.orders[entry.order_id] = _Order(entry.points, entry.order_amount_minor, shares=shares)
+                    self.orders[entry.order_id] = OrderFacts(entry.points, entry.order_amount_minor, shares=shares)
             case EntryKind.POST:
                 day, points = self.days.get(entry.source_entry_id, day), entry.points
             case EntryKind.REVOKE:
@@ -169,11 +205,22 @@ class Recount:
             case EntryKind.REFUND:
                 day = self.days.get(order_entry_id(entry.program_id, entry.order_id), day)
                 money, points = -entry.order_amount_minor, -entry.points if entry.debit is Account.MEMBER else 0
-                order = self.orders.get(entry.order_id)
+                order = self.orders.get(entry.order_id) or self.came.orders.get(entry.order_id)
                 orders = -int(order is not None and order.refunded_minor == order.amount_minor)
         self.spend_minor += money
+        self.order_count += orders
         if amount := self.program.counted(points, money, orders):
-            self.qualified.append((day, amount))
+            self.qualified[self._origin(entry)].append((day, amount))
+
+    def _origin(self, entry: Entry) -> str:
+        """Under whose names it came: those of the order, or of what was pending; the member's own if those are gone."""
+        if entry.kind not in (EntryKind.POST, *TAKING_BACK_KINDS):
+            self.came.origins[entry.id] = entry.origin_id
+            return entry.origin_id
+        refunded = entry.kind is EntryKind.REFUND
+        source = order_entry_id(entry.program_id, entry.order_id) if refunded else entry.source_entry_id
+        origin_id = self.came.origins.get(source, "")
+        return origin_id if origin_id in self.qualified else ""
 
     def _compare(self, member: Member) -> Iterator[Fault]:
         kept = {lot.expire_time: lot.points for lot in member.lots}
@@ -181,23 +228,24 @@ class Recount:
             account: sum(points for (_, credit), points in self.moved.items() if credit is account)
             for account in Account
         }
+        sums, restored = self.came.sums, self.moved[RESTORED]
         compared = (
             ("BALANCE_DIFFERS", member.balance, self.balance),
-            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self._not_earned()),
-            ("SPENT_DIFFERS", member.spent, into[Account.SPENT] - self.moved[RESTORED]),
-            ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED]),
-            ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE]),
-            ("SENT_DIFFERS", member.sent, into[Account.TRANSFER]),
-            ("RECEIVED_DIFFERS", member.received, self.moved[RECEIVED]),
-            ("SPEND_DIFFERS", member.spend_minor, self.spend_minor),
-            ("ORDERS_DIFFER", member.orders, self._orders_kept()),
+            ("EARNED_DIFFERS", member.earned, into[Account.MEMBER] - self._not_earned() + sums["earned"]),
+            ("SPENT_DIFFERS", member.spent, into[Account.SPENT] - restored + sums["spent"]),
+            ("EXPIRED_DIFFERS", member.expired, self.moved[Account.MEMBER, Account.EXPIRED] + sums["expired"]),
+            ("REFUNDED_DIFFERS", member.refunded, self.moved[Account.MEMBER, Account.ISSUANCE] + sums["refunded"]),
+            ("SENT_DIFFERS", member.sent, into[Account.TRANSFER] + sums["sent"]),
+            ("RECEIVED_DIFFERS", member.received, self.moved[RECEIVED] + sums["received"]),
+            ("SPEND_DIFFERS", member.spend_minor, self.spend_minor + sums["spend_minor"]),
+            ("ORDERS_DIFFER", member.orders, self.order_count + sums["orders"]),
             ("BLOCK_DIFFERS", member.block, self.block),
             ("LOTS_DIFFER", kept, {expire_time: points for expire_time, points in self.lots.items() if points}),
             ("LOTS_DIFFER", len(member.lots), len(kept)),
             ("LOTS_DIFFER", sum(kept.values()), max(0, member.balance)),
             ("PENDING_DIFFERS", {lot.entry_id: lot.points for lot in member.pending}, self.pending),
             ("PENDING_DIFFERS", len(member.pending), len(self.pending)),
-            ("QUALIFYING_DIFFERS", member.qualified, self._rolling_year()),
+            ("QUALIFYING_DIFFERS", self._counting(member.qualified), self._rolling_year()),
         )
         for invariant, found, expected in compared:
             if found != expected:
@@ -205,24 +253,30 @@ class Recount:
 
     def _not_earned(self) -> int:
         """What came into the member's account and was earned before, or by another."""
-        return sum(self.moved[accounts] for accounts in (RESTORED, RECEIVED, UNMOVED))
+        return sum(self.moved[accounts] for accounts in (RESTORED, RECEIVED, UNMOVED, MERGED_HERE))
 
-    def _orders_kept(self) -> int:
-        return sum(order.refunded_minor < order.amount_minor for order in self.orders.values())
+    def _counting(self, days: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+        """Days, without those that come to nothing where merges brought and took some."""
+        return tuple(day for day in days if day[1] or not self.came.merged)
 
     def _rolling_year(self) -> tuple[tuple[int, int], ...]:
-        return recent(self.qualified, self.program.kept_months) if self.program.keeps_days else ()
+        if not self.program.keeps_days:
+            return ()
+        # Of every origin what its own newest day has not outdated, together.
+        months = self.program.kept_months
+        days = chain.from_iterable(recent(days, months) for days in self.qualified.values())
+        return self._counting(recent(days, months))
 
 
 def _lots_of(entry: Entry) -> tuple[Sequence[Lot], Sequence[Lot]]:
     """What an entry takes from the member's lots, and what it adds to them."""
-    if entry.kind is EntryKind.VALIDITY:
+    if entry.kind is EntryKind.VALIDITY or entry.gained_lots:
         return entry.lots, entry.gained_lots
     return ((), entry.lots) if entry.credit is Account.MEMBER else (entry.lots, ())
 
 
 def _form_faults(entry: Entry) -> Iterator[Fault]:
-    lowest = 0 if entry.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS) else 1
+    lowest = 0 if entry.kind in (*TAKING_BACK_KINDS, *STANDING_KINDS, *MERGE_KINDS) else 1
     highest = 0 if entry.kind in STANDING_KINDS else entry.points
     if entry.points > highest or (entry.debit, entry.credit) not in ACCOUNTS[entry.kind] or entry.points < lowest:
         yield "ACCOUNTS_INVALID", f"entry {entry.id}: {entry.points} from {entry.debit.value} to {entry.credit.value}"
@@ -245,6 +299,8 @@ def own_id(entry: Entry) -> str:
             return received_entry_id(entry.source_entry_id)
         case EntryKind.POST | EntryKind.VOID:
             return settled_entry_id(entry.source_entry_id)
+        case EntryKind.MERGE | EntryKind.UNMERGE:
+            return merge_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.TIER:
             return tier_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.VALIDITY if not entry.request_id:

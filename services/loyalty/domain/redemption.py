@@ -122,12 +122,16 @@ class TakeReward:
             rewards=((self.program_id, self.reward_id),),
             records=[
                 *needs.records,
-                usage_ref(self.program_id, self.reward_id, self.member_id),
                 policy_ref(self.program_id),
-                spending_usage_ref(self.program_id, self.member_id),
                 *(Ref(COUPONS, code) for code in self.candidates),
             ],
+            then=self._usage,
         )
+
+    def _usage(self, books: Books) -> Needs:
+        account_id = books.account_id(self.program_id, self.member_id)
+        usage = usage_ref(self.program_id, self.reward_id, account_id)
+        return Needs(records=(usage, spending_usage_ref(self.program_id, account_id)))
 
     def apply(self, books: Books, now: int) -> Redemption:
         program = books.program(self.program_id)

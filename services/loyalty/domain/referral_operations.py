@@ -144,7 +144,8 @@ class AttributeReferral:
             raise ReferralOfOneself("nobody can refer themselves, or their household")
         if self.friend_id in _ancestors(books, campaign.campaign_id, advocate_id):
             raise ReferralLoop("this customer has brought the advocate")
-        if any(member.orders for (_, member_id), member in books.members.items() if member_id == self.friend_id):
+        found = [books.found(program_id, self.friend_id) for program_id in books.programs]
+        if any(member.orders for member in found if member):
             raise ReferralOfCustomer("this customer has ordered before")
 
 

@@ -132,7 +132,7 @@ def _refund_told(books: Books, program: Program, order: Entry, told: WaitingRefu
 def _refund(
     books: Books, program: Program, order: Entry, before: RefundedOrder, amount_minor: int, cause: RefundCause
 ) -> Entry:
-    member = books.member(program.id, order.member_id)
+    member = books.owner(order)
     settled = books.entries.get(settled_entry_id(order.id))
     member, entries, after = refund(member, program, order, settled, before, amount_minor, cause)
     books.put_refunded(after)
@@ -144,7 +144,9 @@ def _refund(
 def _usage_needs(books: Books, program_ids: Sequence[str], order_id: str) -> Needs:
     """What must be loaded to give back what a refunded order was given by rules, or within limits."""
     orders = [books.entries.get(order_entry_id(program_id, order_id)) for program_id in program_ids]
-    return Needs(records=[ref for order in orders if order for ref in usage_refs(order.program_id, order.member_id)])
+    return Needs(
+        records=[ref for order in orders if order for ref in usage_refs(order.program_id, books.owner(order).id)]
+    )
 
 
 def _entries_of(program_id: str, order_id: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def known_of(books: Books, customer_id: str, now: int) -> dict[str, Any]:
     tiers: dict[str, str] = {}
     orders = 0
     for program_id, program in books.programs.items():
-        member = books.members.get((program_id, customer_id))
+        member = books.found(program_id, customer_id)
         tier = program.tier_at(member.qualifying(program, now)) if member else None
         orders = max(orders, member.orders if member else 0)
         if tier:

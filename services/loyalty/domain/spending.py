@@ -34,7 +34,7 @@ def burned(
 def give_back_points(books: Books, spent: Entry, now: int) -> Entry:
     """Enter what ``spent`` took back into the lots that it came from; points whose time has passed expire there."""
     program = books.program(spent.program_id)
-    member = books.member(program.id, spent.member_id)
+    member = books.owner(spent)
     return books.enter(*restore(member, program, spent, now))
 
 

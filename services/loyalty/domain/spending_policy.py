@@ -72,7 +72,7 @@ def spending_needs(program_id: str, member_id: str) -> Needs:
 
     def usage(books: Books) -> Needs:
         limited = policy_of(books, program_id).spent
-        return Needs(records=(usage_ref(program_id, member_id),)) if limited else Needs()
+        return Needs(records=(usage_ref(program_id, books.account_id(program_id, member_id)),)) if limited else Needs()
 
     return Needs(records=(policy_ref(program_id),), then=usage)
 

@@ -113,7 +113,10 @@ class TransferPoints:
         sides = (self.sender_id, self.receiver_id)
         return Needs(
             members=[(self.program_id, member_id) for member_id in sides],
-            records=[policy_ref(self.program_id), *(usage_ref(self.program_id, member_id) for member_id in sides)],
+            records=[policy_ref(self.program_id)],
+            then=lambda books: Needs(
+                records=[usage_ref(self.program_id, books.account_id(self.program_id, side)) for side in sides]
+            ),
         )
 
     def apply(self, books: Books, now: int) -> Transferred:
@@ -122,6 +125,8 @@ class TransferPoints:
         program = books.program(self.program_id)
         for member_id in (self.sender_id, self.receiver_id):
             books.member(program.id, member_id)
+        if books.found(program.id, self.sender_id) == books.found(program.id, self.receiver_id):
+            raise TransferInvalid("sender and receiver are one by now", field="receiver_id")
         sender, receiver = books.spender(program.id, self.sender_id), books.earner(program.id, self.receiver_id)
         policy = policy_of(books, program.id)
         if not policy.transfers_allowed:

@@ -1,6 +1,10 @@
 """The running check: everything recomputed from entries."""
 
+from collections.abc import Sequence
+
 from services.loyalty.domain.check import Audit, Violation
+from services.loyalty.domain.entry import Entry
+from services.loyalty.domain.member import EARNED_MAX, Member
 from services.loyalty.ports import EarningRules, Entries, Members, OrderFeed, Programs, Rewards
 
 
@@ -32,7 +36,8 @@ async def check_ledger(
                 found = f"member {member.id} is in a programme that does not exist"
                 audit.report(Violation(member.program_id, member.id, "ACCOUNTS_INVALID", found))
                 continue
-            audit.check_member(member, program, await entries.of_member(tenant, member))
+            own = await entries.of_member(tenant, member)
+            audit.check_member(member, program, own, await _family(entries, tenant, member, own))
     stock_after, refunded_after = await rewards.all(tenant), await orders.refunded(tenant)
     for program_id, (book, usage) in usage_before.items():
         audit.check_usage(book, usage, (await rules.of_program(tenant, program_id))[1])
@@ -44,3 +49,20 @@ async def check_ledger(
     if entry_count == await entries.count(tenant):
         audit.check_transfers()
     return audit
+
+
+async def _family(entries: Entries, tenant: str, member: Member, own: Sequence[Entry]) -> list[Entry]:
+    """The entries of everybody with whom the member was merged, and of those who had been merged with them."""
+    family: dict[str, list[Entry]] = {member.id: [*own]}
+    waiting = _partners(own)
+    while waiting:
+        partner_id = waiting.pop()
+        if partner_id not in family:
+            partner = Member(member.program_id, partner_id, entry_count=EARNED_MAX)
+            family[partner_id] = await entries.of_member(tenant, partner)
+            waiting |= _partners(family[partner_id])
+    return [entry for partner_id, each in family.items() if partner_id != member.id for entry in each]
+
+
+def _partners(entries: Sequence[Entry]) -> set[str]:
+    return {entry.partner_id for entry in entries if entry.partner_id}

@@ -24,7 +24,8 @@ async def batch_get_members(
     """The standing of those who are members; ``ProgramNotFound``."""
     program = await programs.get(tenant, program_id)
     found = await members.get_many(tenant, program_id, member_ids)
-    return [standing(member, program, now) for member in found.values()]
+    members_once = {member.id: member for member in found.values()}
+    return [standing(member, program, now) for member in members_once.values()]
 
 
 async def list_entries(

@@ -10,7 +10,7 @@ from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.loyalty.domain.check import Audit
-from services.loyalty.domain.entry import Account, Entry, EntryKind, Lot, Share, TierChange
+from services.loyalty.domain.entry import MERGE_KINDS, Account, Entry, EntryKind, Lot, Part, Share, TierChange
 from services.loyalty.domain.program import (
     NEVER,
 )
@@ -102,12 +102,20 @@ def entry_message(entry: Entry) -> pb.Entry:
         debt_points=entry.debt,
         uncollected_points=entry.uncollected,
         refund_number=entry.refund_number,
-        event_id=entry.event_id,
         tier_change=TIER_CHANGES[entry.tier_change],
         shares=map(share_message, entry.shares),
         gained_lots=map(lot_message, entry.gained_lots),
         block=BLOCK_SCOPES[entry.block],
+        origin_customer_id=entry.origin_id,
+        partner_member_id=entry.partner_id,
+        merged_parts=map(_part, (*entry.came, *entry.went)),
+        **{"merge_id" if entry.kind in MERGE_KINDS else "event_id": entry.event_id},
     )
+
+
+def _part(part: Part) -> pb.MergedPart:
+    pending = sum(lot.points for lot in part.pending)
+    return pb.MergedPart(origin_customer_id=part.origin_id, balance_points=part.balance, pending_points=pending)
 
 
 def _audit(audit: Audit) -> pb.CheckLedgerResponse:

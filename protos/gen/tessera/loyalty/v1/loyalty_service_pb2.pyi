@@ -166,6 +166,13 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
     ENTRY_KIND_REVOKE: _EntryKind.ValueType  # 17
     """What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
+    ENTRY_KIND_MERGE: _EntryKind.ValueType  # 20
+    """Profiles merged two customers: the balance of the one goes by MERGED to the other, and so do pending points, by an
+    entry of their own; each side has its entries. `points` may be 0. A debt goes the other way. MEMBER to MEMBER says
+    which lots stand for others from then on, where both owed and had points.
+    """
+    ENTRY_KIND_UNMERGE: _EntryKind.ValueType  # 21
+    """Profiles took a merge back: what came under the restored customer's names, and is left, goes by MERGED to them."""
 
 class EntryKind(_EntryKind, metaclass=_EntryKindEnumTypeWrapper):
     """Why points moved."""
@@ -206,6 +213,13 @@ ENTRY_KIND_TRANSFER_IN: EntryKind.ValueType  # 16
 """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
 ENTRY_KIND_REVOKE: EntryKind.ValueType  # 17
 """What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
+ENTRY_KIND_MERGE: EntryKind.ValueType  # 20
+"""Profiles merged two customers: the balance of the one goes by MERGED to the other, and so do pending points, by an
+entry of their own; each side has its entries. `points` may be 0. A debt goes the other way. MEMBER to MEMBER says
+which lots stand for others from then on, where both owed and had points.
+"""
+ENTRY_KIND_UNMERGE: EntryKind.ValueType  # 21
+"""Profiles took a merge back: what came under the restored customer's names, and is left, goes by MERGED to them."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
 class _AccountKind:
@@ -228,6 +242,8 @@ class _AccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountKi
     """One for each member: what waits to become spendable."""
     ACCOUNT_KIND_TRANSFER: _AccountKind.ValueType  # 6
     """What is on its way between members; zero, as both entries of a transfer are one commit."""
+    ACCOUNT_KIND_MERGED: _AccountKind.ValueType  # 10
+    """What is on its way from one member to another in one commit; its balance is 0."""
 
 class AccountKind(_AccountKind, metaclass=_AccountKindEnumTypeWrapper):
     """The accounts of a programme. An account's balance is what it received less what it gave; all of them sum to zero."""
@@ -246,6 +262,8 @@ ACCOUNT_KIND_PENDING: AccountKind.ValueType  # 5
 """One for each member: what waits to become spendable."""
 ACCOUNT_KIND_TRANSFER: AccountKind.ValueType  # 6
 """What is on its way between members; zero, as both entries of a transfer are one commit."""
+ACCOUNT_KIND_MERGED: AccountKind.ValueType  # 10
+"""What is on its way from one member to another in one commit; its balance is 0."""
 Global___AccountKind: _TypeAlias = AccountKind  # noqa: Y015
 
 @_typing.final
@@ -649,6 +667,10 @@ class Entry(_message.Message):
     TIER_CHANGE_FIELD_NUMBER: _builtins.int
     GAINED_LOTS_FIELD_NUMBER: _builtins.int
     BLOCK_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PARTNER_MEMBER_ID_FIELD_NUMBER: _builtins.int
+    MERGE_ID_FIELD_NUMBER: _builtins.int
+    MERGED_PARTS_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -701,6 +723,12 @@ class Entry(_message.Message):
     """What became of the member's tier with it."""
     block: _block_pb2.BlockScope.ValueType
     """From what the member is blocked, for BLOCK."""
+    origin_customer_id: _builtins.str
+    """Under whose names it came, where that is another customer than the member: one who was merged into them."""
+    partner_member_id: _builtins.str
+    """The other member, for MERGE and UNMERGE."""
+    merge_id: _builtins.str
+    """The merge, as profiles names it, for MERGE and UNMERGE."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
@@ -725,7 +753,11 @@ class Entry(_message.Message):
 
     @_builtins.property
     def gained_lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
-        """The lots that `lots` became, for VALIDITY: as many points."""
+        """The lots that `lots` became, for VALIDITY and MERGE: as many points."""
+
+    @_builtins.property
+    def merged_parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergedPart]:
+        """What of the account came and went, by origin, for MERGE and UNMERGE."""
 
     def __init__(
         self,
@@ -760,14 +792,48 @@ class Entry(_message.Message):
         tier_change: _tier_pb2.TierChange.ValueType = ...,
         gained_lots: _abc.Iterable[Global___Lot] | None = ...,
         block: _block_pb2.BlockScope.ValueType = ...,
+        origin_customer_id: _builtins.str = ...,
+        partner_member_id: _builtins.str = ...,
+        merge_id: _builtins.str = ...,
+        merged_parts: _abc.Iterable[Global___MergedPart] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "block", b"block", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "gained_lots", b"gained_lots", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "block", b"block", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "gained_lots", b"gained_lots", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "merge_id", b"merge_id", "merged_parts", b"merged_parts", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "origin_customer_id", b"origin_customer_id", "partner_member_id", b"partner_member_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
+
+@_typing.final
+class MergedPart(_message.Message):
+    """What of an account came under one customer's names, where it moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    BALANCE_POINTS_FIELD_NUMBER: _builtins.int
+    PENDING_POINTS_FIELD_NUMBER: _builtins.int
+    origin_customer_id: _builtins.str
+    """The customer."""
+    balance_points: _builtins.int
+    """The part's own balance; below zero where it owes."""
+    pending_points: _builtins.int
+    """What of it waits."""
+    def __init__(
+        self,
+        *,
+        origin_customer_id: _builtins.str = ...,
+        balance_points: _builtins.int = ...,
+        pending_points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "origin_customer_id", b"origin_customer_id", "pending_points", b"pending_points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergedPart: _TypeAlias = MergedPart  # noqa: Y015
 
 @_typing.final
 class Reward(_message.Message):
@@ -1869,7 +1935,8 @@ class Violation(_message.Message):
     """Which invariant, UPPER_SNAKE: BALANCE_DIFFERS, EARNED_DIFFERS, SPENT_DIFFERS, EXPIRED_DIFFERS, LOTS_DIFFER,
     LOT_NEGATIVE, SEQUENCE_BROKEN, ACCOUNTS_INVALID, ENTRY_LOTS_DIFFER, ENTRY_ID_INVALID, RUNNING_BALANCE_DIFFERS,
     SPEND_DIFFERS, QUALIFYING_DIFFERS, STOCK_DIFFERS, ENTRIES_ORPHANED, PENDING_DIFFERS, REFUNDED_DIFFERS,
-    DEBT_INVALID, SOURCE_INVALID, REFUND_DIFFERS, SHARES_DIFFER, ORDERS_DIFFER, USAGE_DIFFERS.
+    DEBT_INVALID, SOURCE_INVALID, REFUND_DIFFERS, SHARES_DIFFER, ORDERS_DIFFER, USAGE_DIFFERS, MERGE_DIFFERS,
+    PARTS_DIFFER.
     """
     message: _builtins.str
     """What was found and what was expected."""

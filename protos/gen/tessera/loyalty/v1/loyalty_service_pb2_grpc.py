@@ -53,6 +53,12 @@ class LoyaltyServiceStub:
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
 
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
+
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. Only successes are remembered: a refused request can be sent again.
@@ -500,6 +506,12 @@ class LoyaltyServiceServicer:
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
 
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
+
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. Only successes are remembered: a refused request can be sent again.
@@ -598,7 +610,8 @@ class LoyaltyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMember(self, request, context):
-        """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND.
+        """Gets a member's standing in a programme; of one who was merged into another, the other's. NOT_FOUND, reason
+        PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1593,6 +1606,12 @@ class LoyaltyService:
     refunds comes to what one refund of the same money does, and a full refund to exactly p. How much of it is taken back
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
+
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
 
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is

@@ -54,6 +54,12 @@ class LoyaltyServiceStub:
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
 
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
+
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. Only successes are remembered: a refused request can be sent again.
@@ -122,7 +128,9 @@ class LoyaltyServiceStub:
     is left of the order, or nothing is left).
     """
     GetMember: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetMemberRequest, _loyalty_service_pb2.GetMemberResponse]
-    """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND."""
+    """Gets a member's standing in a programme; of one who was merged into another, the other's. NOT_FOUND, reason
+    PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND.
+    """
     BatchGetMembers: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.BatchGetMembersRequest, _loyalty_service_pb2.BatchGetMembersResponse]
     """Gets many members of one programme. Those who do not exist are left out of the answer. NOT_FOUND, reason
     PROGRAM_NOT_FOUND.
@@ -410,6 +418,12 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
 
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
+
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. Only successes are remembered: a refused request can be sent again.
@@ -475,7 +489,9 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     is left of the order, or nothing is left).
     """
     GetMember: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetMemberRequest, _loyalty_service_pb2.GetMemberResponse]  # type: ignore[assignment]
-    """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND."""
+    """Gets a member's standing in a programme; of one who was merged into another, the other's. NOT_FOUND, reason
+    PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND.
+    """
     BatchGetMembers: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.BatchGetMembersRequest, _loyalty_service_pb2.BatchGetMembersResponse]  # type: ignore[assignment]
     """Gets many members of one programme. Those who do not exist are left out of the answer. NOT_FOUND, reason
     PROGRAM_NOT_FOUND.
@@ -762,6 +778,12 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     is the programme's refund policy. A refund whose order has not been seen waits, and is applied when the order comes;
     one of more than is left of its order is applied to what is left.
 
+    Members are merged as profiles tells: the account of the merged customer goes to the one who stays, by entries of kind
+    MERGE, with its lots and their expiry, its pending points and all that counts towards tiers. From then on whatever is
+    told of either is the survivor's. Of a merged account it is kept what came under whose names, so that an unmerge gives
+    back, by UNMERGE, what each had and earned by their own, less what was spent and expired of it: points that expire
+    first go first, whosever they are.
+
     Every mutation carries a `request_id`, chosen by the caller and unique in the tenant for ever. The same id with the
     same content answers as the first time and changes nothing, whatever has happened since; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. Only successes are remembered: a refused request can be sent again.
@@ -879,7 +901,9 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loyalty_service_pb2.GetMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.GetMemberResponse, _abc.Awaitable[_loyalty_service_pb2.GetMemberResponse]]:
-        """Gets a member's standing in a programme. NOT_FOUND, reason PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND."""
+        """Gets a member's standing in a programme; of one who was merged into another, the other's. NOT_FOUND, reason
+        PROGRAM_NOT_FOUND or MEMBER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def BatchGetMembers(

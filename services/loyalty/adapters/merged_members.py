@@ -1,0 +1,34 @@
+"""Reading members by the names of before a merge."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from services.common.store import Store
+from services.loyalty.adapters.documents import MEMBERS, key, read_member
+from services.loyalty.adapters.records import RECORDS, read_record
+from services.loyalty.domain.books import MERGES_MAX
+from services.loyalty.domain.member import Member
+from services.loyalty.domain.merged import MERGED_CUSTOMERS
+
+
+async def found_members(store: Store, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
+    """Those who exist, by the id that was asked for: of one who was merged into another, the other."""
+    asked = {member_id: member_id for member_id in member_ids}
+    known: dict[str, Member] = {}
+    for _ in range(MERGES_MAX):
+        missing = [key(program_id, member_id) for member_id in dict.fromkeys(asked.values()) if member_id not in known]
+        found = await store.get_many(tenant, MEMBERS, missing)
+        known |= {member.id: member for member in (read_member(document.body) for document in found.values())}
+        into = await _into(store, tenant, known, asked.values())
+        if not into:
+            break
+        asked = {member_id: into.get(now, now) for member_id, now in asked.items()}
+    return {member_id: known[now] for member_id, now in asked.items() if now in known}
+
+
+async def _into(store: Store, tenant: str, known: Mapping[str, Member], member_ids: Iterable[str]) -> dict[str, str]:
+    """Whom each of them was merged into, if they were."""
+    into = {each: known[each].merged_into for each in member_ids if each in known and known[each].merged_into}
+    absent = [each for each in dict.fromkeys(member_ids) if each not in known]
+    found = await store.get_many(tenant, RECORDS[MERGED_CUSTOMERS.name], absent) if absent else {}
+    merged = [read_record(MERGED_CUSTOMERS, document.body) for document in found.values()]
+    return into | {each.customer_id: each.into_id for each in merged}
