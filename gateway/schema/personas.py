@@ -59,12 +59,13 @@ class Persona: ...
     "stability_mean",
     "stability_min",
     "personas",
+    "space",
 )
 class Clustering: ...
 
 
 @input_from_proto(
-    pb.StartClusteringRequest, "request_id", "cluster_count_min", "cluster_count_max", "currency", "time_zone"
+    pb.StartClusteringRequest, "request_id", "cluster_count_min", "cluster_count_max", "currency", "time_zone", "space"
 )
 class StartClusteringInput: ...
 

@@ -42,6 +42,7 @@ from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
+from services.segmentation.adapters.tastes import RecommendationTastes
 from services.segmentation.adapters.webhooks import WebCourier
 from services.segmentation.domain.delivery import SECOND, SECRET_BYTES, Patience
 from services.segmentation.handlers.clustering import ClusteringWork
@@ -93,6 +94,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
         connect(settings.forecasting_addr, settings) as forecasting,
+        connect(settings.recommendation_addr, settings) as recommendation,
     ):
         analytics = ColumnarAnalytics(columnar, clock)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
@@ -121,7 +123,9 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             lists=StoredLists(store),
             people=ProfilesPeople(profiles),
             insights=insights,
-            clustering=ClusteringWork(insights, segments, StoredClusterings(store, columnar), desk),
+            clustering=ClusteringWork(
+                insights, segments, RecommendationTastes(recommendation), StoredClusterings(store, columnar), desk
+            ),
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             csv_file=csv_members,
             parquet_file=parquet_members,

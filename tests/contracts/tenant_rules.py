@@ -26,6 +26,7 @@ from tessera.profiles.v1 import person_pb2 as person
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1 import suppression_pb2 as suppression
 from tessera.profiles.v1 import transfer_pb2 as transfer
+from tessera.recommendation.v1 import customer_vector_pb2 as customer_vector
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import personal_data_pb2 as recommendation_personal_data
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
@@ -426,6 +427,7 @@ SEGMENTATION: dict[str, Rule] = {
 }
 
 RECOMMENDATION: dict[str, Rule] = {
+    "ListCustomerVectors": Without(lambda acme: customer_vector.ListCustomerVectorsRequest(page_size=1000)),
     "UpsertItems": Beside(
         lambda acme: recommendation.UpsertItemsRequest(
             request_id="items", items=[item_pb.Item(item_id=acme.own("milk"), title="Theirs")]

@@ -14,6 +14,8 @@ CALLS = {
     *(("profiles", service) for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     ("crm", "segmentation"),
     ("segmentation", "forecasting"),
+    ("segmentation", "recommendation"),
+    ("recommendation", "segmentation"),
     ("loyalty", "segmentation"),
 }
 PORTS = {

@@ -1,11 +1,12 @@
 """Clusters find customers who were made alike, say how sure they are, and describe them; lookalikes find the rest."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from services.common.clock import from_micros, to_micros
@@ -21,7 +22,7 @@ from services.segmentation.adapters.tables import TABLES, Observed
 from services.segmentation.app import ALL_COLLECTIONS, Settings
 from services.segmentation.domain.calendar import Unit, calendar
 from services.segmentation.domain.lookalike import LookalikeNotFound, ShareInvalid
-from services.segmentation.domain.persona import ClusteringInvalid, ClusteringNotFound
+from services.segmentation.domain.persona import ClusteringInvalid, ClusteringNotFound, ClustersNotKept, Space
 from services.segmentation.handlers.clustering import ClusteringWork
 from services.segmentation.handlers.create_segment import create_segment
 from services.segmentation.handlers.evaluation import Evaluation
@@ -59,6 +60,16 @@ def shoppers(kind: str, count: int, random: np.random.Generator) -> list[Observe
 
 
 KINDS = {"evening": 60, "lapsed": 40, "weekend": 30}
+
+
+class SetTastes:
+    """Tastes of which a test says what is known."""
+
+    def __init__(self, *known: tuple[str, Sequence[float]]) -> None:
+        self.known = known
+
+    async def vectors(self, tenant: str) -> tuple[Sequence[str], npt.NDArray[np.float32]]:
+        return [who for who, _ in self.known], np.array([vector for _, vector in self.known], np.float32)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ async def works(configure: Callable[..., Settings]) -> AsyncIterator[Works]:
         yield Works(
             tenant,
             study,
-            ClusteringWork(study.insights, segments, StoredClusterings(store, columnar), desk),
+            ClusteringWork(study.insights, segments, SetTastes(), StoredClusterings(store, columnar), desk),
             LookalikeWork(study.insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             segments,
             Evaluation(segments, memberships, study.analytics, clock),
@@ -172,6 +183,33 @@ async def test_customers_who_were_made_alike_are_found_and_described(works: Work
     members = await keeping.members(works.tenant, newest, 2, 100, "")
     assert members == [f"weekend{number:03}" for number in range(30)]
     assert await keeping.members(works.tenant, newest, 2, 100, "weekend027") == members[28:]
+
+
+async def test_customers_of_one_taste_are_found_whatever_they_spend(works: Works) -> None:
+    who = [f"{kind}{number:03}" for kind, count in KINDS.items() for number in range(count)]
+    random = np.random.default_rng(4)
+    liked = {name: (1.0, 0.0) if number % 2 else (0.0, 1.0) for number, name in enumerate(who)}
+    lengths = 1 + 9 * random.random(len(who))
+    tastes = SetTastes(
+        *((name, np.multiply(liked[name], length)) for name, length in zip(who[:-10], lengths, strict=False)),
+        ("nobody", (1.0, 0.0)),
+    )
+    clustering = replace(works.clustering, tastes=tastes)
+    job = await works.done(await clustering.start(works.tenant, NONE, 2, 4, "", "", Space.TASTE))
+    assert job.state is State.SUCCEEDED, job.message
+    found = await clustering.get(works.tenant, "")
+    assert (found.space, found.model, found.customer_count) == (Space.TASTE, None, 120)
+    assert [persona.customer_count for persona in found.personas] == [60, 60], "angles count, lengths do not"
+    assert found.trials[0].silhouette == pytest.approx(1, abs=1e-3)
+    assigned = dict(await clustering.clusterings.assignments(works.tenant, found.clustering_id, 1000, ""))
+    assert assigned.keys() == set(who[:-10])
+    groups = {liked[name]: {assigned[each] for each in assigned if liked[each] == liked[name]} for name in assigned}
+    assert sorted(groups.values(), key=min) == [{0}, {1}]
+    with pytest.raises(ClustersNotKept, match="by taste"):
+        await clustering.reassign(works.tenant, NONE, "")
+    few = replace(works.clustering, tastes=SetTastes(("evening000", (1.0, 0.0))))
+    job = await works.done(await few.start(works.tenant, NONE, 2, 4, "", "", Space.TASTE))
+    assert job.message == "1 customers have orders and are known to recommendation; clusters need 30"
 
 
 async def test_a_clustering_is_started_once_for_a_request(works: Works) -> None:

@@ -38,7 +38,7 @@ from services.segmentation.handlers.studies import Desk
 from services.segmentation.ports import Request
 from tests.segmentation.histories import DAY
 from tests.segmentation.studies import Study, did, ordered
-from tests.segmentation.test_clusters import AT, KINDS, NONE, Works, shoppers
+from tests.segmentation.test_clusters import AT, KINDS, NONE, SetTastes, Works, shoppers
 
 VIEW, CART, BUY = (EventFilter(name) for name in ("View", "Cart", "Buy"))
 
@@ -86,7 +86,7 @@ async def desktop(configure: Callable[..., Settings]) -> AsyncIterator[Desktop]:
         desk = Desk(jobs, StoredStarts(store), jobs._clock)
         segments, memberships, lists = StoredSegments(store), StoredMemberships(store), StoredLists(store)
         evaluation = Evaluation(segments, memberships, study.analytics, jobs._clock)
-        clustering = ClusteringWork(study.insights, segments, StoredClusterings(store, columnar), desk)
+        clustering = ClusteringWork(study.insights, segments, SetTastes(), StoredClusterings(store, columnar), desk)
         alike = LookalikeWork(study.insights, segments, memberships, StoredLookalikes(store, columnar), desk)
         numbers = iter(range(1000))
         saving = Saving(

@@ -16,6 +16,7 @@ from services.recommendation.handlers.recommend import Asker, Sources, Wish, rec
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Requests, TrainingJobs
+from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.messages import (
     COUNT_DEFAULT,
     MICROS_A_SECOND,
@@ -43,7 +44,7 @@ class Keeping:
     jobs: Jobs
 
 
-class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs):
+class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
     def __init__(self, sources: Sources, keeping: Keeping, clock: Clock) -> None:

@@ -1,8 +1,8 @@
-"""Profiles, asked who is who, and forecasting, asked what customers will do."""
+"""Profiles, asked who is who; forecasting, what customers will do; and recommendation, what they like."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +10,8 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.recommendation.v1 import customer_vector_pb2
+from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 
 from services.common.channels import on_behalf_of
 from services.segmentation.domain.customer_list import CUSTOMER_ID, Named
@@ -18,7 +20,7 @@ from services.segmentation.ports.predictions import Prediction
 log = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 32
-PREDICTIONS_A_PAGE = 1000
+PREDICTIONS_A_PAGE = VECTORS_A_PAGE = 1000
 
 
 class ProfilesPeople:
@@ -108,3 +110,17 @@ def _prediction(told: forecasting.CustomerPrediction) -> Prediction:
 
 def _micros(time: Timestamp) -> int:
     return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+async def customer_vectors(
+    channel: grpc.aio.Channel, tenant: str
+) -> AsyncIterator[customer_vector_pb2.ListCustomerVectorsResponse]:
+    """Every page of customers' vectors; fails with the status of recommendation."""
+    stub, token = RecommendationServiceStub(channel), ""
+    while True:
+        request = customer_vector_pb2.ListCustomerVectorsRequest(page_size=VECTORS_A_PAGE, page_token=token)
+        page = await stub.ListCustomerVectors(request, metadata=on_behalf_of(tenant))
+        yield page
+        token = page.next_page_token
+        if not token:
+            return

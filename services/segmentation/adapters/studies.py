@@ -17,7 +17,7 @@ from services.common.store import Delete, Insert, Query, Store
 from services.segmentation.adapters.store import CLUSTERINGS, LOOKALIKES
 from services.segmentation.adapters.tables import CLUSTERED, RESEMBLING
 from services.segmentation.domain.lookalike import Lookalike, Reach
-from services.segmentation.domain.persona import Clustering, ClusterModel, Difference, Favourite, Persona, Trial
+from services.segmentation.domain.persona import Clustering, ClusterModel, Difference, Favourite, Persona, Space, Trial
 from services.segmentation.ports import Request
 
 KEPT_MAX = 10
@@ -55,7 +55,7 @@ class StoredClusterings:
         named: Container[str] = (),
     ) -> None:
         await self.assign(tenant, found.clustering_id, customer_ids, labels)
-        body = asdict(found)
+        body = {**asdict(found), "space": int(found.space)}
         await self._store.commit([Insert(tenant, CLUSTERINGS, body.pop("clustering_id"), body)])
         await self._forget_oldest(tenant, named)
 
@@ -162,6 +162,7 @@ def _clustering(clustering_id: str, body: dict[str, Any]) -> Clustering:
             "trials": [Trial(**each) for each in body["trials"]],
             "personas": [_persona(each) for each in body["personas"]],
             "model": ClusterModel(**model) if model else None,
+            "space": Space(body.get("space", Space.BEHAVIOUR)),
         },
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,11 @@ class ClusterNotFound(NotFound):
 
 
 class ClustersNotKept(FailedPrecondition):
-    """The clustering was found before models were kept: find clusters anew."""
+    """The clustering is by taste, or was found before models were kept: find clusters anew."""
+
+
+class TastesUnknown(FailedPrecondition):
+    """Recommendation has no model of what customers like, or cannot be asked."""
 
 
 class ClusteringNotFound(NotFound):
@@ -69,6 +74,10 @@ class Behaviour:
     def column(self, name: str) -> Figures:
         """One figure of all customers."""
         return self.figures[:, list(self.names).index(name)]
+
+    def part(self, rows: Sequence[int]) -> "Behaviour":
+        """Of the customers at these places alone."""
+        return replace(self, customer_ids=[self.customer_ids[row] for row in rows], figures=self.figures[list(rows)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +253,13 @@ class Trial:
     silhouette: float
 
 
+class Space(IntEnum):
+    """By what customers are compared; the numbers are those of the contract."""
+
+    BEHAVIOUR = 1
+    TASTE = 2
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterModel:
     """By what customers are assigned: the figures, their means and spreads by which they are standardised, and the
@@ -268,4 +284,5 @@ class Clustering:
     stability: Sequence[float]
     personas: Sequence[Persona]
     model: ClusterModel | None = None
-    """``None`` of one that was found before models were kept."""
+    """``None`` of one by taste, or one that was found before models were kept."""
+    space: Space = Space.BEHAVIOUR

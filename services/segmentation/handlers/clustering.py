@@ -18,15 +18,18 @@ from services.segmentation.domain.persona import (
     ClustersNotKept,
     CustomersTooFew,
     Numbers,
+    Space,
     Trial,
     cluster_counts,
     personas,
 )
 from services.segmentation.domain.scores import CLUSTER, score_names
-from services.segmentation.handlers.studies import SEED, Desk, space
+from services.segmentation.handlers.studies import SEED, Desk, space, taste_space
+from services.segmentation.handlers.studies import Space as Places
 from services.segmentation.learning import clusters
 from services.segmentation.learning.features import comparable, scaled
 from services.segmentation.ports import Clusterings, Insights, Request, Segments
+from services.segmentation.ports.tastes import Tastes
 
 KIND, REASSIGN = "find_clusters", "reassign_clusters"
 
@@ -37,17 +40,27 @@ class ClusteringWork:
 
     insights: Insights
     segments: Segments
+    tastes: Tastes
     clusterings: Clusterings
     desk: Desk
 
-    async def start(self, tenant: str, request: Request, least: int, most: int, currency: str, time_zone: str) -> Job:
+    async def start(
+        self,
+        tenant: str,
+        request: Request,
+        least: int,
+        most: int,
+        currency: str,
+        time_zone: str,
+        compared: Space = Space.BEHAVIOUR,
+    ) -> Job:
         """The job; ``ClusteringInvalid``, ``TimeZoneUnknown``."""
         counts = cluster_counts(least, most)
         at = to_micros(self.desk.clock())
         local = calendar(Unit.DAY, time_zone, at)
 
         async def work(progress: Progress) -> dict[str, str]:
-            return await self._find(tenant, counts, currency, local, time_zone, at, progress)
+            return await self._find(tenant, counts, currency, local, time_zone, at, compared, progress)
 
         return await self.desk.start(tenant, KIND, request, work)
 
@@ -65,7 +78,8 @@ class ClusteringWork:
         found = await self.get(tenant, clustering_id)
         model = found.model
         if model is None:
-            raise ClustersNotKept("the clustering was found before its model was kept; find clusters anew")
+            why = "is by taste" if found.space is Space.TASTE else "was found before its model was kept"
+            raise ClustersNotKept(f"the clustering {why}; find clusters anew")
         at = to_micros(self.desk.clock())
         local = calendar(Unit.DAY, model.time_zone, at)
 
@@ -87,18 +101,24 @@ class ClusteringWork:
         local: Calendar,
         time_zone: str,
         at: int,
+        compared: Space,
         progress: Progress,
     ) -> dict[str, str]:
         await progress(0.05, "reading the behaviour of customers")
         behaviour = await self.insights.behaviour(tenant, currency, local, at)
-        if len(behaviour.customer_ids) < CUSTOMERS_MIN:
-            raise CustomersTooFew(
-                f"{len(behaviour.customer_ids)} customers have orders; clusters need {CUSTOMERS_MIN}",
-                minimum=CUSTOMERS_MIN,
-            )
+        _enough(behaviour, "have orders")
+        if compared is Space.TASTE:
+            await progress(0.1, "reading what customers like")
+            liked = await self.tastes.vectors(tenant)
+            behaviour, where = await asyncio.to_thread(taste_space, behaviour, *liked)
+            _enough(behaviour, "have orders and are known to recommendation")
+        else:
+            where = await asyncio.to_thread(space, behaviour)
         await progress(0.2, "finding clusters")
         clustering_id = f"clustering_{uuid.uuid4().hex}"
-        found, labels = await asyncio.to_thread(_describe, behaviour, counts, clustering_id, time_zone, at)
+        found, labels = await asyncio.to_thread(
+            _describe, behaviour, where, counts, clustering_id, time_zone, at, compared
+        )
         await progress(0.9, "keeping the clusters")
         named = score_names((await self.segments.catalogue(tenant)).rules.values())
         spared = {name.removeprefix(CLUSTER) for name in named}
@@ -119,10 +139,21 @@ def _assigned(behaviour: Behaviour, model: ClusterModel) -> Numbers:
     return clusters.assign(places, np.array(model.centroids, np.float32))
 
 
+def _enough(behaviour: Behaviour, what: str) -> None:
+    count = len(behaviour.customer_ids)
+    if count < CUSTOMERS_MIN:
+        raise CustomersTooFew(f"{count} customers {what}; clusters need {CUSTOMERS_MIN}", minimum=CUSTOMERS_MIN)
+
+
 def _describe(
-    behaviour: Behaviour, counts: tuple[int, int], clustering_id: str, time_zone: str, at: int
+    behaviour: Behaviour,
+    where: Places,
+    counts: tuple[int, int],
+    clustering_id: str,
+    time_zone: str,
+    at: int,
+    compared: Space,
 ) -> tuple[Clustering, Numbers]:
-    where = space(behaviour)
     fitted = clusters.fit(where.places, *counts, SEED)
     labels = clusters.assign(where.places, fitted.centroids)
     # Numbered anew by size over all customers; a cluster of the sample that nobody is nearest to is none.
@@ -141,7 +172,8 @@ def _describe(
         fitted.centroids[order].tolist(),
         time_zone,
     )
-    return (
-        Clustering(clustering_id, at, behaviour.currency, count, trials, list(fitted.stability), described, model),
-        labels,
+    kept = model if compared is Space.BEHAVIOUR else None
+    found = Clustering(
+        clustering_id, at, behaviour.currency, count, trials, list(fitted.stability), described, kept, compared
     )
+    return found, labels

@@ -1,7 +1,8 @@
 """What clustering and lookalikes do alike: read the behaviour of all customers, and start each job once."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +55,18 @@ class Space:
     means: Figures
     spreads: Figures
     places: Floats
+
+
+def taste_space(behaviour: Behaviour, customer_ids: Sequence[str], vectors: Floats) -> tuple[Behaviour, Space]:
+    """The customers of ``behaviour`` who have a vector, at the places of their vectors ``(customers, dimensions)`` with
+    length 1, so that distances are those of angles."""
+    row_of = {who: row for row, who in enumerate(customer_ids)}
+    rows = [row for row, who in enumerate(behaviour.customer_ids) if who in row_of]
+    known = behaviour.part(rows)
+    chosen = vectors[[row_of[who] for who in known.customer_ids]]
+    lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
+    places = np.asarray(chosen / np.where(lengths > 0, lengths, 1), np.float32)
+    return known, replace(space(known), places=places)
 
 
 def space(behaviour: Behaviour) -> Space:

@@ -10,7 +10,7 @@ from services.common.auth import principal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
 from services.segmentation.domain.lookalike import SHARE_DEFAULT, Lookalike
-from services.segmentation.domain.persona import Clustering, Persona
+from services.segmentation.domain.persona import Clustering, Persona, Space
 from services.segmentation.handlers.clustering import ClusteringWork
 from services.segmentation.handlers.lookalikes import LookalikeWork
 from services.segmentation.ports import Request
@@ -35,6 +35,7 @@ class StudyRpcs(SegmentationServiceServicer):
             request.cluster_count_max,
             request.currency,
             request.time_zone,
+            Space(request.space or Space.BEHAVIOUR),
         )
         return pb.StartClusteringResponse(job=to_proto(job))
 
@@ -113,6 +114,7 @@ def _clustering(found: Clustering) -> pb.Clustering:
         stability_mean=sum(found.stability) / len(found.stability),
         stability_min=min(found.stability),
         personas=[_persona(found.currency, persona) for persona in found.personas],
+        space=pb.ClusterSpace.ValueType(found.space),
     )
 
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
 from tessera.recommendation.v1 import scenario_pb2 as tessera_dot_recommendation_dot_v1_dot_scenario__pb2
@@ -157,6 +158,11 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/FindCustomersForItem',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.FromString,
+                _registered_method=True)
+        self.ListCustomerVectors = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/ListCustomerVectors',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.FromString,
                 _registered_method=True)
 
 
@@ -362,6 +368,14 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCustomerVectors(self, request, context):
+        """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -484,6 +498,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.FindCustomersForItem,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.SerializeToString,
+            ),
+            'ListCustomerVectors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomerVectors,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1136,6 +1155,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/FindCustomersForItem',
             tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_scenario__pb2.FindCustomersForItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomerVectors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/ListCustomerVectors',
+            tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

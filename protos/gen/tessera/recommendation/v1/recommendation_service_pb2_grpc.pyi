@@ -5,6 +5,7 @@ The catalogue, what people buy of it, and what to offer each of them next, with 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 from tessera.recommendation.v1 import scenario_pb2 as _scenario_pb2
@@ -130,6 +131,10 @@ class RecommendationServiceStub:
     they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
     For a push of a product; an item without a purchase has no vector and nobody is found.
     """
+    ListCustomerVectors: _grpc.UnaryUnaryMultiCallable[_customer_vector_pb2.ListCustomerVectorsRequest, _customer_vector_pb2.ListCustomerVectorsResponse]
+    """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -230,6 +235,10 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
     they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
     For a push of a product; an item without a purchase has no vector and nobody is found.
+    """
+    ListCustomerVectors: _aio.UnaryUnaryMultiCallable[_customer_vector_pb2.ListCustomerVectorsRequest, _customer_vector_pb2.ListCustomerVectorsResponse]  # type: ignore[assignment]
+    """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -472,6 +481,16 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
         they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
         For a push of a product; an item without a purchase has no vector and nobody is found.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCustomerVectors(
+        self,
+        request: _customer_vector_pb2.ListCustomerVectorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_vector_pb2.ListCustomerVectorsResponse, _abc.Awaitable[_customer_vector_pb2.ListCustomerVectorsResponse]]:
+        """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

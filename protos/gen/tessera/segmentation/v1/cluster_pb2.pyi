@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ClusterSpace:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClusterSpaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClusterSpace.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLUSTER_SPACE_UNSPECIFIED: _ClusterSpace.ValueType  # 0
+    """By behaviour."""
+    CLUSTER_SPACE_BEHAVIOUR: _ClusterSpace.ValueType  # 1
+    """By how they buy."""
+    CLUSTER_SPACE_TASTE: _ClusterSpace.ValueType  # 2
+    """By what they like: the vectors of recommendation's live model, by their angle. Customers whom it does not know are
+    in no cluster. The job fails without a model. Such clusters cannot be assigned anew: find them anew.
+    """
+
+class ClusterSpace(_ClusterSpace, metaclass=_ClusterSpaceEnumTypeWrapper):
+    """By what customers are compared."""
+
+CLUSTER_SPACE_UNSPECIFIED: ClusterSpace.ValueType  # 0
+"""By behaviour."""
+CLUSTER_SPACE_BEHAVIOUR: ClusterSpace.ValueType  # 1
+"""By how they buy."""
+CLUSTER_SPACE_TASTE: ClusterSpace.ValueType  # 2
+"""By what they like: the vectors of recommendation's live model, by their angle. Customers whom it does not know are
+in no cluster. The job fails without a model. Such clusters cannot be assigned anew: find them anew.
+"""
+Global___ClusterSpace: _TypeAlias = ClusterSpace  # noqa: Y015
 
 @_typing.final
 class StartClusteringRequest(_message.Message):
@@ -39,6 +68,7 @@ class StartClusteringRequest(_message.Message):
     CLUSTER_COUNT_MAX_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    SPACE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same id and content again answers the same job; with other content ALREADY_EXISTS, REQUEST_ID_REUSED."""
     cluster_count_min: _builtins.int
@@ -49,6 +79,8 @@ class StartClusteringRequest(_message.Message):
     """The currency of orders. Empty: the one with the most orders."""
     time_zone: _builtins.str
     """The IANA name of the zone of the times of day; empty: UTC."""
+    space: Global___ClusterSpace.ValueType
+    """By what customers are compared; unspecified: by behaviour. Personas are described by behaviour in each case."""
     def __init__(
         self,
         *,
@@ -57,10 +89,11 @@ class StartClusteringRequest(_message.Message):
         cluster_count_max: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        space: Global___ClusterSpace.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_count_max", b"cluster_count_max", "cluster_count_min", b"cluster_count_min", "currency", b"currency", "request_id", b"request_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster_count_max", b"cluster_count_max", "cluster_count_min", b"cluster_count_min", "currency", b"currency", "request_id", b"request_id", "space", b"space", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -149,6 +182,7 @@ class Clustering(_message.Message):
     STABILITY_MEAN_FIELD_NUMBER: _builtins.int
     STABILITY_MIN_FIELD_NUMBER: _builtins.int
     PERSONAS_FIELD_NUMBER: _builtins.int
+    SPACE_FIELD_NUMBER: _builtins.int
     clustering_id: _builtins.str
     """Assigned by the service."""
     customer_count: _builtins.int
@@ -159,6 +193,8 @@ class Clustering(_message.Message):
     """
     stability_min: _builtins.float
     """The smallest of them."""
+    space: Global___ClusterSpace.ValueType
+    """By what customers were compared."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The moment up to which events counted."""
@@ -181,10 +217,11 @@ class Clustering(_message.Message):
         stability_mean: _builtins.float = ...,
         stability_min: _builtins.float = ...,
         personas: _abc.Iterable[Global___Persona] | None = ...,
+        space: Global___ClusterSpace.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "clustering_id", b"clustering_id", "customer_count", b"customer_count", "personas", b"personas", "stability_mean", b"stability_mean", "stability_min", b"stability_min", "trials", b"trials"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "clustering_id", b"clustering_id", "customer_count", b"customer_count", "personas", b"personas", "space", b"space", "stability_mean", b"stability_mean", "stability_min", b"stability_min", "trials", b"trials"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -809,7 +809,7 @@ class SegmentationServiceServicer:
     def ReassignClusters(self, request, context):
         """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
         clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
-        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one by taste, or one that was found before its model was kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -246,7 +246,7 @@ class SegmentationServiceStub:
     ReassignClusters: _grpc.UnaryUnaryMultiCallable[_saved_segment_pb2.ReassignClustersRequest, _saved_segment_pb2.ReassignClustersResponse]
     """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
     clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
-    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one by taste, or one that was found before its model was kept.
     """
     ExportClusters: _grpc.UnaryStreamMultiCallable[_saved_segment_pb2.ExportClustersRequest, _saved_segment_pb2.ExportClustersResponse]
     """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
@@ -462,7 +462,7 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     ReassignClusters: _aio.UnaryUnaryMultiCallable[_saved_segment_pb2.ReassignClustersRequest, _saved_segment_pb2.ReassignClustersResponse]  # type: ignore[assignment]
     """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
     clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
-    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+    FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one by taste, or one that was found before its model was kept.
     """
     ExportClusters: _aio.UnaryStreamMultiCallable[_saved_segment_pb2.ExportClustersRequest, _saved_segment_pb2.ExportClustersResponse]  # type: ignore[assignment]
     """Exports who is in which cluster. NOT_FOUND, reason CLUSTERING_NOT_FOUND."""
@@ -1023,7 +1023,7 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_saved_segment_pb2.ReassignClustersResponse, _abc.Awaitable[_saved_segment_pb2.ReassignClustersResponse]]:
         """Starts a job that assigns every customer with orders, by what they have done since, to the nearest cluster of a
         clustering; its personas stay as they are. Segments of them follow. NOT_FOUND, reason CLUSTERING_NOT_FOUND;
-        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one that was found before its model was kept.
+        FAILED_PRECONDITION, reason CLUSTERS_NOT_KEPT, for one by taste, or one that was found before its model was kept.
         """
 
     @_abc_1.abstractmethod
