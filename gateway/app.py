@@ -28,6 +28,7 @@ from gateway.member_files import MemberFileEndpoint
 from gateway.schema.build import schema, sdl, service_of
 from gateway.subscriptions.endpoint import SubscriptionEndpoint
 from gateway.subscriptions.session import SessionLimits
+from gateway.table_files import TableFileEndpoint
 from gateway.tracking.endpoint import TrackingEndpoint
 from services.common import telemetry
 from services.common.app import PortTaken, Serving
@@ -113,6 +114,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
     ]
     files = Files(settings.concurrent_calls_max)
     routes += MemberFileEndpoint(admitting, backends, files).routes()
+    routes += TableFileEndpoint(admitting, backends, files).routes()
     routes += ExportFileEndpoint(admitting, backends, files).routes()
     routes += LedgerFileEndpoint(admitting, backends, files).routes()
     routes += TrackingEndpoint(backends, settings.concurrent_calls_max).routes()

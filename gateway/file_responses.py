@@ -1,7 +1,8 @@
 """Files over HTTP that a service streams: passed on part by part, with a bound on how many at once."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -59,15 +60,23 @@ class Files:
 
     async def _parts(self, first: Any, call: Any, field: str) -> AsyncIterator[bytes]:
         """A client that goes away ends the call; a call that fails ends the connection before the end of the file."""
+        with self.counted():
+            try:
+                part = first
+                while part is not grpc.aio.EOF:
+                    yield getattr(part, field)
+                    part = await call.read()
+            finally:
+                call.cancel()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One more file is under way until the block is left."""
         self._requests += 1
         try:
-            part = first
-            while part is not grpc.aio.EOF:
-                yield getattr(part, field)
-                part = await call.read()
+            yield
         finally:
             self._requests -= 1
-            call.cancel()
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -81,4 +90,5 @@ def _failed(name: str, error: grpc.aio.AioRpcError) -> Response:
     if error.code() not in _STATUS or info is None:
         log.warning("the file %s failed: %s %s", name, error.code().name, error.details())
         return JSONResponse({"message": "the service cannot answer for the moment", "extensions": {}}, 503)
-    return JSONResponse({"message": error.details(), "extensions": {"code": info.reason}}, _STATUS[error.code()])
+    status = 413 if info.reason == "IMPORT_TOO_LARGE" else _STATUS[error.code()]
+    return JSONResponse({"message": error.details(), "extensions": {"code": info.reason}}, status)

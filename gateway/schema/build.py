@@ -35,6 +35,7 @@ MODULES = (
     "privacy",
     "customer_exports",
     "suppressions",
+    "table_imports",
     "segmentation",
     "job_progress",
     "saved_segments",

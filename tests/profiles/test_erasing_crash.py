@@ -41,6 +41,11 @@ class ServiceProcess:
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
         self.address = self._wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def kill(self) -> None:
         """Stop it as a power cut would."""
         self._process.kill()
