@@ -22,8 +22,9 @@ from services.common.feed import CURSORS
 from services.common.settings import Port, ServiceSettings, SettingsInvalid
 from services.common.store import Store, open_store
 from services.crm.adapters.clients import ProfilesConsents, ProfilesCustomers, SegmentationAudience
-from services.crm.adapters.events import ErasureFollower, profiles_stream
+from services.crm.adapters.events import ProfilesFollower, profiles_stream
 from services.crm.adapters.liquid import LiquidRenderer
+from services.crm.adapters.people import MergedConsents, MergedCustomers, StoredPeople
 from services.crm.adapters.smtp import SmtpLimits, SmtpMailer, SmtpServer
 from services.crm.adapters.store import COLLECTIONS, StoredCampaigns, StoredMessages, StoredRuns, StoredTemplates
 from services.crm.domain import address
@@ -88,7 +89,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         acknowledgements = Acknowledgements(
             store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, system_clock
         )
-        follower = ErasureFollower(profiles_stream(profiles), store, acknowledgements)
+        follower = ProfilesFollower(profiles_stream(profiles), store, acknowledgements)
         if mailer is not None:
             stack.push_async_callback(mailer.close)
         means = _means(store, SegmentationAudience(segmentation), profiles, mailer)
@@ -104,7 +105,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             _servicer(means, dispatcher),
         )
         await stack.enter_async_context(background(dispatcher.dispatch(), "crm campaigns"))
-        await stack.enter_async_context(background(follower.run(), "crm erasures"))
+        await stack.enter_async_context(background(follower.run(), "crm profiles"))
         await stack.enter_async_context(background(acknowledgements.run(), "crm acknowledgements"))
         yield await stack.enter_async_context(serving(settings, exposed))
 
@@ -128,14 +129,15 @@ def _mailer(settings: Settings) -> SmtpMailer | None:
 def _means(
     store: Store, audience: SegmentationAudience, profiles: grpc.aio.Channel, mailer: SmtpMailer | None
 ) -> Means:
+    people = StoredPeople(store)
     return Means(
         templates=StoredTemplates(store),
         campaigns=StoredCampaigns(store),
         runs=StoredRuns(store),
         messages=StoredMessages(store),
         audience=audience,
-        customers=ProfilesCustomers(profiles),
-        consents=ProfilesConsents(profiles),
+        customers=MergedCustomers(ProfilesCustomers(profiles), people),
+        consents=MergedConsents(ProfilesConsents(profiles), people),
         renderer=LiquidRenderer(),
         mailer=mailer,
         clock=system_clock,

@@ -175,6 +175,11 @@ class Messages(Protocol):
         """Newest first."""
         ...
 
+    async def of_person(self, tenant: str, messages: Sequence[Message]) -> dict[str, list[Message]]:
+        """For each of these, by id, the messages of the same campaign to the same person under other ids that they had;
+        none for somebody who was never merged."""
+        ...
+
     async def due(self, tenant: str, campaign_id: str, now: datetime, limit: int) -> list[Versioned[Message]]:
         """Queued messages that may be tried now."""
         ...

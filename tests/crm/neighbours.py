@@ -35,6 +35,8 @@ class Neighbours(ProfilesServiceServicer, SegmentationServiceServicer):
         self.checked: list[tuple[str, str, int]] = []
         """Purpose, channel and how many customers profiles was asked about."""
         self.erased: list[profiles.CustomerErased] = []
+        self.changes: list[profiles.Change] = []
+        """What else profiles tells."""
         self.acknowledged: list[erasure_pb2.AcknowledgeErasureRequest] = []
         self.heard = asyncio.Event()
 
@@ -87,10 +89,10 @@ class Neighbours(ProfilesServiceServicer, SegmentationServiceServicer):
     ) -> AsyncIterator[profiles.FollowChangesResponse]:
         done = int(request.after_cursor or 0)
         while True:
-            for change in self.erased[done:]:
+            told = [profiles.Change(tenant_id="acme", customer_erased=each) for each in self.erased] + self.changes
+            for change in told[done:]:
                 done += 1
-                batch = [profiles.Change(tenant_id="acme", customer_erased=change)]
-                yield profiles.FollowChangesResponse(changes=batch, cursor=str(done), caught_up=True)
+                yield profiles.FollowChangesResponse(changes=[change], cursor=str(done), caught_up=True)
             await asyncio.sleep(0.02)
 
     async def AcknowledgeErasure(  # noqa: N802

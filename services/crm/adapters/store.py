@@ -21,10 +21,12 @@ from services.common.store.port import (
     Write,
 )
 from services.crm.adapters import documents
+from services.crm.adapters.people import PEOPLE, StoredPeople
+from services.crm.adapters.statement import page_of_person
 from services.crm.domain.campaign import Campaign
-from services.crm.domain.message import Message, MessageState
+from services.crm.domain.message import Message, MessageState, message_id_of
 from services.crm.domain.template import Content, Template, TemplateNotFound
-from services.crm.ports import Change, Events, Page, Request, Run, Versioned
+from services.crm.ports import Change, Events, MessageEvent, Page, Request, Run, Versioned
 
 TEMPLATES = Collection("templates", (Index(("create_time",)),))
 TEMPLATE_REVISIONS = Collection("template_revisions")
@@ -39,7 +41,7 @@ MESSAGES = Collection(
 )
 MESSAGE_EVENTS = Collection("message_events", published=True)
 RUNS = Collection("runs", (Index(("due_time",)),))
-COLLECTIONS = (TEMPLATES, TEMPLATE_REVISIONS, CAMPAIGNS, MESSAGES, MESSAGE_EVENTS, RUNS, REQUESTS)
+COLLECTIONS = (TEMPLATES, TEMPLATE_REVISIONS, CAMPAIGNS, MESSAGES, MESSAGE_EVENTS, RUNS, REQUESTS, PEOPLE)
 
 PLATFORM = "*"
 """Runs are kept under the platform's own tenant, where one query finds those of all tenants."""
@@ -178,10 +180,14 @@ class StoredRuns:
 
 
 class StoredMessages:
-    """The port ``Messages``."""
+    """The port ``Messages``.
+
+    A message stays under the id that it was recorded for: whose it is, is said when it is read, so that merges and
+    their undoing change no message and meet none on its way.
+    """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._people = store, StoredPeople(store)
 
     async def get_many(self, tenant: str, message_ids: Sequence[str]) -> dict[str, Versioned[Message]]:
         found = await self._store.get_many(tenant, MESSAGES, message_ids)
@@ -196,9 +202,29 @@ class StoredMessages:
         return await self._page(tenant, Query(where=where, order_by="order_time", limit=limit, after=token))
 
     async def to_customer(self, tenant: str, customer_id: str, limit: int, token: str) -> Page[Message]:
+        (ids,) = (await self._people.ids(tenant, [customer_id])).values()
+        if ids[0] != customer_id:
+            return Page((), "")  # nobody's id until the merge is taken back
+        if len(ids) > 1:
+            return await page_of_person(self._store, MESSAGES, tenant, ids, limit, token)
         where = {"customer_id": customer_id}
         query = Query(where=where, order_by="queue_time", descending=True, limit=limit, after=token)
-        return await self._page(tenant, query)
+        page = await self._store.find(tenant, MESSAGES, query)
+        return Page(tuple(documents.message(document).value for document in page.documents), page.next_cursor)
+
+    async def of_person(self, tenant: str, messages: Sequence[Message]) -> dict[str, list[Message]]:
+        ids = await self._people.ids(tenant, [message.customer_id for message in messages])
+        others = {
+            message.message_id: [
+                message_id_of(message.campaign_id, each)
+                for each in ids[message.customer_id]
+                if each != message.customer_id
+            ]
+            for message in messages
+        }
+        wanted = [other for found in others.values() for other in found]
+        known = await self.get_many(tenant, wanted) if wanted else {}
+        return {key: [known[other].value for other in found if other in known] for key, found in others.items()}
 
     async def due(self, tenant: str, campaign_id: str, now: datetime, limit: int) -> list[Versioned[Message]]:
         until = Range("order_time", at_most=to_micros(now))
@@ -231,7 +257,7 @@ class StoredMessages:
             cursor = batch[-1].cursor
             # The newest entry of the whole feed may be another tenant's: for one tenant a batch with room is the end.
             at_end = tenant is not None or cursor == await self._store.end_of_feed()
-            events = [documents.event(change.tenant, change.body) for change in batch]
+            events = await self._owned([documents.event(change.tenant, change.body) for change in batch])
             yield Events(events, cursor, caught_up=at_end and len(batch) < FEED_BATCH_MAX)
 
     async def _queued(self, tenant: str, campaign_id: str, until: Range | None, limit: int) -> list[Versioned[Message]]:
@@ -242,7 +268,18 @@ class StoredMessages:
 
     async def _page(self, tenant: str, query: Query) -> Page[Message]:
         page = await self._store.find(tenant, MESSAGES, query)
-        return Page(tuple(documents.message(document).value for document in page.documents), page.next_cursor)
+        found = [documents.message(document).value for document in page.documents]
+        owners = await self._people.owners(tenant, [message.customer_id for message in found])
+        owned = (replace(message, customer_id=owners[message.customer_id]) for message in found)
+        return Page(tuple(owned), page.next_cursor)
+
+    async def _owned(self, events: Sequence[MessageEvent]) -> list[MessageEvent]:
+        """Each with whose it is now."""
+        ids: dict[str, set[str]] = {}
+        for event in events:
+            ids.setdefault(event.tenant, set()).add(event.customer_id)
+        owners = {tenant: await self._people.owners(tenant, found) for tenant, found in ids.items()}
+        return [replace(event, customer_id=owners[event.tenant][event.customer_id]) for event in events]
 
 
 def _count(changes: Sequence[Change]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -21,6 +22,7 @@ CAMPAIGN_CANCELLED = "CAMPAIGN_CANCELLED"
 CAMPAIGN_FAILED = "CAMPAIGN_FAILED"
 CONSENT_REFUSED = "CONSENT_REFUSED"
 CONSENT_MISSING = "CONSENT_MISSING"
+RECIPIENT_MERGED = "RECIPIENT_MERGED"
 
 
 class ParentInvalid(InvalidArgument):
@@ -82,7 +84,24 @@ class Message:
 
 
 def queue(campaign_id: str, customer_id: str, now: datetime) -> Message:
-    """A new message. Its id follows from campaign and customer, so recording a recipient twice is impossible."""
+    """A new message."""
+    return Message(message_id_of(campaign_id, customer_id), campaign_id, customer_id, queue_time=now, due_time=now)
+
+
+def message_id_of(campaign_id: str, customer_id: str) -> str:
+    """It follows from campaign and customer, so recording a recipient twice is impossible."""
     digest = hashlib.blake2b(f"{campaign_id}\0{customer_id}".encode(), digest_size=20).digest()
-    message_id = base64.b32encode(digest).decode().lower()
-    return Message(message_id, campaign_id, customer_id, queue_time=now, due_time=now)
+    return base64.b32encode(digest).decode().lower()
+
+
+def repeats(message: Message, others: Iterable[Message]) -> bool:
+    """Whether a person who was merged gets this campaign by one of ``others``, their messages of it under other ids:
+    one that was sent or refused, or of two that wait the one that was recorded first."""
+    return any(
+        other.state in (MessageState.SENT, MessageState.FAILED)
+        or (
+            other.state is MessageState.QUEUED
+            and (other.queue_time, other.message_id) < (message.queue_time, message.message_id)
+        )
+        for other in others
+    )

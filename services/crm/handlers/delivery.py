@@ -18,7 +18,14 @@ from services.common.clock import Clock
 from services.common.errors import Conflict, InvalidCursor, Refusal, Unavailable
 from services.crm.domain.campaign import Campaign, CampaignState
 from services.crm.domain.mail import Mail
-from services.crm.domain.message import CAMPAIGN_CANCELLED, CAMPAIGN_FAILED, Message, queue
+from services.crm.domain.message import (
+    CAMPAIGN_CANCELLED,
+    CAMPAIGN_FAILED,
+    RECIPIENT_MERGED,
+    Message,
+    queue,
+    repeats,
+)
 from services.crm.handlers.bookkeeping import Book
 from services.crm.handlers.gate import Gate
 from services.crm.handlers.preparation import Preparation
@@ -65,6 +72,9 @@ class Means:
     renderer: Renderer
     mailer: Mailer | None
     clock: Clock
+
+
+ALREADY_WRITTEN = "the same person is written to under another of the ids that were merged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +154,11 @@ class Delivery:
             return
         members = [queue(campaign.campaign_id, customer_id, now) for customer_id in dict.fromkeys(page.items)]
         known = await self._means.messages.get_many(self._tenant, [message.message_id for message in members])
-        fresh: list[Change] = [(None, message) for message in members if message.message_id not in known]
+        fresh = [message for message in members if message.message_id not in known]
+        others = await self._means.messages.of_person(self._tenant, fresh)
+        added: list[Change] = [(None, message) for message in fresh if not repeats(message, others[message.message_id])]
         token = page.next_token
-        await self._book.record(fresh, lambda it: replace(it, audience_cursor=token, audience_complete=not token))
+        await self._book.record(added, lambda it: replace(it, audience_cursor=token, audience_complete=not token))
 
     async def _complete(self, now: datetime) -> None:
         await self._book.record(edit=_if(CampaignState.RUNNING, lambda it: it.completed(now)))
@@ -180,6 +192,9 @@ class Delivery:
     ) -> tuple[list[Change], list[tuple[Versioned[Message], Mail]]]:
         """What cannot or must not be sent, and the mails of the rest, by what is known of the customers now."""
         means = self._means
+        others = await means.messages.of_person(self._tenant, [message.value for message in batch])
+        again = [message for message in batch if repeats(message.value, others[message.value.message_id])]
+        batch = [message for message in batch if message not in again]
         await gate.ask([message.value.customer_id for message in batch])
         objections = {message.value.message_id: await gate.objection(message.value) for message in batch}
         allowed = [message for message in batch if objections[message.value.message_id] is None]
@@ -189,6 +204,7 @@ class Delivery:
         preparation = Preparation(means.renderer, campaign, content, self._policy.unsubscribe_address)
         now = means.clock()
         refused: list[Change] = [(message, message.value.skipped(*why, now)) for message, why in blocked]
+        refused += [(message, message.value.skipped(RECIPIENT_MERGED, ALREADY_WRITTEN, now)) for message in again]
         skipped, mails = await asyncio.to_thread(preparation.prepare, batch, customers, now)
         return [*refused, *skipped], mails
 

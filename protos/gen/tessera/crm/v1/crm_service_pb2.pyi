@@ -389,7 +389,7 @@ class Message(_message.Message):
     campaign_id: _builtins.str
     """Of which campaign."""
     customer_id: _builtins.str
-    """To whom."""
+    """To whom; whose the id belongs to now, where profiles has merged customers."""
     address: _builtins.str
     """The address it was sent to; empty while it is queued and if there was none."""
     state: Global___MessageState.ValueType
@@ -398,7 +398,8 @@ class Message(_message.Message):
     """Why it failed or was skipped; for programs. FAILED: SMTP_REFUSED, SMTP_DEFERRED (refused for the moment, and so
     at every retry). SKIPPED: CUSTOMER_NOT_FOUND, NO_ADDRESS, ADDRESS_INVALID, RENDER_FAILED, CAMPAIGN_CANCELLED,
     CAMPAIGN_FAILED, CONSENT_REFUSED (denied, withdrawn or run out when it was to be sent), CONSENT_MISSING (never given,
-    and the campaign demands it).
+    and the campaign demands it), RECIPIENT_MERGED (the campaign reaches the same person under another of the ids that
+    profiles has merged).
     """
     detail: _builtins.str
     """The same in words: those of the mail server, or what is wrong with the template. For a queued message, why the
