@@ -63,6 +63,7 @@ MODULES = (
     "transfers",
     "loyalty_reports",
     "achievements",
+    "loyalty_notices",
     "crm",
 )
 

@@ -94,12 +94,22 @@ class TierFigures: ...
 class TierMove: ...
 
 
-@from_proto(pb.ProgramReturn, "net_revenue_minor", "margin_minor", "points_cost_minor", "return_share")
+@from_proto(
+    pb.ProgramReturn, "net_revenue_minor", "margin_minor", "points_cost_minor", "discount_minor", "return_share"
+)
 class ProgramReturn: ...
 
 
 @from_proto(pb.RepeatPurchases, "buyer_count", "repeat_buyer_count", "repeat_rate", "returning_buyer_count")
 class RepeatPurchases: ...
+
+
+@from_proto(pb.PromotionFigures, "offer_id", "campaign_id", "use_count", "discount_minor")
+class PromotionFigures: ...
+
+
+@from_proto(pb.ReferralRate, "campaign_id", "figures")
+class ReferralRate: ...
 
 
 @from_proto(
@@ -119,6 +129,8 @@ class RepeatPurchases: ...
     "tier_moves",
     "program_return",
     "repeat_purchases",
+    "promotions",
+    "referrals",
 )
 class LoyaltyReport: ...
 

@@ -26,6 +26,7 @@ from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
+from services.loyalty.adapters.notices import StoredNotices
 from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.report_keeper import ReportKeeper
@@ -44,6 +45,7 @@ from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
+from services.loyalty.handlers.notices import announce_expiring, forget_notices
 from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
 from services.loyalty.handlers.referrals import settle_referrals
@@ -61,6 +63,8 @@ class Settings(ServiceSettings):
     """How often points whose time has passed are taken."""
     quote_retention_days: int = Field(400, ge=1, le=3650)
     """How long it can be told what a person was quoted, and why."""
+    notice_retention_days: int = Field(400, ge=1, le=3650)
+    """How long notices are kept for those who follow them."""
 
 
 @asynccontextmanager
@@ -122,6 +126,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         referrals=StoredReferrals(store),
         transfers=StoredTransfers(store),
         reports=StoredReports(store, keeper),
+        notices=StoredNotices(store),
         csv_file=csv_entries,
         parquet_file=parquet_entries,
         achievements=StoredAchievements(store),
@@ -133,7 +138,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
 async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
     programs, members, coupons = StoredPrograms(store), StoredMembers(store), StoredCoupons(store)
     celebrations = Celebrations(programs, StoredEarningRules(store), StoredOccasions(store), ledger)
-    offers = StoredOffers(store)
+    offers, notices = StoredOffers(store), StoredNotices(store)
 
     async def tick() -> None:
         now = to_micros(clock())
@@ -142,6 +147,8 @@ async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock:
         await settle_referrals(ledger, StoredReferrals(store), coupons, now)
         await expire_redemptions(ledger, StoredRedemptions(store), coupons, now)
         await celebrations.tick(now)
+        await announce_expiring(programs, members, notices, ledger, now)
+        await forget_notices(programs, notices, ledger, now - settings.notice_retention_days * DAY_MICROS)
         await forget_quotes(ledger, offers, coupons, now - settings.quote_retention_days * DAY_MICROS)
 
     await every(settings.expiry_interval_seconds, tick)

@@ -14,6 +14,7 @@ from services.loyalty.domain.earning_rule import EarningRule, ProgramUsage, Rule
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.kept_quote import KeptQuote
 from services.loyalty.domain.member import Member
+from services.loyalty.domain.notice import ExpiryNotices, Notice, Sweep
 from services.loyalty.domain.offer import Offer, OfferUsage
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
@@ -47,6 +48,15 @@ class Enterings:
     """Entries in commit order, each with its tenant, and the cursor after them."""
 
     entries: Sequence[tuple[str, Entry]]
+    cursor: str
+    caught_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Notices in commit order, each with its tenant and the cursor after it, and the cursor after all of them."""
+
+    notices: Sequence[tuple[str, Notice, str]]
     cursor: str
     caught_up: bool
 
@@ -192,8 +202,42 @@ class Members(Protocol):
         """At most ``limit`` members for whose points the clock has something to do at ``as_of``, most overdue first."""
         ...
 
+    async def due_page(
+        self, tenant: str, program_id: str, as_of: int, limit: int, after: str
+    ) -> tuple[list[Member], str]:
+        """A page of the members whose points concern the clock until ``as_of``, and the token of the next."""
+        ...
+
     def everyone(self, tenant: str) -> AsyncIterator[Sequence[Member]]:
         """All members of all programmes of the tenant, in pages."""
+        ...
+
+
+class Notices(Protocol):
+    """Notices, and when they are due."""
+
+    def follow(self, after: str, tenant: str | None) -> AsyncIterator[Noticed]:
+        """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+    async def newest(self) -> str:
+        """The cursor after everything that has happened."""
+        ...
+
+    async def setting(self, tenant: str, program_id: str) -> ExpiryNotices:
+        """How long before points expire that is told."""
+        ...
+
+    async def sweep(self, tenant: str, program_id: str) -> Sweep | None:
+        """How far the last sweep came."""
+        ...
+
+    async def existing(self, tenant: str, notice_ids: Sequence[str]) -> set[str]:
+        """Those that were told."""
+        ...
+
+    async def before(self, tenant: str, before: int, limit: int) -> list[str]:
+        """The ids of some notices from before that instant."""
         ...
 
 
@@ -244,8 +288,8 @@ class Reports(Protocol):
         """Wait a little for what is entered to be counted: up to which cursor it is, and whether that is all."""
         ...
 
-    async def kept(self, tenant: str, request: ReportRequest) -> Kept:
-        """What was counted, as far as the report needs it."""
+    async def kept(self, tenant: str, request: ReportRequest, currency: str) -> Kept:
+        """What was counted, as far as a report about a programme in this currency needs it."""
         ...
 
     async def cost(self, tenant: str, program_id: str) -> PointCost | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from graphql import GraphQLNonNull, get_named_type, is_leaf_type
+from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
+from tessera.loyalty.v1 import notice_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -297,3 +299,33 @@ async def test_a_gateway_that_stops_closes_connections_and_ends_their_feeds(
             assert (await closing)[0] == 1012
         async with asyncio.timeout(SECONDS_MAX):
             await feed.ended.wait()
+
+
+async def test_what_happens_to_a_loyalty_account_is_told_with_the_standing_of_now(
+    client: Client, backend: Backend, bearer: Bearer
+) -> None:
+    asked: list[notice_pb2.FollowNoticesRequest] = []
+
+    async def notices(request: notice_pb2.FollowNoticesRequest) -> AsyncIterator[notice_pb2.FollowNoticesResponse]:
+        asked.append(request)
+        kind = notice_pb2.NOTICE_KIND_POINTS_EXPIRING
+        notice = notice_pb2.Notice(customer_id="c1", kind=kind, program_id="club", points=5, lead_days=7, cursor="n1")
+        yield notice_pb2.FollowNoticesResponse(cursor="n0")
+        yield notice_pb2.FollowNoticesResponse(notices=[notice], cursor="n1")
+
+    backend.on("loyalty.FollowNotices", notices)  # type: ignore[arg-type]  # a feed answers with a generator
+    standing = loyalty.Member(program_id="club", member_id="c1", balance_points=9)
+    backend.on("loyalty.BatchGetMembers", lambda _: loyalty.BatchGetMembersResponse(members=[standing]))
+    fields = "{ kind points leadDays cursor member { balancePoints } }"
+    async with connected(client) as wire:
+        wanted = f'subscription {{ loyaltyAccountChanged(after: "n") {fields} }}'
+        await (await wire.initialised(bearer())).subscribe(wanted)
+        told = await wire.receive()
+    assert told["payload"]["data"]["loyaltyAccountChanged"] == {
+        "kind": "POINTS_EXPIRING",
+        "points": 5,
+        "leadDays": 7,
+        "cursor": "n1",
+        "member": {"balancePoints": 9},
+    }
+    assert (asked[0].after_cursor, asked[0].from_now) == ("n", True)

@@ -19,7 +19,12 @@ from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.domain.cart import Cart
 from services.loyalty.domain.cart_order import CartOrder, CartOrderState, SpentPoints
+from services.loyalty.domain.earning import Line
+from services.loyalty.domain.earning_operations import SetEarningLimits
+from services.loyalty.domain.earning_rule import PeriodLimit
 from services.loyalty.domain.offer import ActionKind, Offer
+from services.loyalty.domain.orders import Order
+from services.loyalty.domain.zones import Period
 from services.loyalty.handlers.coupons import roll_back_coupons
 from services.loyalty.handlers.offers import (
     Shopping,
@@ -33,8 +38,8 @@ from services.loyalty.handlers.offers import (
     roll_back_cart,
 )
 from tests.loyalty.conftest import House, SetClock
-from tests.loyalty.making import DAY, TENANT, earning, opening, request
-from tests.loyalty.promoting import cart, line, open_campaign, use, used
+from tests.loyalty.making import DAY, DOUBLE, NOW, TENANT, adding, by_rules, earning, opening, request
+from tests.loyalty.promoting import cart, line, open_campaign, use, used, where
 from tests.loyalty.test_offers import carts, offer
 from tests.mongodb import mongodb_url
 
@@ -108,6 +113,33 @@ async def test_a_quote_says_what_codes_are_worth_and_what_points_come_and_are_th
     without = await quote_cart(house.ledger, offers, coupons, TENANT, shopping())
     assert [each.earned for each in without.points] == [200]
     assert without.missed == ()
+
+
+async def test_a_quote_earns_what_the_order_will_by_the_rules_of_the_programme(house: House) -> None:
+    rule = adding("double-shoes", DOUBLE, items=where("category", "shoes"))
+    await house.ledger.post(request("rule"), rule)
+    await spring(house)
+    of = cart(line("a", 6_000, categories=("shoes",)), line("b", 4_000, categories=("hats",)))
+    coupons, offers = StoredCoupons(house.store), StoredOffers(house.store)
+    found = await quote_cart(house.ledger, offers, coupons, TENANT, shopping(of, "Spring"))
+    assert found.total_minor == 9000
+    (points,) = found.points
+    told = Order(
+        "o1",
+        "ann",
+        "USD",
+        9000,
+        NOW,
+        lines=(Line(5400, 1, {"category": "shoes"}), Line(3600, 1, {"category": "hats"})),
+    )
+    simulated = await house.ledger.try_out(TENANT, by_rules(told))
+    earned = await house.ledger.post(request("o1"), by_rules(told, "o1"))
+    assert points.earned == simulated.outcome.points == earned.outcome.points == 90 + 54
+    limits = SetEarningLimits(program_id="club", per_member=(PeriodLimit(Period.DAY, 100),))
+    await house.ledger.post(request("limit"), limits)
+    bobs = cart(*of.lines, customer_id="bob")
+    limited = await quote_cart(house.ledger, offers, coupons, TENANT, shopping(bobs, "Spring"))
+    assert [each.earned for each in limited.points] == [100]
 
 
 async def test_a_code_that_no_offer_uses_is_not_used_up(house: House) -> None:

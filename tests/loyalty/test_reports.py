@@ -22,7 +22,9 @@ from services.common.clock import from_micros, system_clock, to_micros
 from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.grpc_errors import error_info
 from services.common.store import Store
+from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
+from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.report_keeper import BATCH_MAX, Counted, ReportKeeper
 from services.loyalty.adapters.reports import StoredReports
 from services.loyalty.adapters.store import StoredEntries, StoredPrograms
@@ -48,6 +50,7 @@ from services.loyalty.domain.report import (
     intervals,
     make_report,
 )
+from services.loyalty.handlers.coupons import roll_back_coupons
 from services.loyalty.handlers.reports import export_ledger, get_loyalty_report
 from tests.conftest import Keyring
 from tests.loyalty.club import NOBODY, Club
@@ -65,6 +68,7 @@ from tests.loyalty.making import (
     request,
     voiding,
 )
+from tests.loyalty.promoting import open_campaign, use
 
 OPEN = opening(
     "club",
@@ -332,7 +336,9 @@ async def test_entries_are_counted_once_by_two_processes_that_start_stop_and_sta
     days = Days(day_of(NOW), day_of(NOW) + 30)
     asked = ReportRequest(program_id="club", days=days, interval=Interval.WEEK)
     reports = StoredReports(house.store, keepers[0])
-    made = await get_loyalty_report(StoredPrograms(house.store), reports, TENANT, asked, NOW + 21 * DAY)
+    made = await get_loyalty_report(
+        StoredPrograms(house.store), reports, StoredReferrals(house.store), TENANT, asked, NOW + 21 * DAY
+    )
     assert made.complete
     check_against_entries(made.report, await everything(house.store), asked)
     assert made.report.total.entries == len(changes)
@@ -353,11 +359,32 @@ async def test_a_report_waits_for_what_is_entered_and_the_keeper_counts_without_
         await live(house)
         asked = ReportRequest(program_id="club", days=Days(day_of(NOW), day_of(NOW) + 30))
         reports = StoredReports(house.store, keeper)
-        made = await get_loyalty_report(StoredPrograms(house.store), reports, TENANT, asked, NOW + 21 * DAY)
+        made = await get_loyalty_report(
+            StoredPrograms(house.store), reports, StoredReferrals(house.store), TENANT, asked, NOW + 21 * DAY
+        )
         assert made.complete
         check_against_entries(made.report, await everything(house.store), asked)
     finally:
         running.cancel()
+
+
+async def test_a_report_tells_what_offers_and_codes_gave_less_what_was_given_back(house: House) -> None:
+    await open_campaign(house, "spring")
+    for at, (day, discount) in enumerate([(0, 250), (0, 100), (3, 40)]):
+        house.clock.micros = NOW + day * DAY
+        await use(house, f"o{at}", "spring", discount=discount)
+    house.clock.micros = NOW + 4 * DAY
+    await roll_back_coupons(house.ledger, StoredCoupons(house.store), request("back"), "o1", ())
+    changes = [change async for batch in _until_end(house.store) for change in batch]
+    keeper = ReportKeeper(house.store)
+    await keeper.apply(Counted(changes, changes[-1].cursor))
+    found = []
+    for first, last in ((0, 0), (1, 4), (0, 4)):
+        asked = ReportRequest(program_id="club", days=Days(day_of(NOW) + first, day_of(NOW) + last))
+        reports, referrals = StoredReports(house.store, keeper), StoredReferrals(house.store)
+        made = await get_loyalty_report(StoredPrograms(house.store), reports, referrals, TENANT, asked, NOW + 5 * DAY)
+        found.append([(each.campaign_id, each.uses, each.discount_minor) for each in made.report.promotions])
+    assert found == [[("spring", 2, 350)], [("spring", 0, -60)], [("spring", 2, 290)]]
 
 
 async def test_files_hold_every_entry_of_the_period_once_in_order(house: House) -> None:

@@ -156,8 +156,9 @@ class TenantDraft:
             writes.append(
                 self._write(REFUNDED_ORDERS, refunded_order_id(*pair), refunded_order_body(books.refunds[pair]))
             )
-        writes.extend(filter(None, map(self._record_write, books.touched_records)))
         writes.extend(Insert(self.tenant, ENTRIES, entry.id, entry_body(entry)) for entry in books.entered)
+        # Behind the entries, so that followers hear of notices after what they are about.
+        writes.extend(filter(None, map(self._record_write, books.touched_records)))
         for erasure in books.erasures:
             body = {
                 "tenant": self.tenant,

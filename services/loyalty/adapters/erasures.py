@@ -40,6 +40,7 @@ from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.figures import REPORT_VISITS
 from services.loyalty.domain.kept_quote import QUOTES
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
+from services.loyalty.domain.notice import NOTICES
 from services.loyalty.domain.offer import OFFER_USAGES
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
@@ -84,6 +85,7 @@ PERSONAL = (
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
+    Personal(RECORDS[NOTICES.name], "customer_id", "notice", Removal.DELETED),
     Personal(RECORDS[REPORT_VISITS.name], "member_id", "order_days", Removal.DELETED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""

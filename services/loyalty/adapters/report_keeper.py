@@ -27,6 +27,8 @@ from services.loyalty.domain.figures import (
     figures_day,
     month_of,
 )
+from services.loyalty.domain.notice import NOTICES, Notice
+from services.loyalty.domain.promotion_figures import REPORT_PROMOTIONS, PromotionDay, promotion_day
 from services.loyalty.domain.records import Kind
 
 REPORT_FOLLOWER = "loyalty.reports"
@@ -74,8 +76,36 @@ class ReportKeeper:
             for entry in entries:
                 page.figures.add(entry)
             writes += page.writes()
+        writes += await self._promotions(batch.changes)
         await self._store.commit([*writes, self._advance(batch.cursor)])
         self._version = (self._version or 0) + 1
+
+    async def _promotions(self, changes: Sequence[Change]) -> list[Write]:
+        """Count what offers and codes gave."""
+        told: dict[str, dict[str, list[Notice]]] = {}
+        for change in changes:
+            if change.collection == NOTICES.name:
+                notice = read_record(NOTICES, change.body)
+                if at := promotion_day(notice):
+                    told.setdefault(change.tenant, {}).setdefault(f"{at[0]}/{at[1]}", []).append(notice)
+        writes: list[Write] = []
+        for tenant, days in told.items():
+            collection = RECORDS[REPORT_PROMOTIONS.name]
+            found = await self._store.get_many(tenant, collection, list(days))
+            for name, notices in days.items():
+                known, (currency, day) = found.get(name), promotion_day(notices[0]) or ("", 0)
+                figures = PromotionDay(currency=currency, day=day)
+                if known:
+                    figures = read_record(REPORT_PROMOTIONS, known.body)
+                for notice in notices:
+                    figures.add(notice)
+                body = record_body(figures)
+                writes.append(
+                    Replace(tenant, collection, name, body, known.version)
+                    if known
+                    else Insert(tenant, collection, name, body)
+                )
+        return writes
 
     async def _load_cursor(self) -> str:
         document = await self._store.get(ALL, CURSORS, REPORT_FOLLOWER)

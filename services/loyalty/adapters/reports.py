@@ -11,6 +11,7 @@ from services.loyalty.adapters.report_keeper import REPORT_FOLLOWER, ReportKeepe
 from services.loyalty.adapters.stored_records import stored_record
 from services.loyalty.domain.figures import REPORT_COHORTS, REPORT_DAYS, REPORT_OUTSTANDING, REPORT_RETURNS, Outstanding
 from services.loyalty.domain.point_cost import POINT_COSTS, PointCost
+from services.loyalty.domain.promotion_figures import REPORT_PROMOTIONS
 from services.loyalty.domain.records import Kind
 from services.loyalty.domain.report import Kept, ReportRequest
 
@@ -36,7 +37,7 @@ class StoredReports:
             await asyncio.sleep(POLL_SECONDS)
         return cursor, True
 
-    async def kept(self, tenant: str, request: ReportRequest) -> Kept:
+    async def kept(self, tenant: str, request: ReportRequest, currency: str) -> Kept:
         program_id, days = request.program_id, request.days
         outstanding: Outstanding | None = await stored_record(self._store, tenant, REPORT_OUTSTANDING, program_id)
         by_day = {"program_id": program_id, "basis": request.basis.value}
@@ -44,6 +45,7 @@ class StoredReports:
         return Kept(
             days=await self._all(tenant, REPORT_DAYS, by_day, Range("day", at_most=days.last)),
             returns=await self._all(tenant, REPORT_RETURNS, {"program_id": program_id}, within),
+            promotions=await self._all(tenant, REPORT_PROMOTIONS, {"currency": currency}, within),
             outstanding=outstanding,
             cohorts=await self._all(tenant, REPORT_COHORTS, {"program_id": program_id}, Range("month", at_least=0)),
         )

@@ -135,6 +135,14 @@ class StoredMembers:
         page = await self._store.find(tenant, MEMBERS, Query(where={"program_id": program_id}, range=past, limit=limit))
         return [document.body["member_id"] for document in page.documents]
 
+    async def due_page(
+        self, tenant: str, program_id: str, as_of: int, limit: int, after: str
+    ) -> tuple[list[Member], str]:
+        until = Range("next_due_time", at_most=as_of)
+        query = Query(where={"program_id": program_id}, range=until, limit=limit, after=after)
+        page = await self._store.find(tenant, MEMBERS, query)
+        return [read_member(document.body) for document in page.documents], page.next_cursor
+
     async def everyone(self, tenant: str) -> AsyncIterator[Sequence[Member]]:
         after = ""
         while True:
@@ -185,9 +193,10 @@ class StoredEntries:
 
     async def follow(self, after: str, tenant: str | None) -> AsyncIterator[Enterings]:
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
-            cursor = batch[-1].cursor
+            cursor = batch[-1].cursor  # of notices too: FollowNotices goes on from it
             caught_up = len(batch) < FEED_BATCH_MAX and cursor == await self._store.end_of_feed()
-            entries = [(change.tenant, read_entry(change.id, change.body)) for change in batch]
+            told = [change for change in batch if change.collection == ENTRIES.name]
+            entries = [(change.tenant, read_entry(change.id, change.body)) for change in told]
             yield Enterings(entries, cursor, caught_up)
 
 

@@ -91,7 +91,8 @@ class Books:
     touched_refunds: set[Key] = field(default_factory=set)
     records: dict[Ref[Any], Any] = field(default_factory=dict)
     """Those of the needed records that exist."""
-    touched_records: set[Ref[Any]] = field(default_factory=set)
+    touched_records: dict[Ref[Any], None] = field(default_factory=dict)
+    """In the order in which they were first touched, which is that of notices in the feed."""
 
     def program(self, program_id: str) -> Program:
         """The programme, or ``ProgramNotFound``."""
@@ -165,12 +166,12 @@ class Books:
     def put_record(self, ref: Ref[T], record: T) -> None:
         """Keep a new or changed record."""
         self.records[ref] = record
-        self.touched_records.add(ref)
+        self.touched_records[ref] = None
 
     def drop_record(self, ref: Ref[Any]) -> None:
         """Keep a record no longer."""
         if self.records.pop(ref, None) is not None:
-            self.touched_records.add(ref)
+            self.touched_records[ref] = None
 
     def add_program(self, program: Program) -> None:
         """Keep a new programme."""

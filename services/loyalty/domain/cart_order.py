@@ -10,9 +10,10 @@ from services.loyalty.domain.coupon import ORDERS
 from services.loyalty.domain.coupon_uses import Presented, give_back, presented_refs
 from services.loyalty.domain.entry import EntryKind, request_entry_id
 from services.loyalty.domain.member import Cause
+from services.loyalty.domain.notice import Notice, NoticeKind, note
 from services.loyalty.domain.offer import offer_usage_refs
 from services.loyalty.domain.program import Program
-from services.loyalty.domain.quote import Asked, Quote, reckon
+from services.loyalty.domain.quote import AppliedOffer, Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.spending import give_back_points, spend
 from services.loyalty.domain.spending_policy import policy_ref, usage_ref
@@ -62,6 +63,8 @@ class CartOrder:
     time: int
     end_time: int = 0
     spent: SpentPoints | None = None
+    turn: int = 0
+    """How often it was committed, and rolled back, before."""
 
 
 CART_ORDERS = Kind("cart_orders", CartOrder)
@@ -96,8 +99,10 @@ class CommitCart:
         self._check(reckoned.quote)
         spent = self._spend(books, now)  # the last that can be refused
         reckoned.till.close()
+        turn = existing.turn + 1 if existing else 0
         for applied in reckoned.quote.applied:
             _use_offer(books, applied.offer_id, customer_id, 1, applied.discount_minor)
+            note(books, _offer_notice(NoticeKind.OFFER_USED, asked.order_id, reckoned.quote, applied, now), turn)
         order = CartOrder(
             order_id=asked.order_id,
             customer_id=customer_id,
@@ -106,6 +111,7 @@ class CommitCart:
             codes=tuple(code.code for code in reckoned.quote.codes if not code.reason),
             time=now,
             spent=spent,
+            turn=turn,
         )
         books.put_record(ref, order)
         return order
@@ -143,6 +149,18 @@ def _use_offer(books: Books, offer_id: str, customer_id: str, uses: int, discoun
         books.put_record(ref, (books.record(ref) or fresh).plus(uses, discount_minor))
 
 
+def _offer_notice(kind: NoticeKind, order_id: str, quote: Quote, applied: AppliedOffer, now: int) -> Notice:
+    return Notice(
+        kind=kind,
+        customer_id=quote.customer_id,
+        time=now,
+        order_id=order_id,
+        offer_id=applied.offer_id,
+        discount_minor=applied.discount_minor,
+        currency=quote.currency,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollBackCart:
     """Gives back what an order has used, once: offers, codes and points. ``known`` is the order as it was read."""
@@ -170,6 +188,8 @@ class RollBackCart:
             give_back(books, coupons, order.codes, now)
         for applied in order.quote.applied:
             _use_offer(books, applied.offer_id, order.customer_id, -1, -applied.discount_minor)
+            told = _offer_notice(NoticeKind.OFFER_ROLLED_BACK, order.order_id, order.quote, applied, now)
+            note(books, told, order.turn)
         if order.spent:
             give_back_points(books, books.entries[order.spent.entry_id], now)
         ended = replace(order, state=CartOrderState.ROLLED_BACK, end_time=now)

@@ -202,6 +202,8 @@ class CouponUse:
     expire_time: int = 0
     discount_minor: int = 0
     end_time: int = 0
+    turn: int = 0
+    """How often the order had used the code, and given it back, before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from services.loyalty.domain.coupon import (
 )
 from services.loyalty.domain.days import day_of
 from services.loyalty.domain.guesses import Guesser, check_guesses
+from services.loyalty.domain.notice import Notice, NoticeKind, note
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.shopper import known_of, segments_of, shopper_needs
@@ -109,7 +110,13 @@ class Till:
         """Keep what was used."""
         for ref, record in self.changed.items():
             self.books.put_record(ref, record)
+        before = self.books.record(Ref(ORDERS, self.order.order_id))
         self.books.put_record(Ref(ORDERS, self.order.order_id), self.order)
+        for use in self.order.uses:
+            known = before.of(use.code) if before else None
+            if use.state is UseState.REDEEMED and (known is None or known.state is not UseState.REDEEMED):
+                told = coupon_notice(NoticeKind.COUPON_REDEEMED, self.order, use, self.now)
+                note(self.books, replace(told, currency=self.cart.currency), use.turn)
 
     def _first(self, presented: Presented) -> CouponUse:
         customer_id, day = self.cart.shopper.customer_id, day_of(self.now)
@@ -146,7 +153,9 @@ class Till:
 
     def _new(self, coupon: Coupon, campaign: CouponCampaign, presented: Presented) -> CouponUse:
         state, expire_time = self._state()
+        ended = self.order.of(coupon.code)
         return CouponUse(
+            turn=ended.turn + 1 if ended else 0,
             code=coupon.code,
             campaign_id=campaign.campaign_id,
             state=state,
@@ -258,10 +267,27 @@ class RollBackCoupons:
         return give_back(books, order, self.codes or [use.code for use in order.uses], now)
 
 
+def coupon_notice(kind: NoticeKind, order: CouponOrder, use: CouponUse, now: int) -> Notice:
+    """What the customer hears of a use."""
+    return Notice(
+        kind=kind,
+        customer_id=order.customer_id,
+        time=now,
+        order_id=order.order_id,
+        code=use.code,
+        campaign_id=use.campaign_id,
+        discount_minor=use.discount_minor,
+    )
+
+
 def give_back(books: Books, order: CouponOrder, codes: Iterable[str], now: int) -> CouponOrder:
     """Roll back these codes of the order; what is not reserved or redeemed stays as it is."""
     ended = {UseState.RESERVED: UseState.RELEASED, UseState.REDEEMED: UseState.ROLLED_BACK}
     for use in [use for code in codes if (use := order.of(code)) and use.state.counts]:
+        if use.state is UseState.REDEEMED:
+            campaign = books.record(Ref(CAMPAIGNS, use.campaign_id))
+            told = coupon_notice(NoticeKind.COUPON_ROLLED_BACK, order, use, now)
+            note(books, replace(told, currency=campaign.currency if campaign else ""), use.turn)
         order = order.having(_ended(books, order.customer_id, use, ended[use.state], now), now)
     books.put_record(Ref(ORDERS, order.order_id), order)
     return order

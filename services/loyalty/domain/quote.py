@@ -14,6 +14,7 @@ from services.loyalty.domain.offer import WHOLE, Offer, OfferUsage, offer_usage_
 from services.loyalty.domain.pricing import Effect, Pricing
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.qualification import Lack, Usages, idle_lack, lack_of
+from services.loyalty.domain.quoted_points import QuotedPoints, earning_refs, quoted_points
 from services.loyalty.domain.shopper import known_of, segments_of
 
 
@@ -75,15 +76,6 @@ class QuotedCode:
     missing_minor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class QuotedPoints:
-    """What the order would earn in a programme, and what the customer could spend there now."""
-
-    program_id: str
-    earned: int
-    available: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """What a cart costs for this customer."""
@@ -131,7 +123,8 @@ class Asked:
         """Everything that reckoning reads."""
         needs = presenting_needs(programs, self.presented, self.order_id, self.guesser)
         usages = [ref for offer in self.offers for ref in offer_usage_refs(offer.offer_id, self.guesser.customer_id)]
-        return replace(needs, records=[*needs.records, *usages])
+        earning = earning_refs(programs, self.guesser.customer_id, self.cart.currency)
+        return replace(needs, records=[*needs.records, *usages, *earning])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +243,7 @@ class _Known:
             nearly=tuple(lack for lack in lacks if lack.nearly),
             missed=tuple(lack for lack in lacks if not lack.nearly and lack.reason != "COUPON_NEEDED"),
             codes=tuple(self._code(each.code, verdicts[each.code], choice) for each in self._asked.presented),
-            points=self._points(sum(line.total_minor for line in lines), effects),
+            points=self._points(lines, effects),
             exact=choice.exact,
         )
 
@@ -286,18 +279,10 @@ class _Known:
         missing = int(refusal.metadata.get("missing_minor", 0))
         return QuotedCode(code, verdict.campaign_id, 0, refusal.reason, refusal.message, missing)
 
-    def _points(self, paid_minor: int, effects: Sequence[Effect]) -> tuple[QuotedPoints, ...]:
+    def _points(self, lines: Sequence[QuotedLine], effects: Sequence[Effect]) -> tuple[QuotedPoints, ...]:
         multiplier = WHOLE + sum(effect.points_multiplier - WHOLE for effect in effects)
-        found: list[QuotedPoints] = []
-        for program_id, program in sorted(self._books.programs.items()):
-            member = self._books.found(program_id, self._cart.shopper.customer_id)
-            available = member.available(self._now) if member else 0
-            earned = 0
-            if program.currency == self._cart.currency:
-                earned = program.points_for(paid_minor) * multiplier // WHOLE
-            if earned or available:
-                found.append(QuotedPoints(program_id, earned, available))
-        return tuple(found)
+        paid = {line.line_id: line.total_minor for line in lines}
+        return quoted_points(self._books, self._cart, paid, multiplier, self._now)
 
     def _usage(self, offer_id: str) -> tuple[OfferUsage, OfferUsage]:
         customer_id = self._cart.shopper.customer_id

@@ -13,6 +13,7 @@ from services.loyalty.domain.coupon import COUPONS, CouponPoolEmpty
 from services.loyalty.domain.coupon_operations import take_code
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
 from services.loyalty.domain.member import Cause
+from services.loyalty.domain.notice import Notice, NoticeKind, note
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.reward import Reward
@@ -167,7 +168,7 @@ class TakeReward:
             next_expire_time=now + self.reserve_for,
         )
         if not self.reserve_for:
-            redemption = fulfilled(books, redemption, reward, self.candidates)
+            redemption = fulfilled(books, redemption, reward, self.candidates, now)
         books.put_record(Ref(REDEMPTIONS, redemption.redemption_id), redemption)
         return redemption
 
@@ -200,11 +201,21 @@ def check_terms(books: Books, reward: Reward, member_id: str, usage: RewardUsage
         )
 
 
-def fulfilled(books: Books, redemption: Redemption, reward: Reward, candidates: Sequence[str]) -> Redemption:
+def fulfilled(books: Books, redemption: Redemption, reward: Reward, candidates: Sequence[str], now: int) -> Redemption:
     """The redemption with what the member gets; ``CouponPoolEmpty`` if a code is due and none is free."""
     code = ""
     if campaign_id := reward.terms.coupon_campaign_id:
         code = take_code(books, campaign_id, redemption.member_id, candidates).code
+    told = Notice(
+        kind=NoticeKind.REWARD_FULFILLED,
+        customer_id=redemption.member_id,
+        time=now,
+        program_id=redemption.program_id,
+        points=redemption.points,
+        reward_id=redemption.reward_id,
+        redemption_id=redemption.redemption_id,
+    )
+    note(books, told)
     return replace(redemption, state=RedemptionState.FULFILLED, next_expire_time=None, code=code)
 
 
@@ -230,7 +241,7 @@ class FulfilRedemption:
         if redemption.state is not RedemptionState.RESERVED or due is None or now >= due:
             raise RedemptionEnded("the reservation is over; redeem again", redemption_id=redemption.redemption_id)
         reward = books.reward(redemption.program_id, redemption.reward_id)
-        done = fulfilled(books, redemption, reward, self.candidates)
+        done = fulfilled(books, redemption, reward, self.candidates, now)
         books.put_record(Ref(REDEMPTIONS, redemption.redemption_id), done)
         return done
 

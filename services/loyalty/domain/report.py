@@ -23,6 +23,7 @@ from services.loyalty.domain.figures import (
 from services.loyalty.domain.liability import Month, develop, expected_breakage, forecast, held_points
 from services.loyalty.domain.point_cost import PointCost
 from services.loyalty.domain.program import NEVER, Program
+from services.loyalty.domain.promotion_figures import PromotionDay, PromotionFigures, promotions
 
 DAYS_MAX = 3_660
 INTERVALS_MAX = 1_000
@@ -171,6 +172,7 @@ class Report:
     tiers: Sequence[TierFigures]
     moves: Mapping[tuple[str, str], int]
     repeat: RepeatPurchases
+    promotions: Sequence[PromotionFigures]
 
 
 @dataclass(slots=True)
@@ -181,6 +183,8 @@ class Kept:
     """By the basis that is asked for, from the first up to the last of the period, in order."""
     returns: Sequence[ReturnsDay] = ()
     """Of the period."""
+    promotions: Sequence[PromotionDay] = ()
+    """Of the period, in the programme's currency."""
     outstanding: Outstanding | None = None
     cohorts: Sequence[CohortMonth] = field(default_factory=tuple)
 
@@ -211,6 +215,7 @@ def make_report(request: ReportRequest, program: Program, cost: PointCost | None
         tiers=_tiers(program, outstanding, moves),
         moves={move: count for move, count in sorted(moves.items()) if count},
         repeat=_repeat(kept.returns, request.days),
+        promotions=promotions(kept.promotions),
     )
 
 

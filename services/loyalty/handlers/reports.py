@@ -1,13 +1,14 @@
 """How programmes do, what their points cost, and the ledger as a file."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.point_cost import PointCost, SetPointCost
+from services.loyalty.domain.referral import ReferralCampaign, ReferralCounts
 from services.loyalty.domain.report import Report, ReportRequest, make_report
-from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Reports, Request
+from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Referrals, Reports, Request
 
 ENTRIES_A_READ = 1_000
 ENTRIES_A_PART = 10_000
@@ -20,6 +21,8 @@ class MadeReport:
     report: Report
     cursor: str
     complete: bool
+    referrals: Sequence[tuple[ReferralCampaign, ReferralCounts]] = ()
+    """The campaigns whose points are the programme's, and what came of them to this day."""
 
 
 async def set_point_cost(ledger: Ledger, request: Request, cost: PointCost) -> PointCost:
@@ -28,14 +31,17 @@ async def set_point_cost(ledger: Ledger, request: Request, cost: PointCost) -> P
 
 
 async def get_loyalty_report(
-    programs: Programs, reports: Reports, tenant: str, request: ReportRequest, now: int
+    programs: Programs, reports: Reports, referrals: Referrals, tenant: str, request: ReportRequest, now: int
 ) -> MadeReport:
     """A report of a programme; ``ProgramNotFound``."""
     program = await programs.get(tenant, request.program_id)
     cursor, complete = await reports.counted()
-    kept, cost = await reports.kept(tenant, request), await reports.cost(tenant, program.id)
+    kept = await reports.kept(tenant, request, program.currency)
+    cost = await reports.cost(tenant, program.id)
     report = await asyncio.to_thread(make_report, request, program, cost, kept, now)
-    return MadeReport(report, cursor, complete)
+    campaigns = [each for each in (await referrals.book(tenant)).campaigns if each.program_id == program.id]
+    brought = [(each, await referrals.counts(tenant, each.campaign_id)) for each in campaigns]
+    return MadeReport(report, cursor, complete, brought)
 
 
 async def export_ledger(

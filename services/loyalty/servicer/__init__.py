@@ -11,6 +11,7 @@ from services.loyalty.servicer.earning import EarningRpcs
 from services.loyalty.servicer.entries import EntryRpcs
 from services.loyalty.servicer.lots import LotRpcs
 from services.loyalty.servicer.members import MemberRpcs
+from services.loyalty.servicer.notices import NoticeRpcs
 from services.loyalty.servicer.offers import OfferRpcs
 from services.loyalty.servicer.personal_data import PersonalDataRpcs
 from services.loyalty.servicer.points import PointRpcs
@@ -40,5 +41,6 @@ class LoyaltyServicer(
     TransferRpcs,
     ReportRpcs,
     AchievementRpcs,
+    NoticeRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -51,7 +51,7 @@ class ReferralRpcs(LoyaltyServiceServicer):
         self, request: pb.GetReferralFiguresRequest, context: Context
     ) -> pb.GetReferralFiguresResponse:
         counts = await get_referral_figures(self.referrals, principal().tenant, request.campaign_id)
-        return pb.GetReferralFiguresResponse(figures=_figures(counts))
+        return pb.GetReferralFiguresResponse(figures=referral_figures(counts))
 
     async def IssueReferralCode(
         self, request: pb.IssueReferralCodeRequest, context: Context
@@ -118,7 +118,8 @@ def _duration(micros: int) -> Duration | None:
     return Duration(seconds=micros // SECOND_MICROS) if micros else None
 
 
-def _figures(counts: ReferralCounts) -> pb.ReferralFigures:
+def referral_figures(counts: ReferralCounts) -> pb.ReferralFigures:
+    """How many stand where, and the referral rate."""
     ended = counts.rewarded + counts.cancelled + counts.limited + counts.lapsed
     referrals = counts.attributed + counts.qualified + ended
     converted = counts.qualified + counts.rewarded + counts.limited

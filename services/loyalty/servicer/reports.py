@@ -23,8 +23,9 @@ from services.loyalty.domain.report import (
     days_between,
 )
 from services.loyalty.handlers.reports import MadeReport, export_ledger, get_loyalty_report, set_point_cost
-from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Reports
+from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Referrals, Reports
 from services.loyalty.servicer.calls import Context, micros, named, timestamp
+from services.loyalty.servicer.referrals import referral_figures
 
 _INTERVALS = {
     pb.REPORT_INTERVAL_UNSPECIFIED: Interval.DAY,
@@ -42,6 +43,7 @@ class ReportRpcs(LoyaltyServiceServicer):
     programs: Programs
     entries: Entries
     reports: Reports
+    referrals: Referrals
     csv_file: Callable[[], EntryWriter]
     parquet_file: Callable[[], EntryWriter]
     clock: Clock
@@ -67,7 +69,7 @@ class ReportRpcs(LoyaltyServiceServicer):
             forecast_months=request.forecast_months or FORECAST_MONTHS,
         )
         now = to_micros(self.clock())
-        made = await get_loyalty_report(self.programs, self.reports, principal().tenant, asked, now)
+        made = await get_loyalty_report(self.programs, self.reports, self.referrals, principal().tenant, asked, now)
         return pb.GetLoyaltyReportResponse(report=report_message(made))
 
     async def ExportLedger(
@@ -120,6 +122,19 @@ def report_message(made: MadeReport) -> pb.LoyaltyReport:
         ],
         program_return=_return(report),
         repeat_purchases=_repeat(report),
+        promotions=[
+            pb.PromotionFigures(
+                offer_id=each.offer_id,
+                campaign_id=each.campaign_id,
+                use_count=each.uses,
+                discount_minor=each.discount_minor,
+            )
+            for each in report.promotions
+        ],
+        referrals=[
+            pb.ReferralRate(campaign_id=campaign.campaign_id, figures=referral_figures(counts))
+            for campaign, counts in made.referrals
+        ],
     )
 
 
@@ -195,13 +210,14 @@ def _return(report: Report) -> pb.ProgramReturn:
     revenue = total.order_amount_minor - total.refunded_amount_minor
     margin = cost.margin_of(revenue) if cost else None
     spent = cost.of(total.burned - total.restored) if cost else None
-    known = margin is not None and spent is not None and spent > 0
-    return pb.ProgramReturn(
-        net_revenue_minor=revenue,
-        margin_minor=margin,
-        points_cost_minor=spent,
-        return_share=((margin or 0) - (spent or 0)) / (spent or 1) if known else None,
+    given = sum(each.discount_minor for each in report.promotions if each.offer_id)
+    answer = pb.ProgramReturn(
+        net_revenue_minor=revenue, margin_minor=margin, points_cost_minor=spent, discount_minor=given
     )
+    if margin is not None and spent is not None and spent + given > 0:
+        # What members paid is after discounts, so these are what it was given up for, not a cost on top.
+        answer.return_share = (margin - spent) / (spent + given)
+    return answer
 
 
 def _repeat(report: Report) -> pb.RepeatPurchases:

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
+from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/loyalty/v1/report.proto\x12\x12tessera.loyalty.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\"\xcb\x01\n\tPointCost\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x30\n\x1a\x63ost_per_1000_points_minor\x18\x02 \x01(\x03\x42\x0c\xaa\xbb\x18\x08 \x00(\x80\xa8\xd6\xb9\x07\x12+\n\x12gross_margin_share\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\xa0\x9c\x01H\x00\x88\x01\x01\x12,\n\x08set_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x15\n\x13_gross_margin_share\"t\n\x13SetPointCostRequest\x12\x33\n\x04\x63ost\x18\x01 \x01(\x0b\x32\x1d.tessera.loyalty.v1.PointCostB\x06\xaa\xbb\x18\x02\x08\x01\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"C\n\x14SetPointCostResponse\x12+\n\x04\x63ost\x18\x01 \x01(\x0b\x32\x1d.tessera.loyalty.v1.PointCost\"\xca\x02\n\x17GetLoyaltyReportRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x36\n\nfirst_date\x18\x02 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x35\n\tlast_date\x18\x03 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12>\n\x08interval\x18\x04 \x01(\x0e\x32\".tessera.loyalty.v1.ReportIntervalB\x08\xaa\xbb\x18\x04 \x00(\x06\x12\x41\n\ntime_basis\x18\x05 \x01(\x0e\x32#.tessera.loyalty.v1.ReportTimeBasisB\x08\xaa\xbb\x18\x04 \x00(\x04\x12!\n\x0f\x66orecast_months\x18\x06 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00(H\"M\n\x18GetLoyaltyReportResponse\x12\x31\n\x06report\x18\x01 \x01(\x0b\x32!.tessera.loyalty.v1.LoyaltyReport\"\xf4\x05\n\rLoyaltyReport\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12/\n\x0breport_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x65ntered_until_cursor\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x37\n\tliability\x18\x06 \x01(\x0b\x32$.tessera.loyalty.v1.LoyaltyLiability\x12\x37\n\x08\x66orecast\x18\x07 \x03(\x0b\x32%.tessera.loyalty.v1.LiabilityForecast\x12.\n\x08\x62reakage\x18\x08 \x01(\x0b\x32\x1c.tessera.loyalty.v1.Breakage\x12:\n\x0e\x65xpiring_weeks\x18\t \x03(\x0b\x32\".tessera.loyalty.v1.ExpiringPoints\x12;\n\x0f\x65xpiring_months\x18\n \x03(\x0b\x32\".tessera.loyalty.v1.ExpiringPoints\x12\x32\n\x06series\x18\x0b \x03(\x0b\x32\".tessera.loyalty.v1.LoyaltyFigures\x12\x31\n\x05total\x18\x0c \x01(\x0b\x32\".tessera.loyalty.v1.LoyaltyFigures\x12.\n\x05tiers\x18\r \x03(\x0b\x32\x1f.tessera.loyalty.v1.TierFigures\x12\x30\n\ntier_moves\x18\x0e \x03(\x0b\x32\x1c.tessera.loyalty.v1.TierMove\x12\x39\n\x0eprogram_return\x18\x0f \x01(\x0b\x32!.tessera.loyalty.v1.ProgramReturn\x12=\n\x10repeat_purchases\x18\x10 \x01(\x0b\x32#.tessera.loyalty.v1.RepeatPurchases\"\xc1\x01\n\x10LoyaltyLiability\x12\x18\n\x10spendable_points\x18\x01 \x01(\x03\x12\x13\n\x0bowed_points\x18\x02 \x01(\x03\x12\x16\n\x0epending_points\x18\x03 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12!\n\x14pending_amount_minor\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x0f\n\r_amount_minorB\x17\n\x15_pending_amount_minor\"\xc7\x01\n\x11LiabilityForecast\x12\x11\n\tlast_date\x18\x01 \x01(\t\x12\x18\n\x10spendable_points\x18\x02 \x01(\x03\x12\x16\n\x0epresent_points\x18\x03 \x01(\x03\x12\x15\n\rburned_points\x18\x04 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x05 \x01(\x03\x12\x12\n\nnew_points\x18\x06 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_amount_minor\"\xdb\x01\n\x08\x42reakage\x12\x16\n\x0ematured_points\x18\x01 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x02 \x01(\x03\x12\x11\n\x04rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0f\x65xpected_points\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\"\n\x15\x65xpected_amount_minor\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x0bmonth_count\x18\x06 \x01(\x05\x42\x07\n\x05_rateB\x12\n\x10_expected_pointsB\x18\n\x16_expected_amount_minor\"s\n\x0e\x45xpiringPoints\x12\x12\n\nfirst_date\x18\x01 \x01(\t\x12\x11\n\tlast_date\x18\x02 \x01(\t\x12\x0e\n\x06points\x18\x03 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_amount_minor\"\xb6\x03\n\x0eLoyaltyFigures\x12\x12\n\nfirst_date\x18\x01 \x01(\t\x12\x11\n\tlast_date\x18\x02 \x01(\t\x12\x15\n\rissued_points\x18\x03 \x01(\x03\x12\x15\n\rposted_points\x18\x04 \x01(\x03\x12\x15\n\rburned_points\x18\x05 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x06 \x01(\x03\x12\x17\n\x0frefunded_points\x18\x07 \x01(\x03\x12\x15\n\rvoided_points\x18\x08 \x01(\x03\x12\x17\n\x0frestored_points\x18\t \x01(\x03\x12\x1a\n\x12uncollected_points\x18\n \x01(\x03\x12\x1e\n\x16\x63losing_balance_points\x18\x0b \x01(\x03\x12\x1e\n\x16\x63losing_pending_points\x18\x0c \x01(\x03\x12\x13\n\x0border_count\x18\r \x01(\x03\x12\x1a\n\x12order_amount_minor\x18\x0e \x01(\x03\x12\x1d\n\x15refunded_amount_minor\x18\x0f \x01(\x03\x12\x16\n\x0e\x65nrolled_count\x18\x10 \x01(\x03\x12\x13\n\x0b\x65ntry_count\x18\x11 \x01(\x03\"m\n\x0bTierFigures\x12\x0f\n\x07tier_id\x18\x01 \x01(\t\x12\x14\n\x0cmember_count\x18\x02 \x01(\x03\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x14\n\x0cjoined_count\x18\x04 \x01(\x03\x12\x12\n\nleft_count\x18\x05 \x01(\x03\"C\n\x08TierMove\x12\x14\n\x0c\x66rom_tier_id\x18\x01 \x01(\t\x12\x12\n\nto_tier_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\xb8\x01\n\rProgramReturn\x12\x19\n\x11net_revenue_minor\x18\x01 \x01(\x03\x12\x19\n\x0cmargin_minor\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11points_cost_minor\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0creturn_share\x18\x04 \x01(\x01H\x02\x88\x01\x01\x42\x0f\n\r_margin_minorB\x14\n\x12_points_cost_minorB\x0f\n\r_return_share\"\x8b\x01\n\x0fRepeatPurchases\x12\x13\n\x0b\x62uyer_count\x18\x01 \x01(\x03\x12\x1a\n\x12repeat_buyer_count\x18\x02 \x01(\x03\x12\x18\n\x0brepeat_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x15returning_buyer_count\x18\x04 \x01(\x03\x42\x0e\n\x0c_repeat_rate\"\xd1\x01\n\x13\x45xportLedgerRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\x06\x66ormat\x18\x04 \x01(\x0e\x32$.tessera.loyalty.v1.LedgerFileFormatB\n\xaa\xbb\x18\x06\x08\x01 \x02(\x04\"\'\n\x14\x45xportLedgerResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*o\n\x0fReportTimeBasis\x12!\n\x1dREPORT_TIME_BASIS_UNSPECIFIED\x10\x00\x12\x1c\n\x18REPORT_TIME_BASIS_RECORD\x10\x01\x12\x1b\n\x17REPORT_TIME_BASIS_EVENT\x10\x02*\x7f\n\x0eReportInterval\x12\x1f\n\x1bREPORT_INTERVAL_UNSPECIFIED\x10\x00\x12\x17\n\x13REPORT_INTERVAL_DAY\x10\x01\x12\x18\n\x14REPORT_INTERVAL_WEEK\x10\x02\x12\x19\n\x15REPORT_INTERVAL_MONTH\x10\x03*r\n\x10LedgerFileFormat\x12\"\n\x1eLEDGER_FILE_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16LEDGER_FILE_FORMAT_CSV\x10\x01\x12\x1e\n\x1aLEDGER_FILE_FORMAT_PARQUET\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftessera/loyalty/v1/report.proto\x12\x12tessera.loyalty.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a!tessera/loyalty/v1/referral.proto\"\xcb\x01\n\tPointCost\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x30\n\x1a\x63ost_per_1000_points_minor\x18\x02 \x01(\x03\x42\x0c\xaa\xbb\x18\x08 \x00(\x80\xa8\xd6\xb9\x07\x12+\n\x12gross_margin_share\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\xa0\x9c\x01H\x00\x88\x01\x01\x12,\n\x08set_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x15\n\x13_gross_margin_share\"t\n\x13SetPointCostRequest\x12\x33\n\x04\x63ost\x18\x01 \x01(\x0b\x32\x1d.tessera.loyalty.v1.PointCostB\x06\xaa\xbb\x18\x02\x08\x01\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"C\n\x14SetPointCostResponse\x12+\n\x04\x63ost\x18\x01 \x01(\x0b\x32\x1d.tessera.loyalty.v1.PointCost\"\xca\x02\n\x17GetLoyaltyReportRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x36\n\nfirst_date\x18\x02 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x35\n\tlast_date\x18\x03 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12>\n\x08interval\x18\x04 \x01(\x0e\x32\".tessera.loyalty.v1.ReportIntervalB\x08\xaa\xbb\x18\x04 \x00(\x06\x12\x41\n\ntime_basis\x18\x05 \x01(\x0e\x32#.tessera.loyalty.v1.ReportTimeBasisB\x08\xaa\xbb\x18\x04 \x00(\x04\x12!\n\x0f\x66orecast_months\x18\x06 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00(H\"M\n\x18GetLoyaltyReportResponse\x12\x31\n\x06report\x18\x01 \x01(\x0b\x32!.tessera.loyalty.v1.LoyaltyReport\"\xe3\x06\n\rLoyaltyReport\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12/\n\x0breport_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x65ntered_until_cursor\x18\x04 \x01(\t\x12\x10\n\x08\x63omplete\x18\x05 \x01(\x08\x12\x37\n\tliability\x18\x06 \x01(\x0b\x32$.tessera.loyalty.v1.LoyaltyLiability\x12\x37\n\x08\x66orecast\x18\x07 \x03(\x0b\x32%.tessera.loyalty.v1.LiabilityForecast\x12.\n\x08\x62reakage\x18\x08 \x01(\x0b\x32\x1c.tessera.loyalty.v1.Breakage\x12:\n\x0e\x65xpiring_weeks\x18\t \x03(\x0b\x32\".tessera.loyalty.v1.ExpiringPoints\x12;\n\x0f\x65xpiring_months\x18\n \x03(\x0b\x32\".tessera.loyalty.v1.ExpiringPoints\x12\x32\n\x06series\x18\x0b \x03(\x0b\x32\".tessera.loyalty.v1.LoyaltyFigures\x12\x31\n\x05total\x18\x0c \x01(\x0b\x32\".tessera.loyalty.v1.LoyaltyFigures\x12.\n\x05tiers\x18\r \x03(\x0b\x32\x1f.tessera.loyalty.v1.TierFigures\x12\x30\n\ntier_moves\x18\x0e \x03(\x0b\x32\x1c.tessera.loyalty.v1.TierMove\x12\x39\n\x0eprogram_return\x18\x0f \x01(\x0b\x32!.tessera.loyalty.v1.ProgramReturn\x12=\n\x10repeat_purchases\x18\x10 \x01(\x0b\x32#.tessera.loyalty.v1.RepeatPurchases\x12\x38\n\npromotions\x18\x11 \x03(\x0b\x32$.tessera.loyalty.v1.PromotionFigures\x12\x33\n\treferrals\x18\x12 \x03(\x0b\x32 .tessera.loyalty.v1.ReferralRate\"d\n\x10PromotionFigures\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\t\x12\x11\n\tuse_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x64iscount_minor\x18\x04 \x01(\x03\"Y\n\x0cReferralRate\x12\x13\n\x0b\x63\x61mpaign_id\x18\x01 \x01(\t\x12\x34\n\x07\x66igures\x18\x02 \x01(\x0b\x32#.tessera.loyalty.v1.ReferralFigures\"\xc1\x01\n\x10LoyaltyLiability\x12\x18\n\x10spendable_points\x18\x01 \x01(\x03\x12\x13\n\x0bowed_points\x18\x02 \x01(\x03\x12\x16\n\x0epending_points\x18\x03 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12!\n\x14pending_amount_minor\x18\x05 \x01(\x03H\x01\x88\x01\x01\x42\x0f\n\r_amount_minorB\x17\n\x15_pending_amount_minor\"\xc7\x01\n\x11LiabilityForecast\x12\x11\n\tlast_date\x18\x01 \x01(\t\x12\x18\n\x10spendable_points\x18\x02 \x01(\x03\x12\x16\n\x0epresent_points\x18\x03 \x01(\x03\x12\x15\n\rburned_points\x18\x04 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x05 \x01(\x03\x12\x12\n\nnew_points\x18\x06 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_amount_minor\"\xdb\x01\n\x08\x42reakage\x12\x16\n\x0ematured_points\x18\x01 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x02 \x01(\x03\x12\x11\n\x04rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0f\x65xpected_points\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\"\n\x15\x65xpected_amount_minor\x18\x05 \x01(\x03H\x02\x88\x01\x01\x12\x13\n\x0bmonth_count\x18\x06 \x01(\x05\x42\x07\n\x05_rateB\x12\n\x10_expected_pointsB\x18\n\x16_expected_amount_minor\"s\n\x0e\x45xpiringPoints\x12\x12\n\nfirst_date\x18\x01 \x01(\t\x12\x11\n\tlast_date\x18\x02 \x01(\t\x12\x0e\n\x06points\x18\x03 \x01(\x03\x12\x19\n\x0c\x61mount_minor\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_amount_minor\"\xb6\x03\n\x0eLoyaltyFigures\x12\x12\n\nfirst_date\x18\x01 \x01(\t\x12\x11\n\tlast_date\x18\x02 \x01(\t\x12\x15\n\rissued_points\x18\x03 \x01(\x03\x12\x15\n\rposted_points\x18\x04 \x01(\x03\x12\x15\n\rburned_points\x18\x05 \x01(\x03\x12\x16\n\x0e\x65xpired_points\x18\x06 \x01(\x03\x12\x17\n\x0frefunded_points\x18\x07 \x01(\x03\x12\x15\n\rvoided_points\x18\x08 \x01(\x03\x12\x17\n\x0frestored_points\x18\t \x01(\x03\x12\x1a\n\x12uncollected_points\x18\n \x01(\x03\x12\x1e\n\x16\x63losing_balance_points\x18\x0b \x01(\x03\x12\x1e\n\x16\x63losing_pending_points\x18\x0c \x01(\x03\x12\x13\n\x0border_count\x18\r \x01(\x03\x12\x1a\n\x12order_amount_minor\x18\x0e \x01(\x03\x12\x1d\n\x15refunded_amount_minor\x18\x0f \x01(\x03\x12\x16\n\x0e\x65nrolled_count\x18\x10 \x01(\x03\x12\x13\n\x0b\x65ntry_count\x18\x11 \x01(\x03\"m\n\x0bTierFigures\x12\x0f\n\x07tier_id\x18\x01 \x01(\t\x12\x14\n\x0cmember_count\x18\x02 \x01(\x03\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x14\n\x0cjoined_count\x18\x04 \x01(\x03\x12\x12\n\nleft_count\x18\x05 \x01(\x03\"C\n\x08TierMove\x12\x14\n\x0c\x66rom_tier_id\x18\x01 \x01(\t\x12\x12\n\nto_tier_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\xd0\x01\n\rProgramReturn\x12\x19\n\x11net_revenue_minor\x18\x01 \x01(\x03\x12\x19\n\x0cmargin_minor\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11points_cost_minor\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0creturn_share\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\x0e\x64iscount_minor\x18\x05 \x01(\x03\x42\x0f\n\r_margin_minorB\x14\n\x12_points_cost_minorB\x0f\n\r_return_share\"\x8b\x01\n\x0fRepeatPurchases\x12\x13\n\x0b\x62uyer_count\x18\x01 \x01(\x03\x12\x1a\n\x12repeat_buyer_count\x18\x02 \x01(\x03\x12\x18\n\x0brepeat_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x15returning_buyer_count\x18\x04 \x01(\x03\x42\x0e\n\x0c_repeat_rate\"\xd1\x01\n\x13\x45xportLedgerRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12@\n\x06\x66ormat\x18\x04 \x01(\x0e\x32$.tessera.loyalty.v1.LedgerFileFormatB\n\xaa\xbb\x18\x06\x08\x01 \x02(\x04\"\'\n\x14\x45xportLedgerResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*o\n\x0fReportTimeBasis\x12!\n\x1dREPORT_TIME_BASIS_UNSPECIFIED\x10\x00\x12\x1c\n\x18REPORT_TIME_BASIS_RECORD\x10\x01\x12\x1b\n\x17REPORT_TIME_BASIS_EVENT\x10\x02*\x7f\n\x0eReportInterval\x12\x1f\n\x1bREPORT_INTERVAL_UNSPECIFIED\x10\x00\x12\x17\n\x13REPORT_INTERVAL_DAY\x10\x01\x12\x18\n\x14REPORT_INTERVAL_WEEK\x10\x02\x12\x19\n\x15REPORT_INTERVAL_MONTH\x10\x03*r\n\x10LedgerFileFormat\x12\"\n\x1eLEDGER_FILE_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16LEDGER_FILE_FORMAT_CSV\x10\x01\x12\x1e\n\x1aLEDGER_FILE_FORMAT_PARQUET\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,44 +60,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTLEDGERREQUEST'].fields_by_name['program_id']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_EXPORTLEDGERREQUEST'].fields_by_name['format']._loaded_options = None
   _globals['_EXPORTLEDGERREQUEST'].fields_by_name['format']._serialized_options = b'\252\273\030\006\010\001 \002(\004'
-  _globals['_REPORTTIMEBASIS']._serialized_start=3625
-  _globals['_REPORTTIMEBASIS']._serialized_end=3736
-  _globals['_REPORTINTERVAL']._serialized_start=3738
-  _globals['_REPORTINTERVAL']._serialized_end=3865
-  _globals['_LEDGERFILEFORMAT']._serialized_start=3867
-  _globals['_LEDGERFILEFORMAT']._serialized_end=3981
-  _globals['_POINTCOST']._serialized_start=122
-  _globals['_POINTCOST']._serialized_end=325
-  _globals['_SETPOINTCOSTREQUEST']._serialized_start=327
-  _globals['_SETPOINTCOSTREQUEST']._serialized_end=443
-  _globals['_SETPOINTCOSTRESPONSE']._serialized_start=445
-  _globals['_SETPOINTCOSTRESPONSE']._serialized_end=512
-  _globals['_GETLOYALTYREPORTREQUEST']._serialized_start=515
-  _globals['_GETLOYALTYREPORTREQUEST']._serialized_end=845
-  _globals['_GETLOYALTYREPORTRESPONSE']._serialized_start=847
-  _globals['_GETLOYALTYREPORTRESPONSE']._serialized_end=924
-  _globals['_LOYALTYREPORT']._serialized_start=927
-  _globals['_LOYALTYREPORT']._serialized_end=1683
-  _globals['_LOYALTYLIABILITY']._serialized_start=1686
-  _globals['_LOYALTYLIABILITY']._serialized_end=1879
-  _globals['_LIABILITYFORECAST']._serialized_start=1882
-  _globals['_LIABILITYFORECAST']._serialized_end=2081
-  _globals['_BREAKAGE']._serialized_start=2084
-  _globals['_BREAKAGE']._serialized_end=2303
-  _globals['_EXPIRINGPOINTS']._serialized_start=2305
-  _globals['_EXPIRINGPOINTS']._serialized_end=2420
-  _globals['_LOYALTYFIGURES']._serialized_start=2423
-  _globals['_LOYALTYFIGURES']._serialized_end=2861
-  _globals['_TIERFIGURES']._serialized_start=2863
-  _globals['_TIERFIGURES']._serialized_end=2972
-  _globals['_TIERMOVE']._serialized_start=2974
-  _globals['_TIERMOVE']._serialized_end=3041
-  _globals['_PROGRAMRETURN']._serialized_start=3044
-  _globals['_PROGRAMRETURN']._serialized_end=3228
-  _globals['_REPEATPURCHASES']._serialized_start=3231
-  _globals['_REPEATPURCHASES']._serialized_end=3370
-  _globals['_EXPORTLEDGERREQUEST']._serialized_start=3373
-  _globals['_EXPORTLEDGERREQUEST']._serialized_end=3582
-  _globals['_EXPORTLEDGERRESPONSE']._serialized_start=3584
-  _globals['_EXPORTLEDGERRESPONSE']._serialized_end=3623
+  _globals['_REPORTTIMEBASIS']._serialized_start=3988
+  _globals['_REPORTTIMEBASIS']._serialized_end=4099
+  _globals['_REPORTINTERVAL']._serialized_start=4101
+  _globals['_REPORTINTERVAL']._serialized_end=4228
+  _globals['_LEDGERFILEFORMAT']._serialized_start=4230
+  _globals['_LEDGERFILEFORMAT']._serialized_end=4344
+  _globals['_POINTCOST']._serialized_start=157
+  _globals['_POINTCOST']._serialized_end=360
+  _globals['_SETPOINTCOSTREQUEST']._serialized_start=362
+  _globals['_SETPOINTCOSTREQUEST']._serialized_end=478
+  _globals['_SETPOINTCOSTRESPONSE']._serialized_start=480
+  _globals['_SETPOINTCOSTRESPONSE']._serialized_end=547
+  _globals['_GETLOYALTYREPORTREQUEST']._serialized_start=550
+  _globals['_GETLOYALTYREPORTREQUEST']._serialized_end=880
+  _globals['_GETLOYALTYREPORTRESPONSE']._serialized_start=882
+  _globals['_GETLOYALTYREPORTRESPONSE']._serialized_end=959
+  _globals['_LOYALTYREPORT']._serialized_start=962
+  _globals['_LOYALTYREPORT']._serialized_end=1829
+  _globals['_PROMOTIONFIGURES']._serialized_start=1831
+  _globals['_PROMOTIONFIGURES']._serialized_end=1931
+  _globals['_REFERRALRATE']._serialized_start=1933
+  _globals['_REFERRALRATE']._serialized_end=2022
+  _globals['_LOYALTYLIABILITY']._serialized_start=2025
+  _globals['_LOYALTYLIABILITY']._serialized_end=2218
+  _globals['_LIABILITYFORECAST']._serialized_start=2221
+  _globals['_LIABILITYFORECAST']._serialized_end=2420
+  _globals['_BREAKAGE']._serialized_start=2423
+  _globals['_BREAKAGE']._serialized_end=2642
+  _globals['_EXPIRINGPOINTS']._serialized_start=2644
+  _globals['_EXPIRINGPOINTS']._serialized_end=2759
+  _globals['_LOYALTYFIGURES']._serialized_start=2762
+  _globals['_LOYALTYFIGURES']._serialized_end=3200
+  _globals['_TIERFIGURES']._serialized_start=3202
+  _globals['_TIERFIGURES']._serialized_end=3311
+  _globals['_TIERMOVE']._serialized_start=3313
+  _globals['_TIERMOVE']._serialized_end=3380
+  _globals['_PROGRAMRETURN']._serialized_start=3383
+  _globals['_PROGRAMRETURN']._serialized_end=3591
+  _globals['_REPEATPURCHASES']._serialized_start=3594
+  _globals['_REPEATPURCHASES']._serialized_end=3733
+  _globals['_EXPORTLEDGERREQUEST']._serialized_start=3736
+  _globals['_EXPORTLEDGERREQUEST']._serialized_end=3945
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_start=3947
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_end=3986
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -292,6 +293,8 @@ class LoyaltyReport(_message.Message):
     TIER_MOVES_FIELD_NUMBER: _builtins.int
     PROGRAM_RETURN_FIELD_NUMBER: _builtins.int
     REPEAT_PURCHASES_FIELD_NUMBER: _builtins.int
+    PROMOTIONS_FIELD_NUMBER: _builtins.int
+    REFERRALS_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     currency: _builtins.str
@@ -348,6 +351,16 @@ class LoyaltyReport(_message.Message):
     def repeat_purchases(self) -> Global___RepeatPurchases:
         """Who came back in the period."""
 
+    @_builtins.property
+    def promotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromotionFigures]:
+        """What offers, and campaigns of codes, gave in the period in the programme's currency, by the days of use. What a code
+        was worth by an offer is told of both.
+        """
+
+    @_builtins.property
+    def referrals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferralRate]:
+        """Of each referral campaign whose points are the programme's, who stands where to this day."""
+
     def __init__(
         self,
         *,
@@ -367,14 +380,78 @@ class LoyaltyReport(_message.Message):
         tier_moves: _abc.Iterable[Global___TierMove] | None = ...,
         program_return: Global___ProgramReturn | None = ...,
         repeat_purchases: Global___RepeatPurchases | None = ...,
+        promotions: _abc.Iterable[Global___PromotionFigures] | None = ...,
+        referrals: _abc.Iterable[Global___ReferralRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breakage", b"breakage", "liability", b"liability", "program_return", b"program_return", "repeat_purchases", b"repeat_purchases", "report_time", b"report_time", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakage", b"breakage", "complete", b"complete", "currency", b"currency", "entered_until_cursor", b"entered_until_cursor", "expiring_months", b"expiring_months", "expiring_weeks", b"expiring_weeks", "forecast", b"forecast", "liability", b"liability", "program_id", b"program_id", "program_return", b"program_return", "repeat_purchases", b"repeat_purchases", "report_time", b"report_time", "series", b"series", "tier_moves", b"tier_moves", "tiers", b"tiers", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakage", b"breakage", "complete", b"complete", "currency", b"currency", "entered_until_cursor", b"entered_until_cursor", "expiring_months", b"expiring_months", "expiring_weeks", b"expiring_weeks", "forecast", b"forecast", "liability", b"liability", "program_id", b"program_id", "program_return", b"program_return", "promotions", b"promotions", "referrals", b"referrals", "repeat_purchases", b"repeat_purchases", "report_time", b"report_time", "series", b"series", "tier_moves", b"tier_moves", "tiers", b"tiers", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoyaltyReport: _TypeAlias = LoyaltyReport  # noqa: Y015
+
+@_typing.final
+class PromotionFigures(_message.Message):
+    """What an offer, or a campaign of codes, gave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    USE_COUNT_FIELD_NUMBER: _builtins.int
+    DISCOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    offer_id: _builtins.str
+    """The offer; empty for a campaign."""
+    campaign_id: _builtins.str
+    """The campaign; empty for an offer."""
+    use_count: _builtins.int
+    """Orders that used it, less those that gave it back."""
+    discount_minor: _builtins.int
+    """What it took off, less what was given back."""
+    def __init__(
+        self,
+        *,
+        offer_id: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        use_count: _builtins.int = ...,
+        discount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "discount_minor", b"discount_minor", "offer_id", b"offer_id", "use_count", b"use_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromotionFigures: _TypeAlias = PromotionFigures  # noqa: Y015
+
+@_typing.final
+class ReferralRate(_message.Message):
+    """How friends follow the codes of a referral campaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    campaign_id: _builtins.str
+    """The campaign."""
+    @_builtins.property
+    def figures(self) -> _referral_pb2.ReferralFigures:
+        """As GetReferralFigures answers: `conversion_rate` is the referral rate."""
+
+    def __init__(
+        self,
+        *,
+        campaign_id: _builtins.str = ...,
+        figures: _referral_pb2.ReferralFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "figures", b"figures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReferralRate: _TypeAlias = ReferralRate  # noqa: Y015
 
 @_typing.final
 class LoyaltyLiability(_message.Message):
@@ -724,6 +801,7 @@ class ProgramReturn(_message.Message):
     MARGIN_MINOR_FIELD_NUMBER: _builtins.int
     POINTS_COST_MINOR_FIELD_NUMBER: _builtins.int
     RETURN_SHARE_FIELD_NUMBER: _builtins.int
+    DISCOUNT_MINOR_FIELD_NUMBER: _builtins.int
     net_revenue_minor: _builtins.int
     """What orders that earned came to, less what was refunded of them."""
     margin_minor: _builtins.int
@@ -731,7 +809,13 @@ class ProgramReturn(_message.Message):
     points_cost_minor: _builtins.int
     """Burned points, less restored ones, at the programme's cost of a point; unset while that is not set."""
     return_share: _builtins.float
-    """(margin - points' cost) / points' cost; unset where either is not set, or points cost nothing."""
+    """(margin - points' cost) / (points' cost + discounts): what is left for each unit that was given. What members paid
+    is after discounts already. Unset where margin or cost is not set, or nothing was given.
+    """
+    discount_minor: _builtins.int
+    """What offers took off in the period, in the programme's currency, less what was rolled back; those that ask for a code
+    too.
+    """
     def __init__(
         self,
         *,
@@ -739,10 +823,11 @@ class ProgramReturn(_message.Message):
         margin_minor: _builtins.int | None = ...,
         points_cost_minor: _builtins.int | None = ...,
         return_share: _builtins.float | None = ...,
+        discount_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_margin_minor", b"_margin_minor", "_points_cost_minor", b"_points_cost_minor", "_return_share", b"_return_share", "margin_minor", b"margin_minor", "points_cost_minor", b"points_cost_minor", "return_share", b"return_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_minor", b"_margin_minor", "_points_cost_minor", b"_points_cost_minor", "_return_share", b"_return_share", "margin_minor", b"margin_minor", "net_revenue_minor", b"net_revenue_minor", "points_cost_minor", b"points_cost_minor", "return_share", b"return_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin_minor", b"_margin_minor", "_points_cost_minor", b"_points_cost_minor", "_return_share", b"_return_share", "discount_minor", b"discount_minor", "margin_minor", b"margin_minor", "net_revenue_minor", b"net_revenue_minor", "points_cost_minor", b"points_cost_minor", "return_share", b"return_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin_minor: _TypeAlias = _typing.Literal["margin_minor"]  # noqa: Y015
     _WhichOneofArgType__margin_minor: _TypeAlias = _typing.Literal["_margin_minor", b"_margin_minor"]  # noqa: Y015

@@ -1,0 +1,76 @@
+"""What a cart would earn, weighed by the code that weighs orders, and what its customer can spend."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.loyalty.domain.books import Books
+from services.loyalty.domain.cart import Cart
+from services.loyalty.domain.earned import book_ref, known, weighing_refs
+from services.loyalty.domain.earning import Activity, Line, weigh
+from services.loyalty.domain.earning_rule import Trigger
+from services.loyalty.domain.entry import Block
+from services.loyalty.domain.offer import WHOLE
+from services.loyalty.domain.program import Program
+from services.loyalty.domain.records import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedPoints:
+    """What the order would earn in a programme, and what the customer could spend there now."""
+
+    program_id: str
+    earned: int
+    available: int
+
+
+def earning_refs(programs: Mapping[str, Program], customer_id: str, currency: str) -> Iterator[Ref[Any]]:
+    """What weighing reads."""
+    for program in programs.values():
+        if program.currency == currency:
+            yield book_ref(program.id)
+            yield from weighing_refs(program.id, customer_id)
+
+
+def quoted_points(
+    books: Books, cart: Cart, paid: Mapping[str, int], multiplier: int, now: int
+) -> tuple[QuotedPoints, ...]:
+    """In each programme what the cart would earn as an order of what is ``paid`` a line, by rate and rules, times
+    what offers give (``multiplier``, in ten-thousandths).
+
+    Programmes in which that, and what can be spent, is nothing are left out.
+    """
+    activity = _activity(cart, paid, now)
+    found: list[QuotedPoints] = []
+    for program_id, program in sorted(books.programs.items()):
+        member = books.member_or_new(program_id, cart.shopper.customer_id)
+        earned = 0
+        if program.currency == cart.currency and member.block != Block.EVERYTHING.value:
+            earned = weigh(known(books, program, member), activity, now).points * multiplier // WHOLE
+        available = member.available(now)
+        if earned or available:
+            found.append(QuotedPoints(program_id, earned, available))
+    return tuple(found)
+
+
+def _activity(cart: Cart, paid: Mapping[str, int], now: int) -> Activity:
+    """The cart as an order, with the properties that `Order Completed` has; its prices are what is paid."""
+    products = {
+        line.line_id: {
+            "product_id": line.item_id,
+            "quantity": line.quantity,
+            "price_minor": line.price_minor,
+            "category": line.categories[0] if line.categories else None,
+            "categories": line.categories,
+            **line.attributes,
+        }
+        for line in cart.lines
+    }
+    properties = {
+        "currency": cart.currency,
+        "products": list(products.values()),
+        "channel": cart.channel or None,
+        "store_id": cart.store_id or None,
+    }
+    lines = tuple(Line(paid[line.line_id], line.quantity, products[line.line_id]) for line in cart.lines)
+    return Activity(Trigger.ORDER, now, "", properties, sum(paid.values()), lines)
