@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from services.common.clock import from_micros
 from services.loyalty.domain.entry import Entry
-from services.loyalty.ports import EntryWriter
+from services.loyalty.ports.reporting import EntryWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from services.common.store import Change, Query, Range, Store
-from services.loyalty.adapters.documents import ENTRIES, RENAMED, read_entry
+from services.loyalty.adapters.documents import ENTRIES, read_entry
 from services.loyalty.adapters.records import RECORDS, read_record
+from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.adapters.stored_records import stored_record
 from services.loyalty.domain.notice import EXPIRY_NOTICES, NOTICES, SWEEPS, ExpiryNotices, Notice, Sweep, notices_of
-from services.loyalty.ports import Noticed
+from services.loyalty.ports.reporting import Noticed
 
 FEED_BATCH_MAX = 500
 

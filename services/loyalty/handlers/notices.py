@@ -10,7 +10,8 @@ from services.loyalty.domain.notice import (
     due_notices,
     hour_of,
 )
-from services.loyalty.ports import UNASKED, Ledger, Members, Notices, Programs, Request
+from services.loyalty.ports import UNASKED, Ledger, Members, Programs, Request
+from services.loyalty.ports.reporting import Notices
 
 PAGE = 200
 FORGET_MAX = 200

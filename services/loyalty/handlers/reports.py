@@ -8,7 +8,8 @@ from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.point_cost import PointCost, SetPointCost
 from services.loyalty.domain.referral import ReferralCampaign, ReferralCounts
 from services.loyalty.domain.report import Report, ReportRequest, make_report
-from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Referrals, Reports, Request
+from services.loyalty.ports import Entries, Ledger, Programs, Referrals, Request
+from services.loyalty.ports.reporting import EntryWriter, Reports
 
 ENTRIES_A_READ = 1_000
 ENTRIES_A_PART = 10_000

@@ -9,7 +9,8 @@ from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 from services.common.auth import ALL_TENANTS, principal
 from services.loyalty.domain.notice import ExpiryNotices, Notice, NoticeKind
 from services.loyalty.handlers.notices import get_expiry_notices, set_expiry_notices
-from services.loyalty.ports import Ledger, Notices, Programs
+from services.loyalty.ports import Ledger, Programs
+from services.loyalty.ports.reporting import Notices
 from services.loyalty.servicer.calls import Context, named, timestamp
 from services.loyalty.servicer.entries import TIER_CHANGES
 

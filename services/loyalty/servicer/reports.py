@@ -23,7 +23,8 @@ from services.loyalty.domain.report import (
     days_between,
 )
 from services.loyalty.handlers.reports import MadeReport, export_ledger, get_loyalty_report, set_point_cost
-from services.loyalty.ports import Entries, EntryWriter, Ledger, Programs, Referrals, Reports
+from services.loyalty.ports import Entries, Ledger, Programs, Referrals
+from services.loyalty.ports.reporting import EntryWriter, Reports
 from services.loyalty.servicer.calls import Context, micros, named, timestamp
 from services.loyalty.servicer.referrals import referral_figures
 

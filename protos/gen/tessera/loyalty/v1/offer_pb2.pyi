@@ -1027,7 +1027,10 @@ class QuotedPoints(_message.Message):
     program_id: _builtins.str
     """The programme."""
     earned_points: _builtins.int
-    """What the order would earn by the programme's rate and the offers' multipliers, shipping left out."""
+    """What the order would earn now by the programme's rate and its earning rules, as SimulateEarning answers for the
+    quoted prices, times the offers' multipliers; shipping left out. Rules see of a line `product_id`, `quantity`,
+    `category` and the line's attributes.
+    """
     available_points: _builtins.int
     """What the customer could spend now."""
     def __init__(
