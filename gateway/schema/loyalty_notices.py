@@ -79,13 +79,13 @@ async def set_expiry_notices(info: Info, input: pb.SetExpiryNoticesRequest) -> p
 @subscription(by_rpc("loyalty.FollowNotices"))
 async def loyalty_account_changed(
     info: Info,
-    customer_ids: list[strawberry.ID] | None = None,
+    customers: list[strawberry.ID] | None = None,
     program_id: strawberry.ID | None = None,
     after: str | None = None,
 ) -> AsyncGenerator[pb.Notice, None]:
     """What happens to balances, tiers, rewards and coupons of all customers or of up to 100, from now on or after the
     `cursor` of a notice: each once, in order. Several notices of one entry have one cursor."""
-    ids = [own_id(Customer, each) for each in customer_ids or ()]
+    ids = [own_id(Customer, each) for each in customers or ()]
 
     def opened(cursor: str) -> AsyncIterable[pb.FollowNoticesResponse]:
         request = pb.FollowNoticesRequest(
