@@ -131,6 +131,10 @@ class Outstanding:
         elif entry.tier_id != entry.previous_tier_id:
             _plus(self.tiers, entry.previous_tier_id, -1)
             _plus(self.tiers, entry.tier_id, 1)
+        if entry.kind is EntryKind.MERGE and entry.went:
+            _plus(self.tiers, entry.tier_id, -1)  # the account is part of another from now on
+        if entry.kind is EntryKind.UNMERGE and entry.came and entry.sequence > 1:
+            _plus(self.tiers, entry.tier_id, 1)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -2119,7 +2119,7 @@ Global___FollowEntriesRequest: _TypeAlias = FollowEntriesRequest  # noqa: Y015
 
 @_typing.final
 class FollowEntriesResponse(_message.Message):
-    """Some entries, never none."""
+    """Some entries; none where only the cursor has moved."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

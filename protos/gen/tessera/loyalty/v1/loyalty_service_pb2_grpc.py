@@ -10,6 +10,7 @@ from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coup
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 from tessera.loyalty.v1 import lot_pb2 as tessera_dot_loyalty_dot_v1_dot_lot__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
+from tessera.loyalty.v1 import notice_pb2 as tessera_dot_loyalty_dot_v1_dot_notice__pb2
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
 from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
@@ -177,6 +178,21 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/GetStatus',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
+        self.FollowNotices = channel.unary_stream(
+                '/tessera.loyalty.v1.LoyaltyService/FollowNotices',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesResponse.FromString,
+                _registered_method=True)
+        self.SetExpiryNotices = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetExpiryNotices',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesResponse.FromString,
+                _registered_method=True)
+        self.GetExpiryNotices = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetExpiryNotices',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesResponse.FromString,
                 _registered_method=True)
         self.SetPointCost = channel.unary_unary(
                 '/tessera.loyalty.v1.LoyaltyService/SetPointCost',
@@ -678,6 +694,30 @@ class LoyaltyServiceServicer:
 
     def GetStatus(self, request, context):
         """Answers how far orders have been applied and what the ledger holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowNotices(self, request, context):
+        """Streams what customers, or journeys, should hear of: balances and tiers that change, points that will expire, rewards,
+        codes and offers; in commit order, then live. Delivery is at least once: a follower commits the cursor together with
+        the effect. Cursors are those of FollowEntries. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetExpiryNotices(self, request, context):
+        """Says how long before points of a programme expire its members hear of it: within the hour, by the clock. Refusals:
+        PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExpiryNotices(self, request, context):
+        """Answers how long before points expire that is told. NOT_FOUND, reason PROGRAM_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1272,6 +1312,21 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'FollowNotices': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowNotices,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesResponse.SerializeToString,
+            ),
+            'SetExpiryNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetExpiryNotices,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesResponse.SerializeToString,
+            ),
+            'GetExpiryNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExpiryNotices,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesResponse.SerializeToString,
             ),
             'SetPointCost': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPointCost,
@@ -2090,6 +2145,87 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetStatus',
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/FollowNotices',
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.FollowNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetExpiryNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetExpiryNotices',
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.SetExpiryNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExpiryNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetExpiryNotices',
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_notice__pb2.GetExpiryNoticesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,6 +12,7 @@ from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import lot_pb2 as _lot_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
+from tessera.loyalty.v1 import notice_pb2 as _notice_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
@@ -164,6 +165,17 @@ class LoyaltyServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]
     """Answers how far orders have been applied and what the ledger holds."""
+    FollowNotices: _grpc.UnaryStreamMultiCallable[_notice_pb2.FollowNoticesRequest, _notice_pb2.FollowNoticesResponse]
+    """Streams what customers, or journeys, should hear of: balances and tiers that change, points that will expire, rewards,
+    codes and offers; in commit order, then live. Delivery is at least once: a follower commits the cursor together with
+    the effect. Cursors are those of FollowEntries. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    SetExpiryNotices: _grpc.UnaryUnaryMultiCallable[_notice_pb2.SetExpiryNoticesRequest, _notice_pb2.SetExpiryNoticesResponse]
+    """Says how long before points of a programme expire its members hear of it: within the hour, by the clock. Refusals:
+    PROGRAM_NOT_FOUND.
+    """
+    GetExpiryNotices: _grpc.UnaryUnaryMultiCallable[_notice_pb2.GetExpiryNoticesRequest, _notice_pb2.GetExpiryNoticesResponse]
+    """Answers how long before points expire that is told. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
     SetPointCost: _grpc.UnaryUnaryMultiCallable[_report_pb2.SetPointCostRequest, _report_pb2.SetPointCostResponse]
     """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND."""
     GetLoyaltyReport: _grpc.UnaryUnaryMultiCallable[_report_pb2.GetLoyaltyReportRequest, _report_pb2.GetLoyaltyReportResponse]
@@ -525,6 +537,17 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.GetStatusRequest, _loyalty_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Answers how far orders have been applied and what the ledger holds."""
+    FollowNotices: _aio.UnaryStreamMultiCallable[_notice_pb2.FollowNoticesRequest, _notice_pb2.FollowNoticesResponse]  # type: ignore[assignment]
+    """Streams what customers, or journeys, should hear of: balances and tiers that change, points that will expire, rewards,
+    codes and offers; in commit order, then live. Delivery is at least once: a follower commits the cursor together with
+    the effect. Cursors are those of FollowEntries. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
+    SetExpiryNotices: _aio.UnaryUnaryMultiCallable[_notice_pb2.SetExpiryNoticesRequest, _notice_pb2.SetExpiryNoticesResponse]  # type: ignore[assignment]
+    """Says how long before points of a programme expire its members hear of it: within the hour, by the clock. Refusals:
+    PROGRAM_NOT_FOUND.
+    """
+    GetExpiryNotices: _aio.UnaryUnaryMultiCallable[_notice_pb2.GetExpiryNoticesRequest, _notice_pb2.GetExpiryNoticesResponse]  # type: ignore[assignment]
+    """Answers how long before points expire that is told. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
     SetPointCost: _aio.UnaryUnaryMultiCallable[_report_pb2.SetPointCostRequest, _report_pb2.SetPointCostResponse]  # type: ignore[assignment]
     """Says what points of a programme cost, for its reports. Refusals: PROGRAM_NOT_FOUND."""
     GetLoyaltyReport: _aio.UnaryUnaryMultiCallable[_report_pb2.GetLoyaltyReportRequest, _report_pb2.GetLoyaltyReportResponse]  # type: ignore[assignment]
@@ -985,6 +1008,35 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loyalty_service_pb2.GetStatusResponse, _abc.Awaitable[_loyalty_service_pb2.GetStatusResponse]]:
         """Answers how far orders have been applied and what the ledger holds."""
+
+    @_abc_1.abstractmethod
+    def FollowNotices(
+        self,
+        request: _notice_pb2.FollowNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_notice_pb2.FollowNoticesResponse], _abc.AsyncIterator[_notice_pb2.FollowNoticesResponse]]:
+        """Streams what customers, or journeys, should hear of: balances and tiers that change, points that will expire, rewards,
+        codes and offers; in commit order, then live. Delivery is at least once: a follower commits the cursor together with
+        the effect. Cursors are those of FollowEntries. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def SetExpiryNotices(
+        self,
+        request: _notice_pb2.SetExpiryNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notice_pb2.SetExpiryNoticesResponse, _abc.Awaitable[_notice_pb2.SetExpiryNoticesResponse]]:
+        """Says how long before points of a programme expire its members hear of it: within the hour, by the clock. Refusals:
+        PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExpiryNotices(
+        self,
+        request: _notice_pb2.GetExpiryNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notice_pb2.GetExpiryNoticesResponse, _abc.Awaitable[_notice_pb2.GetExpiryNoticesResponse]]:
+        """Answers how long before points expire that is told. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def SetPointCost(

@@ -673,7 +673,7 @@ class LoyaltyFigures(_message.Message):
     refunded_points: _builtins.int
     """Taken back by refunds: to ISSUANCE by a REFUND."""
     voided_points: _builtins.int
-    """To ISSUANCE by a VOID."""
+    """Taken back otherwise: to ISSUANCE by a VOID, or because what earned them went back."""
     restored_points: _builtins.int
     """From SPENT back to MEMBER."""
     uncollected_points: _builtins.int
