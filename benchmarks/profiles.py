@@ -40,13 +40,19 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from benchmarks.harness import Result, cpu_seconds, forget_peak, megabytes, report
 from benchmarks.serving import free_port, reachable
 from deploy.local import tokens
+from services.common.sealing import read_master_keys
 from services.common.store import Insert
 from services.common.store.sqlite import SqliteStore
-from services.profiles.adapters.store import COLLECTIONS, CUSTOMERS, IDENTITIES
+from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys
+from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
+from services.profiles.adapters.sealed import customer_body
+from services.profiles.adapters.store import COLLECTIONS, CUSTOMERS, IDENTITIES, identity_key
+from services.profiles.domain.customer import Customer, Lifetime, Trait
 
 BATCH, CONNECTIONS = 500, 4
 RATE, READ_SECONDS = 500, 10
 TENANT = "bench"
+SMALL = (CUSTOMERS.name, CUSTOMER_KEYS.name, IDENTITIES.name)
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -144,7 +150,7 @@ def bare_inserts(path: Path) -> tuple[float, float]:
     The same pragmas, so the same durability; nothing is decoded, checked or looked up.
     """
     source = sqlite3.connect(path)
-    tables = {name: source.execute(f"SELECT * FROM {name}").fetchall() for name in ("events", "_feed", *_small())}
+    tables = {name: source.execute(f"SELECT * FROM {name}").fetchall() for name in ("events", "_feed", *SMALL)}
     schema = source.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'sqlite_sequence'")
     statements = [sql for (sql,) in schema]
     source.close()
@@ -170,23 +176,21 @@ def bare_inserts(path: Path) -> tuple[float, float]:
     return count / took, used / count * 1e6
 
 
-def _small() -> tuple[str, ...]:
-    return (CUSTOMERS.name, IDENTITIES.name)
-
-
 async def many_customers(path: Path) -> None:
-    """Customers written into the store directly."""
-    store = await SqliteStore.open(path, COLLECTIONS)
-    figures = {"events": 3, "orders": 1, "spend": {"USD": 1234}, "first_order": 1, "last_order": 1, "first_seen": 1}
+    """Customers written into the store directly, as profiles writes them."""
+    store = await SqliteStore.open(path, (*COLLECTIONS, TENANT_KEYS))
+    master = read_master_keys((path.parent / "profiles_master_key").read_text("ascii"), "the benchmark")
+    keys = CustomerKeys(store, TenantKeys(store, master))
     for start in range(0, KNOWN, 5_000):
-        writes: list[Insert] = []
-        for number in range(start, min(start + 5_000, KNOWN)):
-            key, email = f"k{number:09}", f"{number}@example.com"
-            names = [["user_id", f"r{number}"], ["email", email]]
-            traits = {"email": [email, 1], "city": ["Lyon", 1], "age": [number % 90, 1]}
-            body = {"identifiers": names, "traits": traits, "last_seen": 1, **figures}
-            writes.append(Insert(TENANT, CUSTOMERS, key, body))
-            writes += (Insert(TENANT, IDENTITIES, f"{kind}:{value}", {"customer_id": key}) for kind, value in names)
+        made = {f"k{number:09}": os.urandom(32) for number in range(start, min(start + 5_000, KNOWN))}
+        writes = await keys.writes(TENANT, made)
+        for number, (customer_id, key) in enumerate(made.items(), start):
+            names = [("user_id", f"r{number}"), ("email", f"{number}@example.com")]
+            said = {"email": names[1][1], "city": "Lyon", "age": number % 90}
+            traits = {name: Trait(value, 1) for name, value in said.items()}
+            customer = Customer(customer_id, names, traits, Lifetime(3, 1, {"USD": 1234}, 1, 1), 1, 1)
+            writes.append(Insert(TENANT, CUSTOMERS, customer_id, customer_body(TENANT, customer, key)))
+            writes += (Insert(TENANT, IDENTITIES, identity_key(name), {"customer_id": customer_id}) for name in names)
         await store.commit(writes)
     await store.close()
 
