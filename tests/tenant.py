@@ -34,6 +34,7 @@ from tessera.profiles.v1.identity_pb2 import (
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.recommendation.v1.placement_pb2 import SCENARIO_POPULAR, Placement, SavePlacementRequest
 from tessera.segmentation.v1 import cluster_pb2, destination_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -104,6 +105,8 @@ class Tenant:
         items = [item_pb.Item(item_id=self.own(noun), title=self.own(noun)) for noun in ("milk", "bread")]
         upsert = recommendation.UpsertItemsRequest(request_id="items", items=items)
         await self.call("recommendation", "UpsertItems", upsert)
+        home = Placement(placement_id=self.own("home"), scenario=SCENARIO_POPULAR)
+        await self.call("recommendation", "SavePlacement", SavePlacementRequest(request_id="home", placement=home))
         program = loyalty.CreateProgramRequest(
             program_id=self.own("club"), name=self.own("club"), currency="USD", points_per_100_minor=1, request_id="p"
         )

@@ -47,6 +47,7 @@ MODULES = (
     "personas",
     "recommendation",
     "scenarios",
+    "placements",
     "forecasting",
     "customer_value",
     "media_mix",

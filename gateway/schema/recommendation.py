@@ -1,7 +1,7 @@
 """Products and what to offer of them in the schema."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import Parent
@@ -20,6 +20,13 @@ from gateway.schema.global_ids import own_id as any_own_id
 from gateway.schema.node import as_node, own_id
 from gateway.schema.profiles import Customer
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
+from gateway.schema.scalars import JSON
+from services.common.errors import InvalidArgument
+
+
+class ContextInvalid(InvalidArgument):
+    """What is told of a visit is no object."""
+
 
 Filter = Annotated[item_pb.ItemFilter | None, strawberry.argument(description="Which products may be answered.")]
 ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing that the customer has ever bought.")]
@@ -35,31 +42,66 @@ ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing t
     "attributes",
     "out_of_stock",
     "hidden",
+    "cost",
+    "stock_quantity",
+    "publish_time",
     "update_time",
 )
 class Product: ...
 
 
 @input_from_proto(
-    item_pb.Item, "item_id", "title", "categories", "brand", "price", "attributes", "out_of_stock", "hidden"
+    item_pb.Item,
+    "item_id",
+    "title",
+    "categories",
+    "brand",
+    "price",
+    "attributes",
+    "out_of_stock",
+    "hidden",
+    "cost",
+    "stock_quantity",
+    "publish_time",
 )
 class ProductInput: ...
 
 
-@input_from_proto(item_pb.ItemFilter, "categories", "brands", "item_ids", "excluded_item_ids", "include_out_of_stock")
+@input_from_proto(
+    item_pb.ItemFilter,
+    "categories",
+    "brands",
+    "item_ids",
+    "excluded_item_ids",
+    "include_out_of_stock",
+    "price",
+    "attributes",
+)
 class ProductFilterInput: ...
 
 
-@from_proto(list_pb.RecommendationList, "items", "model_version", "empty_reason")
+@from_proto(list_pb.RecommendationList, "items", "model_version", "empty_reason", "placement_version")
 class RecommendationList: ...
 
 
-@from_proto(list_pb.Recommendation, "item_id", "score", "reasons")
+@from_proto(list_pb.AppliedControl, "kind", "control_id", "value")
+class AppliedControl: ...
+
+
+@from_proto(list_pb.Recommendation, "item_id", "score", "reasons", "applied")
 class Recommendation: ...
 
 
 @from_proto(list_pb.Reason, "kind", "source_item_ids", "score", "association", "purchase_count", "repeat")
 class Reason: ...
+
+
+@input_from_proto(item_pb.PriceRange, "currency", "min_minor", "max_minor")
+class PriceRangeInput: ...
+
+
+@input_from_proto(item_pb.AttributeValues, "name", "values")
+class AttributeValuesInput: ...
 
 
 @from_proto(list_pb.Association, "basket_count", "support", "confidence", "lift")
@@ -185,13 +227,29 @@ async def recommendations(
     first: First = 10,
     filter: Filter = None,
     exclude_bought: ExcludeBought = False,
+    placement_id: Annotated[
+        str | None, strawberry.argument(description="The placement whose rules make the list; null for none.")
+    ] = None,
+    item_ids: Annotated[
+        list[strawberry.ID] | None,
+        strawberry.argument(description="For a placement: what is looked at, or lies in the cart."),
+    ] = None,
+    context: Annotated[
+        JSON | None, strawberry.argument(description="For a placement's conditions: texts by name, of the visit.")
+    ] = None,
 ) -> list_pb.RecommendationList:
+    said: Any = context or {}
+    if not isinstance(said, dict):
+        raise ContextInvalid("context must be an object, with the texts that conditions compare by name")
     request = pb.RecommendRequest(
         customer_id=own_id(Customer, customer_id or ""),
         session_item_ids=[any_own_id(each) for each in session_item_ids or ()],
         count=limited(first),
         filter=filter,
         exclude_bought=exclude_bought,
+        placement_id=placement_id or "",
+        item_ids=[any_own_id(each) for each in item_ids or ()],
+        context={name: str(value) for name, value in said.items()},
     )
     answer = await info.context.backends.recommendation.Recommend(request, metadata=info.context.metadata)
     return answer.recommendations

@@ -23,7 +23,9 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.recommendation.adapters import memberships as memberships_store
 from services.recommendation.adapters import models as model_store
+from services.recommendation.adapters import placements as placement_store
 from services.recommendation.adapters import store as document_store
+from services.recommendation.adapters.clients import ProfilesTraits
 from services.recommendation.adapters.demand import ColumnarDemand
 from services.recommendation.adapters.events import follow_memberships, follow_orders
 from services.recommendation.adapters.forgetting import Forgetting
@@ -31,7 +33,9 @@ from services.recommendation.adapters.interactions import TABLES, ColumnarIntera
 from services.recommendation.adapters.jobs import StoredTrainingJobs
 from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
+from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
+from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
 from services.recommendation.handlers.training import train_again, train_if_due
 from services.recommendation.servicer import Keeping, RecommendationServicer
@@ -47,6 +51,7 @@ COLLECTIONS = (
     *model_store.COLLECTIONS,
     *job_store.COLLECTIONS,
     *memberships_store.COLLECTIONS,
+    *placement_store.COLLECTIONS,
 )
 
 
@@ -78,6 +83,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         forgetting = Forgetting(store, interactions, models, memberships, told)
         demand = ColumnarDemand(columnar, interactions, memberships)
         sources = Sources(StoredCatalogue(store, clock), interactions, models, demand)
+        placing = Placing(StoredPlacements(store), memberships, ProfilesTraits(profiles))
         jobs = job_store.Jobs(store, clock)
         await jobs.recover()
         training_jobs = StoredTrainingJobs(jobs)
@@ -93,7 +99,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
-            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs), clock),
+            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs), placing, clock),
         )
         try:
             async with (

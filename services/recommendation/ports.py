@@ -1,6 +1,6 @@
 """What the use cases of recommendation need from outside."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import Item
 from services.recommendation.domain.model import Model, Training, Vectors
+from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.shelf import Shelf
 
@@ -155,6 +156,43 @@ class Demand(Protocol):
 
     async def audience(self, tenant: str, model: Model, question: AudienceQuestion) -> Audience:
         """The answer, whole: the same for the same question for five minutes. Purchases count as of a minute before."""
+        ...
+
+
+class Placements(Protocol):
+    """The placements of all tenants, with all their versions."""
+
+    async def in_use(self, tenant: str, placement_id: str) -> Placement | None:
+        """The placement as lists use it: from memory, and five seconds old at most."""
+        ...
+
+    async def get(self, tenant: str, placement_id: str, version: int = 0) -> Placement | None:
+        """The placement as it is stored, or one of its versions."""
+        ...
+
+    async def next_version(self, tenant: str, placement_id: str) -> int:
+        """A number that no version of the placement ever had."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Placement], str]:
+        """A page of placements by id, and the token of the next."""
+        ...
+
+    async def put(self, request: Request, placement: Placement, expected: int) -> None:
+        """Keep a placement in a new version, where ``expected`` is in use; remember the request in the same commit.
+        ``Conflict`` or ``AlreadyExists`` if somebody was faster."""
+        ...
+
+    async def delete(self, request: Request, placement_id: str) -> None:
+        """Take a placement out of use, and remember the request in the same commit."""
+        ...
+
+
+class Traits(Protocol):
+    """What profiles knows of customers."""
+
+    async def of(self, tenant: str, customer_id: str) -> Mapping[str, Any]:
+        """The traits of a customer by name, a minute old at most; none where profiles does not answer in time."""
         ...
 
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import placement_pb2 as placement
 from tessera.recommendation.v1 import scenario_pb2 as pb
 
-from tests.contracts.tenant_rule import ACME, Figure, Refused, Rule, Without
+from tests.contracts.tenant_rule import ACME, Beside, Figure, Refused, Rule, Without
 
 YEAR = Duration(seconds=365 * 86_400)
 
@@ -31,5 +32,25 @@ SHELVES: dict[str, Rule] = {
     "RerankItems": Without(lambda acme: pb.RerankItemsRequest(item_ids=[acme.own("milk"), acme.own("bread")]), of_acme),
     "FindCustomersForItem": Refused(
         lambda acme: pb.FindCustomersForItemRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"
+    ),
+    "SavePlacement": Beside(
+        lambda acme: placement.SavePlacementRequest(
+            request_id="home",
+            placement=placement.Placement(
+                placement_id=acme.own("home"), scenario=placement.SCENARIO_POPULAR, title="Theirs"
+            ),
+        ),
+        ("ListPlacements", lambda acme: placement.ListPlacementsRequest()),
+    ),
+    "GetPlacement": Refused(
+        lambda acme: placement.GetPlacementRequest(placement_id=acme.own("home")), "PLACEMENT_NOT_FOUND"
+    ),
+    "ListPlacements": Without(
+        lambda acme: placement.ListPlacementsRequest(),
+        lambda found: any(each.placement_id.startswith(ACME) and not each.title for each in found.placements),
+    ),
+    "DeletePlacement": Refused(
+        lambda acme: placement.DeletePlacementRequest(request_id="gone", placement_id=acme.own("home")),
+        "PLACEMENT_NOT_FOUND",
     ),
 }

@@ -3,9 +3,9 @@
 from typing import Any
 
 from services.common.rules import Comparison, Operator
+from services.common.rules.condition import Condition
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.domain.cart import Cart, CartLine, Shopper
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.coupon import CouponCampaign, CouponLimits, CouponOrder
 from services.loyalty.handlers.coupons import Asking, create_coupon_campaign, use_coupons
 from tests.loyalty.conftest import House

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.common.clock import to_micros
 from services.common.rules import Comparison, Operator, SegmentCondition
-from services.loyalty.domain.condition import Condition
+from services.common.rules.condition import Condition
 from services.loyalty.domain.customer import Customer, Segments
 from services.loyalty.domain.earning import Activity, Known, Line, Miss, Outcome, scheduled, weigh
 from services.loyalty.domain.earning_rule import (

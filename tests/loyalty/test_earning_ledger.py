@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.rules import SegmentCondition
+from services.common.rules.condition import Condition
 from services.common.store.mongo import MongoStore
 from services.common.store.sqlite import SqliteStore
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.store import StoredEntries, StoredPrograms
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, month_and_day
 from services.loyalty.domain.days import HOUR_MICROS
 from services.loyalty.domain.earning_operations import (

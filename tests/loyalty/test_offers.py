@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.common.rules import SegmentCondition
+from services.common.rules.condition import Condition
 from services.loyalty.domain.allocation import allocate
 from services.loyalty.domain.books import Books
 from services.loyalty.domain.cart import Cart, CartLine
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.guesses import Guesser
 from services.loyalty.domain.offer import (
     Action,

@@ -9,8 +9,8 @@ import pytest
 
 from services.common.errors import Refusal
 from services.common.rules import AllOf, ConsentCondition
+from services.common.rules.condition import Condition
 from services.loyalty.domain.blocking import SetBlock
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.earning_rule import RULES_MAX, PeriodLimit, Trigger
 from services.loyalty.domain.entry import Block
 from services.loyalty.domain.expiry import ChangeExpiry

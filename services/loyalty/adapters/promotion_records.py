@@ -6,9 +6,9 @@ from typing import Any
 from tessera.common.v1 import rule_pb2
 
 from services.common.rules import wire
+from services.common.rules.condition import Condition
 from services.common.store import Collection, Index
 from services.loyalty.domain.cart_order import CART_ORDERS, CartOrder
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.coupon import CAMPAIGNS, COUPONS, ORDERS, USAGES, Coupon, CouponCampaign, CouponOrder
 from services.loyalty.domain.coupon_operations import CouponBatch
 from services.loyalty.domain.guesses import GUESSES

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.errors import InvalidArgument
-from services.loyalty.domain.condition import Facts
+from services.common.rules.condition import Facts
 
 LINES_MAX = 500
 AMOUNT_MAX = 2**53 - 1

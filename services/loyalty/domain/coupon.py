@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from services.common.errors import AlreadyExists, FailedPrecondition, NotFound, Refusal, ResourceExhausted
-from services.loyalty.domain.condition import Condition, Facts, holds
+from services.common.rules.condition import Condition, Facts, holds
 from services.loyalty.domain.days import day_of
 from services.loyalty.domain.records import Kind, Ref
 

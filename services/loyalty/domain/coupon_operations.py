@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.errors import InvalidArgument
+from services.common.rules.condition import check_condition
 from services.loyalty.domain.books import Books, Needs
-from services.loyalty.domain.condition import check_condition
 from services.loyalty.domain.coupon import (
     CAMPAIGNS,
     COUPONS,

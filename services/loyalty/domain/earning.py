@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
-from services.loyalty.domain.condition import Facts, holds
+from services.common.rules.condition import Facts, holds
 from services.loyalty.domain.customer import Customer, Segments
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.domain.earning_rule import (

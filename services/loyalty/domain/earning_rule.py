@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from services.common.rules import Comparison, SegmentCondition, nodes
-from services.loyalty.domain.condition import Condition, check_condition
+from services.common.rules.condition import Condition, check_condition
 from services.loyalty.domain.errors import EarningRuleInvalid
 from services.loyalty.domain.records import Kind
 from services.loyalty.domain.zones import Period

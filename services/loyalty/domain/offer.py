@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.common.clock import from_micros
 from services.common.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
-from services.loyalty.domain.condition import Condition, check_condition
+from services.common.rules.condition import Condition, check_condition
 from services.loyalty.domain.coupon import ALWAYS
 from services.loyalty.domain.records import Kind, Ref
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from services.common.rules.condition import Condition, holds
 from services.loyalty.domain.allocation import allocate
 from services.loyalty.domain.cart import Cart, CartLine
-from services.loyalty.domain.condition import Condition, holds
 from services.loyalty.domain.offer import WHOLE, Action, ActionKind, Chosen, Offer, VolumeTier
 
 _PHASES = {

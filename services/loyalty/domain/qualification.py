@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.common.rules.condition import Facts, holds
 from services.loyalty.domain.cart import CartLine
-from services.loyalty.domain.condition import Facts, holds
 from services.loyalty.domain.offer import ActionKind, Chosen, Offer, OfferUsage
 from services.loyalty.domain.pricing import Pricing
 

@@ -6,9 +6,9 @@ from enum import Enum
 from typing import Any
 
 from services.common.errors import FailedPrecondition, NotFound
+from services.common.rules.condition import Facts, holds
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.cart import Shopper
-from services.loyalty.domain.condition import Facts, holds
 from services.loyalty.domain.coupon import COUPONS, CouponPoolEmpty
 from services.loyalty.domain.coupon_operations import take_code
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from services.common.errors import InvalidArgument
-from services.loyalty.domain.condition import Condition, check_condition
+from services.common.rules.condition import Condition, check_condition
 from services.loyalty.domain.errors import OutOfStock
 
 ALWAYS = 2**63 - 1

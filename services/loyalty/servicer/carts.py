@@ -10,9 +10,9 @@ from tessera.common.v1 import rule_pb2
 from tessera.loyalty.v1 import cart_pb2 as pb
 
 from services.common.rules import wire
+from services.common.rules.condition import Condition
 from services.common.validation import FieldInvalid
 from services.loyalty.domain.cart import Cart, CartLine, Shopper
-from services.loyalty.domain.condition import Condition
 from services.loyalty.servicer.calls import micros, timestamp
 
 

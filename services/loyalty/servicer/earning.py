@@ -10,8 +10,8 @@ from services.common import json
 from services.common.auth import principal
 from services.common.clock import Clock, to_micros
 from services.common.rules import wire
+from services.common.rules.condition import Condition
 from services.common.validation import FieldInvalid
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.earning import Miss, Outcome
 from services.loyalty.domain.earning_operations import Limits
 from services.loyalty.domain.earning_rule import (

@@ -105,6 +105,9 @@ def _body(item: Item, update_time: int) -> dict[str, Any]:
         "categories": list(item.categories),
         "brand": item.brand,
         "price": [item.price.currency, item.price.amount_minor] if item.price else None,
+        "cost": [item.cost.currency, item.cost.amount_minor] if item.cost else None,
+        "stock_quantity": item.stock_quantity,
+        "publish_time": item.publish_time,
         "attributes": dict(item.attributes),
         "out_of_stock": item.out_of_stock,
         "hidden": item.hidden,
@@ -123,5 +126,8 @@ def _stored(document: Document) -> StoredItem:
         attributes=body["attributes"],
         out_of_stock=body["out_of_stock"],
         hidden=body["hidden"],
+        cost=Money(*body["cost"]) if body.get("cost") else None,
+        stock_quantity=body.get("stock_quantity"),
+        publish_time=body.get("publish_time", 0),
     )
     return StoredItem(item, body["updated"])

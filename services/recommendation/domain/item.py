@@ -36,6 +36,42 @@ class Item:
     attributes: Mapping[str, str] = field(default_factory=dict)
     out_of_stock: bool = False
     hidden: bool = False
+    cost: Money | None = None
+    stock_quantity: int | None = None
+    publish_time: int = 0
+    """Since when it can be bought, in microseconds; 0 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What is known of an item that a list may be made by."""
+
+    categories: tuple[str, ...] = ()
+    brand: str = ""
+    margin: float | None = None
+    """What is left of the price, from 0 to 1; ``None`` where price or cost is not known."""
+    stock: int | None = None
+    publish_time: int = 0
+
+
+def facets_of(item: Item) -> Facets:
+    """What a list may be made by."""
+    return Facets(item.categories, item.brand, _margin(item.price, item.cost), item.stock_quantity, item.publish_time)
+
+
+def _margin(price: Money | None, cost: Money | None) -> float | None:
+    if price is None or cost is None or price.currency != cost.currency or price.amount_minor <= 0:
+        return None
+    return min(max((price.amount_minor - cost.amount_minor) / price.amount_minor, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """Prices in one currency, in minor units; an end that is ``None`` is open."""
+
+    currency: str
+    least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +83,9 @@ class ItemFilter:
     item_ids: frozenset[str] = frozenset()
     excluded_item_ids: frozenset[str] = frozenset()
     include_out_of_stock: bool = False
+    price: PriceRange | None = None
+    attributes: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Names with the values of which one is needed."""
 
 
 class Change(Enum):

@@ -21,6 +21,28 @@ class ReasonKind(IntEnum):
     COMPLEMENT = 9
     DUE_AGAIN = 10
     GIVEN = 11
+    PINNED = 12
+
+
+class AppliedKind(IntEnum):
+    """The ways in which a placement changes a list; the numbers are those of the contract."""
+
+    BOOST = 1
+    BURY = 2
+    PIN = 3
+    FRESHNESS = 4
+    MARGIN = 5
+    STOCK = 6
+    DIVERSITY = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a control or an objective did to an item; the contract says what ``value`` is for each kind."""
+
+    kind: AppliedKind
+    value: float
+    control_id: str = ""
 
 
 class EmptyReason(IntEnum):
@@ -60,11 +82,19 @@ class Recommendation:
 
     item_id: str
     reasons: tuple[Reason, ...]
+    value: float | None = None
+    """What a placement makes of it; ``None`` without one."""
+    applied: tuple[Applied, ...] = ()
+
+    @property
+    def relevance(self) -> float:
+        """The sum of the reasons' scores."""
+        return sum(reason.score for reason in self.reasons)
 
     @property
     def score(self) -> float:
-        """The sum of the reasons' scores."""
-        return sum(reason.score for reason in self.reasons)
+        """What it is listed by."""
+        return self.relevance if self.value is None else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +105,7 @@ class RecommendationList:
     model_version: str = ""
     empty_reason: EmptyReason = EmptyReason.NOT_EMPTY
     customer_id: str = ""
+    placement_version: int = 0
 
 
 def ordered(found: Iterable[Recommendation], count: int) -> list[Recommendation]:

@@ -1,17 +1,18 @@
 """One tenant's catalogue in memory: just what decides whether an item may be recommended."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendation.domain.item import Item, ItemFilter
+from services.recommendation.domain.item import Facets, Item, ItemFilter, PriceRange, facets_of
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 ROWS_MIN = 1024
 MASKS_MAX = 64
+NOTHING: Mapping[str, str] = {}
 
 
 class Shelf:
@@ -20,14 +21,17 @@ class Shelf:
     def __init__(self) -> None:
         self._row_of: dict[str, int] = {}
         self._ids: list[str] = []
-        self._categories: list[tuple[str, ...]] = []
-        self._brands: list[str] = []
+        self._facets: list[Facets] = []
+        self._attributes: list[Mapping[str, str]] = []
+        self._currencies: dict[str, int] = {"": 0}
+        self._prices = np.zeros((ROWS_MIN, 2), dtype=np.int64)
+        """Currency and amount; currency 0 where no price is known."""
         self._listed = np.zeros(ROWS_MIN, dtype=bool)
         self._visible = np.zeros(ROWS_MIN, dtype=bool)
         self._stocked = np.zeros(ROWS_MIN, dtype=bool)
         self._in_category: dict[str, set[int]] = {}
         self._of_brand: dict[str, set[int]] = {}
-        self._masks: dict[tuple[frozenset[str], frozenset[str], bool], Mask] = {}
+        self._masks: dict[tuple[object, ...], Mask] = {}
         self._projection: tuple[tuple[str, int], Rows] | None = None
         self.item_count = 0
 
@@ -46,7 +50,8 @@ class Shelf:
         self._listed[row] = True
         self._visible[row] = not item.hidden
         self._stocked[row] = not item.hidden and not item.out_of_stock
-        self._categories[row], self._brands[row] = item.categories, item.brand
+        self._facets[row], self._attributes[row] = facets_of(item), item.attributes or NOTHING
+        self._prices[row] = self._price(item)
         for category in item.categories:
             self._in_category.setdefault(category, set()).add(row)
         self._of_brand.setdefault(item.brand, set()).add(row)
@@ -66,7 +71,11 @@ class Shelf:
 
     def categories(self, item_id: str) -> tuple[str, ...]:
         """The path of an item that is on the shelf."""
-        return self._categories[self._row_of[item_id]]
+        return self._facets[self._row_of[item_id]].categories
+
+    def facets(self, item_ids: Iterable[str]) -> dict[str, Facets]:
+        """What is known of items, those that were ever here."""
+        return {item_id: self._facets[row] for item_id in item_ids if (row := self._row_of.get(item_id)) is not None}
 
     def mask(self, wanted: ItemFilter) -> Mask:
         """Which rows ``wanted`` allows."""
@@ -107,7 +116,7 @@ class Shelf:
 
     def _standing(self, wanted: ItemFilter) -> Mask:
         """The mask of a filter's conditions that many requests share, remembered until an item changes."""
-        key = (wanted.categories, wanted.brands, wanted.include_out_of_stock)
+        key = (wanted.categories, wanted.brands, wanted.include_out_of_stock, wanted.price, wanted.attributes)
         if (known := self._masks.get(key)) is not None:
             return known
         allowed = (self._visible if wanted.include_out_of_stock else self._stocked)[: self.row_count].copy()
@@ -117,10 +126,30 @@ class Shelf:
                 for name in names:
                     named[list(listing.get(name, ()))] = True
                 allowed &= named
+        if wanted.price:
+            allowed &= self._priced(wanted.price)
+        for name, values in wanted.attributes:
+            given = (attributes.get(name) in values for attributes in self._attributes)
+            allowed &= np.fromiter(given, np.bool_, self.row_count)
         if len(self._masks) >= MASKS_MAX:
             self._masks.clear()
         self._masks[key] = allowed
         return allowed
+
+    def _priced(self, wanted: PriceRange) -> Mask:
+        prices = self._prices[: self.row_count]
+        fits = prices[:, 0] == self._currencies.get(wanted.currency, -1)
+        if wanted.least is not None:
+            fits &= prices[:, 1] >= wanted.least
+        if wanted.most is not None:
+            fits &= prices[:, 1] <= wanted.most
+        return np.asarray(fits, dtype=np.bool_)
+
+    def _price(self, item: Item) -> tuple[int, int]:
+        if item.price is None:
+            return 0, 0
+        currency = self._currencies.setdefault(item.price.currency, len(self._currencies))
+        return currency, item.price.amount_minor
 
     def _known(self, item_ids: Iterable[str]) -> list[int]:
         return [row for item_id in item_ids if (row := self._row_of.get(item_id)) is not None]
@@ -129,17 +158,18 @@ class Shelf:
         row = len(self._ids)
         self._row_of[item_id] = row
         self._ids.append(item_id)
-        self._categories.append(())
-        self._brands.append("")
+        self._facets.append(Facets())
+        self._attributes.append(NOTHING)
         if row == len(self._listed):
             self._listed, self._visible, self._stocked = (
                 np.concatenate([flags, np.zeros_like(flags)]) for flags in (self._listed, self._visible, self._stocked)
             )
+            self._prices = np.concatenate([self._prices, np.zeros_like(self._prices)])
         return row
 
     def _take(self, row: int) -> None:
-        for category in self._categories[row]:
+        for category in self._facets[row].categories:
             self._in_category[category].discard(row)
-        self._of_brand[self._brands[row]].discard(row)
+        self._of_brand[self._facets[row].brand].discard(row)
         self._listed[row] = self._visible[row] = self._stocked[row] = False
         self.item_count -= 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,19 @@ class Wish:
     count: int
     filter: ItemFilter
     exclude_bought: bool = False
+    also: tuple[ItemFilter, ...] = ()
+    """More that every item must pass."""
+    without: tuple[ItemFilter, ...] = ()
+    """What passes one of these is left out."""
+
+    def mask(self, shelf: Shelf) -> Mask:
+        """Which rows of the shelf are allowed."""
+        mask = shelf.mask(self.filter)
+        for each in self.also:
+            mask = mask & shelf.mask(each)
+        for each in self.without:
+            mask = mask & ~shelf.mask(replace(each, include_out_of_stock=True))
+        return mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ class Sources:
 async def recommend(sources: Sources, tenant: str, askers: Sequence[Asker], wish: Wish) -> list[RecommendationList]:
     """A list for each asker. The chain: purchases and session, what is popular, what is new."""
     shelf = await sources.catalogue.shelf(tenant)
-    allowed = shelf.mask(wish.filter)
+    allowed = wish.mask(shelf)
     if not allowed.any():
         reason = EmptyReason.NOTHING_ALLOWED if shelf.item_count else EmptyReason.CATALOGUE_EMPTY
         return [RecommendationList((), "", reason, asker.customer_id) for asker in askers]
@@ -86,7 +99,7 @@ async def _with_model(
     people = [_person(live, asker, lately) for asker in askers]
     found = await _search(live, people, wish, shelf)
     # Read again after the search: what was deleted or sold out meanwhile is not answered.
-    mask = shelf.mask(wish.filter)
+    mask = wish.mask(shelf)
     allowed = shelf.project(mask, model.training.model_version, model.item_ids)
     answers = []
     for person, asker, rows in zip(people, askers, found, strict=True):
@@ -111,7 +124,7 @@ def _person(live: Live, asker: Asker, lately: _Lately) -> Person:
 async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:
     """For each person the best fits; enough of them that ``count`` are left besides what is not news to them."""
     model = live.model
-    allowed = shelf.project(shelf.mask(wish.filter), model.training.model_version, model.item_ids)
+    allowed = shelf.project(wish.mask(shelf), model.training.model_version, model.item_ids)
     found = [np.empty(0, np.int64) for _ in people]
     together = [at for at, it in enumerate(people) if it.taste and it.kept_out + wish.count <= FOUND_MAX]
     if together:
@@ -155,7 +168,7 @@ def popular_or_new(
     shelf: Shelf, wish: Wish, popular: Sequence[tuple[str, int]], without: AbstractSet[str]
 ) -> list[Recommendation]:
     """What sells, as far as it is allowed; where nothing was ever sold, what is new."""
-    mask = shelf.mask(wish.filter)
+    mask = wish.mask(shelf)
     fitting = [it for it in popular if it[0] not in without and shelf.allows(mask, it[0])][: wish.count]
     if popular:
         return filled([], fitting, wish.count)

@@ -23,10 +23,10 @@ async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: 
     if row is None:
         return _answer(_popular_in_category(shelf, live, item_id, wish), live, shelf, wish.filter)
     model = live.model
-    allowed = _allowed(shelf, live, wish.filter)
+    allowed = _allowed(shelf, live, wish)
     queries = model.likeness[row : row + 1]
     rows, cosines = await live.likenesses.search(queries, wish.count + 1, allowed)
-    still = _allowed(shelf, live, wish.filter)[rows[0]] & (rows[0] >= 0)
+    still = _allowed(shelf, live, wish)[rows[0]] & (rows[0] >= 0)
     items = alike(model, item_id, rows[0][still], cosines[0][still], wish.count)
     return _answer(items, live, shelf, wish.filter)
 
@@ -37,7 +37,7 @@ async def find_bought_together(sources: Sources, tenant: str, item_id: str, wish
     live = await sources.models.live(tenant)
     if live is None:
         return RecommendationList((), empty_reason=EmptyReason.NO_MODEL)
-    items = together(live.model, item_id, _allowed(shelf, live, wish.filter), wish.count)
+    items = together(live.model, item_id, _allowed(shelf, live, wish), wish.count)
     return _answer(items, live, shelf, wish.filter)
 
 
@@ -49,8 +49,8 @@ async def shelf_with(sources: Sources, tenant: str, item_id: str) -> Shelf:
     return shelf
 
 
-def _allowed(shelf: Shelf, live: Live, wanted: ItemFilter) -> Mask:
-    return shelf.project(shelf.mask(wanted), live.model.training.model_version, live.model.item_ids)
+def _allowed(shelf: Shelf, live: Live, wish: Wish) -> Mask:
+    return shelf.project(wish.mask(shelf), live.model.training.model_version, live.model.item_ids)
 
 
 def _in_category(shelf: Shelf, item_id: str, wish: Wish) -> Wish:
@@ -62,7 +62,7 @@ def _in_category(shelf: Shelf, item_id: str, wish: Wish) -> Wish:
 
 
 def _popular_in_category(shelf: Shelf, live: Live, item_id: str, wish: Wish) -> list[Recommendation]:
-    allowed = _allowed(shelf, live, _in_category(shelf, item_id, wish).filter)
+    allowed = _allowed(shelf, live, _in_category(shelf, item_id, wish))
     return filled([], popular_in(live.model, allowed, {item_id}, wish.count), wish.count)
 
 

@@ -39,7 +39,7 @@ async def find_popular(sources: Sources, tenant: str, wish: Wish, half_life: int
     _check(buyers)
     board = await sources.demand.board(tenant, Fading(half_life, half_life), buyers)
     shelf = await sources.catalogue.shelf(tenant)
-    mask = shelf.mask(wish.filter)
+    mask = wish.mask(shelf)
     return _listed(shelf, most_bought(board, lambda item_id: shelf.allows(mask, item_id), wish.count), wish)
 
 
@@ -51,7 +51,7 @@ async def find_trending(
     _check(buyers)
     board = await sources.demand.board(tenant, Fading(half_life, half_life * SLOWER), buyers)
     shelf = await sources.catalogue.shelf(tenant)
-    mask = shelf.mask(wish.filter)
+    mask = wish.mask(shelf)
     found = rising(board, lambda item_id: shelf.allows(mask, item_id), wish.count)
     return _listed(shelf, found, wish), len(board.counts)
 
@@ -70,7 +70,7 @@ async def find_bundles(
     if not item_id and live is None:
         return [], 0, EmptyReason.NO_MODEL
     baskets = await sources.demand.baskets(tenant)
-    mask = shelf.mask(wish.filter)
+    mask = wish.mask(shelf)
     allowed = np.fromiter((shelf.allows(mask, each) for each in baskets.item_ids), np.bool_, len(baskets.item_ids))
     growth = Growth(allowed, max_size, min_basket_count)
     found: list[Bundle] = []
@@ -93,7 +93,7 @@ async def find_complements(sources: Sources, tenant: str, wish: Wish, cart: Sequ
         popular = await sources.interactions.popular(tenant)
         return _listed(shelf, popular_or_new(shelf, wish, popular, held), wish)
     model = live.model
-    allowed = shelf.project(shelf.mask(wish.filter), model.training.model_version, model.item_ids)
+    allowed = shelf.project(wish.mask(shelf), model.training.model_version, model.item_ids)
     rows = [row for each in dict.fromkeys(cart) if (row := model.row_of.get(each)) is not None]
     items = completing(model, rows, allowed, wish.count)
     if not items:
@@ -116,7 +116,7 @@ async def find_replenishments(
     items: list[Recommendation] = []
     if purchases:
         rhythms = await sources.demand.rhythms(tenant)
-        mask = shelf.mask(wish.filter)
+        mask = wish.mask(shelf)
         due = [it for it in due_again(rhythms, purchases, now, horizon) if shelf.allows(mask, it.item_id)]
         items = [_due(each) for each in due if each.probability >= SHARE_MIN][: wish.count]
     answer = _listed(shelf, items, wish)
@@ -139,4 +139,4 @@ def _listed(shelf: Shelf, items: Sequence[Recommendation], wish: Wish, model_ver
 def _why_empty(shelf: Shelf, wish: Wish) -> EmptyReason:
     if not shelf.item_count:
         return EmptyReason.CATALOGUE_EMPTY
-    return EmptyReason.NOTHING_RELATED if shelf.mask(wish.filter).any() else EmptyReason.NOTHING_ALLOWED
+    return EmptyReason.NOTHING_RELATED if wish.mask(shelf).any() else EmptyReason.NOTHING_ALLOWED

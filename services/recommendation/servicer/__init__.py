@@ -7,11 +7,12 @@ from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.auth import principal
-from services.common.clock import Clock
+from services.common.clock import Clock, to_micros
 from services.common.job_messages import to_proto
 from services.common.jobs import Jobs
 from services.recommendation.domain.model import Training
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
+from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
@@ -30,6 +31,7 @@ from services.recommendation.servicer.messages import (
     timestamp,
 )
 from services.recommendation.servicer.personal_data import PersonalDataRpcs
+from services.recommendation.servicer.placements import PlacementRpcs
 from services.recommendation.servicer.scenarios import ScenarioRpcs
 
 SECONDS_A_DAY = 86_400
@@ -44,11 +46,12 @@ class Keeping:
     jobs: Jobs
 
 
-class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs):
+class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
-    def __init__(self, sources: Sources, keeping: Keeping, clock: Clock) -> None:
+    def __init__(self, sources: Sources, keeping: Keeping, placing: Placing, clock: Clock) -> None:
         self._sources, self._keeping, self._clock = sources, keeping, clock
+        self._placing, self._requests = placing, keeping.requests
         self._catalogue = sources.catalogue
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Context) -> pb.UpsertItemsResponse:
@@ -76,6 +79,13 @@ class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs)
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
         asker = Asker(request.customer_id, tuple(request.session_item_ids))
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
+        if request.placement_id:
+            visit = Visit(asker, tuple(request.item_ids), request.context)
+            now, placement_id = to_micros(self._clock()), request.placement_id
+            found = await recommend_for_placement(
+                self._sources, self._placing, _tenant(), visit, placement_id, wish, now
+            )
+            return pb.RecommendResponse(recommendations=list_message(found))
         lists = await recommend(self._sources, _tenant(), [asker], wish)
         return pb.RecommendResponse(recommendations=list_message(lists[0]))
 

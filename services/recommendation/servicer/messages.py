@@ -13,7 +13,7 @@ from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 
 from services.common.auth import principal
 from services.common.idempotency import fingerprint
-from services.recommendation.domain.item import Item, ItemFilter, Money
+from services.recommendation.domain.item import Item, ItemFilter, Money, PriceRange
 from services.recommendation.domain.model import Pair
 from services.recommendation.domain.recommendation import Reason, Recommendation, RecommendationList, Repeat
 from services.recommendation.ports import Request, StoredItem
@@ -64,6 +64,9 @@ def read_item(item: item_pb.Item) -> Item:
         attributes=dict(item.attributes),
         out_of_stock=item.out_of_stock,
         hidden=item.hidden,
+        cost=Money(item.cost.currency, item.cost.amount_minor) if item.HasField("cost") else None,
+        stock_quantity=item.stock_quantity if item.HasField("stock_quantity") else None,
+        publish_time=micros(item.publish_time) if item.HasField("publish_time") else 0,
     )
 
 
@@ -80,6 +83,9 @@ def item_message(stored: StoredItem) -> item_pb.Item:
         attributes=item.attributes,
         out_of_stock=item.out_of_stock,
         hidden=item.hidden,
+        cost=money_pb2.Money(currency=item.cost.currency, amount_minor=item.cost.amount_minor) if item.cost else None,
+        stock_quantity=item.stock_quantity,
+        publish_time=timestamp(item.publish_time) if item.publish_time else None,
         update_time=timestamp(stored.update_time),
     )
 
@@ -92,6 +98,32 @@ def read_filter(wanted: item_pb.ItemFilter) -> ItemFilter:
         item_ids=frozenset(wanted.item_ids),
         excluded_item_ids=frozenset(wanted.excluded_item_ids),
         include_out_of_stock=wanted.include_out_of_stock,
+        price=_price_range(wanted.price) if wanted.HasField("price") else None,
+        attributes=tuple((each.name, frozenset(each.values)) for each in wanted.attributes),
+    )
+
+
+def filter_message(wanted: ItemFilter) -> item_pb.ItemFilter:
+    """A filter as a message."""
+    price = wanted.price
+    return item_pb.ItemFilter(
+        categories=sorted(wanted.categories),
+        brands=sorted(wanted.brands),
+        item_ids=sorted(wanted.item_ids),
+        excluded_item_ids=sorted(wanted.excluded_item_ids),
+        include_out_of_stock=wanted.include_out_of_stock,
+        price=item_pb.PriceRange(currency=price.currency, min_minor=price.least, max_minor=price.most)
+        if price
+        else None,
+        attributes=[item_pb.AttributeValues(name=name, values=sorted(values)) for name, values in wanted.attributes],
+    )
+
+
+def _price_range(wanted: item_pb.PriceRange) -> PriceRange:
+    return PriceRange(
+        wanted.currency,
+        wanted.min_minor if wanted.HasField("min_minor") else None,
+        wanted.max_minor if wanted.HasField("max_minor") else None,
     )
 
 
@@ -102,11 +134,22 @@ def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
         items=map(_recommendation, answer.items),
         model_version=answer.model_version,
         empty_reason=list_pb.EmptyReason.ValueType(answer.empty_reason),
+        placement_version=answer.placement_version,
     )
 
 
 def _recommendation(item: Recommendation) -> list_pb.Recommendation:
-    return list_pb.Recommendation(item_id=item.item_id, score=item.score, reasons=_reasons(item.reasons))
+    return list_pb.Recommendation(
+        item_id=item.item_id,
+        score=item.score,
+        reasons=_reasons(item.reasons),
+        applied=[
+            list_pb.AppliedControl(
+                kind=list_pb.AppliedKind.ValueType(each.kind), control_id=each.control_id, value=each.value
+            )
+            for each in item.applied
+        ],
+    )
 
 
 def _reasons(reasons: Iterable[Reason]) -> list[list_pb.Reason]:

@@ -27,7 +27,7 @@ from tessera.common.v1 import money_pb2 as tessera_dot_common_dot_v1_dot_money__
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tessera/recommendation/v1/item.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\"\xf1\x02\n\x04Item\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xe8\x07\x12\x1d\n\ncategories\x18\x03 \x03(\tB\t\xaa\xbb\x18\x05\x10\xc8\x01\x18\n\x12\x16\n\x05\x62rand\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xc8\x01\x12\'\n\x05price\x18\x05 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12K\n\nattributes\x18\x06 \x03(\x0b\x32/.tessera.recommendation.v1.Item.AttributesEntryB\x06\xaa\xbb\x18\x02\x18\x64\x12\x14\n\x0cout_of_stock\x18\x07 \x01(\x08\x12\x0e\n\x06hidden\x18\x08 \x01(\x08\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9d\x01\n\nItemFilter\x12\x1a\n\ncategories\x18\x01 \x03(\tB\x06\xaa\xbb\x18\x02\x18\x64\x12\x16\n\x06\x62rands\x18\x02 \x03(\tB\x06\xaa\xbb\x18\x02\x18\x64\x12\x19\n\x08item_ids\x18\x03 \x03(\tB\x07\xaa\xbb\x18\x03\x18\x90N\x12\"\n\x11\x65xcluded_item_ids\x18\x04 \x03(\tB\x07\xaa\xbb\x18\x03\x18\x90N\x12\x1c\n\x14include_out_of_stock\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$tessera/recommendation/v1/item.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\"\x83\x04\n\x04Item\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xe8\x07\x12\x1d\n\ncategories\x18\x03 \x03(\tB\t\xaa\xbb\x18\x05\x10\xc8\x01\x18\n\x12\x16\n\x05\x62rand\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xc8\x01\x12\'\n\x05price\x18\x05 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12K\n\nattributes\x18\x06 \x03(\x0b\x32/.tessera.recommendation.v1.Item.AttributesEntryB\x06\xaa\xbb\x18\x02\x18\x64\x12\x14\n\x0cout_of_stock\x18\x07 \x01(\x08\x12\x0e\n\x06hidden\x18\x08 \x01(\x08\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04\x63ost\x18\n \x01(\x0b\x32\x18.tessera.common.v1.Money\x12#\n\x0estock_quantity\x18\x0b \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00H\x00\x88\x01\x01\x12\x30\n\x0cpublish_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_stock_quantity\"\x9b\x02\n\nItemFilter\x12\x1a\n\ncategories\x18\x01 \x03(\tB\x06\xaa\xbb\x18\x02\x18\x64\x12\x16\n\x06\x62rands\x18\x02 \x03(\tB\x06\xaa\xbb\x18\x02\x18\x64\x12\x19\n\x08item_ids\x18\x03 \x03(\tB\x07\xaa\xbb\x18\x03\x18\x90N\x12\"\n\x11\x65xcluded_item_ids\x18\x04 \x03(\tB\x07\xaa\xbb\x18\x03\x18\x90N\x12\x1c\n\x14include_out_of_stock\x18\x05 \x01(\x08\x12\x34\n\x05price\x18\x06 \x01(\x0b\x32%.tessera.recommendation.v1.PriceRange\x12\x46\n\nattributes\x18\x07 \x03(\x0b\x32*.tessera.recommendation.v1.AttributeValuesB\x06\xaa\xbb\x18\x02\x18\x14\"\x8c\x01\n\nPriceRange\x12\"\n\x08\x63urrency\x18\x01 \x01(\tB\x10\xaa\xbb\x18\x0c\x08\x01\x32\x08[A-Z]{3}\x12\x1e\n\tmin_minor\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00H\x00\x88\x01\x01\x12\x1e\n\tmax_minor\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00H\x01\x88\x01\x01\x42\x0c\n\n_min_minorB\x0c\n\n_max_minor\"G\n\x0f\x41ttributeValues\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc8\x01\x12\x1b\n\x06values\x18\x02 \x03(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x10\xe8\x07\x18\x64\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM'].fields_by_name['brand']._serialized_options = b'\252\273\030\003\020\310\001'
   _globals['_ITEM'].fields_by_name['attributes']._loaded_options = None
   _globals['_ITEM'].fields_by_name['attributes']._serialized_options = b'\252\273\030\002\030d'
+  _globals['_ITEM'].fields_by_name['stock_quantity']._loaded_options = None
+  _globals['_ITEM'].fields_by_name['stock_quantity']._serialized_options = b'\252\273\030\002 \000'
   _globals['_ITEMFILTER'].fields_by_name['categories']._loaded_options = None
   _globals['_ITEMFILTER'].fields_by_name['categories']._serialized_options = b'\252\273\030\002\030d'
   _globals['_ITEMFILTER'].fields_by_name['brands']._loaded_options = None
@@ -54,10 +56,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEMFILTER'].fields_by_name['item_ids']._serialized_options = b'\252\273\030\003\030\220N'
   _globals['_ITEMFILTER'].fields_by_name['excluded_item_ids']._loaded_options = None
   _globals['_ITEMFILTER'].fields_by_name['excluded_item_ids']._serialized_options = b'\252\273\030\003\030\220N'
+  _globals['_ITEMFILTER'].fields_by_name['attributes']._loaded_options = None
+  _globals['_ITEMFILTER'].fields_by_name['attributes']._serialized_options = b'\252\273\030\002\030\024'
+  _globals['_PRICERANGE'].fields_by_name['currency']._loaded_options = None
+  _globals['_PRICERANGE'].fields_by_name['currency']._serialized_options = b'\252\273\030\014\010\0012\010[A-Z]{3}'
+  _globals['_PRICERANGE'].fields_by_name['min_minor']._loaded_options = None
+  _globals['_PRICERANGE'].fields_by_name['min_minor']._serialized_options = b'\252\273\030\002 \000'
+  _globals['_PRICERANGE'].fields_by_name['max_minor']._loaded_options = None
+  _globals['_PRICERANGE'].fields_by_name['max_minor']._serialized_options = b'\252\273\030\002 \000'
+  _globals['_ATTRIBUTEVALUES'].fields_by_name['name']._loaded_options = None
+  _globals['_ATTRIBUTEVALUES'].fields_by_name['name']._serialized_options = b'\252\273\030\005\010\001\020\310\001'
+  _globals['_ATTRIBUTEVALUES'].fields_by_name['values']._loaded_options = None
+  _globals['_ATTRIBUTEVALUES'].fields_by_name['values']._serialized_options = b'\252\273\030\007\010\001\020\350\007\030d'
   _globals['_ITEM']._serialized_start=165
-  _globals['_ITEM']._serialized_end=534
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=485
-  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=534
-  _globals['_ITEMFILTER']._serialized_start=537
-  _globals['_ITEMFILTER']._serialized_end=694
+  _globals['_ITEM']._serialized_end=680
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_start=612
+  _globals['_ITEM_ATTRIBUTESENTRY']._serialized_end=661
+  _globals['_ITEMFILTER']._serialized_start=683
+  _globals['_ITEMFILTER']._serialized_end=966
+  _globals['_PRICERANGE']._serialized_start=969
+  _globals['_PRICERANGE']._serialized_end=1109
+  _globals['_ATTRIBUTEVALUES']._serialized_start=1111
+  _globals['_ATTRIBUTEVALUES']._serialized_end=1182
 # @@protoc_insertion_point(module_scope)

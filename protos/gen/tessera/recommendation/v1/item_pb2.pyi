@@ -55,6 +55,9 @@ class Item(_message.Message):
     OUT_OF_STOCK_FIELD_NUMBER: _builtins.int
     HIDDEN_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    STOCK_QUANTITY_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Chosen by the shop; what orders call `product_id`."""
     title: _builtins.str
@@ -65,6 +68,8 @@ class Item(_message.Message):
     """True: it cannot be bought at the moment. It is recommended only where a filter asks for such items too."""
     hidden: _builtins.bool
     """True: it is never recommended."""
+    stock_quantity: _builtins.int
+    """How many pieces there are; unset where it is not known. It hides nothing: `out_of_stock` does."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Where it stands, from the general to the particular: `GROCERY`, `DAIRY`, `MILK`. A filter on any of them finds it."""
@@ -81,6 +86,14 @@ class Item(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed here; ignored on the way in."""
 
+    @_builtins.property
+    def cost(self) -> _money_pb2.Money:
+        """What the shop pays for it; unset where it is not known. In the currency of `price`, or no margin is known."""
+
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it can be bought; unset where it is not known."""
+
     def __init__(
         self,
         *,
@@ -93,12 +106,17 @@ class Item(_message.Message):
         out_of_stock: _builtins.bool = ...,
         hidden: _builtins.bool = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        cost: _money_pb2.Money | None = ...,
+        stock_quantity: _builtins.int | None = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "cost", b"cost", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "brand", b"brand", "categories", b"categories", "hidden", b"hidden", "item_id", b"item_id", "out_of_stock", b"out_of_stock", "price", b"price", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "attributes", b"attributes", "brand", b"brand", "categories", b"categories", "cost", b"cost", "hidden", b"hidden", "item_id", b"item_id", "out_of_stock", b"out_of_stock", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stock_quantity: _TypeAlias = _typing.Literal["stock_quantity"]  # noqa: Y015
+    _WhichOneofArgType__stock_quantity: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stock_quantity) -> _WhichOneofReturnType__stock_quantity | None: ...
 
 Global___Item: _TypeAlias = Item  # noqa: Y015
 
@@ -113,6 +131,8 @@ class ItemFilter(_message.Message):
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     EXCLUDED_ITEM_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_OUT_OF_STOCK_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     include_out_of_stock: _builtins.bool
     """True: items that are out of stock too."""
     @_builtins.property
@@ -131,6 +151,14 @@ class ItemFilter(_message.Message):
     def excluded_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """None of these items."""
 
+    @_builtins.property
+    def price(self) -> Global___PriceRange:
+        """Items whose price lies in this range. An item without a price, or with one in another currency, does not pass."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeValues]:
+        """Items that have one of the values of every attribute named here."""
+
     def __init__(
         self,
         *,
@@ -139,11 +167,78 @@ class ItemFilter(_message.Message):
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         excluded_item_ids: _abc.Iterable[_builtins.str] | None = ...,
         include_out_of_stock: _builtins.bool = ...,
+        price: Global___PriceRange | None = ...,
+        attributes: _abc.Iterable[Global___AttributeValues] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brands", b"brands", "categories", b"categories", "excluded_item_ids", b"excluded_item_ids", "include_out_of_stock", b"include_out_of_stock", "item_ids", b"item_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "brands", b"brands", "categories", b"categories", "excluded_item_ids", b"excluded_item_ids", "include_out_of_stock", b"include_out_of_stock", "item_ids", b"item_ids", "price", b"price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemFilter: _TypeAlias = ItemFilter  # noqa: Y015
+
+@_typing.final
+class PriceRange(_message.Message):
+    """A range of prices; an end that is unset is open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    MIN_MINOR_FIELD_NUMBER: _builtins.int
+    MAX_MINOR_FIELD_NUMBER: _builtins.int
+    currency: _builtins.str
+    """In which currency."""
+    min_minor: _builtins.int
+    """At least this, in minor units."""
+    max_minor: _builtins.int
+    """At most this, in minor units."""
+    def __init__(
+        self,
+        *,
+        currency: _builtins.str = ...,
+        min_minor: _builtins.int | None = ...,
+        max_minor: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_minor", b"_max_minor", "_min_minor", b"_min_minor", "max_minor", b"max_minor", "min_minor", b"min_minor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_minor", b"_max_minor", "_min_minor", b"_min_minor", "currency", b"currency", "max_minor", b"max_minor", "min_minor", b"min_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_minor: _TypeAlias = _typing.Literal["max_minor"]  # noqa: Y015
+    _WhichOneofArgType__max_minor: _TypeAlias = _typing.Literal["_max_minor", b"_max_minor"]  # noqa: Y015
+    _WhichOneofReturnType__min_minor: _TypeAlias = _typing.Literal["min_minor"]  # noqa: Y015
+    _WhichOneofArgType__min_minor: _TypeAlias = _typing.Literal["_min_minor", b"_min_minor"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_minor) -> _WhichOneofReturnType__max_minor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_minor) -> _WhichOneofReturnType__min_minor | None: ...
+
+Global___PriceRange: _TypeAlias = PriceRange  # noqa: Y015
+
+@_typing.final
+class AttributeValues(_message.Message):
+    """Values of an attribute, any of which will do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of which attribute."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The values."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeValues: _TypeAlias = AttributeValues  # noqa: Y015

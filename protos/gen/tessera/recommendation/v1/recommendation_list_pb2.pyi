@@ -83,6 +83,8 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     """The customer has bought it `purchase_count` times and is about to need it again (`repeat`)."""
     REASON_KIND_GIVEN: _ReasonKind.ValueType  # 11
     """It was in the list that was given, and nothing more is known of it for this person."""
+    REASON_KIND_PINNED: _ReasonKind.ValueType  # 12
+    """A control of the placement put it there, and nothing else did; its score is 0."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """The kinds of reason."""
@@ -111,7 +113,53 @@ REASON_KIND_DUE_AGAIN: ReasonKind.ValueType  # 10
 """The customer has bought it `purchase_count` times and is about to need it again (`repeat`)."""
 REASON_KIND_GIVEN: ReasonKind.ValueType  # 11
 """It was in the list that was given, and nothing more is known of it for this person."""
+REASON_KIND_PINNED: ReasonKind.ValueType  # 12
+"""A control of the placement put it there, and nothing else did; its score is 0."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
+
+class _AppliedKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AppliedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppliedKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPLIED_KIND_UNSPECIFIED: _AppliedKind.ValueType  # 0
+    """Never answered."""
+    APPLIED_KIND_BOOST: _AppliedKind.ValueType  # 1
+    """A control put it further up."""
+    APPLIED_KIND_BURY: _AppliedKind.ValueType  # 2
+    """A control put it further down."""
+    APPLIED_KIND_PIN: _AppliedKind.ValueType  # 3
+    """A control put it into a place."""
+    APPLIED_KIND_FRESHNESS: _AppliedKind.ValueType  # 4
+    """It is fresh."""
+    APPLIED_KIND_MARGIN: _AppliedKind.ValueType  # 5
+    """It has a margin."""
+    APPLIED_KIND_STOCK: _AppliedKind.ValueType  # 6
+    """There is plenty of it."""
+    APPLIED_KIND_DIVERSITY: _AppliedKind.ValueType  # 7
+    """It is like items that come before it."""
+
+class AppliedKind(_AppliedKind, metaclass=_AppliedKindEnumTypeWrapper):
+    """The ways in which a placement changes a list."""
+
+APPLIED_KIND_UNSPECIFIED: AppliedKind.ValueType  # 0
+"""Never answered."""
+APPLIED_KIND_BOOST: AppliedKind.ValueType  # 1
+"""A control put it further up."""
+APPLIED_KIND_BURY: AppliedKind.ValueType  # 2
+"""A control put it further down."""
+APPLIED_KIND_PIN: AppliedKind.ValueType  # 3
+"""A control put it into a place."""
+APPLIED_KIND_FRESHNESS: AppliedKind.ValueType  # 4
+"""It is fresh."""
+APPLIED_KIND_MARGIN: AppliedKind.ValueType  # 5
+"""It has a margin."""
+APPLIED_KIND_STOCK: AppliedKind.ValueType  # 6
+"""There is plenty of it."""
+APPLIED_KIND_DIVERSITY: AppliedKind.ValueType  # 7
+"""It is like items that come before it."""
+Global___AppliedKind: _TypeAlias = AppliedKind  # noqa: Y015
 
 @_typing.final
 class RecommendationList(_message.Message):
@@ -123,12 +171,15 @@ class RecommendationList(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     EMPTY_REASON_FIELD_NUMBER: _builtins.int
+    PLACEMENT_VERSION_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom; empty in answers about an item."""
     model_version: _builtins.str
     """The model that was live; empty before the first training."""
     empty_reason: Global___EmptyReason.ValueType
     """Why there is no item at all; unspecified where there is one."""
+    placement_version: _builtins.int
+    """The placement's version; 0 without a placement."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
         """The items, best first; equal scores by item id."""
@@ -140,10 +191,11 @@ class RecommendationList(_message.Message):
         items: _abc.Iterable[Global___Recommendation] | None = ...,
         model_version: _builtins.str = ...,
         empty_reason: Global___EmptyReason.ValueType = ...,
+        placement_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,13 +210,20 @@ class Recommendation(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Which."""
     score: _builtins.float
-    """How good, comparable within one list only. Never negative; the sum of the scores of `reasons`."""
+    """How good, comparable within one list only. Never negative. Without a placement it is the sum of the scores of
+    `reasons`; in a placement, that sum over the largest in the list, times what `applied` makes of it.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """Why it is there, the weightiest first; never none."""
+
+    @_builtins.property
+    def applied(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppliedControl]:
+        """What the placement's controls and objectives did to it; empty without a placement."""
 
     def __init__(
         self,
@@ -172,10 +231,11 @@ class Recommendation(_message.Message):
         item_id: _builtins.str = ...,
         score: _builtins.float = ...,
         reasons: _abc.Iterable[Global___Reason] | None = ...,
+        applied: _abc.Iterable[Global___AppliedControl] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_id", b"item_id", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "item_id", b"item_id", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -304,3 +364,35 @@ class Association(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Association: _TypeAlias = Association  # noqa: Y015
+
+@_typing.final
+class AppliedControl(_message.Message):
+    """What a control or an objective of a placement did to an item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    CONTROL_ID_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    kind: Global___AppliedKind.ValueType
+    """What."""
+    control_id: _builtins.str
+    """Which control; empty for an objective."""
+    value: _builtins.float
+    """BOOST and BURY: the factor. PIN: the place. FRESHNESS, MARGIN and STOCK: what was added to 1 before the factors.
+    DIVERSITY: what likeness to the items before it took from its mark.
+    """
+    def __init__(
+        self,
+        *,
+        kind: Global___AppliedKind.ValueType = ...,
+        control_id: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_id", b"control_id", "kind", b"kind", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppliedControl: _TypeAlias = AppliedControl  # noqa: Y015

@@ -278,17 +278,44 @@ class RecommendRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     SESSION_ITEM_IDS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     EXCLUDE_BOUGHT_FIELD_NUMBER: _builtins.int
+    PLACEMENT_ID_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom, by the id that profiles assigned; empty for a visitor who is not known."""
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
     exclude_bought: _builtins.bool
     """True: nothing that the customer has ever bought. Otherwise what they buy regularly may come again."""
+    placement_id: _builtins.str
+    """The placement that decides what the list is made of and by which rules; empty for none. NOT_FOUND, reason
+    PLACEMENT_NOT_FOUND.
+    """
     @_builtins.property
     def session_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was looked at in this session, oldest first, at most 100. Items that are not known are ignored."""
@@ -296,6 +323,16 @@ class RecommendRequest(_message.Message):
     @_builtins.property
     def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be recommended."""
+
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For a placement: the item that is looked at, or what lies in the cart, at most 100; none of them is answered.
+        INVALID_ARGUMENT, reason ITEM_NEEDED, where the placement's scenario needs an item or a customer and there is none.
+        """
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For the conditions of a placement: what is known of the visit, for example `device` or `country`."""
 
     def __init__(
         self,
@@ -305,10 +342,13 @@ class RecommendRequest(_message.Message):
         count: _builtins.int = ...,
         filter: _item_pb2.ItemFilter | None = ...,
         exclude_bought: _builtins.bool = ...,
+        placement_id: _builtins.str = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "session_item_ids", b"session_item_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "session_item_ids", b"session_item_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,5 @@
-"""Conditions: rules of ``tessera.common.v1.Rule`` evaluated over facts that are at hand, a cart or one of its lines.
+"""Conditions: rules of ``tessera.common.v1.Rule`` evaluated over facts that are at hand: a cart or one of its
+lines, a visit.
 
 What needs events, scores, lists or consents is another service's to evaluate: a segment brings it here.
 """

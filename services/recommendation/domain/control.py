@@ -1,0 +1,144 @@
+"""From candidates to the list of a placement: what the shop wants beside what suits the person.
+
+An item's value is its relevance (its score over the best one's) times what objectives add and controls multiply. The
+list takes, again and again, the item with the largest (1 - diversity) x value - diversity x its likeness to what is
+taken already (maximal marginal relevance: Carbonell and Goldstein, 1998) that no quota forbids; pins come last, into
+their places.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommendation.domain.item import Facets
+from services.recommendation.domain.placement import Effect, Placement, Quota, QuotaField, Weights
+from services.recommendation.domain.recommendation import Applied, AppliedKind, Reason, ReasonKind, Recommendation
+
+Floats = NDArray[np.float64]
+STOCK_HALF = 10
+"""With so many pieces in stock the objective of stock adds half of its weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """A control that holds, with the candidates that it is about; those of a pin in their order."""
+
+    control_id: str
+    effect: Effect
+    factor: float
+    position: int
+    item_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a list is made with: facets by item, likeness of candidates (cosines, a row and a column for each), and the
+    controls that hold."""
+
+    facets: Mapping[str, Facets]
+    likeness: Callable[[Sequence[str]], Floats]
+    matched: Sequence[Matched]
+    now: int
+
+
+def controlled(
+    candidates: Sequence[Recommendation], placement: Placement, situation: Situation, count: int
+) -> list[Recommendation]:
+    """The list: ``candidates`` best first, without what is excluded; pinned items are among them or come with
+    ``situation``. Every item says which controls and objectives made it what it is."""
+    valued = _valued(candidates, placement.weights, situation)
+    chosen = _chosen(valued, placement, situation, count)
+    return _pinned(chosen, valued, situation.matched, count)
+
+
+def _valued(candidates: Sequence[Recommendation], weights: Weights, situation: Situation) -> list[Recommendation]:
+    """With values and what they are made of, best first."""
+    best = max((item.relevance for item in candidates), default=0.0) or 1.0
+    found = []
+    for item in candidates:
+        share = item.relevance / best
+        if share < weights.min_relevance:
+            continue
+        applied = [*_objectives(situation.facets.get(item.item_id, Facets()), weights, situation.now)]
+        value = share * (1 + sum(each.value for each in applied))
+        for control in situation.matched:
+            if control.effect in (Effect.BOOST, Effect.BURY) and item.item_id in control.item_ids:
+                kind = AppliedKind.BOOST if control.effect is Effect.BOOST else AppliedKind.BURY
+                applied.append(Applied(kind, control.factor, control.control_id))
+                value *= control.factor
+        found.append(replace(item, value=value, applied=tuple(applied)))
+    return sorted(found, key=lambda item: (-item.score, item.item_id))
+
+
+def _objectives(facets: Facets, weights: Weights, now: int) -> list[Applied]:
+    """What each objective adds, as a share of the relevance."""
+    found = []
+    if weights.freshness and facets.publish_time:
+        age = max(now - facets.publish_time, 0)
+        found.append(Applied(AppliedKind.FRESHNESS, weights.freshness * 2.0 ** (-age / weights.freshness_half_life)))
+    if weights.margin and facets.margin is not None:
+        found.append(Applied(AppliedKind.MARGIN, weights.margin * facets.margin))
+    if weights.stock and facets.stock is not None:
+        found.append(Applied(AppliedKind.STOCK, weights.stock * facets.stock / (facets.stock + STOCK_HALF)))
+    return found
+
+
+def _chosen(
+    valued: Sequence[Recommendation], placement: Placement, situation: Situation, count: int
+) -> list[Recommendation]:
+    """At most ``count``, in order, as different from each other and as many of a kind as the placement wants."""
+    diversity = placement.weights.diversity
+    names = [item.item_id for item in valued]
+    values = np.array([item.score for item in valued])
+    alike = situation.likeness(names) if diversity and names else np.zeros((len(names), 0))
+    nearest = np.full(len(names), 0.0)
+    free = np.ones(len(names), dtype=bool)
+    held: dict[QuotaField, Counter[str]] = {quota.field: Counter() for quota in placement.quotas}
+    chosen: list[Recommendation] = []
+    peak = float(values.max(initial=0.0)) or 1.0
+    while len(chosen) < count and free.any():
+        marks = np.where(free, (1 - diversity) * values / peak - diversity * nearest, -np.inf)
+        at = int(np.argmax(marks))
+        free[at] = False
+        facets = situation.facets.get(names[at], Facets())
+        if not all(_fits(quota, facets, held[quota.field]) for quota in placement.quotas):
+            continue
+        for quota in placement.quotas:
+            held[quota.field].update(_kinds(quota, facets))
+        item = valued[at]
+        if diversity and nearest[at] > 0:
+            item = replace(item, applied=(*item.applied, Applied(AppliedKind.DIVERSITY, -diversity * nearest[at])))
+        chosen.append(item)
+        if diversity:
+            nearest = np.maximum(nearest, alike[:, at])
+    return chosen
+
+
+def _kinds(quota: Quota, facets: Facets) -> tuple[str, ...]:
+    """What the quota counts an item as: its narrowest category, or its brand."""
+    if quota.field is QuotaField.BRAND:
+        return (facets.brand,) if facets.brand else ()
+    return facets.categories[-1:]
+
+
+def _fits(quota: Quota, facets: Facets, held: Counter[str]) -> bool:
+    return all(held[kind] < quota.max_items for kind in _kinds(quota, facets))
+
+
+def _pinned(
+    chosen: list[Recommendation], valued: Sequence[Recommendation], matched: Sequence[Matched], count: int
+) -> list[Recommendation]:
+    """With the pinned items in their places; what has no room behind them falls off the end."""
+    pins = sorted((each for each in matched if each.effect is Effect.PIN), key=lambda pin: pin.position)
+    named = {item_id for pin in pins for item_id in pin.item_ids}
+    by_id = {item.item_id: item for item in valued}
+    answer = [item for item in chosen if item.item_id not in named]
+    for pin in pins:
+        for place, item_id in enumerate(pin.item_ids, pin.position - 1):
+            known = by_id.get(item_id) or Recommendation(item_id, (Reason(ReasonKind.PINNED, 0.0),))
+            applied = (*known.applied, Applied(AppliedKind.PIN, float(place + 1), pin.control_id))
+            answer.insert(place, replace(known, applied=applied))
+    return answer[:count]

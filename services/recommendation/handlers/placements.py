@@ -1,0 +1,229 @@
+"""Keep placements, and make their lists."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.errors import AlreadyExists, Conflict
+from services.common.rules.condition import Facts
+from services.recommendation.domain.control import Matched, Situation, controlled
+from services.recommendation.domain.demand import SLOWER, Fading, most_bought, rising
+from services.recommendation.domain.item import ItemFilter
+from services.recommendation.domain.model import Model
+from services.recommendation.domain.placement import (
+    Control,
+    Effect,
+    ItemNeeded,
+    Placement,
+    PlacementChanged,
+    PlacementNotFound,
+    Scenario,
+    check_placement,
+)
+from services.recommendation.domain.ranking import filled
+from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
+from services.recommendation.domain.replenishment import DAY
+from services.recommendation.domain.shelf import Shelf
+from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
+from services.recommendation.handlers.related import find_bought_together, find_similar_items
+from services.recommendation.handlers.scenarios import find_complements, find_replenishments
+from services.recommendation.ports import Buyers, Memberships, Placements, Request, Requests, Traits
+
+CANDIDATES_MIN, CANDIDATES_MAX = 60, 300
+CANDIDATES_EACH = 5
+"""Candidates for every item of the list: enough for quotas and objectives to choose from."""
+POPULAR_DAYS, TRENDING_DAYS, HORIZON_DAYS = 14, 3, 7
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """The ports that making the list of a placement needs besides."""
+
+    placements: Placements
+    memberships: Memberships
+    traits: Traits
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who asks, and about what."""
+
+    asker: Asker
+    item_ids: tuple[str, ...] = ()
+    context: Mapping[str, str] | None = None
+
+
+async def save_placement(
+    placements: Placements, requests: Requests, request: Request, placement: Placement, expected: int, now: int
+) -> Placement:
+    """Create or replace. ``PlacementInvalid``, ``RuleInvalid``, ``RuleUnsupported``, ``PlacementChanged``."""
+    check_placement(placement)
+    if answered := await requests.replayed(request):
+        return await get_placement(placements, request.tenant, placement.placement_id, int(answered["version"]))
+    known = await placements.get(request.tenant, placement.placement_id)
+    version = known.version if known else 0
+    if version != expected:
+        raise _changed(placement.placement_id, version)
+    numbered = await placements.next_version(request.tenant, placement.placement_id)
+    saved = replace(placement, version=numbered, update_time=now)
+    try:
+        await placements.put(request, saved, expected)
+    except (Conflict, AlreadyExists):
+        if answered := await requests.replayed(request):
+            return await get_placement(placements, request.tenant, placement.placement_id, int(answered["version"]))
+        known = await placements.get(request.tenant, placement.placement_id)
+        raise _changed(placement.placement_id, known.version if known else 0) from None
+    return saved
+
+
+def _changed(placement_id: str, version: int) -> PlacementChanged:
+    return PlacementChanged(
+        f"placement {placement_id} is at version {version}; read it, and send that as expected_version",
+        version=str(version),
+    )
+
+
+async def get_placement(placements: Placements, tenant: str, placement_id: str, version: int = 0) -> Placement:
+    """The placement in use, or one of its versions; ``PlacementNotFound``."""
+    found = await placements.get(tenant, placement_id, version)
+    if found is None:
+        told = f" in version {version}" if version else ""
+        raise PlacementNotFound(f"there is no placement {placement_id}{told}", placement_id=placement_id)
+    return found
+
+
+async def delete_placement(placements: Placements, requests: Requests, request: Request, placement_id: str) -> None:
+    """Delete; ``PlacementNotFound``."""
+    if await requests.replayed(request) is not None:
+        return
+    await get_placement(placements, request.tenant, placement_id)
+    await placements.delete(request, placement_id)
+
+
+async def recommend_for_placement(
+    sources: Sources, placing: Placing, tenant: str, visit: Visit, placement_id: str, wish: Wish, now: int
+) -> RecommendationList:
+    """The list of a placement; ``wish`` narrows it. ``PlacementNotFound``, ``ItemNeeded``, ``ItemNotFound``."""
+    placement = await placing.placements.in_use(tenant, placement_id)
+    if placement is None:
+        raise PlacementNotFound(f"there is no placement {placement_id}", placement_id=placement_id)
+    active = await _active(placing, tenant, placement, visit, now)
+    excluded = tuple(each.items for each in active if each.effect is Effect.EXCLUDE)
+    named = ItemFilter(excluded_item_ids=frozenset(visit.item_ids), include_out_of_stock=True)
+    wanted = Wish(
+        min(max(wish.count * CANDIDATES_EACH, CANDIDATES_MIN), CANDIDATES_MAX),
+        placement.filter,
+        wish.exclude_bought or placement.exclude_bought,
+        (wish.filter, named),
+        excluded,
+    )
+    listed = await _candidates(sources, tenant, placement.scenario, visit, wanted, now)
+    shelf = await sources.catalogue.shelf(tenant)
+    items = await _filled(sources, tenant, shelf, listed.items, wanted, wish.count)
+    live = await sources.models.live(tenant)
+    model = live.model if live else None
+    # The mask again, after the last await: what was deleted meanwhile is not answered.
+    mask = wanted.mask(shelf)
+    items = [item for item in items if shelf.allows(mask, item.item_id)]
+    names = [item.item_id for item in items]
+    situation = Situation(
+        shelf.facets(names), lambda ids: _likeness(model, shelf, ids), _matched(active, shelf, mask, names), now
+    )
+    chosen = controlled(items, placement, situation, wish.count)
+    reason = EmptyReason.NOT_EMPTY if chosen else listed.empty_reason or EmptyReason.NOTHING_ALLOWED
+    version = model.training.model_version if model else ""
+    return RecommendationList(tuple(chosen), version, reason, visit.asker.customer_id, placement.version)
+
+
+async def _active(placing: Placing, tenant: str, placement: Placement, visit: Visit, now: int) -> list[Control]:
+    """The controls that hold for a visit. What no condition asks for is not looked up."""
+    customer_id = visit.asker.customer_id
+    segments: frozenset[str] = frozenset()
+    if customer_id and placement.needs_segments:
+        segments = await placing.memberships.segments_of(tenant, customer_id)
+    fields = {"customer_id": customer_id or None, "context": dict(visit.context or {})}
+    if customer_id and placement.needs_traits:
+        fields["traits"] = dict(await placing.traits.of(tenant, customer_id))
+    facts = Facts(fields, customer_id, segments, now)
+    return [control for control in placement.controls if control.applies(facts)]
+
+
+async def _candidates(
+    sources: Sources, tenant: str, scenario: Scenario, visit: Visit, wanted: Wish, now: int
+) -> RecommendationList:
+    match scenario:
+        case Scenario.SIMILAR:
+            return await find_similar_items(sources, tenant, _first(visit), wanted)
+        case Scenario.BOUGHT_TOGETHER:
+            return await find_bought_together(sources, tenant, _first(visit), wanted)
+        case Scenario.COMPLEMENTS:
+            _first(visit)
+            return await find_complements(sources, tenant, wanted, visit.item_ids)
+        case Scenario.POPULAR | Scenario.TRENDING:
+            return await _demanded(sources, tenant, scenario, wanted)
+        case Scenario.REPLENISHMENTS:
+            if not visit.asker.customer_id:
+                raise ItemNeeded("this placement shows what a customer needs again; name the customer")
+            return await find_replenishments(sources, tenant, wanted, visit.asker.customer_id, now, HORIZON_DAYS * DAY)
+    return (await recommend(sources, tenant, [visit.asker], wanted))[0]
+
+
+def _first(visit: Visit) -> str:
+    if not visit.item_ids:
+        raise ItemNeeded("this placement's lists are about items; name one in item_ids")
+    return visit.item_ids[0]
+
+
+async def _demanded(sources: Sources, tenant: str, scenario: Scenario, wanted: Wish) -> RecommendationList:
+    days = TRENDING_DAYS if scenario is Scenario.TRENDING else POPULAR_DAYS
+    fading = Fading(days * DAY, days * DAY * (SLOWER if scenario is Scenario.TRENDING else 1))
+    board = await sources.demand.board(tenant, fading, Buyers())
+    shelf = await sources.catalogue.shelf(tenant)
+    mask = wanted.mask(shelf)
+    rank = rising if scenario is Scenario.TRENDING else most_bought
+    items = rank(board, lambda item_id: shelf.allows(mask, item_id), wanted.count)
+    return RecommendationList(tuple(items))
+
+
+async def _filled(
+    sources: Sources, tenant: str, shelf: Shelf, items: Sequence[Recommendation], wanted: Wish, count: int
+) -> list[Recommendation]:
+    """With popular items behind, where there are fewer than the list is to hold."""
+    if len(items) >= count:
+        return list(items)
+    popular = await sources.interactions.popular(tenant)
+    mask, known = wanted.mask(shelf), {item.item_id for item in items}
+    fitting = [it for it in popular if it[0] not in known and shelf.allows(mask, it[0])][: wanted.count]
+    return filled(items, fitting, wanted.count)
+
+
+def _matched(active: Sequence[Control], shelf: Shelf, mask: NDArray[np.bool_], names: Sequence[str]) -> list[Matched]:
+    """The controls that hold, with the candidates that they are about. Pins bring their items, if those are allowed."""
+    found = []
+    for control in active:
+        if control.effect is Effect.EXCLUDE:
+            continue
+        if control.effect is Effect.PIN:
+            ids = tuple(each for each in sorted(control.items.item_ids) if shelf.allows(mask, each))
+        else:
+            about = shelf.mask(replace(control.items, include_out_of_stock=True))
+            ids = tuple(each for each in names if shelf.allows(about, each))
+        if ids:
+            found.append(Matched(control.control_id, control.effect, control.factor, control.position, ids))
+    return found
+
+
+def _likeness(model: Model | None, shelf: Shelf, item_ids: Sequence[str]) -> NDArray[np.float64]:
+    """Cosines of items that have vectors; of the others, one where the narrowest category is the same."""
+    narrowest = [(facets.categories or ("",))[-1] for facets in shelf.facets(item_ids).values()]
+    codes = np.unique(narrowest, return_inverse=True)[1]
+    same = (codes[:, None] == codes[None, :]) & (np.array(narrowest) != "")[:, None]
+    alike: NDArray[np.float64] = same.astype(np.float64)
+    if model:
+        rows = np.array([model.row_of.get(item_id, -1) for item_id in item_ids])
+        known = np.flatnonzero(rows >= 0)
+        vectors = model.likeness[rows[known]]
+        alike[np.ix_(known, known)] = np.clip(vectors @ vectors.T, 0, 1)
+    return alike
