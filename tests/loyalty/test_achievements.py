@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import Refusal
 from services.common.rules import Comparison, Operator
+from services.common.rules.condition import Condition
 from services.loyalty.adapters.achievements import StoredAchievements
 from services.loyalty.adapters.records import read_record, record_body
 from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed, StoredPrograms
@@ -28,7 +29,6 @@ from services.loyalty.domain.achievement_operations import CreateAchievement, Up
 from services.loyalty.domain.achievement_progress import PROGRESS, Progress, day_number, progress_ref, streak
 from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import Audit
-from services.loyalty.domain.condition import Condition
 from services.loyalty.domain.entry import Entry, EntryKind
 from services.loyalty.domain.orders import ApplyOrderEvents, Told
 from services.loyalty.domain.program import RefundPolicy

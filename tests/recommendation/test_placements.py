@@ -74,6 +74,8 @@ async def test_contradictions_are_refused_with_their_path(trained: Client) -> No
     assert await refused(save(trained, home(controls=controls))) == "PLACEMENT_INVALID"
     rule = rule_pb2.Rule(score=rule_pb2.ScoreCondition(score="churn", operator=rule_pb2.OPERATOR_AT_LEAST,
                                                        values=[rule_pb2.Value(number_value=1)]))  # fmt: skip
+    number: Any = 99
+    assert await refused(save(trained, home(number))) == "FIELD_INVALID"
     unknown = pb.Control(control_id="x", effect=BOOST, factor=2, items=named("i1"), when=rule)
     assert await refused(save(trained, home(controls=[unknown]))) == "RULE_UNSUPPORTED"
 

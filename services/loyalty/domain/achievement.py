@@ -5,7 +5,7 @@ from enum import Enum
 from functools import lru_cache
 
 from services.common.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from services.loyalty.domain.condition import Condition, check_condition
+from services.common.rules.condition import Condition, check_condition
 from services.loyalty.domain.records import Kind, Ref
 
 ACHIEVEMENTS_MAX = 100

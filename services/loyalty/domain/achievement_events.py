@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
+from services.common.rules.condition import Facts, holds
 from services.loyalty.domain.achievement import (
     SUM_SCALE,
     Achievement,
@@ -16,7 +17,6 @@ from services.loyalty.domain.achievement import (
 from services.loyalty.domain.achievement_progress import KEPT_DAYS, Progress, day_number, progress_ref, with_amount
 from services.loyalty.domain.achievement_rewards import settle_progress
 from services.loyalty.domain.books import Books, Needs
-from services.loyalty.domain.condition import Facts, holds
 from services.loyalty.domain.customer import SEGMENTS
 from services.loyalty.domain.days import HOUR_MICROS
 from services.loyalty.domain.entry import order_entry_id

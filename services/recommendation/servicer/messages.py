@@ -1,7 +1,8 @@
 """What several rpcs of recommendation read and write alike."""
 
 from collections.abc import Iterable
-from typing import Any
+from enum import IntEnum
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +14,7 @@ from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 
 from services.common.auth import principal
 from services.common.idempotency import fingerprint
+from services.common.validation import FieldInvalid
 from services.recommendation.domain.item import Item, ItemFilter, Money, PriceRange
 from services.recommendation.domain.model import Pair
 from services.recommendation.domain.recommendation import Reason, Recommendation, RecommendationList, Repeat
@@ -39,6 +41,17 @@ def named(request: Message) -> Request:
     """The mutation as its caller named it."""
     request_id: str = request.request_id  # type: ignore[attr-defined]  # every mutation has one
     return Request(principal().tenant, request_id, fingerprint(request))
+
+
+Number = TypeVar("Number", bound=IntEnum)
+
+
+def known(kinds: type[Number], number: int, field: str) -> Number:
+    """The member of an enum; ``FieldInvalid`` for a number that the contract does not know."""
+    try:
+        return kinds(number)
+    except ValueError:
+        raise FieldInvalid(f"{field}: {number} is none of the values of the contract", field=field) from None
 
 
 def page_size(page_size: int) -> int:

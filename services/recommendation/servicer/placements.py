@@ -23,6 +23,7 @@ from services.recommendation.servicer.messages import (
     Context,
     duration,
     filter_message,
+    known,
     micros,
     named,
     page_size,
@@ -69,11 +70,14 @@ def read_placement(message: pb.Placement) -> Placement:
     return Placement(
         placement_id=message.placement_id,
         title=message.title,
-        scenario=Scenario(message.scenario),
+        scenario=known(Scenario, message.scenario, "placement.scenario"),
         filter=read_filter(message.filter),
         exclude_bought=message.exclude_bought,
-        controls=tuple(map(_read_control, message.controls)),
-        quotas=tuple(Quota(QuotaField(quota.field), quota.max_items) for quota in message.quotas),
+        controls=tuple(_read_control(index, control) for index, control in enumerate(message.controls)),
+        quotas=tuple(
+            Quota(known(QuotaField, quota.field, f"placement.quotas[{index}].field"), quota.max_items)
+            for index, quota in enumerate(message.quotas)
+        ),
         weights=Weights(
             diversity=weights.diversity_bp / WHOLE,
             min_relevance=weights.min_relevance_bp / WHOLE,
@@ -85,10 +89,10 @@ def read_placement(message: pb.Placement) -> Placement:
     )
 
 
-def _read_control(message: pb.Control) -> Control:
+def _read_control(index: int, message: pb.Control) -> Control:
     return Control(
         control_id=message.control_id,
-        effect=Effect(message.effect),
+        effect=known(Effect, message.effect, f"placement.controls[{index}].effect"),
         items=read_filter(message.items),
         factor=message.factor,
         position=message.position,
