@@ -5,6 +5,7 @@ import warnings
 
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
+from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
 from tessera.recommendation.v1 import scenario_pb2 as tessera_dot_recommendation_dot_v1_dot_scenario__pb2
 
@@ -163,6 +164,26 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/ListCustomerVectors',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.FromString,
+                _registered_method=True)
+        self.SavePlacement = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/SavePlacement',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementResponse.FromString,
+                _registered_method=True)
+        self.GetPlacement = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/GetPlacement',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementResponse.FromString,
+                _registered_method=True)
+        self.ListPlacements = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/ListPlacements',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsResponse.FromString,
+                _registered_method=True)
+        self.DeletePlacement = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/DeletePlacement',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.FromString,
                 _registered_method=True)
 
 
@@ -376,6 +397,39 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SavePlacement(self, request, context):
+        """Creates or replaces a placement, whole; the next list follows it, on other processes of the service after five
+        seconds at most. INVALID_ARGUMENT, reason PLACEMENT_INVALID, with `path` and `problem`, for controls that contradict
+        or repeat each other: the same item pinned and excluded, or boosted and buried, on the same condition; two pins in
+        one place; an id or a quota twice. FAILED_PRECONDITION, reason PLACEMENT_CHANGED, with the `version` in the
+        metadata, if the placement is at another version than `expected_version`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlacement(self, request, context):
+        """Gets a placement, in the version that is in use or in an earlier one: saving that again brings it back. NOT_FOUND,
+        reason PLACEMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlacements(self, request, context):
+        """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePlacement(self, request, context):
+        """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -503,6 +557,26 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.ListCustomerVectors,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.SerializeToString,
+            ),
+            'SavePlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.SavePlacement,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementResponse.SerializeToString,
+            ),
+            'GetPlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlacement,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementResponse.SerializeToString,
+            ),
+            'ListPlacements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlacements,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsResponse.SerializeToString,
+            ),
+            'DeletePlacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePlacement,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1182,6 +1256,114 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/ListCustomerVectors',
             tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2.ListCustomerVectorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SavePlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/SavePlacement',
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.SavePlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/GetPlacement',
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.GetPlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlacements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/ListPlacements',
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.ListPlacementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePlacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/DeletePlacement',
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
+from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 from tessera.recommendation.v1 import scenario_pb2 as _scenario_pb2
 import abc as _abc_1
@@ -135,6 +136,21 @@ class RecommendationServiceStub:
     """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
     """
+    SavePlacement: _grpc.UnaryUnaryMultiCallable[_placement_pb2.SavePlacementRequest, _placement_pb2.SavePlacementResponse]
+    """Creates or replaces a placement, whole; the next list follows it, on other processes of the service after five
+    seconds at most. INVALID_ARGUMENT, reason PLACEMENT_INVALID, with `path` and `problem`, for controls that contradict
+    or repeat each other: the same item pinned and excluded, or boosted and buried, on the same condition; two pins in
+    one place; an id or a quota twice. FAILED_PRECONDITION, reason PLACEMENT_CHANGED, with the `version` in the
+    metadata, if the placement is at another version than `expected_version`.
+    """
+    GetPlacement: _grpc.UnaryUnaryMultiCallable[_placement_pb2.GetPlacementRequest, _placement_pb2.GetPlacementResponse]
+    """Gets a placement, in the version that is in use or in an earlier one: saving that again brings it back. NOT_FOUND,
+    reason PLACEMENT_NOT_FOUND.
+    """
+    ListPlacements: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListPlacementsRequest, _placement_pb2.ListPlacementsResponse]
+    """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    DeletePlacement: _grpc.UnaryUnaryMultiCallable[_placement_pb2.DeletePlacementRequest, _placement_pb2.DeletePlacementResponse]
+    """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -240,6 +256,21 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
     """
+    SavePlacement: _aio.UnaryUnaryMultiCallable[_placement_pb2.SavePlacementRequest, _placement_pb2.SavePlacementResponse]  # type: ignore[assignment]
+    """Creates or replaces a placement, whole; the next list follows it, on other processes of the service after five
+    seconds at most. INVALID_ARGUMENT, reason PLACEMENT_INVALID, with `path` and `problem`, for controls that contradict
+    or repeat each other: the same item pinned and excluded, or boosted and buried, on the same condition; two pins in
+    one place; an id or a quota twice. FAILED_PRECONDITION, reason PLACEMENT_CHANGED, with the `version` in the
+    metadata, if the placement is at another version than `expected_version`.
+    """
+    GetPlacement: _aio.UnaryUnaryMultiCallable[_placement_pb2.GetPlacementRequest, _placement_pb2.GetPlacementResponse]  # type: ignore[assignment]
+    """Gets a placement, in the version that is in use or in an earlier one: saving that again brings it back. NOT_FOUND,
+    reason PLACEMENT_NOT_FOUND.
+    """
+    ListPlacements: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListPlacementsRequest, _placement_pb2.ListPlacementsResponse]  # type: ignore[assignment]
+    """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    DeletePlacement: _aio.UnaryUnaryMultiCallable[_placement_pb2.DeletePlacementRequest, _placement_pb2.DeletePlacementResponse]  # type: ignore[assignment]
+    """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -492,5 +523,44 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a model before: begin again.
         """
+
+    @_abc_1.abstractmethod
+    def SavePlacement(
+        self,
+        request: _placement_pb2.SavePlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.SavePlacementResponse, _abc.Awaitable[_placement_pb2.SavePlacementResponse]]:
+        """Creates or replaces a placement, whole; the next list follows it, on other processes of the service after five
+        seconds at most. INVALID_ARGUMENT, reason PLACEMENT_INVALID, with `path` and `problem`, for controls that contradict
+        or repeat each other: the same item pinned and excluded, or boosted and buried, on the same condition; two pins in
+        one place; an id or a quota twice. FAILED_PRECONDITION, reason PLACEMENT_CHANGED, with the `version` in the
+        metadata, if the placement is at another version than `expected_version`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlacement(
+        self,
+        request: _placement_pb2.GetPlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.GetPlacementResponse, _abc.Awaitable[_placement_pb2.GetPlacementResponse]]:
+        """Gets a placement, in the version that is in use or in an earlier one: saving that again brings it back. NOT_FOUND,
+        reason PLACEMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListPlacements(
+        self,
+        request: _placement_pb2.ListPlacementsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.ListPlacementsResponse, _abc.Awaitable[_placement_pb2.ListPlacementsResponse]]:
+        """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def DeletePlacement(
+        self,
+        request: _placement_pb2.DeletePlacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.DeletePlacementResponse, _abc.Awaitable[_placement_pb2.DeletePlacementResponse]]:
+        """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
