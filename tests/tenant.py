@@ -34,6 +34,11 @@ from tessera.profiles.v1.identity_pb2 import (
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.recommendation.v1.feedback_pb2 import (
+    FEEDBACK_KIND_IMPRESSION,
+    RecordFeedbackRequest,
+    StartExperimentRequest,
+)
 from tessera.recommendation.v1.placement_pb2 import SCENARIO_POPULAR, Placement, SavePlacementRequest
 from tessera.segmentation.v1 import cluster_pb2, destination_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
@@ -41,6 +46,7 @@ from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.__main__ import NAMES
 from tests.conftest import Keyring
+from tests.shelf_events import seen, trial
 from tests.whole_platform import until
 
 DAYS = 30
@@ -107,6 +113,10 @@ class Tenant:
         await self.call("recommendation", "UpsertItems", upsert)
         home = Placement(placement_id=self.own("home"), scenario=SCENARIO_POPULAR)
         await self.call("recommendation", "SavePlacement", SavePlacementRequest(request_id="home", placement=home))
+        events = [seen(self, FEEDBACK_KIND_IMPRESSION)]
+        await self.call("recommendation", "RecordFeedback", RecordFeedbackRequest(request_id="seen", events=events))
+        start = StartExperimentRequest(request_id="trial", experiment=trial(self))
+        await self.call("recommendation", "StartExperiment", start)
         program = loyalty.CreateProgramRequest(
             program_id=self.own("club"), name=self.own("club"), currency="USD", points_per_100_minor=1, request_id="p"
         )

@@ -48,6 +48,7 @@ MODULES = (
     "recommendation",
     "scenarios",
     "placements",
+    "recommendation_feedback",
     "forecasting",
     "customer_value",
     "media_mix",

@@ -15,7 +15,16 @@ from gateway.schema.forms import input_form
 from gateway.schema.registry import computed, from_proto, input_from_proto, mutation, query
 from gateway.schema.scalars import JSON
 
-_WEIGHTS = ("diversity_bp", "min_relevance_bp", "freshness_bp", "freshness_half_life", "margin_bp", "stock_bp")
+_WEIGHTS = (
+    "diversity_bp",
+    "min_relevance_bp",
+    "freshness_bp",
+    "freshness_half_life",
+    "margin_bp",
+    "stock_bp",
+    "rotation_bp",
+    "rotation_half_life",
+)
 _CONTROL = ("control_id", "effect", "factor", "position", "start_time", "end_time")
 _PLACEMENT = ("placement_id", "title", "scenario", "exclude_bought", "controls", "quotas", "weights")
 

@@ -80,7 +80,15 @@ class ProductInput: ...
 class ProductFilterInput: ...
 
 
-@from_proto(list_pb.RecommendationList, "items", "model_version", "empty_reason", "placement_version")
+@from_proto(
+    list_pb.RecommendationList,
+    "items",
+    "model_version",
+    "empty_reason",
+    "placement_version",
+    "recommendation_id",
+    "variant",
+)
 class RecommendationList: ...
 
 
@@ -132,7 +140,11 @@ class RecommendationModel: ...
 class ModelMetric: ...
 
 
-@from_proto(pb.GetStatusResponse, "interaction_count", "item_count", "live_model")
+@from_proto(pb.Drift, "line_count", "unknown_item_share", "category_psi", "demand_psi", "alarms")
+class RecommendationDrift: ...
+
+
+@from_proto(pb.GetStatusResponse, "interaction_count", "item_count", "live_model", "drift")
 class RecommendationStatus: ...
 
 
@@ -234,6 +246,9 @@ async def recommendations(
         list[strawberry.ID] | None,
         strawberry.argument(description="For a placement: what is looked at, or lies in the cart."),
     ] = None,
+    visitor_id: Annotated[
+        str | None, strawberry.argument(description="A visitor who is not known, for experiments.")
+    ] = None,
     context: Annotated[
         JSON | None, strawberry.argument(description="For a placement's conditions: texts by name, of the visit.")
     ] = None,
@@ -248,6 +263,7 @@ async def recommendations(
         filter=filter,
         exclude_bought=exclude_bought,
         placement_id=placement_id or "",
+        visitor_id=visitor_id or "",
         item_ids=[any_own_id(each) for each in item_ids or ()],
         context={name: str(value) for name, value in said.items()},
     )

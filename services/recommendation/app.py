@@ -12,7 +12,7 @@ from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.recommendation.v1 import recommendation_service_pb2, recommendation_service_pb2_grpc
 
-from services.common import erasure
+from services.common import erasure, telemetry
 from services.common import jobs as job_store
 from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
@@ -21,6 +21,7 @@ from services.common.columnar import open_columnar
 from services.common.erasure import Acknowledgements
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
+from services.recommendation.adapters import experiments as experiment_store
 from services.recommendation.adapters import memberships as memberships_store
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters import placements as placement_store
@@ -28,6 +29,8 @@ from services.recommendation.adapters import store as document_store
 from services.recommendation.adapters.clients import ProfilesTraits
 from services.recommendation.adapters.demand import ColumnarDemand
 from services.recommendation.adapters.events import follow_memberships, follow_orders
+from services.recommendation.adapters.experiments import StoredExperiments
+from services.recommendation.adapters.feedback import ColumnarFeedback
 from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions
 from services.recommendation.adapters.jobs import StoredTrainingJobs
@@ -37,11 +40,15 @@ from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
-from services.recommendation.handlers.training import train_again, train_if_due
+from services.recommendation.handlers.training import measure_drift, train_again, train_if_due
 from services.recommendation.servicer import Keeping, RecommendationServicer
 
 log = logging.getLogger(__name__)
 
+DRIFT_SECONDS = 600.0
+"""How often drift is measured for the metrics."""
+EXPOSURE_SECONDS = 1.0
+"""How often it is written who is in an experiment."""
 SCHEDULE_SECONDS = 60.0
 """How often it is looked whether a training is due."""
 
@@ -52,6 +59,7 @@ COLLECTIONS = (
     *job_store.COLLECTIONS,
     *memberships_store.COLLECTIONS,
     *placement_store.COLLECTIONS,
+    *experiment_store.COLLECTIONS,
 )
 
 
@@ -79,11 +87,13 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         models.clear_scratch()
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         told = Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)
-        memberships = StoredMemberships(store)
-        forgetting = Forgetting(store, interactions, models, memberships, told)
+        memberships, feedback = StoredMemberships(store), ColumnarFeedback(columnar)
+        forgetting = Forgetting(store, interactions, models, memberships, feedback, told)
         demand = ColumnarDemand(columnar, interactions, memberships)
         sources = Sources(StoredCatalogue(store, clock), interactions, models, demand)
-        placing = Placing(StoredPlacements(store), memberships, ProfilesTraits(profiles))
+        placing = Placing(
+            StoredPlacements(store), memberships, ProfilesTraits(profiles), StoredExperiments(store), feedback
+        )
         jobs = job_store.Jobs(store, clock)
         await jobs.recover()
         training_jobs = StoredTrainingJobs(jobs)
@@ -96,6 +106,18 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 if job_id:
                     log.info("the model of tenant %s is trained again by job %s, as scheduled", tenant, job_id)
 
+        async def watch_drift() -> None:
+            for tenant in await models.tenants():
+                drift = await measure_drift(models, interactions, sources.catalogue, tenant)
+                if drift is None:
+                    continue
+                labels = {"tenant": tenant}
+                telemetry.gauge("recommendation.drift.unknown_items").set(drift.unknown_item_share, labels)
+                for name, value in (("categories", drift.category_psi), ("demand", drift.demand_psi)):
+                    telemetry.gauge("recommendation.drift.psi").set(value, labels | {"of": name})
+                if drift.alarms:
+                    log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
+
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
@@ -106,12 +128,15 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(follow_orders(profiles, interactions, forgetting), "recommendation-orders"),
                 background(follow_memberships(segmentation, memberships), "recommendation-memberships"),
                 background(told.run(), "recommendation-erasures"),
+                background(every(DRIFT_SECONDS, watch_drift), "recommendation-drift"),
+                background(every(EXPOSURE_SECONDS, feedback.flush), "recommendation-exposures"),
                 background(every(SCHEDULE_SECONDS, keep_fresh), "recommendation-schedule"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
                 serving(settings, exposed) as up,
             ):
                 yield up
         finally:
+            await feedback.flush()
             await jobs.close()
 
 

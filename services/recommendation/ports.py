@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from services.recommendation.domain.audience import Audience
 from services.recommendation.domain.baskets import Baskets
 from services.recommendation.domain.demand import Board, Fading
+from services.recommendation.domain.experiment import Experiment, Outcome
+from services.recommendation.domain.feedback import Feedback
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import Item
 from services.recommendation.domain.model import Model, Training, Vectors
@@ -102,6 +104,10 @@ class Interactions(Protocol):
         """Whether lines were recorded, moved or removed after a position."""
         ...
 
+    async def lines_since(self, tenant: str, position: int) -> Mapping[str, int]:
+        """How many lines of each item were recorded after a position."""
+        ...
+
     async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
         """The customers who were merged, parted or erased after a position: nothing that a model remembers of them
         holds any more, and ``bought_since`` answers all of their lines."""
@@ -170,6 +176,10 @@ class Placements(Protocol):
         """The placement as it is stored, or one of its versions."""
         ...
 
+    async def at(self, tenant: str, placement_id: str, version: int) -> Placement | None:
+        """A version of a placement, from memory: versions do not change."""
+        ...
+
     async def next_version(self, tenant: str, placement_id: str) -> int:
         """A number that no version of the placement ever had."""
         ...
@@ -185,6 +195,95 @@ class Placements(Protocol):
 
     async def delete(self, request: Request, placement_id: str) -> None:
         """Take a placement out of use, and remember the request in the same commit."""
+        ...
+
+
+class Experiments(Protocol):
+    """The experiments of all tenants."""
+
+    async def running(self, tenant: str, placement_id: str) -> Experiment | None:
+        """The experiment that runs on a placement, five seconds old at most."""
+        ...
+
+    async def get(self, tenant: str, experiment_id: str) -> Experiment | None:
+        """An experiment."""
+        ...
+
+    async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Experiment], str]:
+        """A page of experiments by id, and the token of the next."""
+        ...
+
+    async def start(self, request: Request, experiment: Experiment) -> None:
+        """Keep an experiment and let it run, and remember the request in the same commit. ``AlreadyExists``."""
+        ...
+
+    async def stop(self, request: Request, experiment: Experiment) -> None:
+        """Keep how an experiment ended, and remember the request in the same commit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Somebody was given a list of an experiment; the time in microseconds."""
+
+    tenant: str
+    experiment_id: str
+    subject: str
+    customer_id: str
+    variant: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What a report is of; times, and the window of attribution, in microseconds."""
+
+    start: int
+    end: int
+    placement_id: str
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRows:
+    """What a report is made of: events and attributed orders by kind of list, items that were shown with their buyers,
+    and how many customers there are."""
+
+    events: Sequence[dict[str, Any]]
+    orders: Sequence[dict[str, Any]]
+    items: Sequence[dict[str, Any]]
+    customer_count: int
+
+
+class FeedbackLog(Protocol):
+    """What became of lists."""
+
+    async def record(self, request: Request, events: Sequence[Feedback]) -> None:
+        """Record events; those that are recorded already stay as they are."""
+        ...
+
+    def expose(self, exposure: Exposure) -> None:
+        """Note that somebody is in an experiment; written within a second, the first time of each."""
+        ...
+
+    async def flush(self) -> None:
+        """Write what was noted."""
+        ...
+
+    async def shown(self, tenant: str, customer_id: str, half_life: int, now: int) -> Mapping[str, float]:
+        """What a customer saw and never clicked in 30 days: by item how often, each time half after a half-life."""
+        ...
+
+    async def report(self, tenant: str, period: Period) -> ReportRows:
+        """What became of the lists of a period."""
+        ...
+
+    async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:
+        """What the people of each variant did, and the currency of amounts."""
+        ...
+
+    async def of_person(self, tenant: str, ids: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of the events of a person, named by all of their ids, by time."""
         ...
 
 

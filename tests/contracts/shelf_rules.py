@@ -3,10 +3,12 @@
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import feedback_pb2 as feedback
 from tessera.recommendation.v1 import placement_pb2 as placement
 from tessera.recommendation.v1 import scenario_pb2 as pb
 
 from tests.contracts.tenant_rule import ACME, Beside, Figure, Refused, Rule, Without
+from tests.shelf_events import seen, trial
 
 YEAR = Duration(seconds=365 * 86_400)
 
@@ -52,5 +54,28 @@ SHELVES: dict[str, Rule] = {
     "DeletePlacement": Refused(
         lambda acme: placement.DeletePlacementRequest(request_id="gone", placement_id=acme.own("home")),
         "PLACEMENT_NOT_FOUND",
+    ),
+    "RecordFeedback": Beside(
+        lambda acme: feedback.RecordFeedbackRequest(
+            request_id="seen", events=[seen(acme, feedback.FEEDBACK_KIND_CLICK)]
+        ),
+        ("GetRecommendationReport", lambda acme: feedback.GetRecommendationReportRequest()),
+    ),
+    "GetRecommendationReport": Figure(
+        lambda acme: feedback.GetRecommendationReportRequest(), lambda found: found.total.impression_count
+    ),
+    "StartExperiment": Refused(
+        lambda acme: feedback.StartExperimentRequest(request_id="try", experiment=trial(acme)), "PLACEMENT_NOT_FOUND"
+    ),
+    "StopExperiment": Refused(
+        lambda acme: feedback.StopExperimentRequest(request_id="stop", experiment_id=acme.own("trial")),
+        "EXPERIMENT_NOT_FOUND",
+    ),
+    "ListExperiments": Without(
+        lambda acme: feedback.ListExperimentsRequest(),
+        lambda found: any(each.experiment_id.startswith(ACME) for each in found.experiments),
+    ),
+    "GetExperimentReport": Refused(
+        lambda acme: feedback.GetExperimentReportRequest(experiment_id=acme.own("trial")), "EXPERIMENT_NOT_FOUND"
     ),
 }

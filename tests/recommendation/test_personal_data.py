@@ -16,6 +16,7 @@ from services.common.store import Store, open_store
 from services.recommendation.adapters import memberships
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters.events import told_of
+from services.recommendation.adapters.feedback import ColumnarFeedback
 from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Moved
 from services.recommendation.adapters.memberships import StoredMemberships
@@ -92,7 +93,10 @@ def follower(settings: Settings, columnar: Columnar, store: Store) -> Follower:
         raise AssertionError("nobody sends in this test")
 
     told = Acknowledgements(store, "recommendation", unheard, erasure_pb2.AcknowledgeErasureRequest, clock)
-    return Follower(interactions, Forgetting(store, interactions, models, StoredMemberships(store), told))
+    return Follower(
+        interactions,
+        Forgetting(store, interactions, models, StoredMemberships(store), ColumnarFeedback(columnar), told),
+    )
 
 
 async def test_purchases_move_with_a_merge_and_back_with_its_undoing(follower: Follower) -> None:

@@ -5,6 +5,7 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.privacy import Removal, Removed
 from services.common.store import Store
 from services.recommendation.adapters.events import Erased
+from services.recommendation.adapters.feedback import ColumnarFeedback
 from services.recommendation.adapters.interactions import ColumnarInteractions
 from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
@@ -19,14 +20,18 @@ class Forgetting:
         interactions: ColumnarInteractions,
         models: StoredModels,
         memberships: StoredMemberships,
+        feedback: ColumnarFeedback,
         told: Acknowledgements,
     ) -> None:
         self._store, self._interactions, self._models, self._told = store, interactions, models, told
-        self._memberships = memberships
+        self._memberships, self._feedback = memberships, feedback
 
     async def __call__(self, erased: Erased) -> None:
         """Remove, and have it acknowledged; again, it changes nothing."""
         removed = [Removed("purchase", await self._interactions.count_of(erased.tenant, erased.customer_ids))]
+        removed.append(
+            Removed("recommendation_feedback", await self._feedback.count_of(erased.tenant, erased.customer_ids))
+        )
         if live := await self._models.live(erased.tenant):
             known = sum(customer_id in live.model.customer_of for customer_id in erased.customer_ids)
             removed.append(Removed("model_history", known, Removal.WITH_NEXT_MODEL))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.common.columnar import Amendment, Assign, Columnar, Remove, Table, of_tenant
+from services.recommendation.adapters.tables import PERSONAL
 from services.recommendation.domain.history import Bought
 
 FOLLOWER = "recommendation.orders"
@@ -35,7 +36,7 @@ INTERACTIONS = Table(
 MOVES = Table("moves", pa.schema([("tenant", pa.string()), ("position", pa.int64()), ("customer_id", pa.string())]))
 """Customers whose lines were moved or removed in the batch of a position: what a model remembers of them from before is
 no longer theirs."""
-TABLES = (INTERACTIONS, MOVES)
+TABLES = (INTERACTIONS, MOVES, *PERSONAL)
 RECENT_MICROS = 28 * 86_400_000_000
 POPULAR_MAX = 10_000
 POPULAR_SECONDS = 30.0
@@ -140,6 +141,11 @@ class ColumnarInteractions:
             known[1].update(found["customer_id"].to_pylist())
         return known[1]
 
+    async def lines_since(self, tenant: str, position: int) -> dict[str, int]:
+        late = self._lines(tenant).filter(_.position > position, _.quantity > 0)
+        found = await self._columnar.execute(late.group_by("item_id").aggregate(count=_.count()))
+        return dict(zip(found["item_id"].to_pylist(), found["count"].to_pylist(), strict=True))
+
     async def moved_after(self, tenant: str, position: int) -> bool:
         """Whether anybody was merged, parted or erased after a position."""
         moves = of_tenant(self._columnar.table(MOVES), tenant).filter(_.position > position).limit(1)
@@ -224,12 +230,13 @@ def _amendments(moved: Moved) -> list[Amendment]:
         values = pa.table(
             {"tenant": keys[0], "origin_customer_id": keys[1], "customer_id": list(moved.owners.values())}
         )
-        found.append(Assign(INTERACTIONS, ("tenant", "origin_customer_id"), values))
+        found += [Assign(table, ("tenant", "origin_customer_id"), values) for table in (INTERACTIONS, *PERSONAL)]
     if moved.erased:
         who = sorted(moved.erased)
         tenants, ids = [tenant for tenant, _ in who], [customer_id for _, customer_id in who]
         found += [
-            Remove(INTERACTIONS, pa.table({"tenant": tenants, name: ids}))
+            Remove(table, pa.table({"tenant": tenants, name: ids}))
+            for table in (INTERACTIONS, *PERSONAL)
             for name in ("customer_id", "origin_customer_id")
         ]
     return found

@@ -38,6 +38,7 @@ class StoredPlacements:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: OrderedDict[tuple[str, str], tuple[float, Placement | None]] = OrderedDict()
+        self._versions: OrderedDict[tuple[str, str, int], Placement] = OrderedDict()
 
     async def in_use(self, tenant: str, placement_id: str) -> Placement | None:
         now = asyncio.get_running_loop().time()
@@ -53,6 +54,16 @@ class StoredPlacements:
         else:
             document = await self._store.get(tenant, PLACEMENTS, placement_id)
         return _read(document.body) if document else None
+
+    async def at(self, tenant: str, placement_id: str, version: int) -> Placement | None:
+        key = tenant, placement_id, version
+        if key not in self._versions:
+            if (found := await self.get(tenant, placement_id, version)) is None:
+                return None
+            self._versions[key] = found
+            while len(self._versions) > KEPT_MAX:
+                self._versions.popitem(last=False)
+        return self._versions[key]
 
     async def next_version(self, tenant: str, placement_id: str) -> int:
         version = 1

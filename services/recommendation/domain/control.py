@@ -8,7 +8,7 @@ their places.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Situation:
     likeness: Callable[[Sequence[str]], Floats]
     matched: Sequence[Matched]
     now: int
+    shown: Mapping[str, float] = field(default_factory=dict)
+    """How often the person saw an item and did not click it; older times count less."""
 
 
 def controlled(
@@ -69,6 +71,10 @@ def _valued(candidates: Sequence[Recommendation], weights: Weights, situation: S
                 kind = AppliedKind.BOOST if control.effect is Effect.BOOST else AppliedKind.BURY
                 applied.append(Applied(kind, control.factor, control.control_id))
                 value *= control.factor
+        if weights.rotation and (times := situation.shown.get(item.item_id, 0.0)):
+            factor = (1 - weights.rotation) ** times
+            applied.append(Applied(AppliedKind.ROTATION, factor))
+            value *= factor
         found.append(replace(item, value=value, applied=tuple(applied)))
     return sorted(found, key=lambda item: (-item.score, item.item_id))
 

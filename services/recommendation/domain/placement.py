@@ -101,6 +101,10 @@ class Weights:
     """In microseconds."""
     margin: float = 0.0
     stock: float = 0.0
+    rotation: float = 0.0
+    """By what each time that an item was shown and not clicked sinks it, from 0 to 1."""
+    rotation_half_life: int = 0
+    """In microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,8 @@ def check_placement(placement: Placement) -> None:
     weights = placement.weights
     if weights.freshness and weights.freshness_half_life <= 0:
         raise PlacementInvalid("weights.freshness_half_life", "a weight of freshness needs a half-life")
+    if weights.rotation and weights.rotation_half_life <= 0:
+        raise PlacementInvalid("weights.rotation_half_life", "rotation needs a half-life")
 
 
 def _check_control(control: Control, at: str) -> None:

@@ -34,6 +34,7 @@ class AppliedKind(IntEnum):
     MARGIN = 5
     STOCK = 6
     DIVERSITY = 7
+    ROTATION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class RecommendationList:
     empty_reason: EmptyReason = EmptyReason.NOT_EMPTY
     customer_id: str = ""
     placement_version: int = 0
+    recommendation_id: str = ""
+    variant: str = ""
 
 
 def ordered(found: Iterable[Recommendation], count: int) -> list[Recommendation]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.common.clock import from_micros
-from services.recommendation.ports import Catalogue, Interactions, Models
+from services.recommendation.domain.feedback import FeedbackKind
+from services.recommendation.ports import Catalogue, FeedbackLog, Interactions, Models
 
 PAGE = 500
 
@@ -19,7 +20,7 @@ class Record:
 
 
 async def export_customer_data(
-    catalogue: Catalogue, interactions: Interactions, models: Models, tenant: str, ids: Sequence[str]
+    catalogue: Catalogue, interactions: Interactions, models: Models, log: FeedbackLog, tenant: str, ids: Sequence[str]
 ) -> AsyncIterator[Sequence[Record]]:
     """Pages of records, those of a kind together; none is empty."""
     offset = 0
@@ -28,6 +29,10 @@ async def export_customer_data(
         yield [
             _purchase(line, titles[line["item_id"]].item.title if line["item_id"] in titles else "") for line in lines
         ]
+        offset += PAGE
+    offset = 0
+    while events := await log.of_person(tenant, ids, PAGE, offset):
+        yield [_event(event) for event in events]
         offset += PAGE
     live = await models.live(tenant)
     known = [customer_id for customer_id in ids if live and customer_id in live.model.customer_of]
@@ -38,6 +43,18 @@ async def export_customer_data(
             Record("model_history", {"products": int(size), "model": live.model.training.model_version})
             for size in sizes
         ][:PAGE]
+
+
+def _event(event: dict[str, Any]) -> Record:
+    content = {
+        "product": event["item_id"],
+        "what": FeedbackKind(event["kind"]).name.lower(),
+        "time": from_micros(event["time"]).isoformat(),
+        "placement": event["placement_id"],
+        "experiment": event["experiment_id"],
+        "variant": event["variant"],
+    }
+    return Record("recommendation_feedback", content)
 
 
 def _purchase(line: dict[str, Any], title: str) -> Record:

@@ -10,6 +10,7 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.rules.condition import Facts
 from services.recommendation.domain.control import Matched, Situation, controlled
 from services.recommendation.domain.demand import SLOWER, Fading, most_bought, rising
+from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.item import ItemFilter
 from services.recommendation.domain.model import Model
 from services.recommendation.domain.placement import (
@@ -29,7 +30,17 @@ from services.recommendation.domain.shelf import Shelf
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.scenarios import find_complements, find_replenishments
-from services.recommendation.ports import Buyers, Memberships, Placements, Request, Requests, Traits
+from services.recommendation.ports import (
+    Buyers,
+    Experiments,
+    Exposure,
+    FeedbackLog,
+    Memberships,
+    Placements,
+    Request,
+    Requests,
+    Traits,
+)
 
 CANDIDATES_MIN, CANDIDATES_MAX = 60, 300
 CANDIDATES_EACH = 5
@@ -44,6 +55,8 @@ class Placing:
     placements: Placements
     memberships: Memberships
     traits: Traits
+    experiments: Experiments
+    log: FeedbackLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,9 @@ class Visit:
     asker: Asker
     item_ids: tuple[str, ...] = ()
     context: Mapping[str, str] | None = None
+    visitor_id: str = ""
+    nonce: str = ""
+    """What makes the id of the list different from that of any other."""
 
 
 async def save_placement(
@@ -106,9 +122,7 @@ async def recommend_for_placement(
     sources: Sources, placing: Placing, tenant: str, visit: Visit, placement_id: str, wish: Wish, now: int
 ) -> RecommendationList:
     """The list of a placement; ``wish`` narrows it. ``PlacementNotFound``, ``ItemNeeded``, ``ItemNotFound``."""
-    placement = await placing.placements.in_use(tenant, placement_id)
-    if placement is None:
-        raise PlacementNotFound(f"there is no placement {placement_id}", placement_id=placement_id)
+    placement, origin = await _shown(placing, tenant, placement_id, visit, now)
     active = await _active(placing, tenant, placement, visit, now)
     excluded = tuple(each.items for each in active if each.effect is Effect.EXCLUDE)
     named = ItemFilter(excluded_item_ids=frozenset(visit.item_ids), include_out_of_stock=True)
@@ -131,10 +145,37 @@ async def recommend_for_placement(
     situation = Situation(
         shelf.facets(names), lambda ids: _likeness(model, shelf, ids), _matched(active, shelf, mask, names), now
     )
+    if placement.weights.rotation and visit.asker.customer_id:
+        half_life = placement.weights.rotation_half_life
+        situation = replace(situation, shown=await placing.log.shown(tenant, visit.asker.customer_id, half_life, now))
     chosen = controlled(items, placement, situation, wish.count)
     reason = EmptyReason.NOT_EMPTY if chosen else listed.empty_reason or EmptyReason.NOTHING_ALLOWED
     version = model.training.model_version if model else ""
-    return RecommendationList(tuple(chosen), version, reason, visit.asker.customer_id, placement.version)
+    return RecommendationList(
+        tuple(chosen),
+        version,
+        reason,
+        visit.asker.customer_id,
+        placement.version,
+        origin.named(visit.nonce),
+        origin.variant,
+    )
+
+
+async def _shown(placing: Placing, tenant: str, placement_id: str, visit: Visit, now: int) -> tuple[Placement, Origin]:
+    """The placement as this visit sees it: the version in use, or that of a variant, which is noted."""
+    placement = await placing.placements.in_use(tenant, placement_id)
+    if placement is None:
+        raise PlacementNotFound(f"there is no placement {placement_id}", placement_id=placement_id)
+    subject = visit.asker.customer_id or visit.visitor_id
+    experiment = await placing.experiments.running(tenant, placement_id) if subject else None
+    variant = experiment.variant_of(subject) if experiment else None
+    seen = await placing.placements.at(tenant, placement_id, variant.placement_version) if variant else None
+    if experiment is None or variant is None or seen is None:
+        return placement, Origin(int(placement.scenario), placement_id, placement.version)
+    customer_id = visit.asker.customer_id
+    placing.log.expose(Exposure(tenant, experiment.experiment_id, subject, customer_id, variant.name, now))
+    return seen, Origin(int(seen.scenario), placement_id, seen.version, experiment.experiment_id, variant.name)
 
 
 async def _active(placing: Placing, tenant: str, placement: Placement, visit: Visit, now: int) -> list[Control]:

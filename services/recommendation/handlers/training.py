@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.common.errors import FailedPrecondition, NotFound
 from services.recommendation.domain.demand import HalfLifeInvalid
+from services.recommendation.domain.drift import Drift, drift_of
 from services.recommendation.domain.model import Training
 from services.recommendation.ports import (
     Catalogue,
@@ -49,6 +50,8 @@ class Status:
     item_count: int
     live: Training | None
     training: bool
+    drift: Drift | None = None
+    """Unset before the first training."""
 
 
 async def train_model(
@@ -148,4 +151,14 @@ async def get_status(
         item_count=await catalogue.count(tenant),
         live=await models.training_of_live(tenant),
         training=bool(await jobs.unfinished(tenant)),
+        drift=await measure_drift(models, interactions, catalogue, tenant),
     )
+
+
+async def measure_drift(models: Models, interactions: Interactions, catalogue: Catalogue, tenant: str) -> Drift | None:
+    """How far what is bought now is from what the live model learnt from; ``None`` without a model."""
+    if (live := await models.live(tenant)) is None:
+        return None
+    since = await interactions.lines_since(tenant, live.model.training.position)
+    shelf = await catalogue.shelf(tenant)
+    return drift_of(live.model, since, lambda item_id: shelf.categories(item_id) if item_id in shelf else ())

@@ -1,7 +1,8 @@
 """gRPC in, use case, gRPC out."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
@@ -10,6 +11,8 @@ from services.common.auth import principal
 from services.common.clock import Clock, to_micros
 from services.common.job_messages import to_proto
 from services.common.jobs import Jobs
+from services.recommendation.domain.drift import Drift
+from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.model import Training
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
@@ -18,6 +21,7 @@ from services.recommendation.handlers.related import find_bought_together, find_
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Requests, TrainingJobs
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
+from services.recommendation.servicer.feedback import FeedbackRpcs
 from services.recommendation.servicer.messages import (
     COUNT_DEFAULT,
     MICROS_A_SECOND,
@@ -46,7 +50,7 @@ class Keeping:
     jobs: Jobs
 
 
-class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs):
+class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
     def __init__(self, sources: Sources, keeping: Keeping, placing: Placing, clock: Clock) -> None:
@@ -80,20 +84,22 @@ class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs,
         asker = Asker(request.customer_id, tuple(request.session_item_ids))
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
         if request.placement_id:
-            visit = Visit(asker, tuple(request.item_ids), request.context)
+            visit = Visit(asker, tuple(request.item_ids), request.context, request.visitor_id, uuid4().hex)
             now, placement_id = to_micros(self._clock()), request.placement_id
             found = await recommend_for_placement(
                 self._sources, self._placing, _tenant(), visit, placement_id, wish, now
             )
             return pb.RecommendResponse(recommendations=list_message(found))
         lists = await recommend(self._sources, _tenant(), [asker], wish)
-        return pb.RecommendResponse(recommendations=list_message(lists[0]))
+        identified = replace(lists[0], recommendation_id=Origin().named(uuid4().hex))
+        return pb.RecommendResponse(recommendations=list_message(identified))
 
     async def BatchRecommend(self, request: pb.BatchRecommendRequest, context: Context) -> pb.BatchRecommendResponse:
         askers = [Asker(customer_id) for customer_id in request.customer_ids]
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
         lists = await recommend(self._sources, _tenant(), askers, wish)
-        return pb.BatchRecommendResponse(recommendations=map(list_message, lists))
+        named_lists = (replace(each, recommendation_id=Origin().named(uuid4().hex)) for each in lists)
+        return pb.BatchRecommendResponse(recommendations=map(list_message, named_lists))
 
     async def FindSimilarItems(
         self, request: pb.FindSimilarItemsRequest, context: Context
@@ -155,7 +161,18 @@ class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs,
             item_count=status.item_count,
             live_model=_model(status.live, status.live, [status.live.model_version]) if status.live else None,
             training=status.training,
+            drift=_drift(status.drift) if status.drift else None,
         )
+
+
+def _drift(drift: Drift) -> pb.Drift:
+    return pb.Drift(
+        line_count=drift.line_count,
+        unknown_item_share=drift.unknown_item_share,
+        category_psi=drift.category_psi,
+        demand_psi=drift.demand_psi,
+        alarms=drift.alarms,
+    )
 
 
 def _tenant() -> str:

@@ -148,6 +148,8 @@ def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
         model_version=answer.model_version,
         empty_reason=list_pb.EmptyReason.ValueType(answer.empty_reason),
         placement_version=answer.placement_version,
+        recommendation_id=answer.recommendation_id,
+        variant=answer.variant,
     )
 
 

@@ -85,6 +85,8 @@ def read_placement(message: pb.Placement) -> Placement:
             freshness_half_life=micros(weights.freshness_half_life),
             margin=weights.margin_bp / WHOLE,
             stock=weights.stock_bp / WHOLE,
+            rotation=weights.rotation_bp / WHOLE,
+            rotation_half_life=micros(weights.rotation_half_life),
         ),
     )
 
@@ -121,6 +123,8 @@ def placement_message(placement: Placement) -> pb.Placement:
             freshness_half_life=half_life,
             margin_bp=round(weights.margin * WHOLE),
             stock_bp=round(weights.stock * WHOLE),
+            rotation_bp=round(weights.rotation * WHOLE),
+            rotation_half_life=duration(weights.rotation_half_life) if weights.rotation_half_life else None,
         ),
         version=placement.version,
         update_time=timestamp(placement.update_time),

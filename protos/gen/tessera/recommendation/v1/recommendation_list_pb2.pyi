@@ -139,6 +139,8 @@ class _AppliedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppliedKi
     """There is plenty of it."""
     APPLIED_KIND_DIVERSITY: _AppliedKind.ValueType  # 7
     """It is like items that come before it."""
+    APPLIED_KIND_ROTATION: _AppliedKind.ValueType  # 8
+    """It was shown to the customer, and not clicked: `value` is the factor."""
 
 class AppliedKind(_AppliedKind, metaclass=_AppliedKindEnumTypeWrapper):
     """The ways in which a placement changes a list."""
@@ -159,6 +161,8 @@ APPLIED_KIND_STOCK: AppliedKind.ValueType  # 6
 """There is plenty of it."""
 APPLIED_KIND_DIVERSITY: AppliedKind.ValueType  # 7
 """It is like items that come before it."""
+APPLIED_KIND_ROTATION: AppliedKind.ValueType  # 8
+"""It was shown to the customer, and not clicked: `value` is the factor."""
 Global___AppliedKind: _TypeAlias = AppliedKind  # noqa: Y015
 
 @_typing.final
@@ -172,6 +176,8 @@ class RecommendationList(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     EMPTY_REASON_FIELD_NUMBER: _builtins.int
     PLACEMENT_VERSION_FIELD_NUMBER: _builtins.int
+    RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom; empty in answers about an item."""
     model_version: _builtins.str
@@ -180,6 +186,10 @@ class RecommendationList(_message.Message):
     """Why there is no item at all; unspecified where there is one."""
     placement_version: _builtins.int
     """The placement's version; 0 without a placement."""
+    recommendation_id: _builtins.str
+    """The id of this list, which feedback names; empty in lists that nobody is shown by (similar items, re-ranked lists …)."""
+    variant: _builtins.str
+    """The variant of the placement's experiment; empty outside of one."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
         """The items, best first; equal scores by item id."""
@@ -192,10 +202,12 @@ class RecommendationList(_message.Message):
         model_version: _builtins.str = ...,
         empty_reason: Global___EmptyReason.ValueType = ...,
         placement_version: _builtins.int = ...,
+        recommendation_id: _builtins.str = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version", "recommendation_id", b"recommendation_id", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -306,6 +306,7 @@ class RecommendRequest(_message.Message):
     PLACEMENT_ID_FIELD_NUMBER: _builtins.int
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom, by the id that profiles assigned; empty for a visitor who is not known."""
     count: _builtins.int
@@ -315,6 +316,10 @@ class RecommendRequest(_message.Message):
     placement_id: _builtins.str
     """The placement that decides what the list is made of and by which rules; empty for none. NOT_FOUND, reason
     PLACEMENT_NOT_FOUND.
+    """
+    visitor_id: _builtins.str
+    """The visitor, by an id of the shop's choice, for example of a cookie: so that somebody who is not known sees the same
+    variant of an experiment again.
     """
     @_builtins.property
     def session_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -345,10 +350,11 @@ class RecommendRequest(_message.Message):
         placement_id: _builtins.str = ...,
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        visitor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "session_item_ids", b"session_item_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "session_item_ids", b"session_item_ids", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -970,6 +976,7 @@ class GetStatusResponse(_message.Message):
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     LIVE_MODEL_FIELD_NUMBER: _builtins.int
     TRAINING_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """The newest change of profiles' feed that has been applied, of any tenant: once it is the `end_cursor` of profiles'
     GetStatistics, everything recorded until then has been learnt.
@@ -984,6 +991,10 @@ class GetStatusResponse(_message.Message):
     def live_model(self) -> Global___Model:
         """The live model; unset before the first training."""
 
+    @_builtins.property
+    def drift(self) -> Global___Drift:
+        """How far what is bought now is from what the live model learnt from; unset before the first training."""
+
     def __init__(
         self,
         *,
@@ -992,14 +1003,59 @@ class GetStatusResponse(_message.Message):
         item_count: _builtins.int = ...,
         live_model: Global___Model | None = ...,
         training: _builtins.bool = ...,
+        drift: Global___Drift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["live_model", b"live_model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "live_model", b"live_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "interaction_count", b"interaction_count", "item_count", b"item_count", "live_model", b"live_model", "training", b"training"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "drift", b"drift", "interaction_count", b"interaction_count", "item_count", b"item_count", "live_model", b"live_model", "training", b"training"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """Purchases since the training of the live model against those before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_ITEM_SHARE_FIELD_NUMBER: _builtins.int
+    CATEGORY_PSI_FIELD_NUMBER: _builtins.int
+    DEMAND_PSI_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    line_count: _builtins.int
+    """How many purchase lines since."""
+    unknown_item_share: _builtins.float
+    """The share of them that are of items which the model does not know."""
+    category_psi: _builtins.float
+    """The population stability index over categories, at the broadest level at which items differ: below 0.1 nothing to
+    speak of, above 0.25 a large shift.
+    """
+    demand_psi: _builtins.float
+    """The same over ten groups of items, from what was bought most to what least."""
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is beyond its bound, from 200 lines on: `unknown_items` above a share of 0.2, `categories` and `demand` above an
+        index of 0.25. Training again is what helps.
+        """
+
+    def __init__(
+        self,
+        *,
+        line_count: _builtins.int = ...,
+        unknown_item_share: _builtins.float = ...,
+        category_psi: _builtins.float = ...,
+        demand_psi: _builtins.float = ...,
+        alarms: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "category_psi", b"category_psi", "demand_psi", b"demand_psi", "line_count", b"line_count", "unknown_item_share", b"unknown_item_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015
 
 @_typing.final
 class RollbackModelRequest(_message.Message):

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
+from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
@@ -184,6 +185,36 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/DeletePlacement',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.FromString,
+                _registered_method=True)
+        self.RecordFeedback = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RecordFeedback',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackResponse.FromString,
+                _registered_method=True)
+        self.GetRecommendationReport = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/GetRecommendationReport',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportResponse.FromString,
+                _registered_method=True)
+        self.StartExperiment = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/StartExperiment',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentResponse.FromString,
+                _registered_method=True)
+        self.StopExperiment = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/StopExperiment',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentResponse.FromString,
+                _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/ListExperiments',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
+        self.GetExperimentReport = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/GetExperimentReport',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.FromString,
                 _registered_method=True)
 
 
@@ -430,6 +461,55 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordFeedback(self, request, context):
+        """Records what became of lists: each event once, whatever is sent again; when this returns they are on disk.
+        INVALID_ARGUMENT, reason FEEDBACK_INVALID, with the `index`, for an event that comes twice in one request, with a
+        `recommendation_id` that is not ours, in the future, or older than 90 days; then none is recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecommendationReport(self, request, context):
+        """Reports what became of lists, with the orders that followed their clicks. Merges are followed, and who is erased
+        counts no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartExperiment(self, request, context):
+        """Starts an experiment between versions of a placement. Customers and visitors are divided by a hash of their id and
+        that of the experiment, so that everybody sees the same variant always. NOT_FOUND, reason PLACEMENT_NOT_FOUND, for a
+        version that does not exist; INVALID_ARGUMENT, reason EXPERIMENT_INVALID with the `path`; FAILED_PRECONDITION,
+        reason EXPERIMENT_EXISTS, if the id is taken, or another one runs on the placement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopExperiment(self, request, context):
+        """Stops an experiment; one that was stopped stays as it is. NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperiments(self, request, context):
+        """Lists experiments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperimentReport(self, request, context):
+        """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
+        NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -577,6 +657,36 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.DeletePlacement,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.SerializeToString,
+            ),
+            'RecordFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFeedback,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackResponse.SerializeToString,
+            ),
+            'GetRecommendationReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecommendationReport,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportResponse.SerializeToString,
+            ),
+            'StartExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartExperiment,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentResponse.SerializeToString,
+            ),
+            'StopExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopExperiment,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentResponse.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'GetExperimentReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperimentReport,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1364,6 +1474,168 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/DeletePlacement',
             tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_placement__pb2.DeletePlacementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RecordFeedback',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.RecordFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecommendationReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/GetRecommendationReport',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetRecommendationReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/StartExperiment',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StartExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/StopExperiment',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.StopExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/ListExperiments',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperimentReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/GetExperimentReport',
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

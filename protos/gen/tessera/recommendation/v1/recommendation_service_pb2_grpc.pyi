@@ -6,6 +6,7 @@ The catalogue, what people buy of it, and what to offer each of them next, with 
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
+from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
@@ -151,6 +152,29 @@ class RecommendationServiceStub:
     """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     DeletePlacement: _grpc.UnaryUnaryMultiCallable[_placement_pb2.DeletePlacementRequest, _placement_pb2.DeletePlacementResponse]
     """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
+    RecordFeedback: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.RecordFeedbackRequest, _feedback_pb2.RecordFeedbackResponse]
+    """Records what became of lists: each event once, whatever is sent again; when this returns they are on disk.
+    INVALID_ARGUMENT, reason FEEDBACK_INVALID, with the `index`, for an event that comes twice in one request, with a
+    `recommendation_id` that is not ours, in the future, or older than 90 days; then none is recorded.
+    """
+    GetRecommendationReport: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.GetRecommendationReportRequest, _feedback_pb2.GetRecommendationReportResponse]
+    """Reports what became of lists, with the orders that followed their clicks. Merges are followed, and who is erased
+    counts no more.
+    """
+    StartExperiment: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.StartExperimentRequest, _feedback_pb2.StartExperimentResponse]
+    """Starts an experiment between versions of a placement. Customers and visitors are divided by a hash of their id and
+    that of the experiment, so that everybody sees the same variant always. NOT_FOUND, reason PLACEMENT_NOT_FOUND, for a
+    version that does not exist; INVALID_ARGUMENT, reason EXPERIMENT_INVALID with the `path`; FAILED_PRECONDITION,
+    reason EXPERIMENT_EXISTS, if the id is taken, or another one runs on the placement.
+    """
+    StopExperiment: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.StopExperimentRequest, _feedback_pb2.StopExperimentResponse]
+    """Stops an experiment; one that was stopped stays as it is. NOT_FOUND, reason EXPERIMENT_NOT_FOUND."""
+    ListExperiments: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.ListExperimentsRequest, _feedback_pb2.ListExperimentsResponse]
+    """Lists experiments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    GetExperimentReport: _grpc.UnaryUnaryMultiCallable[_feedback_pb2.GetExperimentReportRequest, _feedback_pb2.GetExperimentReportResponse]
+    """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
+    NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -271,6 +295,29 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Lists placements by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     DeletePlacement: _aio.UnaryUnaryMultiCallable[_placement_pb2.DeletePlacementRequest, _placement_pb2.DeletePlacementResponse]  # type: ignore[assignment]
     """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
+    RecordFeedback: _aio.UnaryUnaryMultiCallable[_feedback_pb2.RecordFeedbackRequest, _feedback_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
+    """Records what became of lists: each event once, whatever is sent again; when this returns they are on disk.
+    INVALID_ARGUMENT, reason FEEDBACK_INVALID, with the `index`, for an event that comes twice in one request, with a
+    `recommendation_id` that is not ours, in the future, or older than 90 days; then none is recorded.
+    """
+    GetRecommendationReport: _aio.UnaryUnaryMultiCallable[_feedback_pb2.GetRecommendationReportRequest, _feedback_pb2.GetRecommendationReportResponse]  # type: ignore[assignment]
+    """Reports what became of lists, with the orders that followed their clicks. Merges are followed, and who is erased
+    counts no more.
+    """
+    StartExperiment: _aio.UnaryUnaryMultiCallable[_feedback_pb2.StartExperimentRequest, _feedback_pb2.StartExperimentResponse]  # type: ignore[assignment]
+    """Starts an experiment between versions of a placement. Customers and visitors are divided by a hash of their id and
+    that of the experiment, so that everybody sees the same variant always. NOT_FOUND, reason PLACEMENT_NOT_FOUND, for a
+    version that does not exist; INVALID_ARGUMENT, reason EXPERIMENT_INVALID with the `path`; FAILED_PRECONDITION,
+    reason EXPERIMENT_EXISTS, if the id is taken, or another one runs on the placement.
+    """
+    StopExperiment: _aio.UnaryUnaryMultiCallable[_feedback_pb2.StopExperimentRequest, _feedback_pb2.StopExperimentResponse]  # type: ignore[assignment]
+    """Stops an experiment; one that was stopped stays as it is. NOT_FOUND, reason EXPERIMENT_NOT_FOUND."""
+    ListExperiments: _aio.UnaryUnaryMultiCallable[_feedback_pb2.ListExperimentsRequest, _feedback_pb2.ListExperimentsResponse]  # type: ignore[assignment]
+    """Lists experiments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+    GetExperimentReport: _aio.UnaryUnaryMultiCallable[_feedback_pb2.GetExperimentReportRequest, _feedback_pb2.GetExperimentReportResponse]  # type: ignore[assignment]
+    """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
+    NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
+    """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -562,5 +609,64 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_placement_pb2.DeletePlacementResponse, _abc.Awaitable[_placement_pb2.DeletePlacementResponse]]:
         """Deletes a placement; its versions can still be got by their numbers. NOT_FOUND, reason PLACEMENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RecordFeedback(
+        self,
+        request: _feedback_pb2.RecordFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.RecordFeedbackResponse, _abc.Awaitable[_feedback_pb2.RecordFeedbackResponse]]:
+        """Records what became of lists: each event once, whatever is sent again; when this returns they are on disk.
+        INVALID_ARGUMENT, reason FEEDBACK_INVALID, with the `index`, for an event that comes twice in one request, with a
+        `recommendation_id` that is not ours, in the future, or older than 90 days; then none is recorded.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRecommendationReport(
+        self,
+        request: _feedback_pb2.GetRecommendationReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.GetRecommendationReportResponse, _abc.Awaitable[_feedback_pb2.GetRecommendationReportResponse]]:
+        """Reports what became of lists, with the orders that followed their clicks. Merges are followed, and who is erased
+        counts no more.
+        """
+
+    @_abc_1.abstractmethod
+    def StartExperiment(
+        self,
+        request: _feedback_pb2.StartExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.StartExperimentResponse, _abc.Awaitable[_feedback_pb2.StartExperimentResponse]]:
+        """Starts an experiment between versions of a placement. Customers and visitors are divided by a hash of their id and
+        that of the experiment, so that everybody sees the same variant always. NOT_FOUND, reason PLACEMENT_NOT_FOUND, for a
+        version that does not exist; INVALID_ARGUMENT, reason EXPERIMENT_INVALID with the `path`; FAILED_PRECONDITION,
+        reason EXPERIMENT_EXISTS, if the id is taken, or another one runs on the placement.
+        """
+
+    @_abc_1.abstractmethod
+    def StopExperiment(
+        self,
+        request: _feedback_pb2.StopExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.StopExperimentResponse, _abc.Awaitable[_feedback_pb2.StopExperimentResponse]]:
+        """Stops an experiment; one that was stopped stays as it is. NOT_FOUND, reason EXPERIMENT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListExperiments(
+        self,
+        request: _feedback_pb2.ListExperimentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.ListExperimentsResponse, _abc.Awaitable[_feedback_pb2.ListExperimentsResponse]]:
+        """Lists experiments by id, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
+
+    @_abc_1.abstractmethod
+    def GetExperimentReport(
+        self,
+        request: _feedback_pb2.GetExperimentReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_feedback_pb2.GetExperimentReportResponse, _abc.Awaitable[_feedback_pb2.GetExperimentReportResponse]]:
+        """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
+        NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
+        """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

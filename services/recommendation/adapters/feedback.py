@@ -1,0 +1,210 @@
+"""What became of lists, as rows: recorded each once, and reported with the orders that followed."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from services.common import telemetry
+from services.common.columnar import Columnar, of_tenant
+from services.recommendation.adapters.interactions import INTERACTIONS
+from services.recommendation.adapters.tables import EXPOSURES, FEEDBACK
+from services.recommendation.domain.experiment import Experiment, Outcome
+from services.recommendation.domain.feedback import DAY, Feedback, FeedbackKind
+from services.recommendation.ports import Exposure, Period, ReportRows, Request
+
+log = logging.getLogger(__name__)
+
+FEEDBACK_FOLLOWER, EXPOSURE_FOLLOWER = "recommendation.feedback", "recommendation.exposures"
+EXPOSURES_WAITING_MAX = 100_000
+ROWS_MAX = 10_000
+SHOWN_DAYS = 30
+
+_ = ibis._
+DIMENSIONS = ("day", "scenario", "placement_id", "placement_version", "experiment_id", "variant")
+
+
+class ColumnarFeedback:
+    """The port ``FeedbackLog``. One writer: batches go one after the other."""
+
+    def __init__(self, columnar: Columnar) -> None:
+        self._columnar = columnar
+        self._writing = asyncio.Lock()
+        self._waiting: dict[tuple[str, str, str], Exposure] = {}
+        self._flushes = 0
+
+    async def record(self, request: Request, events: Sequence[Feedback]) -> None:
+        rows = pa.Table.from_pylist([_row(request.tenant, event) for event in events], schema=FEEDBACK.schema)
+        cursor = f"{request.tenant} {request.id} {request.fingerprint}"
+        async with self._writing:
+            await self._columnar.append({FEEDBACK: rows}, FEEDBACK_FOLLOWER, cursor)
+        telemetry.counter("recommendation.feedback.recorded").add(len(events))
+
+    def expose(self, exposure: Exposure) -> None:
+        key = exposure.tenant, exposure.experiment_id, exposure.subject
+        if key not in self._waiting and len(self._waiting) >= EXPOSURES_WAITING_MAX:
+            telemetry.counter("recommendation.exposures.dropped").add(1)
+            return
+        self._waiting.setdefault(key, exposure)
+
+    async def flush(self) -> None:
+        """Write the exposures that wait; what cannot be written waits on."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        rows = [
+            {
+                "tenant": each.tenant,
+                "experiment_id": each.experiment_id,
+                "subject": each.subject,
+                "customer_id": each.customer_id,
+                "origin_customer_id": each.customer_id,
+                "variant": each.variant,
+                "time": each.time,
+            }
+            for each in waiting.values()
+        ]
+        self._flushes += 1
+        cursor = f"{rows[0]['time']} {self._flushes} {len(rows)}"
+        try:
+            await self._columnar.append(
+                {EXPOSURES: pa.Table.from_pylist(rows, schema=EXPOSURES.schema)}, EXPOSURE_FOLLOWER, cursor
+            )
+        except BaseException:
+            self._waiting = waiting | self._waiting
+            raise
+
+    async def shown(self, tenant: str, customer_id: str, half_life: int, now: int) -> dict[str, float]:
+        rows = self._feedback(tenant).filter(_.customer_id == customer_id, _.time > now - SHOWN_DAYS * DAY)
+        age = (ibis.literal(now) - rows.time).cast("float64") / half_life
+        weight = (age.clip(lower=0) * -0.6931471805599453).exp()
+        clicked = (rows.kind != int(FeedbackKind.IMPRESSION)).cast("int64")
+        grouped = rows.mutate(weight=weight, clicked=clicked).group_by("item_id")
+        found = await self._columnar.execute(
+            grouped.aggregate(shown=((1 - _.clicked) * _.weight).sum(), clicked=_.clicked.max())
+        )
+        return {
+            row["item_id"]: float(row["shown"]) for row in found.to_pylist() if not row["clicked"] and row["shown"] > 0
+        }
+
+    async def report(self, tenant: str, period: Period) -> ReportRows:
+        events = self._within(tenant, period)
+        counted = events.group_by(list(DIMENSIONS)).aggregate(
+            impressions=(_.kind == 1).sum(),
+            clicks=(_.kind == 2).sum(),
+            carts=(_.kind == 3).sum(),
+            purchases=(_.kind == 4).sum(),
+        )
+        rows = await self._columnar.execute(counted.order_by(list(DIMENSIONS)).limit(ROWS_MAX))
+        orders = await self._columnar.execute(self._attributed(tenant, events, period.window))
+        shown = events.filter(_.kind == 1).group_by("item_id").aggregate(count=_.count())
+        buyers = self._lines(tenant).group_by("item_id").aggregate(buyers=_.customer_id.nunique())
+        joined = shown.left_join(buyers, "item_id").select("item_id", "count", "buyers")
+        everybody = await self._columnar.execute(self._lines(tenant).aggregate(count=_.customer_id.nunique()))
+        items = (await self._columnar.execute(joined)).to_pylist()
+        return ReportRows(rows.to_pylist(), orders.to_pylist(), items, int(everybody["count"][0].as_py() or 0))
+
+    async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:
+        exposed = of_tenant(self._columnar.table(EXPOSURES), tenant).filter(_.experiment_id == experiment.experiment_id)
+        lines = self._lines(tenant).select("customer_id", "amount_minor", "currency", line_time=_.time)
+        ordered = exposed.inner_join(lines, "customer_id").filter(
+            _.line_time >= _.time, _.customer_id != "", _.line_time < (experiment.end_time or 2**62)
+        )
+        by_currency = ordered.group_by("currency").aggregate(total=_.amount_minor.sum())
+        top = await self._columnar.execute(by_currency.order_by(ibis.desc("total"), "currency").limit(1))
+        currency = str(top["currency"][0].as_py()) if top.num_rows else ""
+        spent = ordered.filter(_.currency == currency).group_by("subject").aggregate(revenue=_.amount_minor.sum())
+        clicks = self._feedback(tenant).filter(
+            _.experiment_id == experiment.experiment_id, _.kind == int(FeedbackKind.CLICK)
+        )
+        clickers = clicks.select("subject").distinct().mutate(clicked=ibis.literal(1))
+        people = exposed.left_join(spent, "subject").select("subject", "variant", "revenue")
+        people = people.left_join(clickers, "subject").select("variant", "revenue", "clicked")
+        revenue = people.revenue.fill_null(0).cast("float64")
+        found = await self._columnar.execute(
+            people.mutate(
+                revenue=revenue, bought=people.revenue.notnull().cast("int64"), clicked=_.clicked.fill_null(0)
+            )
+            .mutate(square=_.revenue * _.revenue)
+            .group_by("variant")
+            .aggregate(
+                subjects=_.count(),
+                clickers=_.clicked.sum(),
+                buyers=_.bought.sum(),
+                revenue=_.revenue.sum(),
+                revenue_squares=_.square.sum(),
+            )
+        )
+        return {row.pop("variant"): Outcome(**row) for row in found.to_pylist()}, currency
+
+    async def of_person(self, tenant: str, ids: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        rows = self._feedback(tenant)
+        theirs = rows.filter(rows.customer_id.isin(list(ids)) | rows.origin_customer_id.isin(list(ids)))
+        ordered = theirs.order_by("time", "event_id").limit(limit, offset=offset)
+        columns = ordered.select("item_id", "kind", "time", "placement_id", "experiment_id", "variant")
+        found: list[dict[str, Any]] = (await self._columnar.execute(columns)).to_pylist()
+        return found
+
+    async def count_of(self, tenant: str, ids: Sequence[str]) -> int:
+        """How many events of a person are recorded."""
+        rows = self._feedback(tenant)
+        theirs = rows.filter(rows.customer_id.isin(list(ids)) | rows.origin_customer_id.isin(list(ids)))
+        return int((await self._columnar.execute(theirs.aggregate(count=_.count())))["count"][0].as_py())
+
+    def _attributed(self, tenant: str, events: ir.Table, window: int) -> ir.Table:
+        """Items of orders by the newest click before them, summed by what that click was on."""
+        clicks = events.filter(_.kind == int(FeedbackKind.CLICK), _.customer_id != "")
+        clicks = clicks.select(*DIMENSIONS, "customer_id", "item_id", "event_id", click_time=_.time)
+        lines = (
+            self._lines(tenant)
+            .group_by("customer_id", "item_id", "basket_id", "currency")
+            .aggregate(amount=_.amount_minor.sum(), line_time=_.time.min())
+        )
+        joined = clicks.inner_join(lines, ["customer_id", "item_id"]).filter(
+            _.line_time >= _.click_time, _.line_time <= _.click_time + window
+        )
+        newest = joined.mutate(
+            place=ibis.row_number().over(
+                ibis.window(
+                    group_by=[_.customer_id, _.item_id, _.basket_id, _.currency],
+                    order_by=[ibis.desc(_.click_time), _.event_id],
+                )
+            )
+        ).filter(_.place == 0)
+        return newest.group_by([*DIMENSIONS, "currency"]).aggregate(items=_.count(), amount=_.amount.sum())
+
+    def _within(self, tenant: str, period: Period) -> ir.Table:
+        rows = self._feedback(tenant).filter(_.time >= period.start, _.time < period.end)
+        if period.placement_id:
+            rows = rows.filter(_.placement_id == period.placement_id)
+        return rows.mutate(day=(_.time // DAY).cast("int64"))
+
+    def _feedback(self, tenant: str) -> ir.Table:
+        return of_tenant(self._columnar.table(FEEDBACK), tenant)
+
+    def _lines(self, tenant: str) -> ir.Table:
+        return of_tenant(self._columnar.table(INTERACTIONS), tenant).filter(_.quantity > 0)
+
+
+def _row(tenant: str, event: Feedback) -> dict[str, Any]:
+    origin = event.origin
+    return {
+        "tenant": tenant,
+        "event_id": event.event_id,
+        "customer_id": event.customer_id,
+        "origin_customer_id": event.customer_id,
+        "subject": event.customer_id or event.visitor_id,
+        "recommendation_id": event.recommendation_id,
+        "item_id": event.item_id,
+        "kind": int(event.kind),
+        "time": event.time,
+        "scenario": origin.scenario,
+        "placement_id": origin.placement_id,
+        "placement_version": origin.placement_version,
+        "experiment_id": origin.experiment_id,
+        "variant": origin.variant,
+    }
