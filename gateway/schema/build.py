@@ -44,6 +44,7 @@ MODULES = (
     "customer_lists",
     "destinations",
     "insights",
+    "paths",
     "personas",
     "recommendation",
     "scenarios",

@@ -38,6 +38,7 @@ from services.segmentation.adapters.member_files import (
     parquet_members,
 )
 from services.segmentation.adapters.memberships import StoredMemberships
+from services.segmentation.adapters.path_query import ColumnarPaths
 from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
@@ -123,6 +124,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             lists=StoredLists(store),
             people=ProfilesPeople(profiles),
             insights=insights,
+            path_finder=ColumnarPaths(columnar),
             clustering=ClusteringWork(
                 insights, segments, RecommendationTastes(recommendation), StoredClusterings(store, columnar), desk
             ),

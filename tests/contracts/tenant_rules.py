@@ -35,6 +35,7 @@ from tessera.segmentation.v1 import (
     cluster_pb2,
     funnel_pb2,
     insight_pb2,
+    path_pb2,
     retention_pb2,
     segment_value_pb2,
 )
@@ -376,6 +377,10 @@ SEGMENTATION: dict[str, Rule] = {
     ),
     "GetRfmSummary": Figure(lambda acme: segmentation.GetRfmSummaryRequest(), lambda found: found.customer_count),
     "GetStatus": Figure(lambda acme: segmentation.GetStatusRequest(), lambda found: found.event_count),
+    "GetPaths": Figure(
+        lambda acme: path_pb2.GetPathsRequest(start=insight_pb2.EventFilter(event="Order Completed")),
+        lambda found: found.customer_count,
+    ),
     **DESTINATIONS,
     **SAVED,
     "StartClustering": Beside(

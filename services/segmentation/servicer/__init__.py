@@ -36,6 +36,7 @@ from services.segmentation.servicer.funnels import FunnelRpcs
 from services.segmentation.servicer.growth import GrowthRpcs
 from services.segmentation.servicer.lists import ListRpcs
 from services.segmentation.servicer.member_files import MemberFileRpcs
+from services.segmentation.servicer.paths import PathRpcs
 from services.segmentation.servicer.personal_data import PersonalDataRpcs
 from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
@@ -60,6 +61,7 @@ class SegmentationServicer(
     MemberFileRpcs,
     DestinationRpcs,
     SavedSegmentRpcs,
+    PathRpcs,
 ):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
