@@ -9,6 +9,7 @@ from tessera.segmentation.v1 import customer_list_pb2 as tessera_dot_segmentatio
 from tessera.segmentation.v1 import destination_pb2 as tessera_dot_segmentation_dot_v1_dot_destination__pb2
 from tessera.segmentation.v1 import funnel_pb2 as tessera_dot_segmentation_dot_v1_dot_funnel__pb2
 from tessera.segmentation.v1 import member_file_pb2 as tessera_dot_segmentation_dot_v1_dot_member__file__pb2
+from tessera.segmentation.v1 import path_pb2 as tessera_dot_segmentation_dot_v1_dot_path__pb2
 from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentation_dot_v1_dot_personal__data__pb2
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
@@ -347,6 +348,11 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/ExportLookalikes',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.FromString,
+                _registered_method=True)
+        self.GetPaths = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/GetPaths',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.FromString,
                 _registered_method=True)
 
 
@@ -830,6 +836,14 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPaths(self, request, context):
+        """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
+        NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1132,6 +1146,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.ExportLookalikes,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.SerializeToString,
+            ),
+            'GetPaths': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPaths,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2757,6 +2776,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/ExportLookalikes',
             tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2.ExportLookalikesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPaths(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/GetPaths',
+            tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.FromString,
             options,
             channel_credentials,
             insecure,

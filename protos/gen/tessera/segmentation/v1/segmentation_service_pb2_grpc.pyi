@@ -11,6 +11,7 @@ from tessera.segmentation.v1 import customer_list_pb2 as _customer_list_pb2
 from tessera.segmentation.v1 import destination_pb2 as _destination_pb2
 from tessera.segmentation.v1 import funnel_pb2 as _funnel_pb2
 from tessera.segmentation.v1 import member_file_pb2 as _member_file_pb2
+from tessera.segmentation.v1 import path_pb2 as _path_pb2
 from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
@@ -254,6 +255,10 @@ class SegmentationServiceStub:
     """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
     SHARE_INVALID.
     """
+    GetPaths: _grpc.UnaryUnaryMultiCallable[_path_pb2.GetPathsRequest, _path_pb2.GetPathsResponse]
+    """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
+    NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -469,6 +474,10 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     ExportLookalikes: _aio.UnaryStreamMultiCallable[_saved_segment_pb2.ExportLookalikesRequest, _saved_segment_pb2.ExportLookalikesResponse]  # type: ignore[assignment]
     """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
     SHARE_INVALID.
+    """
+    GetPaths: _aio.UnaryUnaryMultiCallable[_path_pb2.GetPathsRequest, _path_pb2.GetPathsResponse]  # type: ignore[assignment]
+    """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
+    NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1042,6 +1051,16 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_saved_segment_pb2.ExportLookalikesResponse], _abc.AsyncIterator[_saved_segment_pb2.ExportLookalikesResponse]]:
         """Exports lookalikes, the most alike first. NOT_FOUND, reason LOOKALIKE_NOT_FOUND; INVALID_ARGUMENT, reason
         SHARE_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPaths(
+        self,
+        request: _path_pb2.GetPathsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_path_pb2.GetPathsResponse, _abc.Awaitable[_path_pb2.GetPathsResponse]]:
+        """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
+        NOT_FOUND, reason SEGMENT_NOT_FOUND.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
