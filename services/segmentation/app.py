@@ -115,6 +115,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         jobs = Jobs(store, clock)
         await jobs.recover()
         desk = Desk(jobs, StoredStarts(store), clock)
+        tastes, clusterings = RecommendationTastes(recommendation), StoredClusterings(store, columnar)
         courier = WebCourier(settings.webhook_networks, settings.webhook_seconds_max, clock)
         destinations, dispatch = _sending(settings, store, segments, memberships, courier, clock)
         servicer = SegmentationServicer(
@@ -125,9 +126,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             people=ProfilesPeople(profiles),
             insights=insights,
             path_finder=ColumnarPaths(columnar),
-            clustering=ClusteringWork(
-                insights, segments, RecommendationTastes(recommendation), StoredClusterings(store, columnar), desk
-            ),
+            clustering=ClusteringWork(insights, segments, tastes, clusterings, desk),
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
             csv_file=csv_members,
             parquet_file=parquet_members,
@@ -158,7 +157,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 yield up
             finally:
                 await jobs.close()
-        await courier.close()
+                await courier.close()
 
 
 def _sending(
