@@ -91,7 +91,7 @@ _questions = st.builds(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(_histories, _questions)
 def test_ways_are_those_of_a_walk_through_the_events(study: Study, history: list[Observed], question: Paths) -> None:

@@ -39,7 +39,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def sending(configure: Callable[..., Settings], keyring: Keyring) -> AsyncIterator[Platform]:
-    async with platform_of(configure, keyring, **QUICK, webhook_seconds_max=0.5) as platform:
+    async with platform_of(configure, keyring, **QUICK, webhook_seconds_max=3) as platform:
         yield platform
 
 
