@@ -123,7 +123,7 @@ class Leaves:
             if more is not None:
                 figures = figures.left_join(more, "customer_id")
         for condition, name in self.sequences.items():
-            figures = figures.left_join(fulfilling(seen, condition, at).mutate(**{name: True}), "customer_id")
+            figures = figures.left_join(fulfilling(history.events, condition, at).mutate(**{name: True}), "customer_id")
         return with_scores(figures, lambda: self._rfm(history, at), history.found, self.scores, at)
 
     @property

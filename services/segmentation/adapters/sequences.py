@@ -1,14 +1,20 @@
-"""Sequences of events compiled to Ibis: who went through the steps, found step by step.
+"""Sequences of events compiled to Ibis: who went through the steps.
 
-A *path* is how far some events of a customer lead: the time of the last step that happened, and what later steps
-refer to. Paths that cannot be told apart from there on are one, so there are at most as many as events, times the
-events that are referred to.
+Where no step refers to an earlier one, all that matters of a path is until when its next step may happen: of all paths
+that reach the same step before a moment, some can go on there exactly if the latest of these ends is not before it. So
+a window function over the moments of each customer takes each step, and the work grows with the events.
+
+Where steps do refer, paths are found step by step by joins. A *path* is how far some events of a customer lead: the
+time of the last step that happened, and what later steps refer to. Paths that cannot be told apart from there on are
+one, so there are at most as many as events, times the events that are referred to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import and_, or_
 
+import ibis
 import ibis.expr.types as ir
 
 from services.common.rules import POSITIVE, Comparison, Operator, SequenceCondition, SequenceStep, StepField
@@ -17,10 +23,71 @@ from services.segmentation.adapters.paths import values_at
 
 _KINDS = ("texts", "numbers", "flags")
 _EQUAL = (Operator.EQUALS, Operator.ANY_OF)
+_FOREVER = 2**62
 
 
 def fulfilling(events: ir.Table, sequence: SequenceCondition, at: Moment) -> ir.Table:
-    """The customers, each once, of whom ``sequence`` is true at ``at``; ``events`` are those up to then."""
+    """The customers, each once, of whom ``sequence`` is true at ``at``."""
+    steps, window = sequence.steps, sequence.window
+    tests = [events.time <= at, events.name.isin(sorted({step.event for step in steps}))]
+    if window.within is not None:  # no step is before the first
+        tests.append(events.time > at - window.within)
+    if window.start is not None:
+        tests.append(events.time >= window.start)
+    chosen = events.filter(*tests)
+    referring = any(_refers(comparison) for step in steps for comparison in step.where)
+    return (_by_joins if referring else _by_windows)(chosen, sequence, at)
+
+
+def _by_windows(events: ir.Table, sequence: SequenceCondition, at: Moment) -> ir.Table:
+    happening = [number for number, step in enumerate(sequence.steps) if not step.negated]
+    flags = {f"is_{number}": _is_step(events, step, at) for number, step in enumerate(sequence.steps)}
+    flags["is_0"] &= timely(events.time, sequence.window, at)
+    flagged = events.select("customer_id", "time", **flags)
+    moments = flagged.group_by("customer_id", "time").aggregate(**{name: flagged[name].any() for name in flags})
+    path = moments.mutate(reached=moments.is_0)
+    for number, following in pairwise(happening):
+        ends = _ends(path, sequence.steps, number, following)
+        path = path.mutate(until=ibis.ifelse(path.reached, ibis.least(*ends), None))
+        before = ibis.window(group_by="customer_id", order_by="time", preceding=(None, 1))
+        path = path.mutate(latest=path.until.max().over(before))
+        path = path.mutate(reached=path[f"is_{following}"] & (path.latest >= path.time).fill_null(False))
+    for number in range(happening[-1] + 1, len(sequence.steps)):
+        path = path.mutate(reached=path.reached & _never(path, number, sequence.steps[number].within, at))
+    return path.filter(path.reached).select("customer_id").distinct()
+
+
+def _is_step(events: ir.Table, step: SequenceStep, at: Moment) -> ir.BooleanValue:
+    return reduce(and_, [holds(events, comparison, at) for comparison in step.where], events.name == step.event)
+
+
+def _ends(path: ir.Table, steps: Sequence[SequenceStep], number: int, following: int) -> Iterator[ir.IntegerValue]:
+    """Until when, from each moment of a step, the step ``following`` may happen: by its own time, and by the first of
+    what must not happen in between."""
+    within = steps[following].within
+    yield ibis.literal(_FOREVER, "int64") if within is None else path.time + within
+    for other in range(number + 1, following):
+        first, within = _next(path, other), steps[other].within
+        if within is not None:
+            first = ibis.ifelse(first <= path.time + within, first, None)
+        yield first.fill_null(_FOREVER)
+
+
+def _never(path: ir.Table, number: int, within: int | None, at: Moment) -> ir.BooleanValue:
+    """Whether this step did not happen after the moment, and cannot any more."""
+    first = _next(path, number)
+    if within is None:
+        return first.isnull()
+    return (first.isnull() | (first > path.time + within)) & (path.time <= at - within)
+
+
+def _next(path: ir.Table, number: int) -> ir.IntegerValue:
+    """The first moment after each at which this step happens."""
+    after = ibis.window(group_by="customer_id", order_by="time", following=(1, None))
+    return ibis.ifelse(path[f"is_{number}"], path.time, None).min().over(after)
+
+
+def _by_joins(events: ir.Table, sequence: SequenceCondition, at: Moment) -> ir.Table:
     compiled = _Sequence(events, sequence.steps, at)
     first = compiled.matching(0)
     path = compiled.shortened(first.filter(timely(first.time_0, sequence.window, at)), 0)
