@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 from services.common.rules import Aggregate, Comparison, EventCondition, TimeWindow
 from services.segmentation.adapters.comparisons import Moment, holds, positively, timely
 from services.segmentation.adapters.paths import values_at
-from services.segmentation.adapters.picks import pick
+from services.segmentation.adapters.picks import least, pick
 
 SCANS_MAX = 8
 """Beyond so many names of events the last scan is for all the others: each scan is another join."""
@@ -93,7 +93,7 @@ def _since(events: ir.Table, windows: Sequence[TimeWindow], at: Moment) -> Itera
         *([ibis.literal(min(starts))] if starts else []),
         *([ibis.literal(0) + at - max(spans)] if spans else []),
     ]
-    yield events.time >= (ibis.least(*earliest) if len(earliest) > 1 else earliest[0])
+    yield events.time >= least(earliest)
 
 
 class _Rows:

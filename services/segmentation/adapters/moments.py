@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.expressions import History
 from services.segmentation.adapters.paths import values_at
+from services.segmentation.adapters.picks import least
 from services.segmentation.domain.timing import Timing, trait_names
 
 
@@ -54,7 +55,7 @@ def _aged(events: ir.Table, timing: Timing, since: Moment, until: Moment) -> Ite
         reached = [
             ibis.ifelse((own.time > since - age) & (own.time <= until - age), own.time + age, None) for age in ages
         ]
-        found = own.select("customer_id", moment=ibis.least(*reached))
+        found = own.select("customer_id", moment=least(reached))
         yield found.filter(found.moment.notnull())
 
 

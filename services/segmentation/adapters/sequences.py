@@ -20,6 +20,7 @@ import ibis.expr.types as ir
 from services.common.rules import POSITIVE, Comparison, Operator, SequenceCondition, SequenceStep, StepField
 from services.segmentation.adapters.comparisons import FALSE, Moment, holds, timely
 from services.segmentation.adapters.paths import values_at
+from services.segmentation.adapters.picks import least
 
 _KINDS = ("texts", "numbers", "flags")
 _EQUAL = (Operator.EQUALS, Operator.ANY_OF)
@@ -47,8 +48,8 @@ def _by_windows(events: ir.Table, sequence: SequenceCondition, at: Moment) -> ir
     moments = flagged.group_by("customer_id", "time").aggregate(**{name: flagged[name].any() for name in flags})
     path = moments.mutate(reached=moments.is_0)
     for number, following in pairwise(happening):
-        ends = _ends(path, sequence.steps, number, following)
-        path = path.mutate(until=ibis.ifelse(path.reached, ibis.least(*ends), None))
+        ends = list(_ends(path, sequence.steps, number, following))
+        path = path.mutate(until=ibis.ifelse(path.reached, least(ends), None))
         before = ibis.window(group_by="customer_id", order_by="time", preceding=(None, 1))
         path = path.mutate(latest=path.until.max().over(before))
         path = path.mutate(reached=path[f"is_{following}"] & (path.latest >= path.time).fill_null(False))
