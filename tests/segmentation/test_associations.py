@@ -113,7 +113,7 @@ def test_thresholds_that_make_no_sense_are_refused(wanted: Thresholds) -> None:
         check_thresholds(wanted)
 
 
-async def test_baskets_are_the_orders_of_the_window_with_each_item_once(study: Study) -> None:
+async def test_baskets_are_the_orders_of_the_window_with_each_item_once(both: Study) -> None:
     def lines(*categories: str) -> list[dict[str, str]]:
         return [{"category": category} for category in categories]
 
@@ -124,12 +124,12 @@ async def test_baskets_are_the_orders_of_the_window_with_each_item_once(study: S
         ordered("bob", NOW - 9 * DAY, 1, products=lines("rum")),
         did("cyd", "Viewed", NOW, products=lines("rum")),
     ]
-    tenant = await study.tenant_with(history)
+    tenant = await both.tenant_with(history)
     week = Baskets(EventFilter("Order Completed"), TimeWindow(within=7 * DAY), "products.category")
-    found = await study.insights.basket_items(tenant, week, NOW)
+    found = await both.insights.basket_items(tenant, week, NOW)
     assert (found.names, found.basket_count) == (["milk", "tea"], 2)
     assert sorted(Counter(found.items.tolist()).items()) == [(0, 2), (1, 1)]
     (rule,) = find(found, Thresholds(0.1, 0.6), Order.LIFT).rules
     assert (rule.antecedent, rule.consequent, rule.lift, rule.conviction) == (("tea",), "milk", 1.0, None)
-    nothing = await study.insights.basket_items(tenant, week, NOW - 300 * DAY)
+    nothing = await both.insights.basket_items(tenant, week, NOW - 300 * DAY)
     assert find(nothing, Thresholds(), Order.LIFT).rules == []

@@ -118,7 +118,7 @@ async def works(configure: Callable[..., Settings]) -> AsyncIterator[Works]:
         await jobs.close()
 
 
-async def test_figures_of_behaviour_are_those_of_the_orders(study: Study) -> None:
+async def test_figures_of_behaviour_are_those_of_the_orders(both: Study) -> None:
     history = [
         told("ann", AT - 30 * DAY, city="Rome"),
         ordered("ann", AT - 4 * DAY - 4 * HOUR, 10, products=[{"category": "Tea"}, {"category": "Tea"}], channel="web"),
@@ -127,8 +127,8 @@ async def test_figures_of_behaviour_are_those_of_the_orders(study: Study) -> Non
         ordered("ann", AT + DAY, 99),
         ordered("bob", AT - DAY - 5 * HOUR, 40, products=[{"category": "Tea"}], discount=0),
     ]
-    tenant = await study.tenant_with(history)
-    found = await study.insights.behaviour(tenant, "", calendar(Unit.DAY, "", AT), AT)
+    tenant = await both.tenant_with(history)
+    found = await both.insights.behaviour(tenant, "", calendar(Unit.DAY, "", AT), AT)
     assert (found.currency, list(found.customer_ids)) == ("EUR", ["ann", "bob"])
     ann = dict(zip(found.names, found.figures[0].tolist(), strict=True))
     third = pytest.approx(1 / 3)

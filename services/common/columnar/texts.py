@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import ibis
 import ibis.expr.types as ir
 
-Bound: TypeAlias = Mapping[ir.IntegerScalar, int]
-"""Values for the parameters (``ibis.param("int64")``) of a query."""
+Bound: TypeAlias = Mapping[ir.IntegerScalar, int | Sequence[int]]
+"""Values for the parameters (``ibis.param("int64")``) of a query; several, and at least one, for the only one of
+``isin``."""
 
 _MARK = 4_611_686_018_427_000_000  # no time and no span of a rule is as large
 
@@ -32,7 +33,9 @@ class Texts:
             return str(ibis.to_sql(query, dialect=self._dialect, pretty=False))
         text = self._marked(query, list(bound))
         for number, value in enumerate(bound.values()):
-            text = text.replace(str(_MARK + number), str(value) if value >= 0 else f"({value})")
+            values = [value] if isinstance(value, int) else value
+            written = ", ".join(str(each) if each >= 0 else f"({each})" for each in values)
+            text = text.replace(str(_MARK + number), written)
         return text
 
     def _marked(self, query: ir.Table, parameters: Sequence[ir.IntegerScalar]) -> str:
