@@ -48,8 +48,8 @@ from tests.loyalty.making import (
 from tests.loyalty.simulated_disk import Disk, SimulatedStore
 
 PEOPLE = tuple(f"p{number}" for number in range(12))
-PROCESSES, CLIENTS, STOCK = 3, 24, 150
-FAILING, TWICE, BATCHED = 0.02, 0.1, 0.2
+PROCESSES, CLIENTS, STOCK = 2, 32, 150
+FAILING, TWICE, BATCHED = 0.08, 0.1, 0.2
 SECONDS_OF_LIFE = 0.1
 AGAIN = 250
 BATCH = 25
@@ -197,7 +197,7 @@ def _draw(dice: random.Random, number: int) -> tuple[str, Operation[Any]]:
     if kind < 0.5:
         return name, earning(name, dice.randint(1, 9), who)
     if kind < 0.97:
-        return name, burning(name, dice.randint(1, 9), who)
+        return name, burning(name, dice.randint(1, 16), who)
     return name, redeeming(name, "mug", who)
 
 
