@@ -20,6 +20,7 @@ from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.achievements import StoredAchievements
+from services.loyalty.adapters.checks import StoredChecks
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
@@ -50,6 +51,7 @@ from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
 from services.loyalty.handlers.referrals import settle_referrals
 from services.loyalty.handlers.rewards import expire_redemptions
+from services.loyalty.handlers.running_check import RunningCheck
 from services.loyalty.servicer import LoyaltyServicer
 
 
@@ -61,6 +63,8 @@ class Settings(ServiceSettings):
     port: Port = 50055
     expiry_interval_seconds: float = Field(60.0, gt=0)
     """How often points whose time has passed are taken."""
+    check_interval_seconds: float = Field(60.0, gt=0)
+    """How often the running check looks at some members."""
     quote_retention_days: int = Field(400, ge=1, le=3650)
     """How long it can be told what a person was quoted, and why."""
     notice_retention_days: int = Field(400, ge=1, le=3650)
@@ -101,6 +105,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(keeper.run(), "loyalty-reports"),
                 background(acknowledgements.run(), "loyalty-acknowledgements"),
                 background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
+                background(_check(settings, store, clock), "loyalty-check"),
                 serving(settings, exposed) as up,
             ):
                 yield up
@@ -130,9 +135,15 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         csv_file=csv_entries,
         parquet_file=parquet_entries,
         achievements=StoredAchievements(store),
+        checks=StoredChecks(store),
         jobs=jobs,
         draw=os.urandom,
     )
+
+
+async def _check(settings: Settings, store: Store, clock: Clock) -> None:
+    check = RunningCheck(StoredPrograms(store), StoredEntries(store), StoredChecks(store))
+    await every(settings.check_interval_seconds, lambda: check.tick(to_micros(clock())))
 
 
 async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:

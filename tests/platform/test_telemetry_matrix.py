@@ -90,6 +90,8 @@ FAULTS = frozenset(
         "forecasting.orders.skipped",
         "loyalty.points.burned",
         "loyalty.points.expired",
+        "loyalty.check.members",
+        "loyalty.check.violations",
         "loyalty.commits.repeated",
         "loyalty.orders.skipped",
         "loyalty.orders.refunded",

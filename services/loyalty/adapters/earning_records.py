@@ -4,6 +4,7 @@ from services.common.store import Collection, Index
 from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
 from services.loyalty.domain.earning_operations import EarnedByRules, Limits
 from services.loyalty.domain.earning_rule import MEMBER_USAGE, PROGRAM_USAGE, RULE_BOOKS, RULE_VERSIONS, EarningRule
+from services.loyalty.domain.running_check import RUNNING_CHECKS
 
 EARNING_RECORDS = {
     collection.name: collection
@@ -14,6 +15,7 @@ EARNING_RECORDS = {
         Collection(MEMBER_USAGE.name),
         Collection(CUSTOMERS.name, (Index(("birthday",)),)),
         Collection(SEGMENTS.name),
+        Collection(RUNNING_CHECKS.name),
     )
 }
 EARNING_ANSWERS: dict[str, type] = {

@@ -37,7 +37,7 @@ async def check_ledger(
                 audit.report(Violation(member.program_id, member.id, "ACCOUNTS_INVALID", found))
                 continue
             own = await entries.of_member(tenant, member)
-            audit.check_member(member, program, own, await _family(entries, tenant, member, own))
+            audit.check_member(member, program, own, await family_of(entries, tenant, member, own))
     stock_after, refunded_after = await rewards.all(tenant), await orders.refunded(tenant)
     for program_id, (book, usage) in usage_before.items():
         audit.check_usage(book, usage, (await rules.of_program(tenant, program_id))[1])
@@ -51,7 +51,7 @@ async def check_ledger(
     return audit
 
 
-async def _family(entries: Entries, tenant: str, member: Member, own: Sequence[Entry]) -> list[Entry]:
+async def family_of(entries: Entries, tenant: str, member: Member, own: Sequence[Entry]) -> list[Entry]:
     """The entries of everybody with whom the member was merged, and of those who had been merged with them."""
     family: dict[str, list[Entry]] = {member.id: [*own]}
     waiting = _partners(own)

@@ -22,6 +22,7 @@ from services.loyalty.domain.redemption import Redemption
 from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCounts
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
+from services.loyalty.domain.running_check import CheckState
 from services.loyalty.domain.spending_policy import SpendingPolicy
 from services.loyalty.domain.transfer import Transfer
 
@@ -226,6 +227,22 @@ class Entries(Protocol):
 
     def follow(self, after: str, tenant: str | None) -> AsyncIterator[Enterings]:
         """The feed after a cursor, of one tenant or of all, live and without end."""
+        ...
+
+
+class Checks(Protocol):
+    """How far the running check has come."""
+
+    async def state(self, tenant: str) -> CheckState:
+        """Where it is, and what it has found."""
+        ...
+
+    async def members(self, tenant: str, limit: int, after: str) -> tuple[Sequence[Member], str]:
+        """A page of the members of all programmes, and the token of the next."""
+        ...
+
+    async def keep(self, tenant: str, before: CheckState, after: CheckState) -> bool:
+        """Keep where it is now; false if it is not where it was ``before``: another process was faster."""
         ...
 
 

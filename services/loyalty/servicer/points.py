@@ -9,10 +9,11 @@ from services.common.auth import principal
 from services.common.clock import Clock, to_micros
 from services.common.validation import FieldInvalid
 from services.loyalty.domain.pending_points import Source
+from services.loyalty.domain.running_check import CheckState
 from services.loyalty.handlers.orders import get_status, refund_order
 from services.loyalty.handlers.points import burn_points, earn_points, expire_points, post_pending, void_pending
-from services.loyalty.ports import Entries, Ledger, Members, OrderFeed
-from services.loyalty.servicer.calls import Context, micros, named
+from services.loyalty.ports import Checks, Entries, Ledger, Members, OrderFeed
+from services.loyalty.servicer.calls import Context, micros, named, timestamp
 from services.loyalty.servicer.entries import entry_message
 
 
@@ -25,6 +26,7 @@ class PointRpcs(LoyaltyServiceServicer):
     entries: Entries
     orders: OrderFeed
     clock: Clock
+    checks: Checks
 
     async def EarnPoints(self, request: pb.EarnPointsRequest, context: Context) -> pb.EarnPointsResponse:
         entry = await earn_points(
@@ -87,7 +89,8 @@ class PointRpcs(LoyaltyServiceServicer):
         )
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
-        status = await get_status(self.orders, self.entries, principal().tenant)
+        tenant = principal().tenant
+        status, check = await get_status(self.orders, self.entries, tenant), await self.checks.state(tenant)
         return pb.GetStatusResponse(
             applied_cursor=status.applied_cursor,
             entry_count=status.entry_count,
@@ -103,7 +106,20 @@ class PointRpcs(LoyaltyServiceServicer):
             limited_order_count=status.orders.limited,
             earned_event_count=status.orders.earned_events,
             blocked_order_count=status.orders.blocked,
+            check=_check(check),
         )
+
+
+def _check(state: CheckState) -> pb.RunningCheck:
+    last, going = state.last, state.going
+    return pb.RunningCheck(
+        end_time=timestamp(last.time) if last.time else None,
+        member_count=last.members,
+        entry_count=last.entries,
+        checked_member_count=going.members,
+        violation_count=last.violations + going.violations,
+        first_violation=going.first or last.first,
+    )
 
 
 def _source(request: pb.PostPendingRequest | pb.VoidPendingRequest) -> Source:
