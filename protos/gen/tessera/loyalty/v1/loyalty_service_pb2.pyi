@@ -2039,6 +2039,7 @@ class GetStatusResponse(_message.Message):
     LIMITED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     EARNED_EVENT_COUNT_FIELD_NUMBER: _builtins.int
     BLOCKED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """How far profiles' feed has been applied, for all tenants: equal to profiles' `GetStatistics.end_cursor` once
     everything has been.
@@ -2069,6 +2070,10 @@ class GetStatusResponse(_message.Message):
     """How many other events earned, counted once for each programme."""
     blocked_order_count: _builtins.int
     """Orders that earned nothing because their member was blocked from everything."""
+    @_builtins.property
+    def check(self) -> Global___RunningCheck:
+        """What the running check has found."""
+
     def __init__(
         self,
         *,
@@ -2086,14 +2091,61 @@ class GetStatusResponse(_message.Message):
         limited_order_count: _builtins.int = ...,
         earned_event_count: _builtins.int = ...,
         blocked_order_count: _builtins.int = ...,
+        check: Global___RunningCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "blocked_order_count", b"blocked_order_count", "duplicate_order_count", b"duplicate_order_count", "earned_event_count", b"earned_event_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "limited_order_count", b"limited_order_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "blocked_order_count", b"blocked_order_count", "check", b"check", "duplicate_order_count", b"duplicate_order_count", "earned_event_count", b"earned_event_count", "earned_order_count", b"earned_order_count", "empty_refund_count", b"empty_refund_count", "entry_count", b"entry_count", "invalid_order_count", b"invalid_order_count", "invalid_refund_count", b"invalid_refund_count", "limited_order_count", b"limited_order_count", "other_currency_order_count", b"other_currency_order_count", "refund_count", b"refund_count", "small_order_count", b"small_order_count", "waiting_refund_count", b"waiting_refund_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class RunningCheck(_message.Message):
+    """The check that the service itself makes: every minute of some members, all that is kept of each recomputed from the
+    entries, round after round. `CheckLedger` checks everything at once, stock and budgets too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    END_TIME_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: _builtins.int
+    CHECKED_MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    VIOLATION_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_VIOLATION_FIELD_NUMBER: _builtins.int
+    member_count: _builtins.int
+    """How many members it checked."""
+    entry_count: _builtins.int
+    """How many of their entries."""
+    checked_member_count: _builtins.int
+    """How many members the round that goes on has checked."""
+    violation_count: _builtins.int
+    """How many violations both have found; 0, always, unless something is broken."""
+    first_violation: _builtins.str
+    """The first of them, in words; `CheckLedger` lists all that there are."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last whole round ended; unset before the first."""
+
+    def __init__(
+        self,
+        *,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        member_count: _builtins.int = ...,
+        entry_count: _builtins.int = ...,
+        checked_member_count: _builtins.int = ...,
+        violation_count: _builtins.int = ...,
+        first_violation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_member_count", b"checked_member_count", "end_time", b"end_time", "entry_count", b"entry_count", "first_violation", b"first_violation", "member_count", b"member_count", "violation_count", b"violation_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunningCheck: _TypeAlias = RunningCheck  # noqa: Y015
 
 @_typing.final
 class FollowEntriesRequest(_message.Message):

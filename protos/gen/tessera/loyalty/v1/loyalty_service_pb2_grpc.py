@@ -85,7 +85,8 @@ class LoyaltyServiceStub:
     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     def __init__(self, channel):
@@ -553,7 +554,8 @@ class LoyaltyServiceServicer:
     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     def CreateProgram(self, request, context):
@@ -1693,7 +1695,8 @@ class LoyaltyService:
     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     @staticmethod

@@ -86,7 +86,8 @@ class LoyaltyServiceStub:
      18. FAILED_PRECONDITION INSUFFICIENT_POINTS
      19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     @_typing.overload
@@ -461,7 +462,8 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
      18. FAILED_PRECONDITION INSUFFICIENT_POINTS
      19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -832,7 +834,8 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
      18. FAILED_PRECONDITION INSUFFICIENT_POINTS
      19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
-    CONFLICT, that other processes kept winning; both changed nothing.
+    CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
+    nothing has changed.
     """
 
     @_abc_1.abstractmethod
