@@ -60,6 +60,7 @@ MATRIX = {
     "recommendation": service(
         "recommendation",
         "GetStatus",
+        "recommendation.feedback.recorded",
         "recommendation.interactions.recorded",
         "recommendation.training.duration",
         follower="recommendation.orders",
@@ -86,6 +87,9 @@ FAULTS = frozenset(
         "segmentation.orders.unreadable",
         "segmentation.deliveries.attempted",
         "segmentation.deliveries.duration",
+        "recommendation.drift.psi",
+        "recommendation.drift.unknown_items",
+        "recommendation.exposures.dropped",
         "recommendation.orders.unreadable",
         "forecasting.orders.skipped",
         "loyalty.points.burned",
@@ -103,7 +107,8 @@ FAULTS = frozenset(
         "crm.campaigns.put_off",
     }
 )
-"""Metrics of what did not happen here: failures, points that were spent or expired, deliveries to destinations."""
+"""Metrics of what did not happen here: failures, points that were spent or expired, deliveries to destinations, purchases
+after a training."""
 
 Point = tuple[str, frozenset[tuple[str, Any]]]
 EACH = pytest.mark.parametrize("name", MATRIX)
