@@ -107,8 +107,8 @@ FAULTS = frozenset(
         "crm.campaigns.put_off",
     }
 )
-"""Metrics of what did not happen here: failures, points that were spent or expired, deliveries to destinations, purchases
-after a training."""
+"""Metrics of what did not happen here: failures, points that were spent or expired, deliveries to destinations,
+purchases after a training."""
 
 Point = tuple[str, frozenset[tuple[str, Any]]]
 EACH = pytest.mark.parametrize("name", MATRIX)
