@@ -30,6 +30,7 @@ from gateway.subscriptions.endpoint import SubscriptionEndpoint
 from gateway.subscriptions.session import SessionLimits
 from gateway.table_files import TableFileEndpoint
 from gateway.tracking.endpoint import TrackingEndpoint
+from gateway.unsubscribe import UnsubscribeEndpoint
 from services.common import telemetry
 from services.common.app import PortTaken, Serving
 from services.common.auth import verifier
@@ -112,6 +113,7 @@ def application(settings: Settings, backends: Backends) -> Starlette:
         Route("/healthz", endpoint.alive, methods=["GET"]),
         Route("/readyz", endpoint.ready, methods=["GET"]),
     ]
+    routes += UnsubscribeEndpoint(backends).routes()
     files = Files(settings.concurrent_calls_max)
     routes += MemberFileEndpoint(admitting, backends, files).routes()
     routes += TableFileEndpoint(admitting, backends, files).routes()

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from tessera.crm.v1 import crm_service_pb2, crm_service_pb2_grpc
 from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
-from services.common.app import Exposed, Serving, background, serving
+from services.common.app import Exposed, Serving, background, every, serving
 from services.common.channels import connect
 from services.common.clock import system_clock
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
@@ -27,11 +28,15 @@ from services.crm.adapters.liquid import LiquidRenderer
 from services.crm.adapters.people import MergedConsents, MergedCustomers, StoredPeople
 from services.crm.adapters.smtp import SmtpLimits, SmtpMailer, SmtpServer
 from services.crm.adapters.store import COLLECTIONS, StoredCampaigns, StoredMessages, StoredRuns, StoredTemplates
+from services.crm.adapters.unsubscribes import UNSUBSCRIBE_COLLECTIONS, StoredUnsubscribes
 from services.crm.domain import address
 from services.crm.domain.campaign import Channel
 from services.crm.handlers.delivery import Means, Policy
 from services.crm.handlers.dispatch import Dispatcher
+from services.crm.handlers.unsubscribe import tell_profiles
 from services.crm.servicer import CrmServicer
+
+UNSUBSCRIBE_SECONDS = 0.5
 
 
 class Settings(ServiceSettings):
@@ -58,6 +63,9 @@ class Settings(ServiceSettings):
     """The first wait before a mail that was refused for the moment is tried again; it doubles, five times."""
     lease_seconds: float = Field(15.0, ge=0.5)
     """How long after the death of a process another goes on with its campaigns."""
+    unsubscribe_url: str = ""
+    """Where people reach the gateway's ``/v1/unsubscribe``, with https: mails get a link under it, for one click
+    (RFC 8058). Unset: none."""
     unsubscribe_address: str = ""
     """For a ``List-Unsubscribe: <mailto:…>`` header; unset: none."""
 
@@ -67,6 +75,13 @@ class Settings(ServiceSettings):
         if url is not None:
             SmtpServer.parse(url.get_secret_value())
         return url
+
+    @field_validator("unsubscribe_url")
+    @classmethod
+    def _check_link(cls, text: str) -> str:
+        if text and (not text.startswith("https://") or not text.isascii() or any(sign in text for sign in " <>,?#")):
+            raise ValueError("must be an https URL without a query")
+        return text
 
     @field_validator("unsubscribe_address")
     @classmethod
@@ -81,7 +96,9 @@ class Settings(ServiceSettings):
 async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left; then campaigns rest where they are, for the next process."""
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings, (*COLLECTIONS, CURSORS, ACKNOWLEDGEMENTS)))
+        store = await stack.enter_async_context(
+            open_store(settings, (*COLLECTIONS, *UNSUBSCRIBE_COLLECTIONS, CURSORS, ACKNOWLEDGEMENTS))
+        )
         profiles = await stack.enter_async_context(connect(settings.profiles_addr, settings))
         segmentation = await stack.enter_async_context(connect(settings.segmentation_addr, settings))
         mailer = _mailer(settings)
@@ -97,6 +114,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             lease=timedelta(seconds=settings.lease_seconds),
             retry_backoff=timedelta(seconds=settings.retry_seconds),
             unsubscribe_address=settings.unsubscribe_address,
+            unsubscribe_url=settings.unsubscribe_url,
         )
         dispatcher = Dispatcher(means, policy, settings.drain_seconds_max)
         exposed = Exposed(
@@ -106,6 +124,9 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         )
         await stack.enter_async_context(background(dispatcher.dispatch(), "crm campaigns"))
         await stack.enter_async_context(background(follower.run(), "crm profiles"))
+        assert means.unsubscribes is not None
+        leaving = every(UNSUBSCRIBE_SECONDS, partial(tell_profiles, means.unsubscribes, means.consents, means.clock))
+        await stack.enter_async_context(background(leaving, "crm unsubscribes"))
         await stack.enter_async_context(background(acknowledgements.run(), "crm acknowledgements"))
         yield await stack.enter_async_context(serving(settings, exposed))
 
@@ -141,10 +162,12 @@ def _means(
         renderer=LiquidRenderer(),
         mailer=mailer,
         clock=system_clock,
+        unsubscribes=StoredUnsubscribes(store),
     )
 
 
 def _servicer(means: Means, dispatcher: Dispatcher) -> CrmServicer:
+    assert means.unsubscribes is not None
     return CrmServicer(
         templates=means.templates,
         campaigns=means.campaigns,
@@ -154,4 +177,5 @@ def _servicer(means: Means, dispatcher: Dispatcher) -> CrmServicer:
         channels=frozenset({Channel.EMAIL} if means.mailer is not None else ()),
         clock=means.clock,
         dispatcher=dispatcher,
+        unsubscribes=means.unsubscribes,
     )

@@ -13,6 +13,7 @@ from services.crm.domain.customer import Customer
 from services.crm.domain.mail import Mail
 from services.crm.domain.message import Message, MessageState
 from services.crm.domain.template import Content, Template, Variables
+from services.crm.domain.unsubscribe import Leaving
 
 T = TypeVar("T")
 
@@ -228,6 +229,38 @@ class Consents(Protocol):
         self, tenant: str, customer_ids: Sequence[str], purpose: str, channel: str
     ) -> dict[str, ConsentState]:
         """What holds at this moment for at most 1,000 customers. ``Unavailable``."""
+        ...
+
+    async def withdraw(self, leaving: Leaving) -> None:
+        """Withdraw a consent, with the message as proof; nothing if the customer is gone. ``Unavailable``."""
+        ...
+
+
+class Unsubscribes(Protocol):
+    """The keys of links, and wishes to leave that profiles has not heard of."""
+
+    async def key(self, tenant: str) -> bytes:
+        """The tenant's key, made when it is first needed."""
+        ...
+
+    async def known_key(self, tenant: str) -> bytes | None:
+        """The tenant's key, if it has one."""
+        ...
+
+    async def add(self, leaving: Leaving) -> None:
+        """Keep a wish."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> list[tuple[Leaving, int]]:
+        """Wishes that are to be told, with their versions."""
+        ...
+
+    async def put_off(self, leaving: Leaving, version: int, due: datetime) -> None:
+        """Tell it later; ``Conflict``."""
+        ...
+
+    async def settle(self, leaving: Leaving, version: int) -> None:
+        """It was told; ``Conflict``."""
         ...
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.crm.v1 import privacy_pb2 as crm_privacy
+from tessera.crm.v1 import unsubscribe_pb2 as unsubscribe
 from tessera.forecasting.v1 import demand_pb2 as demand
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
@@ -45,6 +46,7 @@ from tessera.segmentation.v1 import personal_data_pb2 as personal_data
 from tessera.segmentation.v1 import rule_text_pb2 as rule_text
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
+from services.crm.domain.unsubscribe import token_of
 from tests.contracts.club_rules import CLUB
 from tests.contracts.destination_rules import DESTINATIONS, SAVED
 from tests.contracts.promotion_rules import PROMOTIONS
@@ -711,6 +713,10 @@ CRM: dict[str, Rule] = {
             name=acme.own("letter"), content=crm.Content(subject="Theirs", text="Hello")
         ),
         ("ListTemplates", lambda acme: crm.ListTemplatesRequest()),
+    ),
+    "Unsubscribe": Refused(
+        lambda acme: unsubscribe.UnsubscribeRequest(token=token_of(bytes(32), acme.tenant, "m1")),
+        "UNSUBSCRIBE_LINK_UNKNOWN",
     ),
     "GetTemplate": Refused(lambda acme: crm.GetTemplateRequest(template_id=acme.template_id), "TEMPLATE_NOT_FOUND"),
     "BatchGetTemplates": Without(

@@ -27,11 +27,11 @@ class Platform:
         self._keyring, self._folder = keyring, folder
 
     @asynccontextmanager
-    async def serving(self, name: str, **values: Any) -> AsyncIterator[str]:
+    async def serving(self, name: str, port: int = 0, **values: Any) -> AsyncIterator[str]:
         """One service, or the gateway; its address."""
         module = importlib.import_module(f"{name}.app" if name == "gateway" else f"services.{name}.app")
         settings = module.Settings(
-            port=0,
+            port=port,
             data_dir=self._folder / name,
             auth_public_key_file=self._keyring.public_key,
             service_token_file=self._keyring.service_token,
@@ -75,7 +75,11 @@ async def test_a_person_is_forgotten_everywhere_although_one_service_was_down(ke
         gateway_at = await stack.enter_async_context(platform.serving("gateway", profiles_addr=profiles_at))
         profiles = await stack.enter_async_context(grpc.aio.insecure_channel(profiles_at))
         acme, gateway = Client(ProfilesServiceStub(profiles), keyring.header()), GraphQL(gateway_at, keyring.mint())
-        crm = {"profiles_addr": profiles_at, "segmentation_addr": segmentation, "smtp_url": mails.url}
+        crm: dict[str, Any] = {
+            "profiles_addr": profiles_at,
+            "segmentation_addr": segmentation,
+            "smtp_url": mails.url,
+        }
 
         await acme.ingest(*(identify(f"i{n}", f"u{n}", email=f"{n}@example.com") for n in range(3)))
         ids = [(await acme.customer("user_id", f"u{n}")).customer_id for n in range(3)]

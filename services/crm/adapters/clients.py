@@ -1,11 +1,13 @@
 """The other services that crm asks: segmentation for the audience, profiles for what is known of it."""
 
+import logging
 from collections.abc import Sequence
 
 import grpc
 import orjson
 from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.person_pb2 import Person
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
@@ -15,7 +17,10 @@ from services.common.errors import InvalidCursor, Unavailable
 from services.common.grpc_errors import error_info
 from services.crm.domain.consent import ConsentState
 from services.crm.domain.customer import Customer
+from services.crm.domain.unsubscribe import SOURCE, Leaving
 from services.crm.ports import Page, SegmentNotFound
+
+log = logging.getLogger(__name__)
 
 
 class SegmentationAudience:
@@ -68,6 +73,23 @@ class ProfilesConsents:
         except grpc.aio.AioRpcError as error:
             raise _unavailable("profiles", error) from error
         return {each.customer_id: _state(each.state) for each in answer.answers}
+
+    async def withdraw(self, leaving: Leaving) -> None:
+        said = consent_pb2.NewConsentStatement(
+            person=Person(customer_id=leaving.customer_id),
+            purpose=leaving.purpose,
+            channel=leaving.channel,
+            state=consent_pb2.CONSENT_STATE_WITHDRAWN,
+            proof=consent_pb2.ConsentProof(source=SOURCE, message_id=leaving.message_id, actor="the recipient"),
+        )
+        said.statement_time.FromDatetime(leaving.time)
+        request = consent_pb2.SetConsentsRequest(statements=[said])
+        try:
+            answer = await self._stub.SetConsents(request, metadata=on_behalf_of(leaving.tenant))
+        except grpc.aio.AioRpcError as error:
+            raise _unavailable("profiles", error) from error
+        for rejection in answer.rejections:
+            log.warning("a withdrawal was rejected: %s %s", rejection.reason, rejection.message)
 
 
 def _state(number: int) -> ConsentState:

@@ -6,6 +6,7 @@ from services.common.store.port import Collection, Delete, Document, Put, Store,
 from services.crm.domain.consent import ConsentState
 from services.crm.domain.customer import Customer
 from services.crm.domain.people import Known, People, ids_of
+from services.crm.domain.unsubscribe import Leaving
 from services.crm.ports import Consents, Customers
 
 PEOPLE = Collection("people")
@@ -76,3 +77,6 @@ class MergedConsents:
         owners = await self._people.owners(tenant, customer_ids)
         found = await self._consents.states(tenant, list(dict.fromkeys(owners.values())), purpose, channel)
         return {each: found[owner] for each, owner in owners.items() if owner in found}
+
+    async def withdraw(self, leaving: Leaving) -> None:
+        await self._consents.withdraw(leaving)  # profiles knows all ids that a person had

@@ -30,9 +30,18 @@ class Mail:
 
 
 def compose(
-    message_id: str, sender: Sender, recipient: str, content: Content, time: datetime, unsubscribe_address: str = ""
+    message_id: str,
+    sender: Sender,
+    recipient: str,
+    content: Content,
+    time: datetime,
+    unsubscribe_address: str = "",
+    unsubscribe_link: str = "",
 ) -> Mail:
-    """The mail of one message: the same message always has the same ``Message-ID``."""
+    """The mail of one message: the same message always has the same ``Message-ID``.
+
+    With a link the recipient's mail program can offer to leave the list with one click (RFC 2369, RFC 8058).
+    """
     headers = [
         ("From", _mailbox(one_line(sender.name), sender.address)),
         ("To", recipient),
@@ -40,7 +49,7 @@ def compose(
         ("Subject", _unstructured(one_line(content.subject))),
         ("Date", format_datetime(time)),
         ("Message-ID", f"<{message_id}@{domain_of(sender.address)}>"),
-        *_list_unsubscribe(message_id, unsubscribe_address),
+        *_list_unsubscribe(message_id, unsubscribe_address, unsubscribe_link),
         ("MIME-Version", "1.0"),
     ]
     head = _CRLF.join(f"{name}: {value}".encode("ascii") for name, value in headers)
@@ -65,11 +74,13 @@ def _unstructured(text: str) -> str:
     return Header(text, "utf-8", header_name="Subject").encode(linesep="\r\n")
 
 
-def _list_unsubscribe(message_id: str, address: str) -> list[tuple[str, str]]:
-    if not address:
-        return []
+def _list_unsubscribe(message_id: str, address: str, link: str) -> list[tuple[str, str]]:
     subject = quote(f"unsubscribe {message_id}")
-    return [("List-Unsubscribe", f"<mailto:{address}?subject={subject}>")]
+    places = [*([f"<{link}>"] if link else []), *([f"<mailto:{address}?subject={subject}>"] if address else [])]
+    if not places:
+        return []
+    one_click = [("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")] if link else []
+    return [("List-Unsubscribe", ",\r\n ".join(places)), *one_click]
 
 
 def _body(content: Content, boundary: str) -> bytes:

@@ -17,6 +17,7 @@ from services.common import telemetry
 from services.common.clock import Clock
 from services.common.errors import Conflict, InvalidCursor, Refusal, Unavailable
 from services.crm.domain.campaign import Campaign, CampaignState
+from services.crm.domain.consent import ConsentPolicy
 from services.crm.domain.mail import Mail
 from services.crm.domain.message import (
     CAMPAIGN_CANCELLED,
@@ -26,6 +27,7 @@ from services.crm.domain.message import (
     queue,
     repeats,
 )
+from services.crm.domain.unsubscribe import Links
 from services.crm.handlers.bookkeeping import Book
 from services.crm.handlers.gate import Gate
 from services.crm.handlers.preparation import Preparation
@@ -45,6 +47,7 @@ from services.crm.ports import (
     Runs,
     SegmentNotFound,
     Templates,
+    Unsubscribes,
     Versioned,
 )
 
@@ -72,6 +75,7 @@ class Means:
     renderer: Renderer
     mailer: Mailer | None
     clock: Clock
+    unsubscribes: Unsubscribes | None = None
 
 
 ALREADY_WRITTEN = "the same person is written to under another of the ids that were merged"
@@ -87,6 +91,8 @@ class Policy:
     """The first wait before a message that was refused for the moment is tried again."""
     unsubscribe_address: str
     """For the ``List-Unsubscribe`` header; empty: none."""
+    unsubscribe_url: str = ""
+    """Where the gateway hears of links in that header; empty: none."""
 
 
 class Delivery:
@@ -201,12 +207,20 @@ class Delivery:
         batch, blocked = allowed, [(message, why) for message in batch if (why := objections[message.value.message_id])]
         customers = await means.customers.get_many(self._tenant, [message.value.customer_id for message in batch])
         content = await means.templates.content(self._tenant, campaign.template_id, campaign.template_revision)
-        preparation = Preparation(means.renderer, campaign, content, self._policy.unsubscribe_address)
+        address, links = self._policy.unsubscribe_address, await self._links(campaign)
+        preparation = Preparation(means.renderer, campaign, content, address, links)
         now = means.clock()
         refused: list[Change] = [(message, message.value.skipped(*why, now)) for message, why in blocked]
         refused += [(message, message.value.skipped(RECIPIENT_MERGED, ALREADY_WRITTEN, now)) for message in again]
         skipped, mails = await asyncio.to_thread(preparation.prepare, batch, customers, now)
         return [*refused, *skipped], mails
+
+    async def _links(self, campaign: Campaign) -> Links | None:
+        """For mails that need consent; nobody leaves the list of those who hear of a recall."""
+        unsubscribes, url = self._means.unsubscribes, self._policy.unsubscribe_url
+        if unsubscribes is None or not url or campaign.consent_policy is ConsentPolicy.NOT_NEEDED:
+            return None
+        return Links(url, self._tenant, await unsubscribes.key(self._tenant))
 
     async def _work(self, mailer: Mailer, queue: Iterator[tuple[Versioned[Message], Mail]], gate: Gate) -> None:
         """Send one mail after the other, each recorded before the next, as long as that is allowed."""

@@ -10,15 +10,18 @@ from services.crm.domain.customer import Customer
 from services.crm.domain.mail import Mail, compose
 from services.crm.domain.message import Message
 from services.crm.domain.template import Content, RenderFailed
+from services.crm.domain.unsubscribe import Links
 from services.crm.ports import Change, Renderer, Versioned
 
 
 class Preparation:
     """One campaign's content, parsed once, made into mails."""
 
-    def __init__(self, renderer: Renderer, campaign: Campaign, content: Content, unsubscribe_address: str) -> None:
+    def __init__(
+        self, renderer: Renderer, campaign: Campaign, content: Content, unsubscribe_address: str, links: Links | None
+    ) -> None:
         self._renderer, self._campaign, self._content = renderer, campaign, content
-        self._unsubscribe_address = unsubscribe_address
+        self._unsubscribe_address, self._links = unsubscribe_address, links
 
     def prepare(
         self, batch: Sequence[Versioned[Message]], customers: Mapping[str, Customer], now: datetime
@@ -51,4 +54,5 @@ class Preparation:
 
     def _compose(self, message: Message, address: str, content: Content, now: datetime) -> Mail:
         sender, unsubscribe_address = self._campaign.sender, self._unsubscribe_address
-        return compose(message.message_id, sender, address, content, now, unsubscribe_address)
+        link = self._links.of(message.message_id) if self._links else ""
+        return compose(message.message_id, sender, address, content, now, unsubscribe_address, link)

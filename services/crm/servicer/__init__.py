@@ -23,8 +23,9 @@ from services.crm.domain.message import Message, MessageState
 from services.crm.domain.template import Content, Template
 from services.crm.handlers import campaigns, messages, templates
 from services.crm.handlers.dispatch import Dispatcher
-from services.crm.ports import Campaigns, Customers, MessageEvent, Messages, Renderer, Request, Templates
+from services.crm.ports import Campaigns, Customers, MessageEvent, Messages, Renderer, Request, Templates, Unsubscribes
 from services.crm.servicer.privacy import PrivacyRpcs
+from services.crm.servicer.unsubscribe import UnsubscribeRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
@@ -32,7 +33,7 @@ CUSTOMER_MESSAGES_DEFAULT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class CrmServicer(PrivacyRpcs, CrmServiceServicer):
+class CrmServicer(PrivacyRpcs, UnsubscribeRpcs, CrmServiceServicer):
     """Answers ``tessera.crm.v1.CrmService``."""
 
     templates: Templates
@@ -43,6 +44,7 @@ class CrmServicer(PrivacyRpcs, CrmServiceServicer):
     channels: frozenset[Channel]
     clock: Clock
     dispatcher: Dispatcher
+    unsubscribes: Unsubscribes
 
     async def CreateTemplate(self, request: pb.CreateTemplateRequest, context: Context) -> pb.CreateTemplateResponse:
         template = await templates.create_template(

@@ -5,6 +5,7 @@ import warnings
 
 from tessera.crm.v1 import crm_service_pb2 as tessera_dot_crm_dot_v1_dot_crm__service__pb2
 from tessera.crm.v1 import privacy_pb2 as tessera_dot_crm_dot_v1_dot_privacy__pb2
+from tessera.crm.v1 import unsubscribe_pb2 as tessera_dot_crm_dot_v1_dot_unsubscribe__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -122,6 +123,11 @@ class CrmServiceStub:
                 '/tessera.crm.v1.CrmService/ExportCustomerData',
                 request_serializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.SerializeToString,
                 response_deserializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.FromString,
+                _registered_method=True)
+        self.Unsubscribe = channel.unary_unary(
+                '/tessera.crm.v1.CrmService/Unsubscribe',
+                request_serializer=tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeRequest.SerializeToString,
+                response_deserializer=tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeResponse.FromString,
                 _registered_method=True)
 
 
@@ -268,6 +274,15 @@ class CrmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Unsubscribe(self, request, context):
+        """Withdraws the consent to mails of a campaign's purpose from who uses the link in a mail's `List-Unsubscribe` header. It
+        answers once that is on disk; profiles is told until it has heard, with the message as proof. Twice is once. NOT_FOUND,
+        reason UNSUBSCRIBE_LINK_UNKNOWN, for a link that is none of ours or another tenant's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CrmServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -355,6 +370,11 @@ def add_CrmServiceServicer_to_server(servicer, server):
                     servicer.ExportCustomerData,
                     request_deserializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.FromString,
                     response_serializer=tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.SerializeToString,
+            ),
+            'Unsubscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unsubscribe,
+                    request_deserializer=tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeRequest.FromString,
+                    response_serializer=tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -819,6 +839,33 @@ class CrmService:
             '/tessera.crm.v1.CrmService/ExportCustomerData',
             tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataRequest.SerializeToString,
             tessera_dot_crm_dot_v1_dot_privacy__pb2.ExportCustomerDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unsubscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.crm.v1.CrmService/Unsubscribe',
+            tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeRequest.SerializeToString,
+            tessera_dot_crm_dot_v1_dot_unsubscribe__pb2.UnsubscribeResponse.FromString,
             options,
             channel_credentials,
             insecure,

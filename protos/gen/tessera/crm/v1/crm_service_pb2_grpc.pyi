@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.crm.v1 import crm_service_pb2 as _crm_service_pb2
 from tessera.crm.v1 import privacy_pb2 as _privacy_pb2
+from tessera.crm.v1 import unsubscribe_pb2 as _unsubscribe_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -99,6 +100,11 @@ class CrmServiceStub:
     """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
     records.
     """
+    Unsubscribe: _grpc.UnaryUnaryMultiCallable[_unsubscribe_pb2.UnsubscribeRequest, _unsubscribe_pb2.UnsubscribeResponse]
+    """Withdraws the consent to mails of a campaign's purpose from who uses the link in a mail's `List-Unsubscribe` header. It
+    answers once that is on disk; profiles is told until it has heard, with the message as proof. Twice is once. NOT_FOUND,
+    reason UNSUBSCRIBE_LINK_UNKNOWN, for a link that is none of ours or another tenant's.
+    """
 
 @_typing.type_check_only
 class CrmServiceAsyncStub(CrmServiceStub):
@@ -169,6 +175,11 @@ class CrmServiceAsyncStub(CrmServiceStub):
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_privacy_pb2.ExportCustomerDataRequest, _privacy_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
     records.
+    """
+    Unsubscribe: _aio.UnaryUnaryMultiCallable[_unsubscribe_pb2.UnsubscribeRequest, _unsubscribe_pb2.UnsubscribeResponse]  # type: ignore[assignment]
+    """Withdraws the consent to mails of a campaign's purpose from who uses the link in a mail's `List-Unsubscribe` header. It
+    answers once that is on disk; profiles is told until it has heard, with the message as proof. Twice is once. NOT_FOUND,
+    reason UNSUBSCRIBE_LINK_UNKNOWN, for a link that is none of ours or another tenant's.
     """
 
 class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -339,6 +350,17 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_privacy_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_privacy_pb2.ExportCustomerDataResponse]]:
         """Streams everything that crm holds about a person, for an export that the person asked for. An unknown customer has no
         records.
+        """
+
+    @_abc_1.abstractmethod
+    def Unsubscribe(
+        self,
+        request: _unsubscribe_pb2.UnsubscribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_unsubscribe_pb2.UnsubscribeResponse, _abc.Awaitable[_unsubscribe_pb2.UnsubscribeResponse]]:
+        """Withdraws the consent to mails of a campaign's purpose from who uses the link in a mail's `List-Unsubscribe` header. It
+        answers once that is on disk; profiles is told until it has heard, with the message as proof. Twice is once. NOT_FOUND,
+        reason UNSUBSCRIBE_LINK_UNKNOWN, for a link that is none of ours or another tenant's.
         """
 
 def add_CrmServiceServicer_to_server(servicer: CrmServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
