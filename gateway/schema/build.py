@@ -67,6 +67,7 @@ MODULES = (
     "loyalty_reports",
     "achievements",
     "loyalty_notices",
+    "shared_accounts",
     "crm",
 )
 

@@ -104,6 +104,8 @@ class PendingLot: ...
     "block",
     "sent_points",
     "received_points",
+    "account_id",
+    "account_role",
 )
 class Member: ...
 
@@ -143,6 +145,7 @@ class EarningShare: ...
     "tier_change",
     "gained_lots",
     "block",
+    "account_id",
 )
 class LedgerEntry: ...
 

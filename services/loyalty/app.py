@@ -32,6 +32,7 @@ from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.report_keeper import ReportKeeper
 from services.loyalty.adapters.reports import StoredReports
+from services.loyalty.adapters.shared_accounts import StoredSharedAccounts
 from services.loyalty.adapters.store import (
     StoredEntries,
     StoredMembers,
@@ -136,6 +137,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         parquet_file=parquet_entries,
         achievements=StoredAchievements(store),
         checks=StoredChecks(store),
+        shared_accounts=StoredSharedAccounts(store),
         jobs=jobs,
         draw=os.urandom,
     )

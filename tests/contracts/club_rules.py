@@ -3,6 +3,7 @@
 from tessera.loyalty.v1 import achievement_pb2 as achievement
 from tessera.loyalty.v1 import block_pb2 as block
 from tessera.loyalty.v1 import lot_pb2 as lot
+from tessera.loyalty.v1 import shared_account_pb2 as shared
 from tessera.loyalty.v1 import transfer_pb2 as transfer
 
 from tests.contracts.tenant_rule import Refused, Rule
@@ -76,6 +77,40 @@ CLUB: dict[str, Rule] = {
     "ListMemberAchievements": Refused(
         lambda acme: achievement.ListMemberAchievementsRequest(program_id=acme.own("club"), member_id=acme.customer_id),
         IN_ACMES_CLUB,
+    ),
+    "OpenSharedAccount": Refused(
+        lambda acme: shared.OpenSharedAccountRequest(
+            program_id=acme.own("club"), account_id="home", users_max=2, owner_id="x", request_id="oa"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "JoinSharedAccount": Refused(
+        lambda acme: shared.JoinSharedAccountRequest(
+            program_id=acme.own("club"), account_id="home", customer_id="x", request_id="ja"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "LeaveSharedAccount": Refused(
+        lambda acme: shared.LeaveSharedAccountRequest(
+            program_id=acme.own("club"), account_id="home", customer_id="x", request_id="la"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "SetAccountRole": Refused(
+        lambda acme: shared.SetAccountRoleRequest(
+            program_id=acme.own("club"),
+            account_id="home",
+            customer_id="x",
+            role=shared.ACCOUNT_ROLE_OWNER,
+            request_id="ra",
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "GetSharedAccount": Refused(
+        lambda acme: shared.GetSharedAccountRequest(program_id=acme.own("club"), account_id="home"), IN_ACMES_CLUB
+    ),
+    "ListAccountActivity": Refused(
+        lambda acme: shared.ListAccountActivityRequest(program_id=acme.own("club"), account_id="home"), IN_ACMES_CLUB
     ),
     "TransferPoints": Refused(
         lambda acme: transfer.TransferPointsRequest(

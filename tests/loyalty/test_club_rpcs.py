@@ -11,6 +11,7 @@ from tessera.loyalty.v1 import block_pb2 as block_pb
 from tessera.loyalty.v1 import earning_pb2 as earning_pb
 from tessera.loyalty.v1 import lot_pb2 as lot_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
+from tessera.loyalty.v1 import shared_account_pb2 as account_pb
 from tessera.loyalty.v1 import transfer_pb2 as transfer_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 
@@ -151,3 +152,46 @@ async def test_an_achievement_is_kept_as_it_was_made_and_shows_how_far_a_custome
     told.steps[0].measure = achievement_pb.ACHIEVEMENT_MEASURE_COUNT
     updating = achievement_pb.UpdateAchievementRequest(program_id="club", achievement=told, version=2, request_id="h")
     assert await refusal(club.stub.UpdateAchievement(updating, metadata=club.metadata)) == "FIELD_INVALID"
+
+
+async def test_customers_share_an_account_and_its_activity_says_who_did_what(club: Club) -> None:
+    await club.open()
+    await club.earn(7, "bob")
+    opening = account_pb.OpenSharedAccountRequest(
+        program_id="club", account_id="home", name="Home", users_max=2, owner_id="ann", request_id="o"
+    )
+    opened = (await club.stub.OpenSharedAccount(opening, metadata=club.metadata)).account
+    assert (opened.member_id, opened.users[0].role) == ("account/home", account_pb.ACCOUNT_ROLE_OWNER)
+    joining = account_pb.JoinSharedAccountRequest(
+        program_id="club", account_id="home", customer_id="bob", bring_points=True, request_id="j"
+    )
+    joined = (await club.stub.JoinSharedAccount(joining, metadata=club.metadata)).account
+    assert [user.role for user in joined.users] == [account_pb.ACCOUNT_ROLE_OWNER, account_pb.ACCOUNT_ROLE_EARNER]
+    assert (await club.earn(5, "bob")).member_id == opened.member_id
+    assert await refusal(club.burn(1, "bob")) == "ACCOUNT_ROLE_INSUFFICIENT"
+    role = account_pb.SetAccountRoleRequest(
+        program_id="club",
+        account_id="home",
+        customer_id="bob",
+        role=account_pb.ACCOUNT_ROLE_SPENDER,
+        request_id="r",
+    )
+    await club.stub.SetAccountRole(role, metadata=club.metadata)
+    assert (await club.burn(2, "bob")).balance_points == 10
+    bob = await club.member("bob")
+    assert (bob.account_id, bob.account_role, bob.balance_points) == (
+        "account/home",
+        account_pb.ACCOUNT_ROLE_SPENDER,
+        0,
+    )
+    asked = account_pb.ListAccountActivityRequest(program_id="club", account_id="home")
+    found = (await club.stub.ListAccountActivity(asked, metadata=club.metadata)).activities
+    assert [(each.customer_id, each.earned, each.points) for each in found] == [("bob", False, 2), ("bob", True, 5)]
+    leaving = account_pb.LeaveSharedAccountRequest(
+        program_id="club", account_id="home", customer_id="bob", request_id="l"
+    )
+    left = (await club.stub.LeaveSharedAccount(leaving, metadata=club.metadata)).account
+    getting = account_pb.GetSharedAccountRequest(program_id="club", account_id="home")
+    assert (await club.stub.GetSharedAccount(getting, metadata=club.metadata)).account == left
+    assert left.history[0].change == account_pb.ACCOUNT_CHANGE_LEFT
+    assert not (await club.check()).violations

@@ -18,6 +18,7 @@ from services.loyalty.domain.member import EARNED_MAX
 from services.loyalty.domain.operations import ExpirePoints, Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
 from services.loyalty.domain.program import NEVER, PROGRAMS_MAX, PendingRelease, PendingRule
+from services.loyalty.domain.shared_account import OpenAccount
 from services.loyalty.domain.spending_policy import SetSpendingPolicy, SpendingPolicy
 from services.loyalty.domain.tier_policy import Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.domain.transfer import TransferPoints
@@ -45,6 +46,7 @@ from tests.loyalty.making import (
     request,
     voiding,
 )
+from tests.loyalty.test_shared_accounts import joining
 
 CONTRACT = Path(__file__).parents[2] / "protos/tessera/loyalty/v1/loyalty_service.proto"
 FUTURE = NOW + 2 * DAY
@@ -171,6 +173,8 @@ CASES = [
     Case(transferring("ann", "bob", 2, "gifts"), {"TRANSFER_TOO_SMALL", "SPENDING_LIMIT_REACHED"}),
     Case(transferring("ann", "bob", 60, "gifts"), {"SPENDING_LIMIT_REACHED", "INSUFFICIENT_POINTS"}),
     Case(transferring("ann", "bob", 40, "gifts"), {"INSUFFICIENT_POINTS", "BALANCE_LIMIT_REACHED"}),
+    Case(burning("new", 99, "kid"), {"ACCOUNT_ROLE_INSUFFICIENT", "INSUFFICIENT_POINTS"}),
+    Case(redeeming("new", "sold-out", "kid"), {"ACCOUNT_ROLE_INSUFFICIENT", "OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
     Case(SetSpendingPolicy(policy=ENDLESS_POLICY), {"SPENDING_POLICY_INVALID", "PROGRAM_NOT_FOUND"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
@@ -190,6 +194,9 @@ async def _prepare(house: House) -> None:
     await house.ledger.post(request("r1"), offering("sold-out", 50, stock=0))
     await house.ledger.post(request("r2"), offering("car", 1000, stock=1))
     await house.ledger.post(request("full"), adding("full"))
+    home = OpenAccount(program_id="club", account_id="home", name="", users_max=2, owner_id="mum")
+    await house.ledger.post(request("home"), home)
+    await house.ledger.post(request("kid"), joining("kid", "kid"))
     await house.ledger.post(request("gifts"), opening("gifts"))
     gifts = SpendingPolicy("gifts", sent=(PeriodLimit(Period.DAY, 50),), transfers_allowed=True, transfer_min=5)
     await house.ledger.post(request("policy"), SetSpendingPolicy(policy=gifts))

@@ -1,9 +1,11 @@
 """What members do together, as documents: the collection of each kind with its indexes, and answers kept for replay."""
 
 from services.common.store import Collection, Index
+from services.loyalty.domain.account_activity import ACCOUNT_ACTIVITY
 from services.loyalty.domain.achievement import ACHIEVEMENT_BOOKS, Achievement
 from services.loyalty.domain.achievement_events import CONTRIBUTIONS
 from services.loyalty.domain.achievement_progress import PROGRESS
+from services.loyalty.domain.shared_account import SHARED_ACCOUNTS, SharedAccount
 from services.loyalty.domain.spending_policy import SPENDING_POLICIES, SPENDING_USAGE, SpendingPolicy
 from services.loyalty.domain.transfer import TRANSFERS, Transferred
 
@@ -11,6 +13,8 @@ CLUB_RECORDS = {
     collection.name: collection
     for collection in (
         Collection(ACHIEVEMENT_BOOKS.name),
+        Collection(SHARED_ACCOUNTS.name),
+        Collection(ACCOUNT_ACTIVITY.name, (Index(("program_id", "account_id", "time")), Index(("customer_id",)))),
         Collection(PROGRESS.name, (Index(("member_id", "update_time")),)),
         Collection(CONTRIBUTIONS.name, (Index(("member_id",)),)),
         Collection(SPENDING_POLICIES.name),
@@ -27,6 +31,7 @@ CLUB_RECORDS = {
     )
 }
 CLUB_ANSWERS: dict[str, type] = {
+    "shared_account": SharedAccount,
     "achievement": Achievement,
     "spending_policy": SpendingPolicy,
     "transferred": Transferred,

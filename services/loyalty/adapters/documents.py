@@ -89,6 +89,11 @@ _OPTIONAL = (
     "event_id",
     "tier_change",
     "block",
+    "account_id",
+)
+_MEMBER_OPTIONAL = (
+    *("tier_since", "tier_until", "tier_warned", "tier_due", "orders", "refunded", "sent", "received"),
+    *("block", "account_id", "account_role"),
 )
 _PENDING_FIELDS = len(PendingLot._fields)
 _TERMS = Kind("terms", RewardTerms)
@@ -241,15 +246,11 @@ def member_body(member: Member, program: Program) -> Body:
     }
     if member.pending:
         body["pending"] = list(chain.from_iterable(member.pending))
-    for name in ("tier_since", "tier_until", "tier_warned", "tier_due", "block", "sent", "received"):
+    for name in _MEMBER_OPTIONAL:
         if value := getattr(member, name):
             body[name] = value
     if member.tier_history:
         body["tier_history"] = list(chain.from_iterable(member.tier_history))
-    if member.orders:
-        body["orders"] = member.orders
-    if member.refunded:
-        body["refunded"] = member.refunded
     if member.parts or member.merged_into:
         body |= merged_member_body(member)
     return body
@@ -271,16 +272,8 @@ def read_member(body: Body) -> Member:
         lots=_lots(body["lots"]),
         qualified=_pairs(body["qualified"]),
         pending=_pending(body["pending"]) if "pending" in body else (),
-        refunded=body.get("refunded", 0),
-        orders=body.get("orders", 0),
-        tier_since=body.get("tier_since", 0),
-        tier_until=body.get("tier_until", 0),
-        tier_warned=body.get("tier_warned", 0),
-        tier_due=body.get("tier_due", 0),
         tier_history=_tier_steps(body.get("tier_history", [])),
-        block=body.get("block", ""),
-        sent=body.get("sent", 0),
-        received=body.get("received", 0),
+        **{name: body[name] for name in _MEMBER_OPTIONAL if name in body},
         **read_merged_member(body),
     )
 

@@ -173,7 +173,7 @@ class TenantDraft:
         return writes
 
     async def _load_members(self, store: Store, pairs: Sequence[Key]) -> None:
-        """Read members, and those whom they were merged into, and so on."""
+        """Read members, those whom they were merged into, and so on, and the shared accounts that they use."""
         books = self.books
         while pairs:
             for body in await self._read(store, MEMBERS, [key(*pair) for pair in pairs if not self._assume(pair)]):
@@ -182,8 +182,11 @@ class TenantDraft:
             absent = {pair[1] for pair in pairs if pair not in books.members}
             await self._load_records(store, [Needs(records=[merged_ref(member_id) for member_id in absent])])
             ends = {(program_id, books.account_id(program_id, member_id)) for program_id, member_id in pairs}
+            ends |= {(member.program_id, member.account_id) for pair in ends if (member := books.members.get(pair))}
             pairs = [
-                pair for pair in ends if pair not in books.members and (MEMBERS.name, key(*pair)) not in self.looked_for
+                pair
+                for pair in ends
+                if pair[1] and pair not in books.members and (MEMBERS.name, key(*pair)) not in self.looked_for
             ]
 
     def _assume(self, pair: Key) -> bool:

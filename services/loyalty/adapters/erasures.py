@@ -29,6 +29,7 @@ from services.loyalty.adapters.merged_names import renamed_entry, renamed_member
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.adapters.store import StoredPrograms
+from services.loyalty.domain.account_activity import ACCOUNT_ACTIVITY
 from services.loyalty.domain.achievement_events import CONTRIBUTIONS
 from services.loyalty.domain.achievement_progress import PROGRESS
 from services.loyalty.domain.cart_order import CART_ORDERS
@@ -80,6 +81,7 @@ PERSONAL = (
     Personal(RECORDS[REFERRALS.name], "advocate_id", "referral_made", Removal.DELETED),
     Personal(RECORDS[REFERRALS.name], "friend_id", "referral_received", Removal.DELETED),
     Personal(RECORDS[REFERRED_ORDERS.name], "friend_id", "referred_order", Removal.DELETED),
+    Personal(RECORDS[ACCOUNT_ACTIVITY.name], "customer_id", "account_activity", Removal.PSEUDONYMISED),
     Personal(RECORDS[PROGRESS.name], "member_id", "achievement_progress", Removal.DELETED),
     Personal(RECORDS[CONTRIBUTIONS.name], "member_id", "achievement_event", Removal.DELETED),
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),

@@ -26,6 +26,7 @@ from services.loyalty.domain.orders import ApplyOrderEvents, Details, Event, Ord
 from services.loyalty.domain.referral_operations import FriendNamed
 from services.loyalty.domain.referral_orders import FriendOrdered, ReferredOrderRefunded
 from services.loyalty.domain.refunds import OrderRefund
+from services.loyalty.domain.shared_account import AccountsLeft
 from services.loyalty.domain.told_orders import CancelledOrder, QuotedOrder
 from services.loyalty.ports import OrderFeed
 
@@ -163,7 +164,7 @@ def read_orders(changes: Sequence[profiles.Change]) -> dict[str, ApplyOrderEvent
         kind = change.WhichOneof("kind")
         if kind != "event_recorded":
             if kind in _TOLD:
-                read.setdefault(change.tenant_id, []).append(_TOLD[kind](getattr(change, kind)))
+                read.setdefault(change.tenant_id, []).extend(_TOLD[kind](getattr(change, kind)))
             continue
         event = change.event_recorded
         if event.anonymised:  # what was given for it stays with the pseudonym
@@ -291,10 +292,10 @@ def _erasure(erased: profiles.CustomerErased) -> Erasure:
     return Erasure(erased.erasure_id, customer_ids, erased.pseudonym)
 
 
-_TOLD: dict[str, Callable[[Any], Told]] = {
-    "customers_merged": _merge,
-    "customers_unmerged": _unmerge,
-    "customer_erased": _erasure,
+_TOLD: dict[str, Callable[[Any], Sequence[Told]]] = {
+    "customers_merged": lambda merged: (_merge(merged),),
+    "customers_unmerged": lambda unmerged: (_unmerge(unmerged),),
+    "customer_erased": lambda erased: (AccountsLeft(erasure := _erasure(erased)), erasure),
 }
 
 

@@ -151,7 +151,22 @@ class OrderUndone:
         return Needs(
             members=[(each.program_id, each.member_id) for each in known],
             records=[progress_ref(each.program_id, part[0], each.member_id) for each in known for part in each.parts],
+            then=self._owners if known else None,
         )
+
+    def _owners(self, books: Books) -> Needs:
+        """Shared accounts into which the rewards came."""
+        contributed = [
+            books.record(contribution_ref(program.id, "order", self.order_id)) for program, _ in self._books(books)
+        ]
+        progress = [
+            books.record(progress_ref(each.program_id, part[0], each.member_id))
+            for each in contributed
+            if each
+            for part in each.parts
+        ]
+        completions = [(each.program_id, done.owner_id) for each in progress if each for done in each.completions]
+        return Needs(members=[pair for pair in completions if pair[1]])
 
     def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
         """Take it off where it counted, and let it never count where it has not come yet."""

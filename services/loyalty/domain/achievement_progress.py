@@ -36,6 +36,8 @@ class Completion(NamedTuple):
     entry_id: str = ""
     points: int = 0
     revoke_time: int = 0
+    owner_id: str = ""
+    """Whose account it came into, where it is a shared one."""
 
 
 @dataclass(frozen=True, slots=True)

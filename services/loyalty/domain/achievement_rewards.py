@@ -4,6 +4,7 @@ from collections.abc import Set
 from dataclasses import replace
 from hashlib import blake2b
 
+from services.loyalty.domain.account_activity import note_activity
 from services.loyalty.domain.achievement import Achievement
 from services.loyalty.domain.achievement_progress import (
     COMPLETIONS_MAX,
@@ -74,12 +75,13 @@ def _reward(
         entry = books.enter(*earn(member, program, achievement.reward_points, cause))
     except (BalanceLimitReached, MemberBlocked):
         return Completion(key, now)  # it is done, though nothing can be given for it
-    return Completion(key, now, entry.id, entry.points)
+    note_activity(books, entry, progress.member_id)
+    return Completion(key, now, entry.id, entry.points, owner_id=member.id if member.id != progress.member_id else "")
 
 
 def _revoke(books: Books, program: Program, member_id: str, completion: Completion, now: int) -> Completion:
     if completion.points:
-        member = books.member(program.id, member_id)
+        member = books.member(program.id, completion.owner_id or member_id)
         books.enter_all(*revoke(member, program, completion, now))
     return completion._replace(revoke_time=now)
 

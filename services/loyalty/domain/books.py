@@ -4,8 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from services.loyalty.domain.entry import Block, Entry
-from services.loyalty.domain.errors import MemberBlocked, MemberNotFound, ProgramNotFound, RewardNotFound
+from services.loyalty.domain.entry import AccountRole, Block, Entry
+from services.loyalty.domain.errors import (
+    AccountRoleInsufficient,
+    MemberBlocked,
+    MemberNotFound,
+    ProgramNotFound,
+    RewardNotFound,
+)
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.merged import merged_ref
 from services.loyalty.domain.parts import attributed, parts_of
@@ -21,6 +27,9 @@ T = TypeVar("T")
 
 MERGES_MAX = 1000
 """How many merges, each into the next, are followed."""
+
+SPENDING_ROLES = (AccountRole.OWNER, AccountRole.SPENDER)
+"""Who of the users of a shared account may spend from it."""
 
 Key = tuple[str, str]
 """The programme's id, and the member's, the reward's or the order's."""
@@ -115,19 +124,34 @@ class Books:
             raise MemberNotFound(f"{member_id} has never earned in programme {program_id}", member_id=member_id)
         return member
 
-    def spender(self, program_id: str, member_id: str) -> Member:
-        """The member, who may spend; ``MemberNotFound``, or ``MemberBlocked`` from it."""
+    def spender(self, program_id: str, member_id: str, *roles: AccountRole) -> Member:
+        """Whose points a member may spend: their own, or those of the shared account that they use as one of ``roles``.
+
+        ``MemberNotFound``, ``MemberBlocked``, or ``AccountRoleInsufficient``.
+        """
         member = self.member(program_id, member_id)
-        if member.block:
-            raise MemberBlocked(f"{member_id} is blocked from spending points", member_id=member_id, block=member.block)
-        return member
+        purse = self.purse(member)
+        for each in (member, purse):
+            if each.block:
+                raise MemberBlocked(f"{each.id} is blocked from spending", member_id=each.id, block=each.block)
+        if purse is not member and member.account_role not in [role.value for role in roles or SPENDING_ROLES]:
+            raise AccountRoleInsufficient(
+                f"{member_id} may not do this as {member.account_role} of the account", role=member.account_role
+            )
+        return purse
 
     def earner(self, program_id: str, member_id: str) -> Member:
-        """The member, enrolled now if need be, who may earn; ``MemberBlocked`` from it."""
+        """Who earns what a member does, enrolled now if need be: they, or the shared account; ``MemberBlocked``."""
         member = self.member_or_new(program_id, member_id)
-        if member.block == Block.EVERYTHING.value:
-            raise MemberBlocked(f"{member_id} is blocked from earning points", member_id=member_id, block=member.block)
-        return member
+        purse = self.purse(member)
+        for each in (member, purse):
+            if each.block == Block.EVERYTHING.value:
+                raise MemberBlocked(f"{each.id} is blocked from earning", member_id=each.id, block=each.block)
+        return purse
+
+    def purse(self, member: Member) -> Member:
+        """Whose points a member's are: their own, or those of the shared account that they use."""
+        return self.member(member.program_id, member.account_id) if member.account_id else member
 
     def member_or_new(self, program_id: str, member_id: str) -> Member:
         """The member, enrolled now if need be."""
@@ -196,6 +220,12 @@ class Books:
         if outcome != OrderCounts():
             self.order_counts = self.order_counts.plus(outcome)
             self.counted = True
+
+    def put_member(self, member: Member) -> None:
+        """Keep a member who was changed without an entry: nothing that entries come to."""
+        key = (member.program_id, member.id)
+        self.members[key] = member
+        self.touched_members.add(key)
 
     def enter(self, member: Member, entry: Entry) -> Entry:
         """Keep an entry and what it made of its member."""

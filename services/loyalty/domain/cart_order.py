@@ -137,7 +137,7 @@ class CommitCart:
             request_id=self.request_id,
             reason="order",
         )
-        entry = spend(books, program, member, self.spend.points, cause)
+        entry = spend(books, program, member, self.spend.points, cause, self.asked.guesser.customer_id)
         return replace(self.spend, entry_id=entry.id)
 
 

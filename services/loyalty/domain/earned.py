@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from services.loyalty.domain.account_activity import note_activity
 from services.loyalty.domain.books import Books
 from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
 from services.loyalty.domain.earning import (
@@ -50,16 +51,16 @@ def weighing_refs(program_id: str, member_id: str) -> Iterator[Ref[Any]]:
     yield Ref(SEGMENTS, member_id)
 
 
-def known(books: Books, program: Program, member: Member) -> Known:
-    """What is known of the member and of the rules."""
+def known(books: Books, program: Program, member: Member, member_id: str) -> Known:
+    """What is known of the rules, of who earns, and of whom it is about: another, where they share an account."""
     return Known(
         program=program,
         book=books.record(book_ref(program.id)) or RuleBook(program.id),
         member=member,
-        customer=books.record(Ref(CUSTOMERS, member.id)),
-        segments=books.record(Ref(SEGMENTS, member.id)),
+        customer=books.record(Ref(CUSTOMERS, member_id)),
+        segments=books.record(Ref(SEGMENTS, member_id)),
         usage=books.record(Ref(PROGRAM_USAGE, program.id)),
-        member_usage=books.record(Ref(MEMBER_USAGE, f"{program.id}/{member.id}")),
+        member_usage=books.record(Ref(MEMBER_USAGE, f"{program.id}/{member_id}")),
     )
 
 
@@ -68,14 +69,14 @@ def earn_by_rate(books: Books, program: Program, member_id: str, amount_minor: i
     points = program.points_for(amount_minor)
     if points == 0:
         return Earned(None, Outcome())
-    return Earned(_enter(books, program, books.earner(program.id, member_id), points, cause), Outcome())
+    return Earned(_enter(books, program, books.earner(program.id, member_id), points, cause, member_id), Outcome())
 
 
-def _enter(books: Books, program: Program, member: Member, points: int, cause: Cause) -> Entry:
+def _enter(books: Books, program: Program, member: Member, points: int, cause: Cause, member_id: str) -> Entry:
     """What was earned, after what it extends as activity."""
     member, extension = active(member, program, cause.event_time, cause.record_time)
     member, entry = earn_or_hold(member, program, points, cause)
-    return books.enter_all(member, [*extension, entry])
+    return note_activity(books, books.enter_all(member, [*extension, entry]), member_id)
 
 
 def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
@@ -84,17 +85,17 @@ def earn_by_rules(books: Books, program: Program, member_id: str, activity: Acti
     """
     now = cause.record_time
     member = books.earner(program.id, member_id)
-    found = known(books, program, member)
+    found = known(books, program, member, member_id)
     outcome = weigh(found, activity, now)
     if outcome.points == 0:
         return Earned(None, outcome)
     by_rules = outcome.shares if any(share.rule_id != BASE for share in outcome.shares) else ()
-    entry = _enter(books, program, member, outcome.points, replace(cause, shares=by_rules))
+    entry = _enter(books, program, member, outcome.points, replace(cause, shares=by_rules), member_id)
     if by_rules or found.book.limits:
         usage, member_usage = count_usage(found, activity, outcome.shares, now)
         books.put_record(Ref(PROGRAM_USAGE, program.id), usage)
         if member_usage is not None:
-            books.put_record(Ref(MEMBER_USAGE, f"{program.id}/{member.id}"), member_usage)
+            books.put_record(Ref(MEMBER_USAGE, f"{program.id}/{member_id}"), member_usage)
     return Earned(entry, outcome)
 
 

@@ -163,12 +163,13 @@ class EarnByRules:
         return self._answer(books, earned.entry, earned.outcome)
 
     def _earned_before(self, books: Books, entry: Entry) -> EarnedByRules:
-        if books.owner(entry).id != books.account_id(self.program_id, self.told.member_id):
+        member = books.member_or_new(self.program_id, self.told.member_id)
+        if books.owner(entry).id not in (member.id, member.account_id):
             raise ActivityExists(f"{entry.id} was earned by another member", entry_id=entry.id)
         return self._answer(books, entry, Outcome(entry.shares or (Share("", 0, entry.points),)))
 
     def _answer(self, books: Books, entry: Entry | None, outcome: Outcome) -> EarnedByRules:
-        member = books.member_or_new(self.program_id, self.told.member_id)
+        member = books.purse(books.member_or_new(self.program_id, self.told.member_id))
         entry_id = entry.id if entry else ""
         return EarnedByRules(entry_id, outcome, member.balance, member.pending_points, member.tier_id)
 

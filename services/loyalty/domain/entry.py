@@ -45,6 +45,18 @@ class Block(Enum):
     EVERYTHING = "everything"
 
 
+ACCOUNT_PREFIX = "account/"
+"""Of the ids of shared accounts as members: no customer's id begins like this."""
+
+
+class AccountRole(Enum):
+    """What a user of a shared account may do with it."""
+
+    OWNER = "owner"
+    SPENDER = "spender"
+    EARNER = "earner"
+
+
 class EntryKind(Enum):
     """Why points move."""
 
@@ -67,6 +79,8 @@ class EntryKind(Enum):
     REVOKE = "revoke"
     MERGE = "merge"
     UNMERGE = "unmerge"
+    ACCOUNT_JOIN = "account_join"
+    ACCOUNT_LEAVE = "account_leave"
 
 
 Accounts = tuple[Account, Account]
@@ -106,6 +120,8 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
     EntryKind.TRANSFER_OUT: (SENT,),
     EntryKind.TRANSFER_IN: (RECEIVED,),
     EntryKind.REVOKE: (RETURNED,),
+    EntryKind.ACCOUNT_JOIN: (UNMOVED,),
+    EntryKind.ACCOUNT_LEAVE: (UNMOVED,),
     EntryKind.VOID: (RETURNED_PENDING,),
     EntryKind.REFUND: (RETURNED, RETURNED_PENDING),
     EntryKind.RESTORE: (RESTORED,),
@@ -115,7 +131,13 @@ ACCOUNTS: dict[EntryKind, tuple[Accounts, ...]] = {
 """For each kind between which accounts it moves points."""
 TAKING_BACK_KINDS = (EntryKind.REFUND, EntryKind.REVOKE)
 """The kinds that take back what was given, as far as the programme's policy allows: perhaps nothing."""
-STANDING_KINDS = (EntryKind.TIER, EntryKind.BLOCK, EntryKind.UNBLOCK)
+STANDING_KINDS = (
+    EntryKind.TIER,
+    EntryKind.BLOCK,
+    EntryKind.UNBLOCK,
+    EntryKind.ACCOUNT_JOIN,
+    EntryKind.ACCOUNT_LEAVE,
+)
 """The kinds that say what a member's standing became, and move nothing."""
 
 
@@ -224,6 +246,8 @@ class Entry:
     """The other member of a merge; ``event_id`` is the merge."""
     came: tuple[Part, ...] = ()
     went: tuple[Part, ...] = ()
+    account_id: str = ""
+    """The shared account, as a member, that the member joined or left."""
 
     @property
     def debt(self) -> int:
@@ -266,6 +290,11 @@ def validity_entry_id(program_id: str, member_id: str, sequence: int) -> str:
 def merge_entry_id(program_id: str, member_id: str, sequence: int) -> str:
     """The id of a side of a merge or unmerge: a member's entries are numbered, so it cannot be entered twice."""
     return _bounded(f"{program_id}/merge/{member_id}/{sequence}")
+
+
+def account_entry_id(program_id: str, member_id: str, sequence: int) -> str:
+    """The id of joining or leaving a shared account: a member's entries are numbered, so it cannot be entered twice."""
+    return _bounded(f"{program_id}/account/{member_id}/{sequence}")
 
 
 def settled_entry_id(source_entry_id: str) -> str:

@@ -108,6 +108,10 @@ class MemberNotBlocked(FailedPrecondition):
     """The member is not blocked."""
 
 
+class AccountRoleInsufficient(FailedPrecondition):
+    """The member's role in the shared account does not allow this. Metadata has the role."""
+
+
 class TransfersNotAllowed(FailedPrecondition):
     """The programme's members may not transfer points."""
 

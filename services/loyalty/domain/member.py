@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.loyalty.domain.days import DAY_MICROS, add_months, day_of, year_before
 from services.loyalty.domain.entry import (
+    ACCOUNT_PREFIX,
     EARNED,
     LAPSED,
     MERGE_KINDS,
@@ -93,6 +94,9 @@ class Member:
     """By origin, together the account, where it was merged; none: all of it is the member's own."""
     merged_into: str = ""
     """Whose account has all of this one's since they were merged."""
+    account_id: str = ""
+    account_role: str = ""
+    """The shared account that the member uses, as a member, and as what (``AccountRole``); empty: none."""
 
     @property
     def pending_points(self) -> int:
@@ -138,6 +142,7 @@ class Cause:
     partner_id: str = ""
     came: tuple[Part, ...] = ()
     went: tuple[Part, ...] = ()
+    account_id: str = ""
 
 
 def earn(
@@ -332,10 +337,12 @@ def _entry(member: Member, points: int, lots: tuple[Lot, ...], cause: Cause, acc
         shares=cause.shares,
         gained_lots=cause.gained_lots,
         block=cause.block,
-        origin_id=cause.origin_id if cause.origin_id != member.id else "",
+        # What users of a shared account bring is the account's, not theirs.
+        origin_id="" if member.id.startswith(ACCOUNT_PREFIX) or cause.origin_id == member.id else cause.origin_id,
         partner_id=cause.partner_id,
         came=cause.came,
         went=cause.went,
+        account_id=cause.account_id,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from services.loyalty.domain.account_activity import note_activity
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.coupon import CAMPAIGNS
 from services.loyalty.domain.coupon_operations import known_campaign
@@ -168,7 +169,8 @@ class EarnPoints:
             origin_id=self.member_id,
         )
         give = earn_or_hold if self.pending else earn
-        return books.enter(*give(books.earner(program.id, self.member_id), program, self.points, cause))
+        entry = books.enter(*give(books.earner(program.id, self.member_id), program, self.points, cause))
+        return note_activity(books, entry, self.member_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,7 @@ class BurnPoints:
         cause = Cause(
             request_entry_id(self.request_id), EntryKind.BURN, now, now, request_id=self.request_id, reason=self.reason
         )
-        return spend(books, program, member, self.points, cause)
+        return spend(books, program, member, self.points, cause, self.member_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from services.loyalty.domain.entry import (
     Entry,
     EntryKind,
     Lot,
+    account_entry_id,
     event_entry_id,
     expiry_entry_id,
     merge_entry_id,
@@ -55,6 +56,7 @@ class Recount:
     order_count: int = 0
     came: Came = field(default_factory=Came)
     """What merges brought and took."""
+    account_id: str = ""
 
     def faults(self, member: Member, entries: Sequence[Entry]) -> Iterator[Fault]:
         """What does not hold."""
@@ -112,6 +114,8 @@ class Recount:
         yield from _form_faults(entry)
         if entry.kind in (EntryKind.BLOCK, EntryKind.UNBLOCK):
             self.block = entry.block
+        if entry.kind in (EntryKind.ACCOUNT_JOIN, EntryKind.ACCOUNT_LEAVE):
+            self.account_id = entry.account_id if entry.kind is EntryKind.ACCOUNT_JOIN else ""
         debt = max(0, -self.balance)
         self.moved[entry.debit, entry.credit] += entry.points
         self.balance += entry.points * ((entry.credit is Account.MEMBER) - (entry.debit is Account.MEMBER))
@@ -240,6 +244,7 @@ class Recount:
             ("SPEND_DIFFERS", member.spend_minor, self.spend_minor + sums["spend_minor"]),
             ("ORDERS_DIFFER", member.orders, self.order_count + sums["orders"]),
             ("BLOCK_DIFFERS", member.block, self.block),
+            ("ACCOUNT_DIFFERS", member.account_id, self.account_id),
             ("LOTS_DIFFER", kept, {expire_time: points for expire_time, points in self.lots.items() if points}),
             ("LOTS_DIFFER", len(member.lots), len(kept)),
             ("LOTS_DIFFER", sum(kept.values()), max(0, member.balance)),
@@ -303,6 +308,8 @@ def own_id(entry: Entry) -> str:
             return merge_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.TIER:
             return tier_entry_id(entry.program_id, entry.member_id, entry.sequence)
+        case EntryKind.ACCOUNT_JOIN | EntryKind.ACCOUNT_LEAVE:
+            return account_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.VALIDITY if not entry.request_id:
             return validity_entry_id(entry.program_id, entry.member_id, entry.sequence)
         case EntryKind.EVENT:

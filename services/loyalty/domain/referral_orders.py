@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+from services.loyalty.domain.account_activity import note_activity
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.entry import EntryKind, request_entry_id
 from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
@@ -129,7 +130,8 @@ def _reward(
         request_entry_id(request_id), EntryKind.GRANT, now, now, request_id=request_id, reason=f"referral: {side}"
     )
     try:
-        books.enter(*earn(books.earner(program.id, customer_id), program, points, cause))
+        entry = books.enter(*earn(books.earner(program.id, customer_id), program, points, cause))
+        note_activity(books, entry, customer_id)
     except (BalanceLimitReached, MemberBlocked):
         return  # they cannot hold more, or may not; the other side is not to suffer from it
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from services.loyalty.domain.account_activity import note_activity
 from services.loyalty.domain.books import Books
 from services.loyalty.domain.entry import RESTORED, SPENT, Accounts, Entry, EntryKind, restored_entry_id
 from services.loyalty.domain.expiry import active
@@ -11,13 +12,16 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.spending_policy import Movement, check_movement, count_movement
 
 
-def spend(books: Books, program: Program, member: Member, points: int, cause: Cause) -> Entry:
-    """Enter what a member spends; ``SpendingLimitReached`` and ``InsufficientPoints`` leave the books as they were."""
+def spend(books: Books, program: Program, purse: Member, points: int, cause: Cause, member_id: str) -> Entry:
+    """Enter what a member spends, of their own points or of a shared account's; limits are the member's own.
+
+    ``SpendingLimitReached`` and ``InsufficientPoints`` leave the books as they were.
+    """
     now = cause.record_time
-    check_movement(books, program, member.id, Movement.SPENT, points, now)
-    entry = books.enter_all(*burned(member, program, points, cause))
-    count_movement(books, program, member.id, Movement.SPENT, points, now)
-    return entry
+    check_movement(books, program, member_id, Movement.SPENT, points, now)
+    entry = books.enter_all(*burned(purse, program, points, cause))
+    count_movement(books, program, member_id, Movement.SPENT, points, now)
+    return note_activity(books, entry, member_id)
 
 
 def burned(

@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.loyalty.domain.books import Books, Needs
-from services.loyalty.domain.entry import RECEIVED, SENT, Entry, EntryKind, Lot, received_entry_id, request_entry_id
+from services.loyalty.domain.entry import (
+    RECEIVED,
+    SENT,
+    AccountRole,
+    Entry,
+    EntryKind,
+    Lot,
+    received_entry_id,
+    request_entry_id,
+)
 from services.loyalty.domain.errors import (
     BalanceLimitReached,
+    MemberBlocked,
     TransferInvalid,
     TransfersNotAllowed,
     TransferTooSmall,
@@ -123,20 +133,28 @@ class TransferPoints:
         if self.sender_id == self.receiver_id:
             raise TransferInvalid("sender and receiver are the same", field="receiver_id")
         program = books.program(self.program_id)
-        for member_id in (self.sender_id, self.receiver_id):
-            books.member(program.id, member_id)
-        if books.found(program.id, self.sender_id) == books.found(program.id, self.receiver_id):
+        own, other = (books.member(program.id, member_id) for member_id in (self.sender_id, self.receiver_id))
+        if own.id == other.id:
             raise TransferInvalid("sender and receiver are one by now", field="receiver_id")
-        sender, receiver = books.spender(program.id, self.sender_id), books.earner(program.id, self.receiver_id)
+        receiver = books.earner(program.id, self.receiver_id)
+        if own.account_id and own.account_id == receiver.id:
+            return self._contribute(books, program, own, receiver, now)
+        sender = books.spender(program.id, self.sender_id, AccountRole.OWNER)
         policy = policy_of(books, program.id)
         if not policy.transfers_allowed:
             raise TransfersNotAllowed(f"members of {program.id} may not transfer points", program_id=program.id)
         if self.points < policy.transfer_min:
             raise TransferTooSmall(f"a transfer is at least {policy.transfer_min} points", least=policy.transfer_min)
-        sides = ((sender.id, Movement.SENT), (receiver.id, Movement.RECEIVED))
+        sides = ((self.sender_id, Movement.SENT), (self.receiver_id, Movement.RECEIVED))
         for member_id, movement in sides:
             check_movement(books, program, member_id, movement, self.points, now)
         done = move(books, program, sender, receiver, self.points, self.request_id, self.reason, now)
         for member_id, movement in sides:
             count_movement(books, program, member_id, movement, self.points, now)
         return done
+
+    def _contribute(self, books: Books, program: Program, own: Member, account: Member, now: int) -> Transferred:
+        """Put what a user has beside the shared account into it: that is no gift, so no policy limits it."""
+        if own.block:
+            raise MemberBlocked(f"{own.id} is blocked from spending", member_id=own.id, block=own.block)
+        return move(books, program, own, account, self.points, self.request_id, self.reason, now)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from services.common.errors import Refusal
+from services.loyalty.domain.account_activity import AccountActivity
 from services.loyalty.domain.achievement import AchievementBook
 from services.loyalty.domain.achievement_progress import Progress
 from services.loyalty.domain.books import OrderCounts
@@ -23,6 +24,7 @@ from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCou
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 from services.loyalty.domain.running_check import CheckState
+from services.loyalty.domain.shared_account import SharedAccount
 from services.loyalty.domain.spending_policy import SpendingPolicy
 from services.loyalty.domain.transfer import Transfer
 
@@ -177,6 +179,20 @@ class Achievements(Protocol):
 
     async def progress(self, tenant: str, book: AchievementBook, member_id: str) -> dict[str, Progress]:
         """What a member has begun of them, by the achievement's id."""
+        ...
+
+
+class SharedAccounts(Protocol):
+    """Shared accounts, to read."""
+
+    async def get(self, tenant: str, program_id: str, account_id: str) -> SharedAccount | None:
+        """One account."""
+        ...
+
+    async def activity(
+        self, tenant: str, program_id: str, member_id: str, limit: int, after: str
+    ) -> tuple[list[AccountActivity], str]:
+        """A page of what users did with the account that is this member, latest first, and the token of the next."""
         ...
 
 

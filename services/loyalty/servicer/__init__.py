@@ -19,6 +19,7 @@ from services.loyalty.servicer.programs import ProgramRpcs
 from services.loyalty.servicer.referrals import ReferralRpcs
 from services.loyalty.servicer.reports import ReportRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
+from services.loyalty.servicer.shared_accounts import SharedAccountRpcs
 from services.loyalty.servicer.transfers import TransferRpcs
 
 
@@ -42,5 +43,6 @@ class LoyaltyServicer(
     ReportRpcs,
     AchievementRpcs,
     NoticeRpcs,
+    SharedAccountRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -106,6 +106,7 @@ def entry_message(entry: Entry) -> pb.Entry:
         shares=map(share_message, entry.shares),
         gained_lots=map(lot_message, entry.gained_lots),
         block=BLOCK_SCOPES[entry.block],
+        account_id=entry.account_id,
         origin_customer_id=entry.origin_id,
         partner_member_id=entry.partner_id,
         merged_parts=map(_part, (*entry.came, *entry.went)),

@@ -22,6 +22,7 @@ from services.loyalty.servicer.blocking import BLOCK_SCOPES
 from services.loyalty.servicer.calls import Context, timestamp
 from services.loyalty.servicer.entries import TIER_CHANGES, lot_message
 from services.loyalty.servicer.programs import tier_message
+from services.loyalty.servicer.shared_accounts import ACCOUNT_ROLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ def member_message(found: Standing) -> pb.Member:
         block=BLOCK_SCOPES[member.block],
         sent_points=member.sent,
         received_points=member.received,
+        account_id=member.account_id,
+        account_role=ACCOUNT_ROLES[member.account_role],
         pending_lots=[_pending_lot(lot, found.program) for lot in member.pending],
     )
 
