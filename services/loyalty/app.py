@@ -21,6 +21,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.achievements import StoredAchievements
 from services.loyalty.adapters.checks import StoredChecks
+from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
@@ -32,7 +33,6 @@ from services.loyalty.adapters.offers import StoredOffers
 from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.report_keeper import ReportKeeper
 from services.loyalty.adapters.reports import StoredReports
-from services.loyalty.adapters.shared_accounts import StoredSharedAccounts
 from services.loyalty.adapters.store import (
     StoredEntries,
     StoredMembers,
@@ -42,7 +42,6 @@ from services.loyalty.adapters.store import (
     StoredRewards,
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
-from services.loyalty.adapters.transfers import StoredTransfers
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
@@ -130,7 +129,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         coupons=StoredCoupons(store),
         offers=StoredOffers(store),
         referrals=StoredReferrals(store),
-        transfers=StoredTransfers(store),
+        clubs=StoredClubs(store),
         reports=StoredReports(store, keeper),
         notices=StoredNotices(store),
         csv_file=csv_entries,

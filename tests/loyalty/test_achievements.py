@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.common.errors import Refusal
 from services.common.rules import Comparison, Operator
 from services.common.rules.condition import Condition
-from services.loyalty.adapters.achievements import StoredAchievements
+from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.records import read_record, record_body
 from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed, StoredPrograms
 from services.loyalty.domain.achievement import (
@@ -377,7 +377,7 @@ async def test_orders_that_the_feed_tells_complete_and_a_refund_by_a_till_revoke
     await tell(house, told_refund("o3", 6.0), OrderUndone("o3", whole=False))
     assert (await house.member("ann")).balance == 10
     reached = await list_member_achievements(
-        StoredPrograms(house.store), StoredAchievements(house.store), TENANT, "club", "ann", NOW
+        StoredPrograms(house.store), StoredClubs(house.store), TENANT, "club", "ann", NOW
     )
     (regular,) = reached
     assert (regular.amounts, regular.completed_count, len(regular.completions)) == ((1,), 0, 2)
@@ -390,7 +390,7 @@ async def test_an_achievement_can_change_but_for_what_it_asks(house: House) -> N
     renamed = achievement("month", step(2), name="Other", reward_points=5, active=False)
     changed = await house.ledger.post(request("u"), UpdateAchievement(achievement=renamed, version=1))
     assert (changed.version, changed.name) == (2, "Other")
-    book = await StoredAchievements(house.store).book(TENANT, "club")
+    book = await StoredClubs(house.store).achievements(TENANT, "club")
     assert book == AchievementBook("club", (changed,))
     for number, (other, version, reason) in enumerate(
         [

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.common.errors import Refusal
+from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.documents import entry_body, member_body, read_entry, read_member
-from services.loyalty.adapters.shared_accounts import StoredSharedAccounts
 from services.loyalty.adapters.store import StoredOrderFeed
 from services.loyalty.domain.achievement_events import OrderUndone
 from services.loyalty.domain.achievement_operations import CreateAchievement
@@ -235,7 +235,7 @@ async def test_everyones_orders_earn_into_the_account_and_refunds_reach_it(house
     assert ((await house.member(HOME)).balance, (await house.member("bob")).balance) == (12, 3)
     await house.ledger.post(request("offer"), offering("mug", 5))
     await house.ledger.post(request("mug"), redeeming("mug", "mug", "eve"))
-    done, _ = await StoredSharedAccounts(house.store).activity(TENANT, "club", HOME, 10, "")
+    done, _ = await StoredClubs(house.store).account_activity(TENANT, "club", HOME, 10, "")
     assert sorted((each.customer_id, each.points) for each in done) == [("ann", 10), ("bob", 5), ("eve", 2), ("eve", 5)]
     assert (await house.audit()).violations == []
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.common.errors import Refusal
+from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.documents import entry_body, member_body, read_entry, read_member
 from services.loyalty.adapters.erasures import PERSONAL
 from services.loyalty.adapters.store import StoredEntries
-from services.loyalty.adapters.transfers import StoredTransfers
 from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.earning_rule import PeriodLimit
@@ -169,8 +169,8 @@ async def test_both_statements_tell_a_transfer_and_it_is_made_once(house: House)
     ann, bob = await house.member("ann"), await house.member("bob")
     assert (ann.balance, ann.sent, bob.balance, bob.received, bob.earned) == (5, 4, 5, 4, 1)
     assert ann.lots[0].expire_time == bob.lots[0].expire_time
-    sent, _ = await StoredTransfers(house.store).page(TENANT, "club", "ann", received=False, limit=9, after="")
-    received, _ = await StoredTransfers(house.store).page(TENANT, "club", "bob", received=True, limit=9, after="")
+    sent, _ = await StoredClubs(house.store).transfers(TENANT, "club", "ann", received=False, limit=9, after="")
+    received, _ = await StoredClubs(house.store).transfers(TENANT, "club", "bob", received=True, limit=9, after="")
     assert sent == received == [done.transfer]
     assert (await house.audit()).violations == []
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.loyalty.domain.achievement import Achievement, AchievementPeriod
 from services.loyalty.domain.achievement_operations import CreateAchievement, UpdateAchievement
 from services.loyalty.domain.achievement_progress import Completion, Progress, current, day_number, streak
-from services.loyalty.ports import Achievements, Ledger, Programs, Request
+from services.loyalty.ports import Clubs, Ledger, Programs, Request
 
 COMPLETIONS_SHOWN = 50
 
@@ -32,21 +32,19 @@ async def update_achievement(ledger: Ledger, request: Request, achievement: Achi
     return await ledger.post(request, UpdateAchievement(achievement=achievement, version=version))
 
 
-async def list_achievements(
-    programs: Programs, achievements: Achievements, tenant: str, program_id: str
-) -> tuple[Achievement, ...]:
+async def list_achievements(programs: Programs, clubs: Clubs, tenant: str, program_id: str) -> tuple[Achievement, ...]:
     """All achievements of a programme; ``ProgramNotFound``."""
     await programs.get(tenant, program_id)
-    return (await achievements.book(tenant, program_id)).achievements
+    return (await clubs.achievements(tenant, program_id)).achievements
 
 
 async def list_member_achievements(
-    programs: Programs, achievements: Achievements, tenant: str, program_id: str, member_id: str, now: int
+    programs: Programs, clubs: Clubs, tenant: str, program_id: str, member_id: str, now: int
 ) -> list[Reached]:
     """How far a customer is in everything that is active or begun; ``ProgramNotFound``."""
     program = await programs.get(tenant, program_id)
-    book = await achievements.book(tenant, program_id)
-    begun = await achievements.progress(tenant, book, member_id)
+    book = await clubs.achievements(tenant, program_id)
+    begun = await clubs.progress(tenant, book, member_id)
     today = day_number(now, program.time_zone)
     return [
         _reached(each, begun.get(each.achievement_id) or Progress(program.id, each.achievement_id, member_id), today)

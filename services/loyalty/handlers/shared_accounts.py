@@ -10,7 +10,7 @@ from services.loyalty.domain.shared_account import (
     SetAccountRole,
     SharedAccount,
 )
-from services.loyalty.ports import Ledger, Programs, Request, SharedAccounts
+from services.loyalty.ports import Clubs, Ledger, Programs, Request
 
 
 async def change_account(
@@ -21,19 +21,19 @@ async def change_account(
 
 
 async def get_shared_account(
-    programs: Programs, accounts: SharedAccounts, tenant: str, program_id: str, account_id: str
+    programs: Programs, clubs: Clubs, tenant: str, program_id: str, account_id: str
 ) -> SharedAccount:
     """One account; ``ProgramNotFound``, ``AccountNotFound``."""
     await programs.get(tenant, program_id)
-    found = await accounts.get(tenant, program_id, account_id)
+    found = await clubs.shared_account(tenant, program_id, account_id)
     if found is None:
         raise AccountNotFound(f"there is no shared account {account_id}", account_id=account_id)
     return found
 
 
 async def list_account_activity(
-    programs: Programs, accounts: SharedAccounts, tenant: str, program_id: str, account_id: str, limit: int, after: str
+    programs: Programs, clubs: Clubs, tenant: str, program_id: str, account_id: str, limit: int, after: str
 ) -> tuple[list[AccountActivity], str]:
     """A page of what users did with an account, latest first; ``ProgramNotFound``."""
     await programs.get(tenant, program_id)
-    return await accounts.activity(tenant, program_id, PREFIX + account_id, limit, after)
+    return await clubs.account_activity(tenant, program_id, PREFIX + account_id, limit, after)

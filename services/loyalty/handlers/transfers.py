@@ -2,7 +2,7 @@
 
 from services.loyalty.domain.spending_policy import SetSpendingPolicy, SpendingPolicy
 from services.loyalty.domain.transfer import Transfer, TransferPoints, Transferred
-from services.loyalty.ports import Ledger, Programs, Request, Transfers
+from services.loyalty.ports import Clubs, Ledger, Programs, Request
 
 
 async def set_spending_policy(ledger: Ledger, request: Request, policy: SpendingPolicy) -> SpendingPolicy:
@@ -10,10 +10,10 @@ async def set_spending_policy(ledger: Ledger, request: Request, policy: Spending
     return await ledger.post(request, SetSpendingPolicy(policy=policy))
 
 
-async def get_spending_policy(programs: Programs, transfers: Transfers, tenant: str, program_id: str) -> SpendingPolicy:
+async def get_spending_policy(programs: Programs, clubs: Clubs, tenant: str, program_id: str) -> SpendingPolicy:
     """A programme's policy; ``ProgramNotFound``."""
     await programs.get(tenant, program_id)
-    return await transfers.policy(tenant, program_id)
+    return await clubs.policy(tenant, program_id)
 
 
 async def transfer_points(ledger: Ledger, request: Request, transfer: TransferPoints) -> Transferred:
@@ -23,7 +23,7 @@ async def transfer_points(ledger: Ledger, request: Request, transfer: TransferPo
 
 async def list_transfers(
     programs: Programs,
-    transfers: Transfers,
+    clubs: Clubs,
     tenant: str,
     program_id: str,
     member_id: str,
@@ -34,4 +34,4 @@ async def list_transfers(
 ) -> tuple[list[Transfer], str]:
     """A page of a member's transfers, latest first; ``ProgramNotFound``."""
     await programs.get(tenant, program_id)
-    return await transfers.page(tenant, program_id, member_id, received=received, limit=limit, after=after)
+    return await clubs.transfers(tenant, program_id, member_id, received=received, limit=limit, after=after)

@@ -156,24 +156,20 @@ class Referrals(Protocol):
         ...
 
 
-class Transfers(Protocol):
-    """Transfers, and the policies that limit them, to read."""
+class Clubs(Protocol):
+    """What members do together, to read: transfers, achievements, shared accounts."""
 
     async def policy(self, tenant: str, program_id: str) -> SpendingPolicy:
         """A programme's policy; of version 0 where none was set."""
         ...
 
-    async def page(
+    async def transfers(
         self, tenant: str, program_id: str, member_id: str, *, received: bool, limit: int, after: str
     ) -> tuple[list[Transfer], str]:
         """A page of what a member sent, or received, latest first, and the token of the next."""
         ...
 
-
-class Achievements(Protocol):
-    """Achievements, to read."""
-
-    async def book(self, tenant: str, program_id: str) -> AchievementBook:
+    async def achievements(self, tenant: str, program_id: str) -> AchievementBook:
         """All achievements of a programme."""
         ...
 
@@ -181,15 +177,11 @@ class Achievements(Protocol):
         """What a member has begun of them, by the achievement's id."""
         ...
 
-
-class SharedAccounts(Protocol):
-    """Shared accounts, to read."""
-
-    async def get(self, tenant: str, program_id: str, account_id: str) -> SharedAccount | None:
-        """One account."""
+    async def shared_account(self, tenant: str, program_id: str, account_id: str) -> SharedAccount | None:
+        """One shared account."""
         ...
 
-    async def activity(
+    async def account_activity(
         self, tenant: str, program_id: str, member_id: str, limit: int, after: str
     ) -> tuple[list[AccountActivity], str]:
         """A page of what users did with the account that is this member, latest first, and the token of the next."""

@@ -18,7 +18,7 @@ from services.loyalty.handlers.achievements import (
     list_member_achievements,
     update_achievement,
 )
-from services.loyalty.ports import Achievements, Ledger, Programs
+from services.loyalty.ports import Clubs, Ledger, Programs
 from services.loyalty.servicer.calls import Context, micros, named, timestamp
 from services.loyalty.servicer.carts import condition_message, read_condition, read_time, time_message
 
@@ -37,7 +37,7 @@ class AchievementRpcs(LoyaltyServiceServicer):
 
     ledger: Ledger
     programs: Programs
-    achievements: Achievements
+    clubs: Clubs
     clock: Clock
 
     async def CreateAchievement(
@@ -56,7 +56,7 @@ class AchievementRpcs(LoyaltyServiceServicer):
     async def ListAchievements(
         self, request: pb.ListAchievementsRequest, context: Context
     ) -> pb.ListAchievementsResponse:
-        found = await list_achievements(self.programs, self.achievements, principal().tenant, request.program_id)
+        found = await list_achievements(self.programs, self.clubs, principal().tenant, request.program_id)
         return pb.ListAchievementsResponse(achievements=map(achievement_message, found))
 
     async def ListMemberAchievements(
@@ -64,7 +64,7 @@ class AchievementRpcs(LoyaltyServiceServicer):
     ) -> pb.ListMemberAchievementsResponse:
         tenant, now = principal().tenant, to_micros(self.clock())
         found = await list_member_achievements(
-            self.programs, self.achievements, tenant, request.program_id, request.member_id, now
+            self.programs, self.clubs, tenant, request.program_id, request.member_id, now
         )
         return pb.ListMemberAchievementsResponse(achievements=map(_reached, found))
 

@@ -17,7 +17,7 @@ from services.loyalty.domain.shared_account import (
     SharedAccount,
 )
 from services.loyalty.handlers.shared_accounts import change_account, get_shared_account, list_account_activity
-from services.loyalty.ports import Ledger, Programs, SharedAccounts
+from services.loyalty.ports import Clubs, Ledger, Programs
 from services.loyalty.servicer.calls import Context, named, page_size, timestamp
 from services.loyalty.servicer.carts import time_message
 
@@ -36,7 +36,7 @@ class SharedAccountRpcs(LoyaltyServiceServicer):
 
     ledger: Ledger
     programs: Programs
-    shared_accounts: SharedAccounts
+    clubs: Clubs
 
     async def OpenSharedAccount(
         self, request: pb.OpenSharedAccountRequest, context: Context
@@ -91,9 +91,7 @@ class SharedAccountRpcs(LoyaltyServiceServicer):
         self, request: pb.GetSharedAccountRequest, context: Context
     ) -> pb.GetSharedAccountResponse:
         tenant = principal().tenant
-        found = await get_shared_account(
-            self.programs, self.shared_accounts, tenant, request.program_id, request.account_id
-        )
+        found = await get_shared_account(self.programs, self.clubs, tenant, request.program_id, request.account_id)
         return pb.GetSharedAccountResponse(account=account_message(found))
 
     async def ListAccountActivity(
@@ -101,7 +99,7 @@ class SharedAccountRpcs(LoyaltyServiceServicer):
     ) -> pb.ListAccountActivityResponse:
         found, token = await list_account_activity(
             self.programs,
-            self.shared_accounts,
+            self.clubs,
             principal().tenant,
             request.program_id,
             request.account_id,

@@ -14,7 +14,7 @@ from services.loyalty.handlers.transfers import (
     set_spending_policy,
     transfer_points,
 )
-from services.loyalty.ports import Ledger, Programs, Transfers
+from services.loyalty.ports import Clubs, Ledger, Programs
 from services.loyalty.servicer.calls import Context, named, page_size, timestamp
 from services.loyalty.servicer.earning import limit_message, read_limit
 
@@ -25,7 +25,7 @@ class TransferRpcs(LoyaltyServiceServicer):
 
     ledger: Ledger
     programs: Programs
-    transfers: Transfers
+    clubs: Clubs
 
     async def SetSpendingPolicy(
         self, request: pb.SetSpendingPolicyRequest, context: Context
@@ -45,7 +45,7 @@ class TransferRpcs(LoyaltyServiceServicer):
     async def GetSpendingPolicy(
         self, request: pb.GetSpendingPolicyRequest, context: Context
     ) -> pb.GetSpendingPolicyResponse:
-        found = await get_spending_policy(self.programs, self.transfers, principal().tenant, request.program_id)
+        found = await get_spending_policy(self.programs, self.clubs, principal().tenant, request.program_id)
         return pb.GetSpendingPolicyResponse(policy=_policy(found))
 
     async def TransferPoints(self, request: pb.TransferPointsRequest, context: Context) -> pb.TransferPointsResponse:
@@ -67,7 +67,7 @@ class TransferRpcs(LoyaltyServiceServicer):
     async def ListTransfers(self, request: pb.ListTransfersRequest, context: Context) -> pb.ListTransfersResponse:
         found, token = await list_transfers(
             self.programs,
-            self.transfers,
+            self.clubs,
             principal().tenant,
             request.program_id,
             request.member_id,
