@@ -182,7 +182,7 @@ class TenantDraft:
             absent = {pair[1] for pair in pairs if pair not in books.members}
             await self._load_records(store, [Needs(records=[merged_ref(member_id) for member_id in absent])])
             ends = {(program_id, books.account_id(program_id, member_id)) for program_id, member_id in pairs}
-            ends |= {(member.program_id, member.account_id) for pair in ends if (member := books.members.get(pair))}
+            ends |= {(user.program_id, user.account_id) for pair in ends if (user := books.members.get(pair))}
             pairs = [
                 pair
                 for pair in ends

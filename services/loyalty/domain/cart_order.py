@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from services.common.errors import Conflict, FailedPrecondition, NotFound
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.coupon import ORDERS
 from services.loyalty.domain.coupon_uses import Presented, give_back, presented_refs
 from services.loyalty.domain.entry import EntryKind, request_entry_id
@@ -16,7 +16,7 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import AppliedOffer, Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.spending import give_back_points, spend
-from services.loyalty.domain.spending_policy import policy_ref, usage_ref
+from services.loyalty.domain.spending_policy import spending_needs
 
 
 class QuoteChanged(FailedPrecondition):
@@ -81,11 +81,10 @@ class CommitCart:
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         needs = self.asked.needs(programs)
-        records = [*needs.records, Ref(CART_ORDERS, self.asked.order_id)]
-        if self.spend:
-            customer_id, program_id = self.asked.guesser.customer_id, self.spend.program_id
-            records += [policy_ref(program_id), usage_ref(program_id, customer_id)]
-        return replace(needs, records=records)
+        ordered = replace(needs, records=[*needs.records, Ref(CART_ORDERS, self.asked.order_id)])
+        if self.spend is None:
+            return ordered
+        return together([ordered, spending_needs(self.spend.program_id, self.asked.guesser.customer_id)])
 
     def apply(self, books: Books, now: int) -> CartOrder:
         asked, customer_id = self.asked, self.asked.guesser.customer_id

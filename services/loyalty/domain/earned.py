@@ -51,16 +51,16 @@ def weighing_refs(program_id: str, member_id: str) -> Iterator[Ref[Any]]:
     yield Ref(SEGMENTS, member_id)
 
 
-def known(books: Books, program: Program, member: Member, member_id: str) -> Known:
+def known(books: Books, program: Program, member: Member, person_id: str) -> Known:
     """What is known of the rules, of who earns, and of whom it is about: another, where they share an account."""
     return Known(
         program=program,
         book=books.record(book_ref(program.id)) or RuleBook(program.id),
         member=member,
-        customer=books.record(Ref(CUSTOMERS, member_id)),
-        segments=books.record(Ref(SEGMENTS, member_id)),
+        customer=books.record(Ref(CUSTOMERS, person_id)),
+        segments=books.record(Ref(SEGMENTS, person_id)),
         usage=books.record(Ref(PROGRAM_USAGE, program.id)),
-        member_usage=books.record(Ref(MEMBER_USAGE, f"{program.id}/{member_id}")),
+        member_usage=books.record(Ref(MEMBER_USAGE, f"{program.id}/{person_id}")),
     )
 
 
@@ -84,8 +84,8 @@ def earn_by_rules(books: Books, program: Program, member_id: str, activity: Acti
     books as they were.
     """
     now = cause.record_time
-    member = books.earner(program.id, member_id)
-    found = known(books, program, member, member_id)
+    member, person_id = books.earner(program.id, member_id), books.account_id(program.id, member_id)
+    found = known(books, program, member, person_id)
     outcome = weigh(found, activity, now)
     if outcome.points == 0:
         return Earned(None, outcome)
@@ -95,7 +95,7 @@ def earn_by_rules(books: Books, program: Program, member_id: str, activity: Acti
         usage, member_usage = count_usage(found, activity, outcome.shares, now)
         books.put_record(Ref(PROGRAM_USAGE, program.id), usage)
         if member_usage is not None:
-            books.put_record(Ref(MEMBER_USAGE, f"{program.id}/{member_id}"), member_usage)
+            books.put_record(Ref(MEMBER_USAGE, f"{program.id}/{person_id}"), member_usage)
     return Earned(entry, outcome)
 
 

@@ -174,10 +174,7 @@ def earn(
 def burn(
     member: Member, program: Program, points: int, cause: Cause, accounts: Accounts = SPENT
 ) -> tuple[Member, Entry]:
-    """Points from the member to SPENT, or to another member (``SENT``), those that expire first.
-
-    ``InsufficientPoints`` if too few can be spent.
-    """
+    """Points to SPENT, or another member (``SENT``), the first to expire; ``InsufficientPoints`` if too few."""
     available = member.available(cause.record_time)
     if points > available:
         raise InsufficientPoints(

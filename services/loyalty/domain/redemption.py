@@ -138,9 +138,10 @@ class TakeReward:
         program = books.program(self.program_id)
         reward = books.reward(program.id, self.reward_id)
         member = books.spender(program.id, self.member_id)
-        usage_at = usage_ref(program.id, reward.id, self.member_id)
-        usage = books.record(usage_at) or RewardUsage(self.member_id)
-        check_terms(books, reward, self.member_id, usage, now)
+        person_id = books.account_id(program.id, self.member_id)
+        usage_at = usage_ref(program.id, reward.id, person_id)
+        usage = books.record(usage_at) or RewardUsage(person_id)
+        check_terms(books, reward, person_id, usage, now)
         taken = reward.redeem()
         cause = Cause(
             request_entry_id(self.request_id),
@@ -153,15 +154,15 @@ class TakeReward:
         campaign_id = reward.terms.coupon_campaign_id
         if campaign_id and not _free(books, self.candidates):
             raise CouponPoolEmpty(f"no code of {campaign_id} is free; generate more", campaign_id=campaign_id)
-        entry = spend(books, program, member, reward.cost, cause, self.member_id)
+        entry = spend(books, program, member, reward.cost, cause, person_id)
         books.put_reward(taken)
         if reward.terms.limited:
-            books.put_record(usage_at, RewardUsage(self.member_id, (*usage.times, now)[-TIMES_MAX:]))
+            books.put_record(usage_at, RewardUsage(person_id, (*usage.times, now)[-TIMES_MAX:]))
         redemption = Redemption(
             redemption_id=entry.id,
             program_id=program.id,
             reward_id=reward.id,
-            member_id=self.member_id,
+            member_id=person_id,
             state=RedemptionState.RESERVED,
             points=reward.cost,
             time=now,

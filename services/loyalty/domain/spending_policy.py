@@ -80,7 +80,7 @@ def spending_needs(program_id: str, member_id: str) -> Needs:
 def check_movement(books: Books, program: Program, member_id: str, movement: Movement, points: int, now: int) -> None:
     """``SpendingLimitReached`` if the member would do more of it than the policy allows."""
     limits = policy_of(books, program.id).limits(movement)
-    usage = books.record(usage_ref(program.id, member_id)) if limits else None
+    usage = books.record(usage_ref(program.id, books.account_id(program.id, member_id))) if limits else None
     for limit in limits:
         key = f"{movement.value}/{period_at(limit.period, now, program.time_zone).key}"
         used, count = usage.periods.get(key, (0, 0)) if usage else (0, 0)
@@ -102,8 +102,9 @@ def count_movement(books: Books, program: Program, member_id: str, movement: Mov
     limits = policy_of(books, program.id).limits(movement)
     if not limits:
         return
-    ref = usage_ref(program.id, member_id)
-    before = books.record(ref) or SpendingUsage(program.id, member_id)
+    person_id = books.account_id(program.id, member_id)
+    ref = usage_ref(program.id, person_id)
+    before = books.record(ref) or SpendingUsage(program.id, person_id)
     periods, ends = dict(before.periods), dict(before.ends)
     for limit in limits:
         period = period_at(limit.period, now, program.time_zone)
