@@ -68,6 +68,7 @@ MODULES = (
     "achievements",
     "loyalty_notices",
     "shared_accounts",
+    "wallets",
     "crm",
 )
 

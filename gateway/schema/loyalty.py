@@ -63,6 +63,7 @@ class PendingRule: ...
     "time_zone",
     "tier_policy",
     "validity",
+    "wallet_of_program_id",
     "create_time",
 )
 class Program: ...
@@ -307,7 +308,7 @@ async def _chosen(context: Context, program_id: str | None) -> str:
     """The programme that is meant; empty where the tenant has none."""
     if program_id is not None:
         return own_id(Program, program_id)
-    known = await loaders.programs(context)
+    known = [each for each in await loaders.programs(context) if not each.wallet_of_program_id]
     if len(known) > 1:
         names = ", ".join(each.program_id for each in known[:5])
         raise ProgramAmbiguous(f"there are several programmes; name one in `programId`: {names}", field="program_id")

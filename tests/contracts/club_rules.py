@@ -5,6 +5,7 @@ from tessera.loyalty.v1 import block_pb2 as block
 from tessera.loyalty.v1 import lot_pb2 as lot
 from tessera.loyalty.v1 import shared_account_pb2 as shared
 from tessera.loyalty.v1 import transfer_pb2 as transfer
+from tessera.loyalty.v1 import wallet_pb2 as wallet
 
 from tests.contracts.tenant_rule import Refused, Rule
 
@@ -112,6 +113,13 @@ CLUB: dict[str, Rule] = {
     "ListAccountActivity": Refused(
         lambda acme: shared.ListAccountActivityRequest(program_id=acme.own("club"), account_id="home"), IN_ACMES_CLUB
     ),
+    "CreateWallet": Refused(
+        lambda acme: wallet.CreateWalletRequest(
+            program_id=acme.own("club"), wallet_id="stars", name="Stars", request_id="cw"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListWallets": Refused(lambda acme: wallet.ListWalletsRequest(program_id=acme.own("club")), IN_ACMES_CLUB),
     "TransferPoints": Refused(
         lambda acme: transfer.TransferPointsRequest(
             program_id=acme.own("club"), sender_id=acme.customer_id, receiver_id="x", points=1, request_id="tp"

@@ -13,6 +13,7 @@ from tessera.loyalty.v1 import lot_pb2 as lot_pb
 from tessera.loyalty.v1 import loyalty_service_pb2 as pb
 from tessera.loyalty.v1 import shared_account_pb2 as account_pb
 from tessera.loyalty.v1 import transfer_pb2 as transfer_pb
+from tessera.loyalty.v1 import wallet_pb2 as wallet_pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 
 from services.common.grpc_errors import error_info
@@ -194,4 +195,44 @@ async def test_customers_share_an_account_and_its_activity_says_who_did_what(clu
     getting = account_pb.GetSharedAccountRequest(program_id="club", account_id="home")
     assert (await club.stub.GetSharedAccount(getting, metadata=club.metadata)).account == left
     assert left.history[0].change == account_pb.ACCOUNT_CHANGE_LEFT
+    assert not (await club.check()).violations
+
+
+async def test_a_programme_has_several_wallets_and_orders_earn_in_each(club: Club) -> None:
+    await club.open()
+    validity = lot_pb.Validity(count=7, unit=lot_pb.VALIDITY_UNIT_DAY, rounding=lot_pb.EXPIRY_ROUNDING_DAY)
+    creating = wallet_pb.CreateWalletRequest(
+        program_id="club",
+        wallet_id="stars",
+        name="Stars",
+        unit="stars",
+        points_per_100_minor=3,
+        validity=validity,
+        request_id="w",
+    )
+    made = (await club.stub.CreateWallet(creating, metadata=club.metadata)).wallet
+    assert (made.wallet_program_id, made.redeemable, made.validity) == ("club.stars", True, validity)
+    assert (await club.stub.CreateWallet(creating, metadata=club.metadata)).wallet == made
+    for wallet_id in ("club", "club.stars"):
+        told = earning_pb.EarningOrder(order_id="o1", currency="USD", total_minor=1000)
+        order = earning_pb.EarnByRulesRequest(
+            program_id=wallet_id, member_id="ann", order=told, request_id=club.new_id()
+        )
+        await club.stub.EarnByRules(order, metadata=club.metadata)
+    asked = wallet_pb.ListWalletsRequest(program_id="club", member_id="ann")
+    found = (await club.stub.ListWallets(asked, metadata=club.metadata)).wallets
+    assert [(each.wallet.wallet_id, each.balance_points, each.expiring_points) for each in found] == [
+        ("", 10, 0),
+        ("stars", 30, 30),
+    ]
+    nested = wallet_pb.CreateWalletRequest(program_id="club.stars", wallet_id="x", name="X", request_id="n")
+    assert await refusal(club.stub.CreateWallet(nested, metadata=club.metadata)) == "PROGRAM_NOT_FOUND"
+    medals = wallet_pb.CreateWalletRequest(
+        program_id="club", wallet_id="medals", name="Medals", not_redeemable=True, request_id="m"
+    )
+    await club.stub.CreateWallet(medals, metadata=club.metadata)
+    giving = pb.EarnPointsRequest(program_id="club.medals", member_id="ann", points=1, request_id="g")
+    await club.stub.EarnPoints(giving, metadata=club.metadata)
+    spending = pb.BurnPointsRequest(program_id="club.medals", member_id="ann", points=1, request_id="s")
+    assert await refusal(club.stub.BurnPoints(spending, metadata=club.metadata)) == "WALLET_NOT_REDEEMABLE"
     assert not (await club.check()).violations

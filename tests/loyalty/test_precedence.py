@@ -23,6 +23,7 @@ from services.loyalty.domain.spending_policy import SetSpendingPolicy, SpendingP
 from services.loyalty.domain.tier_policy import Measure, QualifyingPeriod, TierPolicy
 from services.loyalty.domain.transfer import TransferPoints
 from services.loyalty.domain.validity import Validity, ValidityUnit
+from services.loyalty.domain.wallet import CreateWallet
 from services.loyalty.domain.zones import Period
 from tests.loyalty.conftest import House
 from tests.loyalty.making import (
@@ -175,6 +176,8 @@ CASES = [
     Case(transferring("ann", "bob", 40, "gifts"), {"INSUFFICIENT_POINTS", "BALANCE_LIMIT_REACHED"}),
     Case(burning("new", 99, "kid"), {"ACCOUNT_ROLE_INSUFFICIENT", "INSUFFICIENT_POINTS"}),
     Case(redeeming("new", "sold-out", "kid"), {"ACCOUNT_ROLE_INSUFFICIENT", "OUT_OF_STOCK", "INSUFFICIENT_POINTS"}),
+    Case(burning("new", 99, program_id="club.medals"), {"WALLET_NOT_REDEEMABLE", "INSUFFICIENT_POINTS"}),
+    Case(burning("new", 99, "eve", program_id="club.medals"), {"WALLET_NOT_REDEEMABLE", "MEMBER_BLOCKED"}),
     Case(SetSpendingPolicy(policy=ENDLESS_POLICY), {"SPENDING_POLICY_INVALID", "PROGRAM_NOT_FOUND"}),
     Case(opening("club"), {"PROGRAM_EXISTS", "PROGRAM_LIMIT_REACHED"}),
     Case(opening("one-more"), {"PROGRAM_LIMIT_REACHED"}),
@@ -197,6 +200,20 @@ async def _prepare(house: House) -> None:
     home = OpenAccount(program_id="club", account_id="home", name="", users_max=2, owner_id="mum")
     await house.ledger.post(request("home"), home)
     await house.ledger.post(request("kid"), joining("kid", "kid"))
+    medals = CreateWallet(
+        program_id="club",
+        wallet_id="medals",
+        name="Medals",
+        unit="medals",
+        redeemable=False,
+        points_per_100_minor=0,
+        validity=None,
+    )
+    await house.ledger.post(request("medals"), medals)
+    for person in ("ann", "eve"):
+        await house.ledger.post(request(f"{person}-m"), earning(f"{person}-m", 1, person, program_id="club.medals"))
+    eve = SetBlock(program_id="club.medals", member_id="eve", block=Block.SPENDING, reason="", request_id="eve-b")
+    await house.ledger.post(request("eve-b"), eve)
     await house.ledger.post(request("gifts"), opening("gifts"))
     gifts = SpendingPolicy("gifts", sent=(PeriodLimit(Period.DAY, 50),), transfers_allowed=True, transfer_min=5)
     await house.ledger.post(request("policy"), SetSpendingPolicy(policy=gifts))
@@ -206,7 +223,7 @@ async def _prepare(house: House) -> None:
     await house.ledger.post(request("block"), unblocking("block", "eve", Block.EVERYTHING))
     for number in range(1, RULES_MAX):
         await house.ledger.post(request(f"rule-{number}"), adding(f"rule-{number}"))
-    for number in range(2, PROGRAMS_MAX):
+    for number in range(3, PROGRAMS_MAX):
         await house.ledger.post(request(f"open-{number}"), opening(f"club-{number}"))
 
 

@@ -98,6 +98,7 @@ _MEMBER_OPTIONAL = (
 _PENDING_FIELDS = len(PendingLot._fields)
 _TERMS = Kind("terms", RewardTerms)
 _VALIDITY = Kind("validity", Validity)
+_WALLET = ("wallet_of", "unit", "redeemable")
 
 
 _lot: Callable[[tuple[int, int]], Lot] = partial(tuple.__new__, Lot)
@@ -147,6 +148,7 @@ def program_body(program: Program) -> Body:
         "refund_policy": program.refund_policy.value,
         "time_zone": program.time_zone,
         **({"validity": record_body(program.validity)} if program.validity else {}),
+        **({name: getattr(program, name) for name in _WALLET} if program.wallet_of else {}),
     }
 
 
@@ -167,6 +169,7 @@ def read_program(id: str, body: Body) -> Program:
         refund_policy=RefundPolicy(body.get("refund_policy", RefundPolicy.WITHIN_BALANCE.value)),
         time_zone=body.get("time_zone", "UTC"),
         validity=read_record(_VALIDITY, body["validity"]) if "validity" in body else None,
+        **{name: body[name] for name in _WALLET if name in body},
     )
 
 

@@ -11,6 +11,7 @@ from services.loyalty.domain.errors import (
     MemberNotFound,
     ProgramNotFound,
     RewardNotFound,
+    WalletNotRedeemable,
 )
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.merged import merged_ref
@@ -127,9 +128,11 @@ class Books:
     def spender(self, program_id: str, member_id: str, *roles: AccountRole) -> Member:
         """Whose points a member may spend: their own, or those of the shared account that they use as one of ``roles``.
 
-        ``MemberNotFound``, ``MemberBlocked``, or ``AccountRoleInsufficient``.
+        ``MemberNotFound``, ``WalletNotRedeemable``, ``MemberBlocked``, or ``AccountRoleInsufficient``.
         """
         member = self.member(program_id, member_id)
+        if not self.program(program_id).redeemable:
+            raise WalletNotRedeemable(f"what is in {program_id} cannot be spent", program_id=program_id)
         purse = self.purse(member)
         for each in (member, purse):
             if each.block:

@@ -108,6 +108,10 @@ class MemberNotBlocked(FailedPrecondition):
     """The member is not blocked."""
 
 
+class WalletNotRedeemable(FailedPrecondition):
+    """What is in the wallet cannot be spent or transferred."""
+
+
 class AccountRoleInsufficient(FailedPrecondition):
     """The member's role in the shared account does not allow this. Metadata has the role."""
 

@@ -92,6 +92,10 @@ class Program:
     tier_policy: TierPolicy | None = None
     validity: Validity | None = None
     """How long points are valid, where ``validity_months`` does not say it."""
+    wallet_of: str = ""
+    """The programme whose wallet this is; empty: it is a programme itself."""
+    unit: str = ""
+    redeemable: bool = True
 
     @property
     def keeps_days(self) -> bool:

@@ -21,6 +21,7 @@ from services.loyalty.servicer.reports import ReportRpcs
 from services.loyalty.servicer.rewards import RewardRpcs
 from services.loyalty.servicer.shared_accounts import SharedAccountRpcs
 from services.loyalty.servicer.transfers import TransferRpcs
+from services.loyalty.servicer.wallets import WalletRpcs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,5 +45,6 @@ class LoyaltyServicer(
     AchievementRpcs,
     NoticeRpcs,
     SharedAccountRpcs,
+    WalletRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

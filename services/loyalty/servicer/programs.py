@@ -130,6 +130,7 @@ def program_message(program: Program) -> pb.Program:
         time_zone=program.time_zone,
         tier_policy=_tier_policy_message(program.tier_policy) if program.tier_policy else None,
         validity=validity_message(program.validity) if program.validity else None,
+        wallet_of_program_id=program.wallet_of,
     )
 
 
