@@ -9,7 +9,7 @@ from services.loyalty.domain.cart import Cart
 from services.loyalty.domain.earned import book_ref, known, weighing_refs
 from services.loyalty.domain.earning import Activity, Line, weigh
 from services.loyalty.domain.earning_rule import Trigger
-from services.loyalty.domain.entry import Block
+from services.loyalty.domain.entry import AccountRole, Block
 from services.loyalty.domain.offer import WHOLE
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
@@ -44,10 +44,11 @@ def quoted_points(
     found: list[QuotedPoints] = []
     for program_id, program in sorted(books.programs.items()):
         member = books.member_or_new(program_id, cart.shopper.customer_id)
-        earned = 0
+        purse, earned = books.purse(member), 0
         if program.currency == cart.currency and member.block != Block.EVERYTHING.value:
-            earned = weigh(known(books, program, member), activity, now).points * multiplier // WHOLE
-        available = member.available(now)
+            earned = weigh(known(books, program, purse, member.id), activity, now).points * multiplier // WHOLE
+        spends = program.redeemable and member.account_role != AccountRole.EARNER.value
+        available = purse.available(now) if spends else 0
         if earned or available:
             found.append(QuotedPoints(program_id, earned, available))
     return tuple(found)
