@@ -14,6 +14,7 @@ from tessera.loyalty.v1 import block_pb2 as _block_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
 from tessera.loyalty.v1 import lot_pb2 as _lot_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
+from tessera.loyalty.v1 import shared_account_pb2 as _shared_account_pb2
 from tessera.loyalty.v1 import tier_pb2 as _tier_pb2
 import builtins as _builtins
 import sys
@@ -166,6 +167,10 @@ class _EntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EntryKind.V
     """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
     ENTRY_KIND_REVOKE: _EntryKind.ValueType  # 17
     """What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
+    ENTRY_KIND_ACCOUNT_JOIN: _EntryKind.ValueType  # 18
+    """The member uses a shared account from now on; moves nothing, MEMBER to MEMBER."""
+    ENTRY_KIND_ACCOUNT_LEAVE: _EntryKind.ValueType  # 19
+    """The member uses it no more; moves nothing, MEMBER to MEMBER."""
     ENTRY_KIND_MERGE: _EntryKind.ValueType  # 20
     """Profiles merged two customers: the balance of the one goes by MERGED to the other, and so do pending points, by an
     entry of their own; each side has its entries. `points` may be 0. A debt goes the other way. MEMBER to MEMBER says
@@ -213,6 +218,10 @@ ENTRY_KIND_TRANSFER_IN: EntryKind.ValueType  # 16
 """Transferred from another member, in the lots that they came from: TRANSFER to MEMBER."""
 ENTRY_KIND_REVOKE: EntryKind.ValueType  # 17
 """What an achievement brought that is not completed any more: MEMBER to ISSUANCE."""
+ENTRY_KIND_ACCOUNT_JOIN: EntryKind.ValueType  # 18
+"""The member uses a shared account from now on; moves nothing, MEMBER to MEMBER."""
+ENTRY_KIND_ACCOUNT_LEAVE: EntryKind.ValueType  # 19
+"""The member uses it no more; moves nothing, MEMBER to MEMBER."""
 ENTRY_KIND_MERGE: EntryKind.ValueType  # 20
 """Profiles merged two customers: the balance of the one goes by MERGED to the other, and so do pending points, by an
 entry of their own; each side has its entries. `points` may be 0. A debt goes the other way. MEMBER to MEMBER says
@@ -285,6 +294,7 @@ class Program(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     TIER_POLICY_FIELD_NUMBER: _builtins.int
     VALIDITY_FIELD_NUMBER: _builtins.int
+    WALLET_OF_PROGRAM_ID_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """Chosen by whoever created it."""
     name: _builtins.str
@@ -303,6 +313,8 @@ class Program(_message.Message):
     """What a refund takes back."""
     time_zone: _builtins.str
     """Of the IANA database; by its clocks go the schedules, limits and occasions of earning rules."""
+    wallet_of_program_id: _builtins.str
+    """The programme whose wallet this is; empty: it is a programme itself."""
     @_builtins.property
     def tiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tier]:
         """By ascending threshold."""
@@ -339,10 +351,11 @@ class Program(_message.Message):
         time_zone: _builtins.str = ...,
         tier_policy: _tier_pb2.TierPolicy | None = ...,
         validity: _lot_pb2.Validity | None = ...,
+        wallet_of_program_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "pending", b"pending", "tier_policy", b"tier_policy", "validity", b"validity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity", b"validity", "validity_months", b"validity_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "name", b"name", "pending", b"pending", "points_per_100_minor", b"points_per_100_minor", "program_id", b"program_id", "qualification", b"qualification", "refund_policy", b"refund_policy", "tier_policy", b"tier_policy", "tiers", b"tiers", "time_zone", b"time_zone", "validity", b"validity", "validity_months", b"validity_months", "wallet_of_program_id", b"wallet_of_program_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,6 +460,8 @@ class Member(_message.Message):
     BLOCK_FIELD_NUMBER: _builtins.int
     SENT_POINTS_FIELD_NUMBER: _builtins.int
     RECEIVED_POINTS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ROLE_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     member_id: _builtins.str
@@ -487,6 +502,12 @@ class Member(_message.Message):
     """Ever transferred to other members."""
     received_points: _builtins.int
     """Ever transferred from other members."""
+    account_id: _builtins.str
+    """The shared account that the member uses, as a member; empty: none. Then all figures here are of the member's own
+    account, which rests meanwhile.
+    """
+    account_role: _shared_account_pb2.AccountRole.ValueType
+    """As what."""
     @_builtins.property
     def tier(self) -> Global___Tier:
         """The tier that the member is in now; unset below the first."""
@@ -552,10 +573,12 @@ class Member(_message.Message):
         block: _block_pb2.BlockScope.ValueType = ...,
         sent_points: _builtins.int = ...,
         received_points: _builtins.int = ...,
+        account_id: _builtins.str = ...,
+        account_role: _shared_account_pb2.AccountRole.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enroll_time", b"enroll_time", "next_tier", b"next_tier", "tier", b"tier", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "balance_points", b"balance_points", "block", b"block", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "received_points", b"received_points", "refunded_points", b"refunded_points", "sent_points", b"sent_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_role", b"account_role", "available_points", b"available_points", "balance_points", b"balance_points", "block", b"block", "earned_points", b"earned_points", "enroll_time", b"enroll_time", "entry_count", b"entry_count", "expired_points", b"expired_points", "expiring_lots", b"expiring_lots", "expiring_points", b"expiring_points", "member_id", b"member_id", "next_tier", b"next_tier", "next_tier_amount", b"next_tier_amount", "pending_lots", b"pending_lots", "pending_points", b"pending_points", "program_id", b"program_id", "qualifying_amount", b"qualifying_amount", "received_points", b"received_points", "refunded_points", b"refunded_points", "sent_points", b"sent_points", "spent_points", b"spent_points", "tier", b"tier", "tier_history", b"tier_history", "tier_keep_amount", b"tier_keep_amount", "tier_lapse_time", b"tier_lapse_time", "tier_since_time", b"tier_since_time", "tier_until_time", b"tier_until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,6 +694,7 @@ class Entry(_message.Message):
     PARTNER_MEMBER_ID_FIELD_NUMBER: _builtins.int
     MERGE_ID_FIELD_NUMBER: _builtins.int
     MERGED_PARTS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     """Unique in the tenant. The entry that an order earned has the same id however often the order is seen."""
     program_id: _builtins.str
@@ -729,6 +753,8 @@ class Entry(_message.Message):
     """The other member, for MERGE and UNMERGE."""
     merge_id: _builtins.str
     """The merge, as profiles names it, for MERGE and UNMERGE."""
+    account_id: _builtins.str
+    """The shared account, as a member, for ACCOUNT_JOIN and ACCOUNT_LEAVE."""
     @_builtins.property
     def lots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lot]:
         """Which lots of MEMBER they came into or out of; together with `debt_points` as many as `points`. None where only
@@ -796,10 +822,11 @@ class Entry(_message.Message):
         partner_member_id: _builtins.str = ...,
         merge_id: _builtins.str = ...,
         merged_parts: _abc.Iterable[Global___MergedPart] | None = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "record_time", b"record_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_points", b"balance_points", "block", b"block", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "gained_lots", b"gained_lots", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "merge_id", b"merge_id", "merged_parts", b"merged_parts", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "origin_customer_id", b"origin_customer_id", "partner_member_id", b"partner_member_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "balance_points", b"balance_points", "block", b"block", "credit", b"credit", "debit", b"debit", "debt_points", b"debt_points", "entry_id", b"entry_id", "event_id", b"event_id", "event_time", b"event_time", "gained_lots", b"gained_lots", "kind", b"kind", "lots", b"lots", "member_id", b"member_id", "merge_id", b"merge_id", "merged_parts", b"merged_parts", "order_amount_minor", b"order_amount_minor", "order_id", b"order_id", "origin_customer_id", b"origin_customer_id", "partner_member_id", b"partner_member_id", "pending_points", b"pending_points", "points", b"points", "previous_tier_id", b"previous_tier_id", "program_id", b"program_id", "reason", b"reason", "record_time", b"record_time", "refund_number", b"refund_number", "request_id", b"request_id", "reward_id", b"reward_id", "sequence", b"sequence", "shares", b"shares", "source_entry_id", b"source_entry_id", "tier_change", b"tier_change", "tier_changed", b"tier_changed", "tier_id", b"tier_id", "uncollected_points", b"uncollected_points"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,7 +16,9 @@ from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_d
 from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
 from tessera.loyalty.v1 import report_pb2 as tessera_dot_loyalty_dot_v1_dot_report__pb2
 from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_reward__pb2
+from tessera.loyalty.v1 import shared_account_pb2 as tessera_dot_loyalty_dot_v1_dot_shared__account__pb2
 from tessera.loyalty.v1 import transfer_pb2 as tessera_dot_loyalty_dot_v1_dot_transfer__pb2
+from tessera.loyalty.v1 import wallet_pb2 as tessera_dot_loyalty_dot_v1_dot_wallet__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -78,12 +80,14 @@ class LoyaltyServiceStub:
     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
-    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+    15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+    17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -500,6 +504,46 @@ class LoyaltyServiceStub:
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.FromString,
                 _registered_method=True)
+        self.CreateWallet = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateWallet',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletResponse.FromString,
+                _registered_method=True)
+        self.ListWallets = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListWallets',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsResponse.FromString,
+                _registered_method=True)
+        self.OpenSharedAccount = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/OpenSharedAccount',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountResponse.FromString,
+                _registered_method=True)
+        self.JoinSharedAccount = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/JoinSharedAccount',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountResponse.FromString,
+                _registered_method=True)
+        self.LeaveSharedAccount = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/LeaveSharedAccount',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountResponse.FromString,
+                _registered_method=True)
+        self.SetAccountRole = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetAccountRole',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleResponse.FromString,
+                _registered_method=True)
+        self.GetSharedAccount = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetSharedAccount',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountResponse.FromString,
+                _registered_method=True)
+        self.ListAccountActivity = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListAccountActivity',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityResponse.FromString,
+                _registered_method=True)
         self.ListMemberAchievements = channel.unary_unary(
                 '/tessera.loyalty.v1.LoyaltyService/ListMemberAchievements',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.SerializeToString,
@@ -547,12 +591,14 @@ class LoyaltyServiceServicer:
     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
-    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+    15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+    17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -593,7 +639,7 @@ class LoyaltyServiceServicer:
     def BurnPoints(self, request, context):
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
+        WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED, ACCOUNT_ROLE_INSUFFICIENT, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1220,6 +1266,67 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWallet(self, request, context):
+        """Opens a wallet of a programme. Refusals: VALIDITY_INVALID, PROGRAM_NOT_FOUND (or it is a wallet itself),
+        PROGRAM_EXISTS (the programme has that wallet), PROGRAM_LIMIT_REACHED (wallets are among the 100 programmes).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWallets(self, request, context):
+        """Lists a programme's wallets, itself first, and what a member has in them. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSharedAccount(self, request, context):
+        """Opens an account that several customers use, for its first user, its owner. Refusals as listed in
+        shared_account.proto.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def JoinSharedAccount(self, request, context):
+        """Lets a customer use an account: what they do earns into it from now on. Refusals as listed in shared_account.proto.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveSharedAccount(self, request, context):
+        """Ends a customer's use of an account: its points stay in it. The last user takes them and closes it. Refusals as listed
+        in shared_account.proto: OWNER_REQUIRED for an owner while there are others, ACCOUNT_NOT_SETTLED for the last user
+        while points wait or are owed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAccountRole(self, request, context):
+        """Changes what a user may do, or who is the owner. Refusals as listed in shared_account.proto.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSharedAccount(self, request, context):
+        """Gets a shared account. NOT_FOUND, reason PROGRAM_NOT_FOUND or ACCOUNT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccountActivity(self, request, context):
+        """Lists who earned into an account and spent from it, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMemberAchievements(self, request, context):
         """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND.
         """
@@ -1635,6 +1742,46 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.SerializeToString,
             ),
+            'CreateWallet': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWallet,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletResponse.SerializeToString,
+            ),
+            'ListWallets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWallets,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsResponse.SerializeToString,
+            ),
+            'OpenSharedAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSharedAccount,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountResponse.SerializeToString,
+            ),
+            'JoinSharedAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinSharedAccount,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountResponse.SerializeToString,
+            ),
+            'LeaveSharedAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveSharedAccount,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountResponse.SerializeToString,
+            ),
+            'SetAccountRole': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAccountRole,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleResponse.SerializeToString,
+            ),
+            'GetSharedAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSharedAccount,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountResponse.SerializeToString,
+            ),
+            'ListAccountActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccountActivity,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityResponse.SerializeToString,
+            ),
             'ListMemberAchievements': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMemberAchievements,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.FromString,
@@ -1688,12 +1835,14 @@ class LoyaltyService:
     11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
     12. NOT_FOUND           MEMBER_NOT_FOUND
     13. NOT_FOUND           LOT_NOT_FOUND
-    14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-    15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-    16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-    17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-    18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-    19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+    14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+    15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+    16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+    17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+    18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+    19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+    20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+    21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -3876,6 +4025,222 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/ListAchievements',
             tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListAchievementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWallet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateWallet',
+            tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wallet__pb2.CreateWalletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWallets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListWallets',
+            tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wallet__pb2.ListWalletsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSharedAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/OpenSharedAccount',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.OpenSharedAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinSharedAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/JoinSharedAccount',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.JoinSharedAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveSharedAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/LeaveSharedAccount',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.LeaveSharedAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAccountRole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetAccountRole',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.SetAccountRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSharedAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetSharedAccount',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.GetSharedAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListAccountActivity',
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_shared__account__pb2.ListAccountActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -18,7 +18,9 @@ from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
 from tessera.loyalty.v1 import report_pb2 as _report_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
+from tessera.loyalty.v1 import shared_account_pb2 as _shared_account_pb2
 from tessera.loyalty.v1 import transfer_pb2 as _transfer_pb2
+from tessera.loyalty.v1 import wallet_pb2 as _wallet_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -79,12 +81,14 @@ class LoyaltyServiceStub:
      11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
-     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+     15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+     17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -111,7 +115,7 @@ class LoyaltyServiceStub:
     BurnPoints: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
+    WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED, ACCOUNT_ROLE_INSUFFICIENT, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     PostPending: _grpc.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -411,6 +415,31 @@ class LoyaltyServiceStub:
     """
     ListAchievements: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.ListAchievementsRequest, _achievement_pb2.ListAchievementsResponse]
     """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    CreateWallet: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.CreateWalletRequest, _wallet_pb2.CreateWalletResponse]
+    """Opens a wallet of a programme. Refusals: VALIDITY_INVALID, PROGRAM_NOT_FOUND (or it is a wallet itself),
+    PROGRAM_EXISTS (the programme has that wallet), PROGRAM_LIMIT_REACHED (wallets are among the 100 programmes).
+    """
+    ListWallets: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListWalletsRequest, _wallet_pb2.ListWalletsResponse]
+    """Lists a programme's wallets, itself first, and what a member has in them. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    OpenSharedAccount: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.OpenSharedAccountRequest, _shared_account_pb2.OpenSharedAccountResponse]
+    """Opens an account that several customers use, for its first user, its owner. Refusals as listed in
+    shared_account.proto.
+    """
+    JoinSharedAccount: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.JoinSharedAccountRequest, _shared_account_pb2.JoinSharedAccountResponse]
+    """Lets a customer use an account: what they do earns into it from now on. Refusals as listed in shared_account.proto."""
+    LeaveSharedAccount: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.LeaveSharedAccountRequest, _shared_account_pb2.LeaveSharedAccountResponse]
+    """Ends a customer's use of an account: its points stay in it. The last user takes them and closes it. Refusals as listed
+    in shared_account.proto: OWNER_REQUIRED for an owner while there are others, ACCOUNT_NOT_SETTLED for the last user
+    while points wait or are owed.
+    """
+    SetAccountRole: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.SetAccountRoleRequest, _shared_account_pb2.SetAccountRoleResponse]
+    """Changes what a user may do, or who is the owner. Refusals as listed in shared_account.proto."""
+    GetSharedAccount: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.GetSharedAccountRequest, _shared_account_pb2.GetSharedAccountResponse]
+    """Gets a shared account. NOT_FOUND, reason PROGRAM_NOT_FOUND or ACCOUNT_NOT_FOUND."""
+    ListAccountActivity: _grpc.UnaryUnaryMultiCallable[_shared_account_pb2.ListAccountActivityRequest, _shared_account_pb2.ListAccountActivityResponse]
+    """Lists who earned into an account and spent from it, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
     ListMemberAchievements: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]
     """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
@@ -455,12 +484,14 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
      11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
-     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+     15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+     17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -484,7 +515,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     BurnPoints: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.BurnPointsRequest, _loyalty_service_pb2.BurnPointsResponse]  # type: ignore[assignment]
     """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
     more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-    MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
+    WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED, ACCOUNT_ROLE_INSUFFICIENT, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     PostPending: _aio.UnaryUnaryMultiCallable[_loyalty_service_pb2.PostPendingRequest, _loyalty_service_pb2.PostPendingResponse]  # type: ignore[assignment]
     """Makes pending points spendable now, whatever the programme would have waited for. Moves them from PENDING to MEMBER;
@@ -784,6 +815,31 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     ListAchievements: _aio.UnaryUnaryMultiCallable[_achievement_pb2.ListAchievementsRequest, _achievement_pb2.ListAchievementsResponse]  # type: ignore[assignment]
     """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    CreateWallet: _aio.UnaryUnaryMultiCallable[_wallet_pb2.CreateWalletRequest, _wallet_pb2.CreateWalletResponse]  # type: ignore[assignment]
+    """Opens a wallet of a programme. Refusals: VALIDITY_INVALID, PROGRAM_NOT_FOUND (or it is a wallet itself),
+    PROGRAM_EXISTS (the programme has that wallet), PROGRAM_LIMIT_REACHED (wallets are among the 100 programmes).
+    """
+    ListWallets: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListWalletsRequest, _wallet_pb2.ListWalletsResponse]  # type: ignore[assignment]
+    """Lists a programme's wallets, itself first, and what a member has in them. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    OpenSharedAccount: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.OpenSharedAccountRequest, _shared_account_pb2.OpenSharedAccountResponse]  # type: ignore[assignment]
+    """Opens an account that several customers use, for its first user, its owner. Refusals as listed in
+    shared_account.proto.
+    """
+    JoinSharedAccount: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.JoinSharedAccountRequest, _shared_account_pb2.JoinSharedAccountResponse]  # type: ignore[assignment]
+    """Lets a customer use an account: what they do earns into it from now on. Refusals as listed in shared_account.proto."""
+    LeaveSharedAccount: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.LeaveSharedAccountRequest, _shared_account_pb2.LeaveSharedAccountResponse]  # type: ignore[assignment]
+    """Ends a customer's use of an account: its points stay in it. The last user takes them and closes it. Refusals as listed
+    in shared_account.proto: OWNER_REQUIRED for an owner while there are others, ACCOUNT_NOT_SETTLED for the last user
+    while points wait or are owed.
+    """
+    SetAccountRole: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.SetAccountRoleRequest, _shared_account_pb2.SetAccountRoleResponse]  # type: ignore[assignment]
+    """Changes what a user may do, or who is the owner. Refusals as listed in shared_account.proto."""
+    GetSharedAccount: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.GetSharedAccountRequest, _shared_account_pb2.GetSharedAccountResponse]  # type: ignore[assignment]
+    """Gets a shared account. NOT_FOUND, reason PROGRAM_NOT_FOUND or ACCOUNT_NOT_FOUND."""
+    ListAccountActivity: _aio.UnaryUnaryMultiCallable[_shared_account_pb2.ListAccountActivityRequest, _shared_account_pb2.ListAccountActivityResponse]  # type: ignore[assignment]
+    """Lists who earned into an account and spent from it, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
     ListMemberAchievements: _aio.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]  # type: ignore[assignment]
     """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
 
@@ -827,12 +883,14 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
      11. NOT_FOUND           REWARD_NOT_FOUND, ORDER_NOT_FOUND, PENDING_NOT_FOUND, EARNING_RULE_NOT_FOUND
      12. NOT_FOUND           MEMBER_NOT_FOUND
      13. NOT_FOUND           LOT_NOT_FOUND
-     14. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
-     15. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
-     16. FAILED_PRECONDITION TRANSFER_TOO_SMALL
-     17. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
-     18. FAILED_PRECONDITION INSUFFICIENT_POINTS
-     19. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
+     14. FAILED_PRECONDITION WALLET_NOT_REDEEMABLE
+     15. FAILED_PRECONDITION MEMBER_BLOCKED, MEMBER_NOT_BLOCKED
+     16. FAILED_PRECONDITION ACCOUNT_ROLE_INSUFFICIENT
+     17. FAILED_PRECONDITION OUT_OF_STOCK, REFUND_EXCEEDS_ORDER, EARNING_RULE_CHANGED, TRANSFERS_NOT_ALLOWED
+     18. FAILED_PRECONDITION TRANSFER_TOO_SMALL
+     19. FAILED_PRECONDITION SPENDING_LIMIT_REACHED
+     20. FAILED_PRECONDITION INSUFFICIENT_POINTS
+     21. FAILED_PRECONDITION BALANCE_LIMIT_REACHED
     After these, RESOURCE_EXHAUSTED, reason LEDGER_BUSY, says that the ledger's queue is full, and ABORTED, reason
     CONFLICT (CART_ORDER_CHANGED or COUPON_ORDER_CHANGED where that order changed meanwhile), that others kept winning:
     nothing has changed.
@@ -884,7 +942,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loyalty_service_pb2.BurnPointsResponse, _abc.Awaitable[_loyalty_service_pb2.BurnPointsResponse]]:
         """Spends points of a member, those that expire first before others. Moves them from MEMBER to SPENT. Never spends
         more than is available, under any number of parallel calls. Refusals: PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND,
-        MEMBER_BLOCKED, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
+        WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED, ACCOUNT_ROLE_INSUFFICIENT, SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
 
     @_abc_1.abstractmethod
@@ -1640,6 +1698,79 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_achievement_pb2.ListAchievementsResponse, _abc.Awaitable[_achievement_pb2.ListAchievementsResponse]]:
         """Lists a programme's achievements by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateWallet(
+        self,
+        request: _wallet_pb2.CreateWalletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.CreateWalletResponse, _abc.Awaitable[_wallet_pb2.CreateWalletResponse]]:
+        """Opens a wallet of a programme. Refusals: VALIDITY_INVALID, PROGRAM_NOT_FOUND (or it is a wallet itself),
+        PROGRAM_EXISTS (the programme has that wallet), PROGRAM_LIMIT_REACHED (wallets are among the 100 programmes).
+        """
+
+    @_abc_1.abstractmethod
+    def ListWallets(
+        self,
+        request: _wallet_pb2.ListWalletsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ListWalletsResponse, _abc.Awaitable[_wallet_pb2.ListWalletsResponse]]:
+        """Lists a programme's wallets, itself first, and what a member has in them. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def OpenSharedAccount(
+        self,
+        request: _shared_account_pb2.OpenSharedAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.OpenSharedAccountResponse, _abc.Awaitable[_shared_account_pb2.OpenSharedAccountResponse]]:
+        """Opens an account that several customers use, for its first user, its owner. Refusals as listed in
+        shared_account.proto.
+        """
+
+    @_abc_1.abstractmethod
+    def JoinSharedAccount(
+        self,
+        request: _shared_account_pb2.JoinSharedAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.JoinSharedAccountResponse, _abc.Awaitable[_shared_account_pb2.JoinSharedAccountResponse]]:
+        """Lets a customer use an account: what they do earns into it from now on. Refusals as listed in shared_account.proto."""
+
+    @_abc_1.abstractmethod
+    def LeaveSharedAccount(
+        self,
+        request: _shared_account_pb2.LeaveSharedAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.LeaveSharedAccountResponse, _abc.Awaitable[_shared_account_pb2.LeaveSharedAccountResponse]]:
+        """Ends a customer's use of an account: its points stay in it. The last user takes them and closes it. Refusals as listed
+        in shared_account.proto: OWNER_REQUIRED for an owner while there are others, ACCOUNT_NOT_SETTLED for the last user
+        while points wait or are owed.
+        """
+
+    @_abc_1.abstractmethod
+    def SetAccountRole(
+        self,
+        request: _shared_account_pb2.SetAccountRoleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.SetAccountRoleResponse, _abc.Awaitable[_shared_account_pb2.SetAccountRoleResponse]]:
+        """Changes what a user may do, or who is the owner. Refusals as listed in shared_account.proto."""
+
+    @_abc_1.abstractmethod
+    def GetSharedAccount(
+        self,
+        request: _shared_account_pb2.GetSharedAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.GetSharedAccountResponse, _abc.Awaitable[_shared_account_pb2.GetSharedAccountResponse]]:
+        """Gets a shared account. NOT_FOUND, reason PROGRAM_NOT_FOUND or ACCOUNT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListAccountActivity(
+        self,
+        request: _shared_account_pb2.ListAccountActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shared_account_pb2.ListAccountActivityResponse, _abc.Awaitable[_shared_account_pb2.ListAccountActivityResponse]]:
+        """Lists who earned into an account and spent from it, latest first. NOT_FOUND, reason PROGRAM_NOT_FOUND;
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
 
     @_abc_1.abstractmethod
     def ListMemberAchievements(
