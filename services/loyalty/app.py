@@ -19,7 +19,6 @@ from services.common.erasure import Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
-from services.loyalty.adapters.achievements import StoredAchievements
 from services.loyalty.adapters.checks import StoredChecks
 from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.coupons import StoredCoupons
@@ -134,9 +133,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         notices=StoredNotices(store),
         csv_file=csv_entries,
         parquet_file=parquet_entries,
-        achievements=StoredAchievements(store),
         checks=StoredChecks(store),
-        shared_accounts=StoredSharedAccounts(store),
         jobs=jobs,
         draw=os.urandom,
     )
