@@ -126,15 +126,14 @@ class Outstanding:
         self.pending += entry.points * ((entry.credit is Account.PENDING) - (entry.debit is Account.PENDING))
         for lot in entry.lots:
             _plus(self.lots, str(lot.expire_time), sign * lot.points)
-        if entry.sequence == 1:
+        restored = entry.kind is EntryKind.UNMERGE and entry.came  # an account that was part of another until now
+        if entry.sequence == 1 or restored:
             _plus(self.tiers, entry.tier_id, 1)
         elif entry.tier_id != entry.previous_tier_id:
             _plus(self.tiers, entry.previous_tier_id, -1)
             _plus(self.tiers, entry.tier_id, 1)
         if entry.kind is EntryKind.MERGE and entry.went:
             _plus(self.tiers, entry.tier_id, -1)  # the account is part of another from now on
-        if entry.kind is EntryKind.UNMERGE and entry.came and entry.sequence > 1:
-            _plus(self.tiers, entry.tier_id, 1)
 
 
 @dataclass(slots=True, kw_only=True)
