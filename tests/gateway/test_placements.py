@@ -1,0 +1,43 @@
+"""Placements, feedback and scenarios of a real recommendation service, through GraphQL."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.recommendation.app import Settings, serve
+from tests.conftest import Keyring
+from tests.gateway.platform import Client, Configure, gateway_over
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture
+async def shop(configure: Configure, keyring: Keyring) -> AsyncIterator[Client]:
+    chosen = configure(Settings, profiles_addr=NOBODY, segmentation_addr=NOBODY)
+    async with serve(chosen) as up, gateway_over(configure, keyring, {"recommendation": up.address}) as client:
+        yield client
+
+
+async def test_a_placement_makes_a_list_whose_feedback_is_reported(shop: Client) -> None:
+    items = ", ".join(f'{{itemId: "{name}", title: "{name}"}}' for name in ("tea", "milk", "bread"))
+    await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{items}]}}) {{ createdCount }} }}')
+    control = '{controlId: "own", effect: PIN, position: 1, items: {itemIds: ["milk"]}}'
+    placement = f'{{placementId: "home", scenario: FOR_YOU, controls: [{control}]}}'
+    saved = (
+        f'mutation {{ savePlacement(input: {{requestId: "2", placement: {placement}}}) {{ placement {{ version }} }} }}'
+    )
+    assert await shop.data(saved) == {"savePlacement": {"placement": {"version": 1}}}
+    asked = '{ recommendations(placementId: "home") { recommendationId items { itemId applied { kind controlId } } } }'
+    listed = (await shop.data(asked))["recommendations"]
+    assert listed["items"][0] == {"itemId": "milk", "applied": [{"kind": "PIN", "controlId": "own"}]}
+    event = f'{{eventId: "e", recommendationId: "{listed["recommendationId"]}", itemId: "milk", kind: CLICK}}'
+    told = (
+        f'mutation {{ recordRecommendationFeedback(input: {{requestId: "3", events: [{event}]}}) {{ acceptedCount }} }}'
+    )
+    assert await shop.data(told) == {"recordRecommendationFeedback": {"acceptedCount": 1}}
+    report = await shop.data(
+        "{ recommendationReport { rows { placementId clickCount } popular: total { clickCount } } }"
+    )
+    assert report["recommendationReport"]["rows"] == [{"placementId": "home", "clickCount": 1}]
+    shelves = await shop.data('{ rerank(itemIds: ["tea", "milk"]) { items { itemId } } bundles { emptyReason } }')
+    assert [each["itemId"] for each in shelves["rerank"]["items"]] == ["tea", "milk"]
