@@ -105,8 +105,7 @@ async def load(shop: Shop, data: Journey, progress: Progress) -> Loaded:
     await _open_program(shop)
     await _load_items(shop, data, progress)
     await _load_events(shop, data, progress)
-    await _catch_up(shop, progress)
-    await asyncio.gather(_train(shop, progress), _fit(shop, progress))
+    await _learn(shop, progress)
     segment_id = await _create_segment(shop)
     campaign_id = await _run_campaign(shop, segment_id, progress)
     return Loaded(data.shift_weeks, segment_id, campaign_id, await _most_points(shop, segment_id))
@@ -188,25 +187,32 @@ def _batches(elements: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-async def _catch_up(shop: Shop, progress: Progress) -> None:
-    """Wait until every follower has applied what profiles recorded."""
+async def _learn(shop: Shop, progress: Progress) -> None:
+    """Wait until every follower has applied what profiles recorded; train and fit as soon as those who do have it."""
     statistics = await shop.call(shop.profiles.GetStatistics, profiles.GetStatisticsRequest())
-    followers = {
-        "segmentation": (shop.segmentation.GetStatus, segmentation.GetStatusRequest()),
-        "recommendation": (shop.recommendation.GetStatus, recommendation.GetStatusRequest()),
-        "forecasting": (shop.forecasting.GetStatus, forecasting.GetStatusRequest()),
-        "loyalty": (shop.loyalty.GetStatus, loyalty.GetStatusRequest()),
-    }
-    task = progress.add_task("the others learn from profiles' feed", total=len(followers))
+    task = progress.add_task("the others learn from profiles' feed", total=4)
 
-    async def wait(method: Any, request: Any) -> None:
+    async def caught_up(method: Any, request: Any) -> None:
         while True:
             if (await shop.call(method, request)).applied_cursor == statistics.end_cursor:
                 break
             await asyncio.sleep(POLL_SECONDS)
         progress.advance(task)
 
-    await asyncio.gather(*(wait(*follower) for follower in followers.values()))
+    async def train() -> None:
+        await caught_up(shop.recommendation.GetStatus, recommendation.GetStatusRequest())
+        await _train(shop, progress)
+
+    async def fit() -> None:
+        await caught_up(shop.forecasting.GetStatus, forecasting.GetStatusRequest())
+        await _fit(shop, progress)
+
+    await asyncio.gather(
+        train(),
+        fit(),
+        caught_up(shop.segmentation.GetStatus, segmentation.GetStatusRequest()),
+        caught_up(shop.loyalty.GetStatus, loyalty.GetStatusRequest()),
+    )
 
 
 async def _train(shop: Shop, progress: Progress) -> None:
