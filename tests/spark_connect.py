@@ -21,6 +21,7 @@ def spark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Java is absent: Spark needs Java 17 or newer")
     pyspark = pytest.importorskip("pyspark", reason="pyspark is absent")
+    _keep_the_pool()
     folder = tmp_path_factory.mktemp("spark")
     (port,) = free_ports(1)
     with (folder / "log").open("wb") as log:
@@ -31,6 +32,17 @@ def spark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _keep_the_pool() -> None:
+    """Let no session shut down the pool of threads that pyspark keeps for all sessions of a process.
+
+    A session that the garbage collector ends in one of these threads cannot wait for the thread that it runs in; the
+    pool is then shut down and still there, and no later session of the process answers. Services have one session.
+    """
+    from pyspark.sql.connect.client.reattach import ExecutePlanResponseReattachableIterator
+
+    setattr(ExecutePlanResponseReattachableIterator, "shutdown", classmethod(lambda _: None))  # noqa: B010
 
 
 def _command(spark: Path, port: int) -> list[str]:
