@@ -1,19 +1,14 @@
-"""Entries as files, written part by part: CSV and Parquet."""
+"""Entries as files."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from services.common.clock import from_micros
+from services.common.row_files import CsvRows, ParquetRows
 from services.loyalty.domain.entry import Entry
 from services.loyalty.ports.reporting import EntryWriter
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _TIME = pa.timestamp("us", "UTC")
 _COLUMNS: tuple[tuple[str, pa.DataType, Callable[[Entry], Any]], ...] = (
@@ -54,72 +49,24 @@ def _cell(value: Any, kind: pa.DataType) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-class CsvEntries:
-    """The port ``EntryWriter`` as CSV."""
+class _Entries:
+    """The port ``EntryWriter`` over a file of rows."""
 
-    def __init__(self) -> None:
-        self._header = True
-
-    def write(self, entries: Sequence[Entry]) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        if self._header:
-            writer.writerow(_SCHEMA.names)
-            self._header = False
-        writer.writerows([_cell(read(entry), kind) for _, kind, read in _COLUMNS] for entry in entries)
-        return text.getvalue().encode()
-
-    def end(self) -> bytes:
-        return self.write(())
-
-
-class _Sink(io.RawIOBase):
-    """A file of which only what was not taken yet is kept."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, content: "Buffer") -> int:
-        part = bytes(content)
-        self._parts.append(part)
-        self._length += len(part)
-        return len(part)
-
-    def tell(self) -> int:
-        return self._length
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        content, self._parts = b"".join(self._parts), []
-        return content
-
-
-class ParquetEntries:
-    """The port ``EntryWriter`` as Parquet: a row group for each part."""
-
-    def __init__(self) -> None:
-        self._sink = _Sink()
-        self._writer = pq.ParquetWriter(self._sink, _SCHEMA, compression="zstd")
+    def __init__(self, file: CsvRows | ParquetRows) -> None:
+        self._file = file
 
     def write(self, entries: Sequence[Entry]) -> bytes:
-        columns = [[read(entry) for entry in entries] for _, _, read in _COLUMNS]
-        self._writer.write_table(pa.table(columns, schema=_SCHEMA))
-        return self._sink.taken()
+        return self._file.write([[read(entry) for _, _, read in _COLUMNS] for entry in entries])
 
     def end(self) -> bytes:
-        self._writer.close()
-        return self._sink.taken()
+        return self._file.end()
 
 
 def csv_entries() -> EntryWriter:
     """A new CSV file."""
-    return CsvEntries()
+    return _Entries(CsvRows(_SCHEMA, _cell))
 
 
 def parquet_entries() -> EntryWriter:
     """A new Parquet file."""
-    return ParquetEntries()
+    return _Entries(ParquetRows(_SCHEMA))
