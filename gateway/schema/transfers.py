@@ -12,7 +12,18 @@ from gateway.schema.connections import After, First, Page, page
 from gateway.schema.loyalty import Member, Program
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
 
-_POLICY = ("spent", "transfers_allowed", "transfer_min_points", "sent", "received")
+_POLICY = ("spent", "transfers_allowed", "transfer_min_points", "sent", "received", "payment")
+
+
+_PAYMENT = ("points", "amount_minor", "points_min", "cart_share_max")
+
+
+@from_proto(pb.PointsPayment, *_PAYMENT)
+class PointsPayment: ...
+
+
+@input_from_proto(pb.PointsPayment, *_PAYMENT)
+class PointsPaymentInput: ...
 
 
 @from_proto(pb.SpendingPolicy, "program_id", *_POLICY, "version")

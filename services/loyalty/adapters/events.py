@@ -197,12 +197,12 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
         order = _order(told, event)
         if code := _text(told.referral_code):
             yield FriendNamed(normal(code), order.member_id)
+        if quote_id := _text(told.quote_id):
+            yield QuotedOrder(order.order_id, quote_id)  # first: what it promises is what the order earns
         yield order
         details = partial(_properties, event.properties_json)
         yield Happened(event.message_id, event.name, order.member_id, order.event_time, details, order.order_id)
         yield FriendOrdered(order.order_id, order.member_id, order.currency, order.amount_minor)
-        if quote_id := _text(told.quote_id):
-            yield QuotedOrder(order.order_id, quote_id)
     elif event.type == profiles.EVENT_TYPE_IDENTIFY:
         if traits := _traits(event, _decode_object(event.properties_json or "{}")):
             yield traits
@@ -249,6 +249,7 @@ def _order(told: _Order, event: profiles.RecordedEvent) -> Order:
         event_time=_micros(event),
         details=details,
         origin_id=event.origin_customer_id,
+        quoted=bool(_text(told.quote_id)),
     )
 
 

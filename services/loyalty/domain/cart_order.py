@@ -12,6 +12,7 @@ from services.loyalty.domain.entry import EntryKind, request_entry_id
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.notice import Notice, NoticeKind, note
 from services.loyalty.domain.offer import offer_usage_refs
+from services.loyalty.domain.points_payment import paid_with
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import AppliedOffer, Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
@@ -49,6 +50,8 @@ class SpentPoints:
     program_id: str
     points: int
     entry_id: str = ""
+    amount_minor: int = 0
+    """What of the order they pay, where points have a price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ class CommitCart:
             return existing
         reckoned = reckon(books, asked, now)
         self._check(reckoned.quote)
-        spent = self._spend(books, now)  # the last that can be refused
+        spent = self._spend(books, reckoned.quote.total_minor, now)  # the last that can be refused
         reckoned.till.close()
         turn = existing.turn + 1 if existing else 0
         for applied in reckoned.quote.applied:
@@ -122,11 +125,12 @@ class CommitCart:
                 f"the cart costs {total} by now, not {expected}; show it again", expected=expected, total=total
             )
 
-    def _spend(self, books: Books, now: int) -> SpentPoints | None:
+    def _spend(self, books: Books, total_minor: int, now: int) -> SpentPoints | None:
         if self.spend is None:
             return None
         program = books.program(self.spend.program_id)
         member = books.spender(program.id, self.asked.guesser.customer_id)
+        amount_minor = paid_with(books, program, self.spend.points, total_minor)
         cause = Cause(
             request_entry_id(self.request_id),
             EntryKind.BURN,
@@ -137,7 +141,7 @@ class CommitCart:
             reason="order",
         )
         entry = spend(books, program, member, self.spend.points, cause, self.asked.guesser.customer_id)
-        return replace(self.spend, entry_id=entry.id)
+        return replace(self.spend, entry_id=entry.id, amount_minor=amount_minor)
 
 
 def _use_offer(books: Books, offer_id: str, customer_id: str, uses: int, discount_minor: int) -> None:

@@ -10,6 +10,7 @@ from services.loyalty.domain.customer import CUSTOMERS, SEGMENTS
 from services.loyalty.domain.earning import (
     BASE,
     Activity,
+    Boost,
     Known,
     Outcome,
     count_usage,
@@ -79,14 +80,16 @@ def _enter(books: Books, program: Program, member: Member, points: int, cause: C
     return note_activity(books, books.enter_all(member, [*extension, entry]), member_id)
 
 
-def earn_by_rules(books: Books, program: Program, member_id: str, activity: Activity, cause: Cause) -> Earned:
+def earn_by_rules(
+    books: Books, program: Program, member_id: str, activity: Activity, cause: Cause, boosts: Sequence[Boost] = ()
+) -> Earned:
     """Enter what ``activity`` earns, if it is anything. ``BalanceLimitReached`` and ``MemberBlocked`` leave the
     books as they were.
     """
     now = cause.record_time
     member, person_id = books.earner(program.id, member_id), books.account_id(program.id, member_id)
     found = known(books, program, member, person_id)
-    outcome = weigh(found, activity, now)
+    outcome = weigh(found, activity, now, boosts)
     if outcome.points == 0:
         return Earned(None, outcome)
     by_rules = outcome.shares if any(share.rule_id != BASE for share in outcome.shares) else ()

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from services.common.rules.condition import Facts, holds
+from services.loyalty.domain.allocation import allocate
 from services.loyalty.domain.customer import Customer, Segments
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.domain.earning_rule import (
@@ -27,6 +28,9 @@ from services.loyalty.domain.zones import Period, local, period_at
 
 BASE = ""
 """The rule id of the programme's own rate."""
+OFFER_SHARE = "offer:"
+"""What the id of an offer's share begins with."""
+_WHOLE = 10_000
 USAGE_KEPT_MICROS = 400 * DAY_MICROS
 """How long after a period its usage is remembered; what comes later finds it used up."""
 
@@ -99,14 +103,31 @@ class Known:
     member_usage: MemberUsage | None = None
 
 
+class Boost(NamedTuple):
+    """An offer that multiplies what an order earns, in ten-thousandths: 20,000 is twice the points."""
+
+    offer_id: str
+    multiplier: int
+
+
 class _Amount(NamedTuple):
     minor: int
     units: int
 
 
-def weigh(known: Known, activity: Activity, now: int) -> Outcome:
-    """What ``activity`` earns now. Changes nothing: what was used is counted by ``count_usage``."""
-    return _Weighing(known, activity, now).outcome()
+def weigh(known: Known, activity: Activity, now: int, boosts: Sequence[Boost] = ()) -> Outcome:
+    """What ``activity`` earns now, with what offers add. Changes nothing: ``count_usage`` counts what was used."""
+    return _Weighing(known, activity, now).outcome(boosts)
+
+
+def offer_share_id(offer_id: str) -> str:
+    """Under which rule's id the share of an offer is kept; no rule can have it."""
+    return f"{OFFER_SHARE}{offer_id}"
+
+
+def offer_of(share_id: str) -> str:
+    """The offer whose share it is; empty: a rule's, or the programme's rate."""
+    return share_id.removeprefix(OFFER_SHARE) if share_id.startswith(OFFER_SHARE) else ""
 
 
 class _Weighing:
@@ -123,7 +144,7 @@ class _Weighing:
         fields = {**activity.properties, "member": _member_facts(known, now)}
         self._facts = Facts(fields, known.member.id, segment_ids, activity.event_time)
 
-    def outcome(self) -> Outcome:
+    def outcome(self, boosts: Sequence[Boost]) -> Outcome:
         activity, program = self._activity, self._known.program
         if activity.trigger is Trigger.ORDER and activity.amount_minor <= 0:
             return Outcome()
@@ -131,7 +152,16 @@ class _Weighing:
             self._give(BASE, 0, program.points_for(activity.amount_minor))
         for rule in self._known.book.about(activity.trigger, activity.name):
             self._weigh(rule)
+        self._boost(boosts)
         return Outcome(tuple(self._shares), tuple(self._misses))
+
+    def _boost(self, boosts: Sequence[Boost]) -> None:
+        """What offers add to all of it: together rounded down, then split by what each adds, within the same limits."""
+        added = {boost.offer_id: boost.multiplier - _WHOLE for boost in boosts}
+        total = sum(share.points for share in self._shares) * sum(added.values()) // _WHOLE
+        for offer_id, points in sorted(allocate(total, added, dict.fromkeys(added, total)).items()):
+            if points:
+                self._give(offer_share_id(offer_id), 0, points)
 
     def _weigh(self, rule: EarningRule) -> None:
         told = rule.definition

@@ -29,6 +29,7 @@ from services.loyalty.domain.errors import (
 from services.loyalty.domain.operations import EVENT_AHEAD_MICROS_MAX
 from services.loyalty.domain.orders import Event, Order
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.promised_points import cart_ref, customer_needs, promised
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refunds import refund_what_waited
 
@@ -137,15 +138,20 @@ class EarnByRules:
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         member_id = self.told.member_id
         refunds = [(self.program_id, self.told.order_id)] if isinstance(self.told, Order) else []
+        carts = [cart_ref(self.told.order_id)] if isinstance(self.told, Order) else []
         return Needs(
             members=((self.program_id, member_id),),
             entries=[self.told.cause(program, 0).entry_id for program in programs.values()],
             refunds=refunds,
-            records=(book_ref(self.program_id),),
-            then=lambda books: Needs(
-                records=[*weighing_refs(self.program_id, books.account_id(self.program_id, member_id))]
-            ),
+            records=(book_ref(self.program_id), *carts),
+            then=self._weighing_needs,
         )
+
+    def _weighing_needs(self, books: Books) -> Needs:
+        account_id = books.account_id(self.program_id, self.told.member_id)
+        order_id = self.told.order_id if isinstance(self.told, Order) else ""
+        needs = customer_needs(books, (self.program_id,), order_id)
+        return replace(needs, records=[*weighing_refs(self.program_id, account_id)])
 
     def apply(self, books: Books, now: int) -> EarnedByRules:
         told = self.told
@@ -157,7 +163,9 @@ class EarnByRules:
             return self._earned_before(books, entry)
         if isinstance(told, Order) and told.currency != program.currency:
             return self._answer(books, None, Outcome())
-        earned = earn_by_rules(books, program, told.member_id, told.activity, cause)
+        order_id = told.order_id if isinstance(told, Order) else ""
+        activity, boosts = promised(books, program, order_id, told.member_id, told.activity)
+        earned = earn_by_rules(books, program, told.member_id, activity, cause, boosts)
         if earned.entry and isinstance(told, Order):
             refund_what_waited(books, program, earned.entry, now)
         return self._answer(books, earned.entry, earned.outcome)

@@ -1,7 +1,7 @@
 """What profiles tells, as it is followed: orders and events earn once in each programme of their tenant."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from services.loyalty.domain.books import Books, Needs, OrderCounts, together
@@ -12,6 +12,7 @@ from services.loyalty.domain.entry import EntryKind, event_entry_id, order_entry
 from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.promised_points import cart_ref, customer_needs, promised
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.refunds import refund_what_waited
 
@@ -47,6 +48,8 @@ class Order:
     """Reads both, where they are not given: most orders of most programmes earn by the rate alone."""
     origin_id: str = ""
     """Under whose names it came, where that is not ``member_id``."""
+    quoted: bool = False
+    """Whether it carries the id of a quote, which was told before it."""
 
     @property
     def activity(self) -> Activity:
@@ -73,9 +76,16 @@ class Order:
             members=[(program_id, self.member_id) for program_id in concerned],
             entry_ids=[order_entry_id(program_id, self.order_id) for program_id in concerned],
             refunds=[(program_id, self.order_id) for program_id in concerned],
-            records=[book_ref(program_id) for program_id in concerned],
-            then=lambda books: weighed_needs(books, concerned, self.member_id, Trigger.ORDER),
+            records=[cart_ref(self.order_id), *(book_ref(program_id) for program_id in concerned)],
+            then=lambda books: self._needs_of_rules(books, concerned),
         )
+
+    def _needs_of_rules(self, books: Books, program_ids: Sequence[str]) -> Needs:
+        if not self.quoted and books.record(cart_ref(self.order_id)) is None:
+            return weighed_needs(books, program_ids, self.member_id, Trigger.ORDER)
+        # Whether the cart is committed by now, or by what was told before, is known when this is applied.
+        refs = [ref for program_id in program_ids for ref in _refs(books, program_id, self.member_id)]
+        return replace(customer_needs(books, program_ids, self.order_id), records=refs)
 
     def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
         for program in books.programs.values():
@@ -90,10 +100,11 @@ class Order:
             return "duplicate"
         book = books.record(book_ref(program.id))
         try:
-            if book is None or not book.concerns(Trigger.ORDER):
-                earned = earn_by_rate(books, program, self.member_id, self.amount_minor, cause)
+            if (book and book.concerns(Trigger.ORDER)) or books.record(cart_ref(self.order_id)):
+                told, boosts = promised(books, program, self.order_id, self.member_id, self.activity)
+                earned = earn_by_rules(books, program, self.member_id, told, cause, boosts)
             else:
-                earned = earn_by_rules(books, program, self.member_id, self.activity, cause)
+                earned = earn_by_rate(books, program, self.member_id, self.amount_minor, cause)
         except BalanceLimitReached:
             return "invalid"
         except MemberBlocked:

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.errors import FailedPrecondition
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.cart import Cart, check_cart
 from services.loyalty.domain.choice import Choice, choose
 from services.loyalty.domain.coupon import CouponBudgetSpent
 from services.loyalty.domain.coupon_uses import Presented, Till, Verdict, open_till, presenting_needs, weigh
+from services.loyalty.domain.earning import Boost
 from services.loyalty.domain.guesses import Guesser, check_guesses
 from services.loyalty.domain.offer import WHOLE, Offer, OfferUsage, offer_usage_refs
 from services.loyalty.domain.pricing import Effect, Pricing
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.qualification import Lack, Usages, idle_lack, lack_of
-from services.loyalty.domain.quoted_points import QuotedPoints, earning_refs, quoted_points
+from services.loyalty.domain.quoted_points import QuotedPoints, earning_refs, person_refs, quoted_points
 from services.loyalty.domain.shopper import known_of, segments_of
 
 
@@ -123,8 +124,11 @@ class Asked:
         """Everything that reckoning reads."""
         needs = presenting_needs(programs, self.presented, self.order_id, self.guesser)
         usages = [ref for offer in self.offers for ref in offer_usage_refs(offer.offer_id, self.guesser.customer_id)]
-        earning = earning_refs(programs, self.guesser.customer_id, self.cart.currency)
-        return replace(needs, records=[*needs.records, *usages, *earning])
+        earning = earning_refs(programs, self.cart.currency)
+        return together([replace(needs, records=[*needs.records, *usages, *earning]), Needs(then=self._of_person)])
+
+    def _of_person(self, books: Books) -> Needs:
+        return Needs(records=[*person_refs(books, self.guesser.customer_id, self.cart.currency)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,9 +284,10 @@ class _Known:
         return QuotedCode(code, verdict.campaign_id, 0, refusal.reason, refusal.message, missing)
 
     def _points(self, lines: Sequence[QuotedLine], effects: Sequence[Effect]) -> tuple[QuotedPoints, ...]:
-        multiplier = WHOLE + sum(effect.points_multiplier - WHOLE for effect in effects)
+        boosts = [Boost(each.offer_id, each.points_multiplier) for each in effects if each.points_multiplier > WHOLE]
         paid = {line.line_id: line.total_minor for line in lines}
-        return quoted_points(self._books, self._cart, paid, multiplier, self._now)
+        shipping = self._cart.shipping_minor - sum(effect.shipping_minor for effect in effects)
+        return quoted_points(self._books, self._cart, paid, boosts, sum(paid.values()) + shipping, self._now)
 
     def _usage(self, offer_id: str) -> tuple[OfferUsage, OfferUsage]:
         customer_id = self._cart.shopper.customer_id

@@ -1,18 +1,19 @@
 """What a cart would earn, weighed by the code that weighs orders, and what its customer can spend."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from services.loyalty.domain.books import Books
 from services.loyalty.domain.cart import Cart
 from services.loyalty.domain.earned import book_ref, known, weighing_refs
-from services.loyalty.domain.earning import Activity, Line, weigh
+from services.loyalty.domain.earning import Activity, Boost, Line, weigh
 from services.loyalty.domain.earning_rule import Trigger
 from services.loyalty.domain.entry import AccountRole, Block
-from services.loyalty.domain.offer import WHOLE
+from services.loyalty.domain.points_payment import NOTHING, payable
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
+from services.loyalty.domain.spending_policy import policy_ref, usage_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +23,34 @@ class QuotedPoints:
     program_id: str
     earned: int
     available: int
+    payable: int = 0
+    """How many of these may pay for the cart, where points have a price."""
+    payable_minor: int = 0
+    """What of it they pay."""
 
 
-def earning_refs(programs: Mapping[str, Program], customer_id: str, currency: str) -> Iterator[Ref[Any]]:
-    """What weighing reads."""
+def earning_refs(programs: Mapping[str, Program], currency: str) -> Iterator[Ref[Any]]:
+    """The rules of earning and of spending."""
     for program in programs.values():
         if program.currency == currency:
             yield book_ref(program.id)
-            yield from weighing_refs(program.id, customer_id)
+            yield policy_ref(program.id)
+
+
+def person_refs(books: Books, customer_id: str, currency: str) -> Iterator[Ref[Any]]:
+    """What weighing reads of the customer, once it is known who has their account now."""
+    for program in books.programs.values():
+        if program.currency == currency:
+            account_id = books.account_id(program.id, customer_id)
+            yield from weighing_refs(program.id, account_id)
+            yield usage_ref(program.id, account_id)
 
 
 def quoted_points(
-    books: Books, cart: Cart, paid: Mapping[str, int], multiplier: int, now: int
+    books: Books, cart: Cart, paid: Mapping[str, int], boosts: Sequence[Boost], total_minor: int, now: int
 ) -> tuple[QuotedPoints, ...]:
-    """In each programme what the cart would earn as an order of what is ``paid`` a line, by rate and rules, times
-    what offers give (``multiplier``, in ten-thousandths).
+    """In each programme what the cart would earn as an order of what is ``paid`` a line, by rate and rules, and
+    what offers add to that; and what of all that is to be paid (``total_minor``) points can pay.
 
     Programmes in which that, and what can be spent, is nothing are left out.
     """
@@ -46,11 +60,13 @@ def quoted_points(
         member = books.member_or_new(program_id, cart.shopper.customer_id)
         purse, earned = books.purse(member), 0
         if program.currency == cart.currency and member.block != Block.EVERYTHING.value:
-            earned = weigh(known(books, program, purse, member.id), activity, now).points * multiplier // WHOLE
+            earned = weigh(known(books, program, purse, member.id), activity, now, boosts).points
         spends = program.redeemable and member.account_role != AccountRole.EARNER.value
         available = purse.available(now) if spends else 0
         if earned or available:
-            found.append(QuotedPoints(program_id, earned, available))
+            pays = spends and program.currency == cart.currency and not (member.block or purse.block)
+            most = payable(books, program, member.id, available, total_minor, now) if pays else NOTHING
+            found.append(QuotedPoints(program_id, earned, available, *most))
     return tuple(found)
 
 

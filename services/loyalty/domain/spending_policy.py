@@ -21,6 +21,16 @@ class Movement(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PointsPayment:
+    """``points`` pay for ``amount_minor`` of a cart; of the cart at most a share, in ten-thousandths (0: all of it)."""
+
+    points: int
+    amount_minor: int
+    points_min: int = 0
+    cart_share_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SpendingPolicy:
     """What members may do in a programme, and how much of it; ``version`` 0 is where nobody said anything."""
 
@@ -31,6 +41,8 @@ class SpendingPolicy:
     transfers_allowed: bool = False
     transfer_min: int = 1
     version: int = 0
+    payment: PointsPayment | None = None
+    """What points are worth when carts are paid with them."""
 
     def limits(self, movement: Movement) -> tuple[PeriodLimit, ...]:
         """The limits of such a movement."""
@@ -97,6 +109,21 @@ def check_movement(books: Books, program: Program, member_id: str, movement: Mov
             )
 
 
+def spending_left(books: Books, program: Program, member_id: str, movement: Movement, now: int) -> int | None:
+    """How many points of it the policy leaves a member now; ``None`` without limit."""
+    limits = policy_of(books, program.id).limits(movement)
+    usage = books.record(usage_ref(program.id, books.account_id(program.id, member_id))) if limits else None
+    lefts: list[int] = []
+    for limit in limits:
+        key = f"{movement.value}/{period_at(limit.period, now, program.time_zone).key}"
+        used, count = usage.periods.get(key, (0, 0)) if usage else (0, 0)
+        if limit.count and count >= limit.count:
+            return 0
+        if limit.points:
+            lefts.append(max(0, limit.points - used))
+    return min(lefts, default=None)
+
+
 def count_movement(books: Books, program: Program, member_id: str, movement: Movement, points: int, now: int) -> None:
     """Count it, where it is limited; periods that are over are forgotten."""
     limits = policy_of(books, program.id).limits(movement)
@@ -127,10 +154,16 @@ class SetSpendingPolicy:
     def apply(self, books: Books, now: int) -> SpendingPolicy:
         for movement in Movement:
             _check_limits(self.policy.limits(movement), movement.value)
+        _check_payment(self.policy.payment)
         program = books.program(self.policy.program_id)
         policy = replace(self.policy, version=policy_of(books, program.id).version + 1)
         books.put_record(policy_ref(program.id), policy)
         return policy
+
+
+def _check_payment(payment: PointsPayment | None) -> None:
+    if payment and (payment.points < 1 or payment.amount_minor < 1):
+        raise SpendingPolicyInvalid("payment: points and what they pay for are above zero", field="payment")
 
 
 def _check_limits(limits: tuple[PeriodLimit, ...], place: str) -> None:

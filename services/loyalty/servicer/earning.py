@@ -12,7 +12,7 @@ from services.common.clock import Clock, to_micros
 from services.common.rules import wire
 from services.common.rules.condition import Condition
 from services.common.validation import FieldInvalid
-from services.loyalty.domain.earning import Miss, Outcome
+from services.loyalty.domain.earning import Miss, Missed, Outcome, offer_of
 from services.loyalty.domain.earning_operations import Limits
 from services.loyalty.domain.earning_rule import (
     Caps,
@@ -288,8 +288,11 @@ def _outcome(outcome: Outcome) -> pb.EarningOutcome:
     return pb.EarningOutcome(
         points=outcome.points,
         shares=map(share_message, outcome.shares),
-        misses=[
-            pb.EarningMiss(rule_id=miss.rule_id, reason=_MISSES[miss.reason], points=miss.points)
-            for miss in outcome.misses
-        ],
+        misses=map(_miss, outcome.misses),
     )
+
+
+def _miss(miss: Missed) -> pb.EarningMiss:
+    offer_id = offer_of(miss.rule_id)
+    rule_id = "" if offer_id else miss.rule_id
+    return pb.EarningMiss(rule_id=rule_id, reason=_MISSES[miss.reason], points=miss.points, offer_id=offer_id)

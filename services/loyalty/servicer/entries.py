@@ -10,6 +10,7 @@ from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import ALL_TENANTS, principal
 from services.loyalty.domain.check import Audit
+from services.loyalty.domain.earning import offer_of
 from services.loyalty.domain.entry import MERGE_KINDS, Account, Entry, EntryKind, Lot, Part, Share, TierChange
 from services.loyalty.domain.program import (
     NEVER,
@@ -71,7 +72,13 @@ def lot_message(lot: Lot) -> pb.Lot:
 
 def share_message(share: Share) -> earning_pb.EarningShare:
     """What a rule gave."""
-    return earning_pb.EarningShare(rule_id=share.rule_id, rule_version=share.rule_version, points=share.points)
+    offer_id = offer_of(share.rule_id)
+    return earning_pb.EarningShare(
+        rule_id="" if offer_id else share.rule_id,
+        rule_version=share.rule_version,
+        points=share.points,
+        offer_id=offer_id,
+    )
 
 
 def entry_message(entry: Entry) -> pb.Entry:

@@ -122,7 +122,13 @@ def quote_message(quote: Quote) -> pb.Quote:
         missed_offers=map(_missed, quote.missed),
         coupons=map(_code, quote.codes),
         points=[
-            pb.QuotedPoints(program_id=each.program_id, earned_points=each.earned, available_points=each.available)
+            pb.QuotedPoints(
+                program_id=each.program_id,
+                earned_points=each.earned,
+                available_points=each.available,
+                payable_points=each.payable,
+                payable_minor=each.payable_minor,
+            )
             for each in quote.points
         ],
         exact=quote.exact,
@@ -191,7 +197,12 @@ def order_message(order: CartOrder) -> pb.CartOrder:
         state=_STATES[order.state],
         quote=quote_message(order.quote),
         codes=order.codes,
-        spent=pb.SpentPoints(program_id=spent.program_id, points=spent.points, entry_id=spent.entry_id)
+        spent=pb.SpentPoints(
+            program_id=spent.program_id,
+            points=spent.points,
+            entry_id=spent.entry_id,
+            amount_minor=spent.amount_minor,
+        )
         if spent
         else None,
         commit_time=timestamp(order.time),

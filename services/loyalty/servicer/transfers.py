@@ -6,7 +6,7 @@ from tessera.loyalty.v1 import transfer_pb2 as pb
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceServicer
 
 from services.common.auth import principal
-from services.loyalty.domain.spending_policy import SpendingPolicy
+from services.loyalty.domain.spending_policy import PointsPayment, SpendingPolicy
 from services.loyalty.domain.transfer import Transfer, TransferPoints
 from services.loyalty.handlers.transfers import (
     get_spending_policy,
@@ -38,6 +38,7 @@ class TransferRpcs(LoyaltyServiceServicer):
             received=tuple(map(read_limit, told.received)),
             transfers_allowed=told.transfers_allowed,
             transfer_min=told.transfer_min_points or 1,
+            payment=_payment(told.payment) if told.HasField("payment") else None,
         )
         kept = await set_spending_policy(self.ledger, named(request), policy)
         return pb.SetSpendingPolicyResponse(policy=_policy(kept))
@@ -87,6 +88,20 @@ def _policy(policy: SpendingPolicy) -> pb.SpendingPolicy:
         transfers_allowed=policy.transfers_allowed,
         transfer_min_points=policy.transfer_min,
         version=policy.version,
+        payment=_payment_message(policy.payment) if policy.payment else None,
+    )
+
+
+def _payment(told: pb.PointsPayment) -> PointsPayment:
+    return PointsPayment(told.points, told.amount_minor, told.points_min, told.cart_share_max)
+
+
+def _payment_message(payment: PointsPayment) -> pb.PointsPayment:
+    return pb.PointsPayment(
+        points=payment.points,
+        amount_minor=payment.amount_minor,
+        points_min=payment.points_min,
+        cart_share_max=payment.cart_share_max,
     )
 
 

@@ -521,22 +521,26 @@ class EarningShare(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The rule; empty: the programme's own rate."""
     rule_version: _builtins.int
     """Which version of it."""
     points: _builtins.int
     """How many points."""
+    offer_id: _builtins.str
+    """The offer whose multiplier gave it, where that was no rule; `rule_id` is empty then."""
     def __init__(
         self,
         *,
         rule_id: _builtins.str = ...,
         rule_version: _builtins.int = ...,
         points: _builtins.int = ...,
+        offer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "rule_id", b"rule_id", "rule_version", b"rule_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offer_id", b"offer_id", "points", b"points", "rule_id", b"rule_id", "rule_version", b"rule_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,22 +589,26 @@ class EarningMiss(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
     rule_id: _builtins.str
     """The rule; empty: the programme's own rate."""
     reason: Global___EarningMissReason.ValueType
     """Why."""
     points: _builtins.int
     """How many points were not given; 0 where that was not worked out."""
+    offer_id: _builtins.str
+    """The offer whose multiplier it was, where that was no rule; `rule_id` is empty then."""
     def __init__(
         self,
         *,
         rule_id: _builtins.str = ...,
         reason: Global___EarningMissReason.ValueType = ...,
         points: _builtins.int = ...,
+        offer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offer_id", b"offer_id", "points", b"points", "reason", b"reason", "rule_id", b"rule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

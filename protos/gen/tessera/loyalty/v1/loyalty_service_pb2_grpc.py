@@ -1073,7 +1073,9 @@ class LoyaltyServiceServicer:
         nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
         wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
         CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
-        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
+        ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
+        SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

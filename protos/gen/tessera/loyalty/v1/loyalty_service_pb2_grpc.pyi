@@ -324,7 +324,9 @@ class LoyaltyServiceStub:
     nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
     wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
     CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
-    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
+    ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
+    SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     RollBackCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.RollBackCartRequest, _offer_pb2.RollBackCartResponse]
     """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
@@ -724,7 +726,9 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
     wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
     CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
-    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+    metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
+    ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
+    SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
     """
     RollBackCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.RollBackCartRequest, _offer_pb2.RollBackCartResponse]  # type: ignore[assignment]
     """Gives back what an order has used, exactly and once: every count and budget is as if it had not been, and points are
@@ -1469,7 +1473,9 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
         wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
         CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
-        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, INSUFFICIENT_POINTS.
+        metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
+        ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
+        SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
         """
 
     @_abc_1.abstractmethod

@@ -1024,25 +1024,37 @@ class QuotedPoints(_message.Message):
     PROGRAM_ID_FIELD_NUMBER: _builtins.int
     EARNED_POINTS_FIELD_NUMBER: _builtins.int
     AVAILABLE_POINTS_FIELD_NUMBER: _builtins.int
+    PAYABLE_POINTS_FIELD_NUMBER: _builtins.int
+    PAYABLE_MINOR_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     earned_points: _builtins.int
     """What the order would earn now by the programme's rate and its earning rules, as SimulateEarning answers for the
-    quoted prices, times the offers' multipliers; shipping left out. Rules see of a line `product_id`, `quantity`,
-    `category` and the line's attributes.
+    quoted prices, with what the offers' multipliers add, within the same limits; shipping left out. Rules see of a line
+    `product_id`, `quantity`, `category` and the line's attributes. Once the cart is committed for an order, the order
+    earns this, by what its event or EarnByRules tells: with the offers' part as shares of its entry, which refunds take
+    back like those of rules. An order that earned before its cart was committed has earned without.
     """
     available_points: _builtins.int
     """What the customer could spend now."""
+    payable_points: _builtins.int
+    """How many points the customer could pay this cart with now, by the payment of the programme's spending policy and
+    within its limits, no point more than pays for something; 0 where points have no price.
+    """
+    payable_minor: _builtins.int
+    """What of the cart's total these points pay."""
     def __init__(
         self,
         *,
         program_id: _builtins.str = ...,
         earned_points: _builtins.int = ...,
         available_points: _builtins.int = ...,
+        payable_points: _builtins.int = ...,
+        payable_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "earned_points", b"earned_points", "program_id", b"program_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_points", b"available_points", "earned_points", b"earned_points", "payable_minor", b"payable_minor", "payable_points", b"payable_points", "program_id", b"program_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1155,22 +1167,26 @@ class SpentPoints(_message.Message):
     PROGRAM_ID_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     ENTRY_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """In which programme."""
     points: _builtins.int
     """How many."""
     entry_id: _builtins.str
     """The ledger's entry; ignored in a request."""
+    amount_minor: _builtins.int
+    """What of the total they pay, where the programme's spending policy gives points a price; ignored in a request."""
     def __init__(
         self,
         *,
         program_id: _builtins.str = ...,
         points: _builtins.int = ...,
         entry_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "points", b"points", "program_id", b"program_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "entry_id", b"entry_id", "points", b"points", "program_id", b"program_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_optio
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tessera/loyalty/v1/transfer.proto\x12\x12tessera.loyalty.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a tessera/loyalty/v1/earning.proto\"\xa6\x02\n\x0eSpendingPolicy\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x36\n\x05spent\x18\x02 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x19\n\x11transfers_allowed\x18\x03 \x01(\x08\x12*\n\x13transfer_min_points\x18\x04 \x01(\x03\x42\r\xaa\xbb\x18\t \x00(\x80\xc0\xa8\xca\x9a:\x12\x35\n\x04sent\x18\x05 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x39\n\x08received\x18\x06 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x0f\n\x07version\x18\x07 \x01(\x03\"\x9c\x01\n\x18SetSpendingPolicyRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12:\n\x06policy\x18\x02 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicyB\x06\xaa\xbb\x18\x02\x08\x01\x12(\n\nrequest_id\x18\x03 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"O\n\x19SetSpendingPolicyResponse\x12\x32\n\x06policy\x18\x01 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicy\"6\n\x18GetSpendingPolicyRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"O\n\x19GetSpendingPolicyResponse\x12\x32\n\x06policy\x18\x01 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicy\"\xe9\x01\n\x15TransferPointsRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\'\n\tsender_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12)\n\x0breceiver_id\x18\x03 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12\x1d\n\x06points\x18\x04 \x01(\x03\x42\r\xaa\xbb\x18\t \x02(\x80\xc0\xa8\xca\x9a:\x12\x17\n\x06reason\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"\x88\x01\n\x16TransferPointsResponse\x12.\n\x08transfer\x18\x01 \x01(\x0b\x32\x1c.tessera.loyalty.v1.Transfer\x12\x1d\n\x15sender_balance_points\x18\x02 \x01(\x03\x12\x1f\n\x17receiver_balance_points\x18\x03 \x01(\x03\"\x9e\x01\n\x08Transfer\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x12\n\nprogram_id\x18\x02 \x01(\t\x12\x11\n\tsender_id\x18\x03 \x01(\t\x12\x13\n\x0breceiver_id\x18\x04 \x01(\t\x12\x0e\n\x06points\x18\x05 \x01(\x03\x12\x31\n\rtransfer_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9f\x01\n\x14ListTransfersRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\'\n\tmember_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12\x10\n\x08received\x18\x03 \x01(\x08\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x05 \x01(\t\"a\n\x15ListTransfersResponse\x12/\n\ttransfers\x18\x01 \x03(\x0b\x32\x1c.tessera.loyalty.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tessera/loyalty/v1/transfer.proto\x12\x12tessera.loyalty.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a tessera/loyalty/v1/earning.proto\"\xda\x02\n\x0eSpendingPolicy\x12\x12\n\nprogram_id\x18\x01 \x01(\t\x12\x36\n\x05spent\x18\x02 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x19\n\x11transfers_allowed\x18\x03 \x01(\x08\x12*\n\x13transfer_min_points\x18\x04 \x01(\x03\x42\r\xaa\xbb\x18\t \x00(\x80\xc0\xa8\xca\x9a:\x12\x35\n\x04sent\x18\x05 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x39\n\x08received\x18\x06 \x03(\x0b\x32\x1f.tessera.loyalty.v1.PeriodLimitB\x06\xaa\xbb\x18\x02\x18\x05\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\x32\n\x07payment\x18\x08 \x01(\x0b\x32!.tessera.loyalty.v1.PointsPayment\"\x98\x01\n\rPointsPayment\x12\x1c\n\x06points\x18\x01 \x01(\x03\x42\x0c\xaa\xbb\x18\x08 \x02(\x80\xa8\xd6\xb9\x07\x12\"\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x0c\xaa\xbb\x18\x08 \x02(\x80\xa8\xd6\xb9\x07\x12!\n\npoints_min\x18\x03 \x01(\x03\x42\r\xaa\xbb\x18\t \x00(\x80\xc0\xa8\xca\x9a:\x12\"\n\x0e\x63\x61rt_share_max\x18\x04 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\"\x9c\x01\n\x18SetSpendingPolicyRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12:\n\x06policy\x18\x02 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicyB\x06\xaa\xbb\x18\x02\x08\x01\x12(\n\nrequest_id\x18\x03 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"O\n\x19SetSpendingPolicyResponse\x12\x32\n\x06policy\x18\x01 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicy\"6\n\x18GetSpendingPolicyRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"O\n\x19GetSpendingPolicyResponse\x12\x32\n\x06policy\x18\x01 \x01(\x0b\x32\".tessera.loyalty.v1.SpendingPolicy\"\xe9\x01\n\x15TransferPointsRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\'\n\tsender_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12)\n\x0breceiver_id\x18\x03 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12\x1d\n\x06points\x18\x04 \x01(\x03\x42\r\xaa\xbb\x18\t \x02(\x80\xc0\xa8\xca\x9a:\x12\x17\n\x06reason\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"\x88\x01\n\x16TransferPointsResponse\x12.\n\x08transfer\x18\x01 \x01(\x0b\x32\x1c.tessera.loyalty.v1.Transfer\x12\x1d\n\x15sender_balance_points\x18\x02 \x01(\x03\x12\x1f\n\x17receiver_balance_points\x18\x03 \x01(\x03\"\x9e\x01\n\x08Transfer\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x12\n\nprogram_id\x18\x02 \x01(\t\x12\x11\n\tsender_id\x18\x03 \x01(\t\x12\x13\n\x0breceiver_id\x18\x04 \x01(\t\x12\x0e\n\x06points\x18\x05 \x01(\x03\x12\x31\n\rtransfer_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9f\x01\n\x14ListTransfersRequest\x12\x1a\n\nprogram_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\'\n\tmember_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\x12\x10\n\x08received\x18\x03 \x01(\x08\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x05 \x01(\t\"a\n\x15ListTransfersResponse\x12/\n\ttransfers\x18\x01 \x03(\x0b\x32\x1c.tessera.loyalty.v1.Transfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPENDINGPOLICY'].fields_by_name['sent']._serialized_options = b'\252\273\030\002\030\005'
   _globals['_SPENDINGPOLICY'].fields_by_name['received']._loaded_options = None
   _globals['_SPENDINGPOLICY'].fields_by_name['received']._serialized_options = b'\252\273\030\002\030\005'
+  _globals['_POINTSPAYMENT'].fields_by_name['points']._loaded_options = None
+  _globals['_POINTSPAYMENT'].fields_by_name['points']._serialized_options = b'\252\273\030\010 \002(\200\250\326\271\007'
+  _globals['_POINTSPAYMENT'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_POINTSPAYMENT'].fields_by_name['amount_minor']._serialized_options = b'\252\273\030\010 \002(\200\250\326\271\007'
+  _globals['_POINTSPAYMENT'].fields_by_name['points_min']._loaded_options = None
+  _globals['_POINTSPAYMENT'].fields_by_name['points_min']._serialized_options = b'\252\273\030\t \000(\200\300\250\312\232:'
+  _globals['_POINTSPAYMENT'].fields_by_name['cart_share_max']._loaded_options = None
+  _globals['_POINTSPAYMENT'].fields_by_name['cart_share_max']._serialized_options = b'\252\273\030\006 \000(\240\234\001'
   _globals['_SETSPENDINGPOLICYREQUEST'].fields_by_name['program_id']._loaded_options = None
   _globals['_SETSPENDINGPOLICYREQUEST'].fields_by_name['program_id']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_SETSPENDINGPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
@@ -69,23 +77,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTTRANSFERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTTRANSFERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005 \000(\320\017'
   _globals['_SPENDINGPOLICY']._serialized_start=158
-  _globals['_SPENDINGPOLICY']._serialized_end=452
-  _globals['_SETSPENDINGPOLICYREQUEST']._serialized_start=455
-  _globals['_SETSPENDINGPOLICYREQUEST']._serialized_end=611
-  _globals['_SETSPENDINGPOLICYRESPONSE']._serialized_start=613
-  _globals['_SETSPENDINGPOLICYRESPONSE']._serialized_end=692
-  _globals['_GETSPENDINGPOLICYREQUEST']._serialized_start=694
-  _globals['_GETSPENDINGPOLICYREQUEST']._serialized_end=748
-  _globals['_GETSPENDINGPOLICYRESPONSE']._serialized_start=750
-  _globals['_GETSPENDINGPOLICYRESPONSE']._serialized_end=829
-  _globals['_TRANSFERPOINTSREQUEST']._serialized_start=832
-  _globals['_TRANSFERPOINTSREQUEST']._serialized_end=1065
-  _globals['_TRANSFERPOINTSRESPONSE']._serialized_start=1068
-  _globals['_TRANSFERPOINTSRESPONSE']._serialized_end=1204
-  _globals['_TRANSFER']._serialized_start=1207
-  _globals['_TRANSFER']._serialized_end=1365
-  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1368
-  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1527
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1529
-  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1626
+  _globals['_SPENDINGPOLICY']._serialized_end=504
+  _globals['_POINTSPAYMENT']._serialized_start=507
+  _globals['_POINTSPAYMENT']._serialized_end=659
+  _globals['_SETSPENDINGPOLICYREQUEST']._serialized_start=662
+  _globals['_SETSPENDINGPOLICYREQUEST']._serialized_end=818
+  _globals['_SETSPENDINGPOLICYRESPONSE']._serialized_start=820
+  _globals['_SETSPENDINGPOLICYRESPONSE']._serialized_end=899
+  _globals['_GETSPENDINGPOLICYREQUEST']._serialized_start=901
+  _globals['_GETSPENDINGPOLICYREQUEST']._serialized_end=955
+  _globals['_GETSPENDINGPOLICYRESPONSE']._serialized_start=957
+  _globals['_GETSPENDINGPOLICYRESPONSE']._serialized_end=1036
+  _globals['_TRANSFERPOINTSREQUEST']._serialized_start=1039
+  _globals['_TRANSFERPOINTSREQUEST']._serialized_end=1272
+  _globals['_TRANSFERPOINTSRESPONSE']._serialized_start=1275
+  _globals['_TRANSFERPOINTSRESPONSE']._serialized_end=1411
+  _globals['_TRANSFER']._serialized_start=1414
+  _globals['_TRANSFER']._serialized_end=1572
+  _globals['_LISTTRANSFERSREQUEST']._serialized_start=1575
+  _globals['_LISTTRANSFERSREQUEST']._serialized_end=1734
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_start=1736
+  _globals['_LISTTRANSFERSRESPONSE']._serialized_end=1833
 # @@protoc_insertion_point(module_scope)

@@ -35,6 +35,7 @@ class SpendingPolicy(_message.Message):
     SENT_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    PAYMENT_FIELD_NUMBER: _builtins.int
     program_id: _builtins.str
     """The programme."""
     transfers_allowed: _builtins.bool
@@ -55,6 +56,10 @@ class SpendingPolicy(_message.Message):
     def received(self) -> _containers.RepeatedCompositeFieldContainer[_earning_pb2.PeriodLimit]:
         """How much a member may be transferred, each period once at most."""
 
+    @_builtins.property
+    def payment(self) -> Global___PointsPayment:
+        """What points are worth when carts are paid with them; unset: quotes say no amount, and CommitCart spends any number."""
+
     def __init__(
         self,
         *,
@@ -65,14 +70,49 @@ class SpendingPolicy(_message.Message):
         sent: _abc.Iterable[_earning_pb2.PeriodLimit] | None = ...,
         received: _abc.Iterable[_earning_pb2.PeriodLimit] | None = ...,
         version: _builtins.int = ...,
+        payment: Global___PointsPayment | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["program_id", b"program_id", "received", b"received", "sent", b"sent", "spent", b"spent", "transfer_min_points", b"transfer_min_points", "transfers_allowed", b"transfers_allowed", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment", "program_id", b"program_id", "received", b"received", "sent", b"sent", "spent", b"spent", "transfer_min_points", b"transfer_min_points", "transfers_allowed", b"transfers_allowed", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SpendingPolicy: _TypeAlias = SpendingPolicy  # noqa: Y015
+
+@_typing.final
+class PointsPayment(_message.Message):
+    """What points are worth when carts are paid with them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    POINTS_MIN_FIELD_NUMBER: _builtins.int
+    CART_SHARE_MAX_FIELD_NUMBER: _builtins.int
+    points: _builtins.int
+    """So many points ..."""
+    amount_minor: _builtins.int
+    """... pay for so much, in minor units of the programme's currency."""
+    points_min: _builtins.int
+    """The fewest points that a cart may be paid with; 0 means 1."""
+    cart_share_max: _builtins.int
+    """How much of what a cart costs points may pay at most, in ten-thousandths; 0: all of it."""
+    def __init__(
+        self,
+        *,
+        points: _builtins.int = ...,
+        amount_minor: _builtins.int = ...,
+        points_min: _builtins.int = ...,
+        cart_share_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "cart_share_max", b"cart_share_max", "points", b"points", "points_min", b"points_min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PointsPayment: _TypeAlias = PointsPayment  # noqa: Y015
 
 @_typing.final
 class SetSpendingPolicyRequest(_message.Message):
