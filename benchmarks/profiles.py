@@ -45,8 +45,8 @@ from services.common.store import Insert
 from services.common.store.sqlite import SqliteStore
 from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys
 from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
-from services.profiles.adapters.sealed import customer_body
-from services.profiles.adapters.store import COLLECTIONS, CUSTOMERS, IDENTITIES, identity_key
+from services.profiles.adapters.sealed import CUSTOMERS, customer_body
+from services.profiles.adapters.store import COLLECTIONS, IDENTITIES, identity_key
 from services.profiles.domain.customer import Customer, Lifetime, Trait
 
 BATCH, CONNECTIONS = 500, 4

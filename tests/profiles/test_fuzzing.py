@@ -22,7 +22,7 @@ from tests.profiles.client import Client, identify, track
 REASONS = {
     "MESSAGE_ID_MISSING",
     "IDENTITY_MISSING",
-    "IDENTIFIER_BLOCKED",
+    "IDENTITY_BLOCKED",
     "EVENT_TYPE_INVALID",
     "NAME_MISSING",
     "GROUP_ID_MISSING",

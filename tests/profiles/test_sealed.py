@@ -15,8 +15,8 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from services.common.store import Document, Insert, Query, Store
 from services.common.store.sqlite import SqliteStore
 from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, PersonalDataUnreadable
-from services.profiles.adapters.sealed import customer_body, customer_of, event_body, recorded
-from services.profiles.adapters.store import CUSTOMERS, EVENTS
+from services.profiles.adapters.sealed import CUSTOMERS, customer_body, customer_of, event_body, recorded
+from services.profiles.adapters.store import EVENTS
 from services.profiles.app import KEPT, Settings, serve
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import EventType, Observation

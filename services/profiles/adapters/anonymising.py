@@ -10,8 +10,8 @@ from services.common.privacy import Removal, Removed
 from services.common.store import Delete, Document, Insert, Query, Replace, Store, Write
 from services.profiles.adapters.customer_keys import CustomerKeys, Keys
 from services.profiles.adapters.keys import TenantKey, TenantKeys
-from services.profiles.adapters.sealed import customer_body, customer_of, recorded, sealed_event
-from services.profiles.adapters.store import CUSTOMERS, EVENTS
+from services.profiles.adapters.sealed import CUSTOMERS, customer_body, customer_of, recorded, sealed_event
+from services.profiles.adapters.store import EVENTS
 from services.profiles.domain.anonymising import KEPT_TYPES, anonymous
 from services.profiles.domain.customer import Customer
 from services.profiles.ports import Recorded

@@ -5,17 +5,28 @@ from typing import Any
 
 from services.common.store import Collection, Index, Insert
 from services.profiles.domain.computing import ComputedTraitChanged
+from services.profiles.domain.group import GroupMembershipChanged, GroupTraitsChanged
 from services.profiles.ports import ConsentChanged, CustomerErased, CustomersMerged, CustomersUnmerged
 
 CHANGES = Collection("changes", (Index(("kind", "origin_customer_id")), Index(("kind", "customer_id"))), published=True)
 
-Told = CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged | CustomerErased
+Told = (
+    CustomersMerged
+    | CustomersUnmerged
+    | ConsentChanged
+    | ComputedTraitChanged
+    | CustomerErased
+    | GroupTraitsChanged
+    | GroupMembershipChanged
+)
 _TOLD: tuple[type[Told], ...] = (
     CustomersMerged,
     CustomersUnmerged,
     ConsentChanged,
     ComputedTraitChanged,
     CustomerErased,
+    GroupTraitsChanged,
+    GroupMembershipChanged,
 )
 _KINDS: dict[str, type[Told]] = {kind.__name__: kind for kind in _TOLD}
 

@@ -22,8 +22,8 @@ from services.profiles.adapters.groups import GROUPS, MEMBERS
 from services.profiles.adapters.imports import StoredImports
 from services.profiles.adapters.keys import TenantKeys
 from services.profiles.adapters.merge_log import MERGES
-from services.profiles.adapters.sealed import customer_of
-from services.profiles.adapters.store import CUSTOMERS, EVENTS, IDENTITIES, identifier_of
+from services.profiles.adapters.sealed import CUSTOMERS, customer_of
+from services.profiles.adapters.store import EVENTS, IDENTITIES, identifier_of
 from services.profiles.adapters.suppressions import suppression_writes
 from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, names_in
 from services.profiles.domain.erasure import PROFILES, Erasure, ErasureMode
@@ -47,6 +47,11 @@ PERSONAL = (
     Personal(STATEMENTS, lambda origin: {"customer_id": origin}, "consent_statement"),
     Personal(CHANGES, lambda origin: {"kind": "ConsentChanged", "origin_customer_id": origin}, "change_on_the_feed"),
     Personal(CHANGES, lambda origin: {"kind": "ComputedTraitChanged", "customer_id": origin}, "change_on_the_feed"),
+    Personal(
+        CHANGES,
+        lambda origin: {"kind": "GroupMembershipChanged", "origin_customer_id": origin},
+        "change_on_the_feed",
+    ),
 )
 
 

@@ -4,11 +4,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from services.common.errors import Conflict
 from services.common.idempotency import remember, replayed
 from services.common.store import Collection, Document, Index, Insert, Query, Replace, Store, Write
+from services.profiles.adapters.changes import tell
+from services.profiles.adapters.sealed import CUSTOMERS
 from services.profiles.domain.customer import Trait
-from services.profiles.domain.group import MEMBERS_MAX, GroupProfile, Membership
-from services.profiles.ports.groups import GroupChanges, MemberKey
+from services.profiles.domain.group import MEMBERS_MAX, GroupChanges, GroupProfile, Membership
+from services.profiles.ports.groups import MemberKey
 from services.profiles.ports.request import Request
 
 GROUPS = Collection("groups", (Index(("type",)),))
@@ -54,9 +57,21 @@ class StoredGroups:
     async def answered(self, request: Request) -> Mapping[str, Any] | None:
         return await replayed(self._store, request.tenant, request.id, request.fingerprint)
 
-    async def commit(self, request: Request, changes: GroupChanges, answer: Mapping[str, Any]) -> None:
+    async def commit(
+        self, request: Request, changes: GroupChanges, owners: Mapping[str, str], answer: Mapping[str, Any]
+    ) -> None:
         kept = remember(request.tenant, request.id, request.fingerprint, dict(answer))
-        await self._store.commit([*group_writes(request.tenant, changes), *kept])
+        unmoved = await self._unmoved(request.tenant, owners)
+        await self._store.commit([*group_writes(request.tenant, changes), *unmoved, *kept])
+
+    async def _unmoved(self, tenant: str, owners: Mapping[str, str]) -> list[Write]:
+        """Writes that change nothing and fail if an origin is merged, unmerged or erased meanwhile: followers would
+        hear of the membership of somebody whom they have just moved, or forgotten."""
+        known = await self._store.get_many(tenant, CUSTOMERS, list(owners))
+        for origin, owner in owners.items():
+            if origin not in known or (known[origin].body.get("merged_into") or origin) != owner:
+                raise Conflict(f"customer {origin} has just been merged, unmerged or erased; read again")
+        return [Replace(tenant, CUSTOMERS, each.id, each.body, each.version) for each in known.values()]
 
 
 def group_writes(tenant: str, changes: GroupChanges) -> Iterator[Write]:
@@ -71,6 +86,9 @@ def group_writes(tenant: str, changes: GroupChanges) -> Iterator[Write]:
             "member": membership.member,
         }
         yield _write(tenant, MEMBERS, _member_id(key), body, changes.versions.get(key))
+    for number, change in enumerate(changes.told):  # each commit finds the group at another version
+        version = changes.versions.get(change.group_id, -1)
+        yield tell(change, f"{_digest(change.group_id)}:{version}:{number}")
 
 
 def _write(tenant: str, collection: Collection, key: str, body: dict[str, Any], version: int | None) -> Write:
@@ -80,8 +98,12 @@ def _write(tenant: str, collection: Collection, key: str, body: dict[str, Any], 
 
 
 def _member_id(key: MemberKey) -> str:
+    return f"{_digest(key[0])}:{key[1]}"
+
+
+def _digest(group_id: str) -> str:
     """Ids of groups are texts of sources, of any length and with any sign."""
-    return f"{hashlib.blake2b(key[0].encode(), digest_size=16).hexdigest()}:{key[1]}"
+    return hashlib.blake2b(group_id.encode(), digest_size=16).hexdigest()
 
 
 def _group_body(group: GroupProfile) -> dict[str, Any]:

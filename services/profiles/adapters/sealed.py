@@ -5,11 +5,13 @@ Documents from before customers had keys are read as they are, and sealed when t
 
 from typing import Any
 
-from services.common.store import Document
+from services.common.store import Collection, Document
 from services.profiles.adapters.customer_keys import Keys, seal_content, unseal_content
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import Observation
 from services.profiles.ports import Recorded, Recording
+
+CUSTOMERS = Collection("customers")
 
 
 def event_body(tenant: str, event: Observation, customer_id: str, recording: Recording, key: bytes) -> dict[str, Any]:

@@ -15,12 +15,11 @@ from services.profiles.adapters.consents import consent_writes
 from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys, Keys
 from services.profiles.adapters.groups import GROUP_COLLECTIONS, group_writes
 from services.profiles.adapters.merge_log import MERGES, merge_writes
-from services.profiles.adapters.sealed import customer_body, customer_of, event_body, recorded, said
+from services.profiles.adapters.sealed import CUSTOMERS, customer_body, customer_of, event_body, recorded, said
 from services.profiles.adapters.timeline import timeline
 from services.profiles.domain.customer import Customer
 from services.profiles.ports import Change, Changes, EventFilter, Identifier, Recorded, Recording
 
-CUSTOMERS = Collection("customers")
 IDENTITIES = Collection("identities", (Index(("customer_id",)),))
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
 COLLECTIONS = (CUSTOMERS, CUSTOMER_KEYS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS, *GROUP_COLLECTIONS)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.common import json
 from services.common.errors import FailedPrecondition
 from services.profiles.domain.customer import Customer, Trait, newer
 
@@ -62,6 +63,64 @@ class Membership:
         group.member_count += change
         self.time, self.member = time, member
         return change != 0
+
+    def tells(self, time: int, *, member: bool) -> bool:
+        """Whether saying that changes who is a member at some moment, now or in the past. That a member is one still
+        does not: whoever is taken out is so after all that was said before."""
+        return time < self.time or member is not self.member
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTraitsChanged:
+    """Something was said of a group; as in the contract."""
+
+    tenant: str
+    group_id: str
+    traits_json: str
+    change_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembershipChanged:
+    """An origin became a member of a group, or is none any more; as in the contract."""
+
+    tenant: str
+    group_id: str
+    customer_id: str
+    origin_customer_id: str
+    member: bool
+    change_time: int
+
+
+@dataclass(slots=True)
+class GroupChanges:
+    """Groups and memberships as they are afterwards, and what followers hear of them."""
+
+    groups: dict[str, GroupProfile] = field(default_factory=dict)
+    members: dict[tuple[str, str], Membership] = field(default_factory=dict)
+    """By group and origin."""
+    versions: dict[str | tuple[str, str], int] = field(default_factory=dict)
+    """At which those groups and memberships were read that existed before."""
+    told: list[GroupTraitsChanged | GroupMembershipChanged] = field(default_factory=list)
+
+    def learn(self, tenant: str, group_id: str, traits: Mapping[str, Any], time: int) -> GroupProfile:
+        """The group, which is new or has learnt the traits; ``GroupFull``."""
+        new = group_id not in self.groups
+        group = self.groups.setdefault(group_id, GroupProfile(group_id))
+        group.learn(traits, time)
+        if new or traits:
+            self.told.append(GroupTraitsChanged(tenant, group_id, json.write(dict(traits)), time))
+        return group
+
+    def hear(self, tenant: str, key: tuple[str, str], customer_id: str, time: int, *, member: bool) -> bool:
+        """Whether that an origin of ``customer_id`` is a member, or none, changes something; ``GroupFull``."""
+        group_id, origin = key
+        known = self.members.setdefault(key, Membership(group_id, origin))
+        telling = known.tells(time, member=member)
+        changed = known.hear(self.groups[group_id], time, member=member)
+        if telling:
+            self.told.append(GroupMembershipChanged(tenant, group_id, customer_id, origin, member, time))
+        return changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from services.common.clock import Clock, to_micros
 from services.common.errors import NotFound
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.event import EventType, Observation
-from services.profiles.domain.group import Figures, GroupFull, GroupProfile, Membership, figures_of
+from services.profiles.domain.group import Figures, GroupChanges, GroupFull, GroupProfile, Membership, figures_of
 from services.profiles.handlers.families import parts_of
 from services.profiles.handlers.get_customer import batch_get_customers, not_found
 from services.profiles.handlers.retrying import retrying
 from services.profiles.ports import Profiles
-from services.profiles.ports.groups import GroupChanges, Groups, MemberKey
+from services.profiles.ports.groups import Groups
 from services.profiles.ports.request import Request
 
 GROUP_FULL = "GROUP_FULL"
@@ -33,9 +33,9 @@ class Grouping:
 
 
 async def hear_of_groups(
-    groups: Groups, tenant: str, recorded: Sequence[tuple[Observation, str]]
+    groups: Groups, tenant: str, recorded: Sequence[tuple[Observation, str]], owned: Mapping[str, str]
 ) -> tuple[GroupChanges, list[tuple[str, str, str]]]:
-    """What GROUP events say of groups and members, and notices of what did not fit."""
+    """What GROUP events say of groups and members, and notices of what did not fit; ``owned``: whose origins are."""
     said = [(each, (each.group_id, origin)) for each, origin in recorded if each.type is EventType.GROUP]
     if not said:
         return GroupChanges(), []
@@ -43,9 +43,8 @@ async def hear_of_groups(
     notices = []
     for observation, key in said:
         try:
-            group = _group(changes, key[0])
-            group.learn(observation.traits, observation.event_time)
-            _membership(changes, key).hear(group, observation.event_time, member=True)
+            changes.learn(tenant, key[0], observation.traits, observation.event_time)
+            changes.hear(tenant, key, owned[key[1]], observation.event_time, member=True)
         except GroupFull as error:
             if key not in changes.versions and changes.members.get(key) == Membership(*key):
                 del changes.members[key]
@@ -65,10 +64,9 @@ async def add_group_members(
         found = await _parts(grouping.profiles, tenant, customer_ids)
         origins = list(dict.fromkeys(parts[0].customer_id for parts in found))
         changes = await grouping.groups.read(tenant, [group_id], [(group_id, origin) for origin in origins])
-        group = _group(changes, group_id)
-        group.learn(traits, now)
-        count = sum(_membership(changes, (group_id, origin)).hear(group, now, member=True) for origin in origins)
-        await grouping.groups.commit(request, changes, {"count": count})
+        changes.learn(tenant, group_id, traits, now)
+        count = sum(changes.hear(tenant, (group_id, origin), origin, now, member=True) for origin in origins)
+        await grouping.groups.commit(request, changes, {origin: origin for origin in origins}, {"count": count})
         return count
 
     return await retrying(attempt)
@@ -86,12 +84,12 @@ async def remove_group_members(grouping: Grouping, request: Request, group_id: s
         changes = await grouping.groups.read(tenant, [group_id], keys)
         if group_id not in changes.groups:
             raise group_not_found(group_id)
-        group = changes.groups[group_id]
-        for parts in found.values():
+        owners = {part.customer_id: customer_id for customer_id, parts in found.items() for part in parts}
+        for customer_id, parts in found.items():
             known = [changes.members.get((group_id, part.customer_id)) for part in parts]
-            gone = [each.hear(group, max(now, each.time + 1), member=False) for each in known if each is not None]
-            count += any(gone)
-        await grouping.groups.commit(request, changes, {"count": count})
+            left = [_leave(changes, tenant, each, customer_id, now) for each in known if each is not None]
+            count += any(left)
+        await grouping.groups.commit(request, changes, owners, {"count": count})
         return count
 
     return await retrying(attempt)
@@ -130,9 +128,6 @@ async def _parts(profiles: Profiles, tenant: str, customer_ids: Sequence[str]) -
     return list(found.values())
 
 
-def _group(changes: GroupChanges, group_id: str) -> GroupProfile:
-    return changes.groups.setdefault(group_id, GroupProfile(group_id))
-
-
-def _membership(changes: GroupChanges, key: MemberKey) -> Membership:
-    return changes.members.setdefault(key, Membership(*key))
+def _leave(changes: GroupChanges, tenant: str, known: Membership, customer_id: str, now: int) -> bool:
+    key = known.group_id, known.origin
+    return changes.hear(tenant, key, customer_id, max(now, known.time + 1), member=False)

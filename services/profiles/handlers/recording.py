@@ -164,7 +164,7 @@ async def _record(
     customers = {**{key: customer for key, (customer, _) in found.items()}, **directory.touched}
     tops = [merge.customer_id for merge in merges]
     advance = await observe(books.profiles, books.computed, tenant, recorded, customers, tops, now)
-    groups, full = await hear_of_groups(books.groups, tenant, recorded)
+    groups, full = await hear_of_groups(books.groups, tenant, recorded, owned)
     recording = Recording(
         recorded, now, directory.touched, versions, directory.learnt, unjoined, consents, merges, advance, groups
     )

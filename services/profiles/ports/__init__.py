@@ -8,12 +8,13 @@ from services.profiles.domain.computing import Advance, ComputedTraitChanged
 from services.profiles.domain.customer import Customer
 from services.profiles.domain.dead_letter import DeadLetter
 from services.profiles.domain.event import Observation
+from services.profiles.domain.group import GroupChanges, GroupMembershipChanged, GroupTraitsChanged
 from services.profiles.domain.identity_settings import IdentitySettings
 from services.profiles.domain.merge import Merge
 from services.profiles.domain.write_key import WriteKey
 from services.profiles.ports.computed import ComputedTraits
 from services.profiles.ports.event_schemas import Demand, EventSchemas
-from services.profiles.ports.groups import GroupChanges, Groups
+from services.profiles.ports.groups import Groups
 from services.profiles.ports.privacy import (
     ConsentBook,
     ConsentChanged,
@@ -35,7 +36,6 @@ __all__ = [
     "Erasures",
     "EventSchemas",
     "Forgetting",
-    "GroupChanges",
     "Groups",
     "Identifier",
     "Request",
@@ -130,7 +130,16 @@ class CustomersUnmerged:
     unmerge_time: int
 
 
-Change = Recorded | CustomersMerged | CustomersUnmerged | ConsentChanged | ComputedTraitChanged | CustomerErased
+Change = (
+    Recorded
+    | CustomersMerged
+    | CustomersUnmerged
+    | ConsentChanged
+    | ComputedTraitChanged
+    | CustomerErased
+    | GroupTraitsChanged
+    | GroupMembershipChanged
+)
 
 
 @dataclass(frozen=True, slots=True)

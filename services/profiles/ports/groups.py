@@ -1,23 +1,13 @@
 """What the use cases of groups need from outside."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from services.profiles.domain.group import GroupProfile, Membership
+from services.profiles.domain.group import GroupChanges, GroupProfile, Membership
 from services.profiles.ports.request import Request
 
 MemberKey = tuple[str, str]
 """A group id and an origin."""
-
-
-@dataclass(slots=True)
-class GroupChanges:
-    """Groups and memberships as they are afterwards, and the versions at which those were that existed before."""
-
-    groups: dict[str, GroupProfile] = field(default_factory=dict)
-    members: dict[MemberKey, Membership] = field(default_factory=dict)
-    versions: dict[str | MemberKey, int] = field(default_factory=dict)
 
 
 class Groups(Protocol):
@@ -43,6 +33,9 @@ class Groups(Protocol):
         """What ``request`` was answered before; ``RequestIdReused``."""
         ...
 
-    async def commit(self, request: Request, changes: GroupChanges, answer: Mapping[str, Any]) -> None:
-        """Commit. ``Conflict`` or ``AlreadyExists`` if another writer was faster: read again and retry."""
+    async def commit(
+        self, request: Request, changes: GroupChanges, owners: Mapping[str, str], answer: Mapping[str, Any]
+    ) -> None:
+        """Commit, while the origins belong to these ``owners``. ``Conflict`` or ``AlreadyExists`` if they do not any
+        more, or if another writer was faster: read again and retry."""
         ...

@@ -4,6 +4,7 @@ from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from services.profiles.domain.computing import ComputedTraitChanged
+from services.profiles.domain.group import GroupMembershipChanged, GroupTraitsChanged
 from services.profiles.ports import Change, ConsentChanged, CustomerErased, CustomersMerged, CustomersUnmerged, Recorded
 from services.profiles.servicer.messages import tell, timestamp
 
@@ -23,6 +24,10 @@ def encoded(change: Change) -> bytes:
         message.consent_changed.CopyFrom(_consent(change))
     elif isinstance(change, ComputedTraitChanged):
         message.computed_trait_changed.CopyFrom(_computed(change))
+    elif isinstance(change, GroupTraitsChanged):
+        message.group_traits_changed.CopyFrom(_group_traits(change))
+    elif isinstance(change, GroupMembershipChanged):
+        message.group_membership_changed.CopyFrom(_group_membership(change))
     else:
         message.customer_erased.CopyFrom(_erased(change))
     return response.SerializeToString()
@@ -76,4 +81,20 @@ def _erased(change: CustomerErased) -> pb.CustomerErased:
         origin_customer_ids=change.origin_customer_ids,
         erase_time=timestamp(change.erase_time),
         pseudonym=change.pseudonym,
+    )
+
+
+def _group_traits(change: GroupTraitsChanged) -> pb.GroupTraitsChanged:
+    return pb.GroupTraitsChanged(
+        group_id=change.group_id, traits_json=change.traits_json, change_time=timestamp(change.change_time)
+    )
+
+
+def _group_membership(change: GroupMembershipChanged) -> pb.GroupMembershipChanged:
+    return pb.GroupMembershipChanged(
+        group_id=change.group_id,
+        customer_id=change.customer_id,
+        origin_customer_id=change.origin_customer_id,
+        member=change.member,
+        change_time=timestamp(change.change_time),
     )

@@ -1604,6 +1604,8 @@ class Change(_message.Message):
     CONSENT_CHANGED_FIELD_NUMBER: _builtins.int
     COMPUTED_TRAIT_CHANGED_FIELD_NUMBER: _builtins.int
     CUSTOMER_ERASED_FIELD_NUMBER: _builtins.int
+    GROUP_TRAITS_CHANGED_FIELD_NUMBER: _builtins.int
+    GROUP_MEMBERSHIP_CHANGED_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     @_builtins.property
@@ -1630,6 +1632,14 @@ class Change(_message.Message):
     def customer_erased(self) -> Global___CustomerErased:
         """A person is to be forgotten, by everybody."""
 
+    @_builtins.property
+    def group_traits_changed(self) -> Global___GroupTraitsChanged:
+        """Something was said of a group of customers."""
+
+    @_builtins.property
+    def group_membership_changed(self) -> Global___GroupMembershipChanged:
+        """Somebody became a member of a group, or is none any more."""
+
     def __init__(
         self,
         *,
@@ -1640,12 +1650,14 @@ class Change(_message.Message):
         consent_changed: Global___ConsentChanged | None = ...,
         computed_trait_changed: Global___ComputedTraitChanged | None = ...,
         customer_erased: Global___CustomerErased | None = ...,
+        group_traits_changed: Global___GroupTraitsChanged | None = ...,
+        group_membership_changed: Global___GroupMembershipChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "group_membership_changed", b"group_membership_changed", "group_traits_changed", b"group_traits_changed", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "kind", b"kind", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_trait_changed", b"computed_trait_changed", "consent_changed", b"consent_changed", "customer_erased", b"customer_erased", "customers_merged", b"customers_merged", "customers_unmerged", b"customers_unmerged", "event_recorded", b"event_recorded", "group_membership_changed", b"group_membership_changed", "group_traits_changed", b"group_traits_changed", "kind", b"kind", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_recorded", "customers_merged", "customers_unmerged", "consent_changed", "computed_trait_changed", "customer_erased"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["event_recorded", "customers_merged", "customers_unmerged", "consent_changed", "computed_trait_changed", "customer_erased", "group_traits_changed", "group_membership_changed"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1872,3 +1884,85 @@ class CustomerErased(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CustomerErased: _TypeAlias = CustomerErased  # noqa: Y015
+
+@_typing.final
+class GroupTraitsChanged(_message.Message):
+    """Something was said of a group (a household, an account), by a GROUP event or by AddGroupMembers; the first one makes the
+    group. Of two values of one trait the one with the later `change_time` holds, which need not be the one that comes
+    later; of two with the same time the one whose text is larger. What is said of a group stays when a member is
+    erased: it is the group's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    TRAITS_JSON_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Which group, as the source names it."""
+    traits_json: _builtins.str
+    """The traits that were told, as one JSON object: `null` where one is to be forgotten, `{}` where only the group was named.
+    The trait `type`, if that is text, is the kind of the group, for example `household`.
+    """
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was said: the time of the event."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        traits_json: _builtins.str = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "group_id", b"group_id", "traits_json", b"traits_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupTraitsChanged: _TypeAlias = GroupTraitsChanged  # noqa: Y015
+
+@_typing.final
+class GroupMembershipChanged(_message.Message):
+    """Somebody became a member of a group, or is none any more. Of two changes of one group and origin the one with the later
+    `change_time` holds, of two with the same time the one that makes a member. A customer is a member if one of the
+    origins that belong to the customer is: merging customers moves memberships by `origin_customer_id`, as it moves events,
+    and unmerging them moves them back. An erasure ends the memberships of all origins, and what was told of them leaves this feed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    MEMBER_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Which group."""
+    customer_id: _builtins.str
+    """Whose membership it is when this is told."""
+    origin_customer_id: _builtins.str
+    """Whose it is whoever that customer is merged with; as in `RecordedEvent`."""
+    member: _builtins.bool
+    """True: a member from `change_time` on. False: none any more."""
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when: the time of the event, or of the request."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        origin_customer_id: _builtins.str = ...,
+        member: _builtins.bool = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "customer_id", b"customer_id", "group_id", b"group_id", "member", b"member", "origin_customer_id", b"origin_customer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMembershipChanged: _TypeAlias = GroupMembershipChanged  # noqa: Y015
