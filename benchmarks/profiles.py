@@ -1,9 +1,10 @@
 """Profiles: durable ingest beside bare inserts of the same rows, the feed, reads among many customers, and memory.
 
 The server is a process of its own, this one is the load. ``--events=N``, ``--customers=N`` and ``--rows=N`` set how
-much there is of each, ``--only=NAME`` runs one part: ``ingest``, ``feed``, ``traits``, ``reads`` or ``imports``. The
-data goes where ``TMPDIR`` points: name a disk where durability is to cost what it costs. Rates and latencies hold on a
-quiet machine; microseconds of processor hold, about, on a busy one too. On two quiet cores the goals are shown by
+much there is of each, ``--only=NAME`` runs one part: ``ingest``, ``feed``, ``traits``, ``reads`` or ``imports``; of
+these, ``--table=customers.csv`` (or ``events``, or ``parquet``) runs one file alone. The data goes where ``TMPDIR``
+points: name a disk where durability is to cost what it costs. Rates and latencies hold on a quiet machine; microseconds
+of processor hold, about, on a busy one too. On two quiet cores the goals are shown by
 
     python -m benchmarks.profiles --only=ingest --events=1000000
     python -m benchmarks.profiles --only=feed --events=200000
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -28,9 +28,7 @@ from statistics import quantiles
 from typing import Any
 
 import grpc
-import orjson
 import uvloop
-from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2
 from tessera.profiles.v1 import computed_trait_pb2 as computed
 from tessera.profiles.v1 import profiles_service_pb2 as pb
@@ -38,6 +36,7 @@ from tessera.profiles.v1 import transfer_pb2 as transfer
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from benchmarks.harness import Result, cpu_seconds, forget_peak, megabytes, report
+from benchmarks.profiles_data import BATCH, batches, file_of
 from benchmarks.serving import free_port, reachable
 from deploy.local import tokens
 from services.common.sealing import read_master_keys
@@ -49,7 +48,7 @@ from services.profiles.adapters.sealed import CUSTOMERS, customer_body
 from services.profiles.adapters.store import COLLECTIONS, IDENTITIES, identity_key
 from services.profiles.domain.customer import Customer, Lifetime, Trait
 
-BATCH, CONNECTIONS = 500, 4
+CONNECTIONS = 4
 RATE, READ_SECONDS = 500, 10
 TENANT = "bench"
 SMALL = (CUSTOMERS.name, CUSTOMER_KEYS.name, IDENTITIES.name)
@@ -63,6 +62,7 @@ def asked(name: str, default: int) -> int:
 
 
 PARTS = ("ingest", "feed", "traits", "reads", "imports")
+TABLES = [argument.removeprefix("--table=") for argument in sys.argv[1:] if argument.startswith("--table=")]
 ONLY = [argument.removeprefix("--only=") for argument in sys.argv[1:] if argument.startswith("--only=")] or PARTS
 EVENTS, KNOWN, ROWS = asked("events", 100_000), asked("customers", 200_000), asked("rows", 100_000)
 
@@ -97,26 +97,6 @@ async def connected(port: int, count: int) -> Any:
     finally:
         for channel in channels:
             await channel.close()
-
-
-def batches(count: int) -> Iterator[bytes]:
-    """Requests of 500 orders of three lines, of a fifth as many customers; already bytes, so that the load is light."""
-    lines = [{"product_id": f"p{n}", "name": "Mug", "price": 4.5, "quantity": 2, "total": 9.0} for n in range(3)]
-    for start in range(0, count, BATCH):
-        events = []
-        for number in range(start, min(start + BATCH, count)):
-            said = {"order_id": f"o{number}", "currency": "USD", "total": 27.0, "products": lines}
-            events.append(
-                pb.Event(
-                    message_id=f"m{number}",
-                    type=pb.EVENT_TYPE_TRACK,
-                    name="Order Completed",
-                    user_id=f"u{number * 7919 % max(1, count // 5)}",
-                    event_time=Timestamp(seconds=1_700_000_000 + number),
-                    properties_json=orjson.dumps(said).decode(),
-                )
-            )
-        yield pb.IngestEventsRequest(events=events).SerializeToString()
 
 
 async def ingest(port: int, pid: int, metadata: Metadata) -> tuple[float, list[float]]:
@@ -264,23 +244,28 @@ async def finished(stub: Any, job_id: str, metadata: Metadata) -> job_pb2.Job:
         await asyncio.sleep(0.1)
 
 
-async def import_rows(stub: Any, pid: int, metadata: Metadata, rows: int) -> tuple[float, float]:
-    """Rows a second, and by how many megabytes the server's memory grew at most."""
-    wanted = transfer.CreateImportRequest(kind=transfer.IMPORT_KIND_CUSTOMERS, format=transfer.TABLE_FORMAT_CSV)
+async def import_rows(
+    stub: Any, pid: int, metadata: Metadata, rows: int, kind: transfer.ImportKind, format: transfer.TableFormat
+) -> tuple[float, float, float]:
+    """Rows a second, the peak of the server's memory above what it had, and microseconds of its processor a row."""
+    numbers = [transfer.ColumnMapping(column="event_time", target="event_time", type=transfer.COLUMN_TYPE_NUMBER)]
+    columns = numbers if kind == transfer.IMPORT_KIND_EVENTS else []
+    wanted = transfer.CreateImportRequest(kind=kind, format=format, columns=columns)
     made = await stub.CreateImport(wanted, metadata=metadata)
     import_id, offset = getattr(made, "import").import_id, 0
-    lines = (f"{uuid.uuid4().hex},{n}@example.com,Lyon,{n % 90}\n" for n in range(rows))
-    parts = itertools.chain(["user_id,email,city,age\n"], lines)
-    while part := "".join(itertools.islice(parts, 10_000)).encode():
-        request = transfer.UploadImportChunkRequest(import_id=import_id, offset=offset, data=part)
-        offset = (await stub.UploadImportChunk(request, metadata=metadata)).received_bytes
-    before = megabytes(pid)
+    for part in file_of(kind, format, rows):
+        for start in range(0, len(part), 1 << 20):
+            data = part[start : start + (1 << 20)]
+            request = transfer.UploadImportChunkRequest(import_id=import_id, offset=offset, data=data)
+            offset = (await stub.UploadImportChunk(request, metadata=metadata)).received_bytes
+    before, used = megabytes(pid), cpu_seconds(pid)
     forget_peak(pid)
     began = time.perf_counter()
     job = (await stub.StartImport(transfer.StartImportRequest(import_id=import_id), metadata=metadata)).job
     job = await finished(stub, job.job_id, metadata)
     assert job.results["recorded"] == str(rows), job
-    return rows / (time.perf_counter() - began), megabytes(pid, "VmHWM") - before
+    used, took = cpu_seconds(pid) - used, time.perf_counter() - began
+    return rows / took, megabytes(pid, "VmHWM") - before, used / rows * 1e6
 
 
 async def ingesting(folder: Path, traits: int = 0) -> tuple[float, list[float], float]:
@@ -364,17 +349,24 @@ async def measure_reads(scratch: str) -> list[Result]:
 
 
 async def measure_imports(scratch: str) -> list[Result]:
-    """Files of customers."""
-    folder = folder_in(scratch, "imports")
-    metadata = (("authorization", f"Bearer {_token(folder)}"),)
-    with server(folder) as (port, pid):
-        async with connected(port, 1) as (stub,):
-            small = await import_rows(stub, pid, metadata, ROWS // 10)
-            large = await import_rows(stub, pid, metadata, ROWS)
-            return [
-                Result(f"import of {ROWS:,} rows of CSV", large[0], "rows/s"),
-                Result("... peak of memory above", large[1], "MB", small[1], f"{ROWS // 10:,} rows", "flat"),
-            ]
+    """Files of customers and of events, each into a store of its own: a tenth of the rows, then all."""
+    results = []
+    for kind, form in itertools.product(("customers", "events"), ("csv", "parquet")):
+        if TABLES and f"{kind}.{form}" not in TABLES:
+            continue
+        folder = folder_in(scratch, f"imports-{kind}-{form}")
+        metadata = (("authorization", f"Bearer {_token(folder)}"),)
+        wanted = (getattr(transfer, f"IMPORT_KIND_{kind.upper()}"), getattr(transfer, f"TABLE_FORMAT_{form.upper()}"))
+        with server(folder) as (port, pid):
+            async with connected(port, 1) as (stub,):
+                small = await import_rows(stub, pid, metadata, ROWS // 10, *wanted)
+                large = await import_rows(stub, pid, metadata, ROWS, *wanted)
+        results += [
+            Result(f"import of {ROWS:,} {kind}, {form}", large[0], "rows/s"),
+            Result("... processor of the server", large[2], "us/row", small[2], f"{ROWS // 10:,} rows"),
+            Result("... peak of memory above", large[1], "MB", small[1], f"{ROWS // 10:,} rows", "flat"),
+        ]
+    return results
 
 
 _MEASURES = dict(

@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         connect(settings.profiles_addr, settings) as profiles,
     ):
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
-        await jobs.recover()
+        await jobs.recover(alone=not settings.store_url)
         requests = StoredRequests(documents)
         fitting = Fitting(lines, StoredForecasts(documents), requests, jobs, system_clock)
         models = StoredCustomerModels(documents)

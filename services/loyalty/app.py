@@ -81,7 +81,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         ledger = StoredLedger(store, clock)
         keeper = ReportKeeper(store)
         jobs = Jobs(store, clock)
-        await jobs.recover()
+        await jobs.recover(alone=not settings.store_url)
         follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
         memberships = MembershipFollower(
             membership_stream(segmentation), StoredOrderFeed(store), partial(apply_order_events, ledger)

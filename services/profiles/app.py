@@ -37,12 +37,12 @@ from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.suppressions import SUPPRESSION_COLLECTIONS, StoredSuppressions
 from services.profiles.adapters.tables import TableWriter
 from services.profiles.adapters.write_keys import WRITE_KEY_HASHES, WRITE_KEYS, StoredWriteKeys
-from services.profiles.handlers.computed_traits import Defining, resume_backfills
+from services.profiles.handlers.computed_traits import Defining, resume_backfills, resume_computing
 from services.profiles.handlers.computing import Computing, keep_time
 from services.profiles.handlers.consents import expire_consents
 from services.profiles.handlers.customer_exports import Exporting, carry_out_exports
 from services.profiles.handlers.erasures import AT_ONCE, Means, carry_out_erasures
-from services.profiles.handlers.imports import Importing
+from services.profiles.handlers.imports import Importing, resume_imports
 from services.profiles.handlers.personal_data import Holdings
 from services.profiles.ports.transfer import Imports
 from services.profiles.servicer import Ports, ProfilesServicer
@@ -112,7 +112,6 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         tenant_keys = TenantKeys(store, _master_keys(settings))
         customer_keys = CustomerKeys(store, tenant_keys)
         profiles, jobs = StoredProfiles(store, customer_keys), Jobs(store, clock)
-        await jobs.recover()
         computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
         event_schemas = StoredEventSchemas(store)
         imports = StoredImports(store, settings.import_keep_seconds)
@@ -150,6 +149,9 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             profiles_service_pb2_grpc.add_ProfilesServiceServicer_to_server,
             servicer,
         )
+        resume_computing(ports.defining)
+        resume_imports(importing, servicer.recorder)
+        await jobs.recover(alone=not settings.store_url)
         await resume_backfills(ports.defining)
         expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
         erasures = every(ERASURE_SECONDS, partial(_erase, erasing))

@@ -95,7 +95,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             StoredPlacements(store), memberships, ProfilesTraits(profiles), StoredExperiments(store), feedback
         )
         jobs = job_store.Jobs(store, clock)
-        await jobs.recover()
+        await jobs.recover(alone=not settings.store_url)
         training_jobs = StoredTrainingJobs(jobs)
 
         async def keep_fresh() -> None:

@@ -113,7 +113,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         insights = ColumnarInsights(columnar)
         reader = PredictionReader(ForecastingOracle(forecasting), ColumnarPredictions(columnar), segments, evaluation)
         jobs = Jobs(store, clock)
-        await jobs.recover()
+        await jobs.recover(alone=not settings.store_url)
         desk = Desk(jobs, StoredStarts(store), clock)
         tastes, clusterings = RecommendationTastes(recommendation), StoredClusterings(store, columnar)
         courier = WebCourier(settings.webhook_networks, settings.webhook_seconds_max, clock)

@@ -113,13 +113,17 @@ async def test_jobs_of_one_kind_run_one_after_the_other(jobs: Jobs) -> None:
 
 
 async def test_a_job_that_the_process_left_is_failed_at_the_next_start(store: Store, jobs: Jobs) -> None:
+    running = asyncio.Event()
+
     async def never(progress: Progress) -> dict[str, str]:
+        running.set()
         await asyncio.Event().wait()
         return {}
 
     job = await jobs.start("acme", "train", never)
+    await running.wait()
     next_start = Jobs(store, lambda: NOW)
-    await next_start.recover()
+    await next_start.recover(alone=True)
     assert (await next_start.get("acme", job.job_id)).state is State.FAILED
     await jobs.close()
 

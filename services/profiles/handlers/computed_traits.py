@@ -1,12 +1,13 @@
 """Define computed traits: create, change, delete, compute over history again; and what customers have of them."""
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.common.clock import to_micros
 from services.common.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound, RequestIdReused
-from services.common.jobs import Job, Jobs, Progress, State
+from services.common.jobs import Job, JobNotFound, Jobs, Progress, State, Work
 from services.profiles.domain.computed_trait import TRAITS_MAX, ComputedTrait, Status, Value, check, values_of
 from services.profiles.domain.customer import Customer
 from services.profiles.handlers.computing import Computing, backfill, sweep
@@ -118,22 +119,39 @@ async def delete_computed_trait(defining: Defining, request: Request, name: str)
     _, document_version = await _found(defining, tenant, name)
     job_id = _job_id()
     await computed.forget(request, name, document_version, {"job_id": job_id})
-    return await defining.jobs.start(
-        tenant,
-        KIND_RETRACT,
-        lambda progress: _retract(defining.computing, tenant, progress),
-        job_id,
+    return await defining.jobs.start(tenant, KIND_RETRACT, _retracting(defining.computing, tenant), job_id)
+
+
+def resume_computing(defining: Defining) -> None:
+    """Let jobs over history go on that another process left behind."""
+    computing = defining.computing
+    defining.jobs.resumable(KIND_RETRACT, lambda tenant, _: _retracting(computing, tenant))
+    defining.jobs.resumable(
+        KIND_BACKFILL,
+        lambda tenant, arguments: _backfilling(computing, tenant, arguments["name"], int(arguments["version"])),
     )
 
 
 async def resume_backfills(defining: Defining) -> None:
-    """Begin again what the last process left unfinished."""
-    for tenant in await defining.computing.computed.tenants():
-        for trait in (await defining.computing.computed.definitions(tenant)).traits.values():
-            if trait.status is Status.BACKFILLING:
-                job = await defining.jobs.get(tenant, trait.job_id)
-                if job.state is State.FAILED:
-                    await _begin(defining, tenant, trait)
+    """Begin anew what failed, or was never begun because its process died before."""
+    computed = defining.computing.computed
+    for tenant in await computed.tenants():
+        for name, trait in (await computed.definitions(tenant)).traits.items():
+            if trait.status is Status.BACKFILLING and await _is_left(defining, tenant, trait.job_id):
+                found = await computed.get(tenant, name)
+                if found is None or found[0] != trait:
+                    continue
+                begun = replace(trait, job_id=_job_id())
+                with contextlib.suppress(Conflict):  # another process begins it
+                    await computed.define(None, tenant, begun, found[1])
+                    await _begin(defining, tenant, begun)
+
+
+async def _is_left(defining: Defining, tenant: str, job_id: str) -> bool:
+    try:
+        return (await defining.jobs.get(tenant, job_id)).state is State.FAILED
+    except JobNotFound:
+        return True
 
 
 async def computed_values(
@@ -156,8 +174,15 @@ async def computed_values(
     return found
 
 
-async def _retract(computing: Computing, tenant: str, progress: Progress) -> dict[str, str]:
-    return {"customers": str(await sweep(computing, tenant, progress))}
+def _retracting(computing: Computing, tenant: str) -> Work:
+    async def retract(progress: Progress) -> dict[str, str]:
+        return {"customers": str(await sweep(computing, tenant, progress))}
+
+    return retract
+
+
+def _backfilling(computing: Computing, tenant: str, name: str, version: int) -> Work:
+    return lambda progress: backfill(computing, tenant, name, version, progress)
 
 
 async def _found(defining: Defining, tenant: str, name: str) -> tuple[ComputedTrait, int]:
@@ -168,12 +193,9 @@ async def _found(defining: Defining, tenant: str, name: str) -> tuple[ComputedTr
 
 
 async def _begin(defining: Defining, tenant: str, trait: ComputedTrait) -> Job:
-    return await defining.jobs.start(
-        tenant,
-        KIND_BACKFILL,
-        lambda progress: backfill(defining.computing, tenant, trait.name, trait.version, progress),
-        trait.job_id,
-    )
+    work = _backfilling(defining.computing, tenant, trait.name, trait.version)
+    arguments = {"name": trait.name, "version": str(trait.version)}
+    return await defining.jobs.start(tenant, KIND_BACKFILL, work, trait.job_id, arguments)
 
 
 def _job_id() -> str:

@@ -2,12 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.common.clock import to_micros
 from services.common.errors import AlreadyExists, Conflict, FailedPrecondition, NotFound, RequestIdReused
-from services.common.jobs import Job, Jobs, Progress, State
+from services.common.jobs import Job, JobNotFound, Jobs, Progress, State, Work
 from services.profiles.domain.event import Incoming, Rejection
 from services.profiles.domain.table_import import ERRORS_MAX, IMPORTS_MAX, RowReader, TableImport, ValueInvalid
 from services.profiles.handlers.checking import check
@@ -129,18 +129,38 @@ async def start_import(importing: Importing, recorder: Recorder, tenant: str, im
     found, version = await _found(importing, tenant, import_id)
     if not found.received_bytes:
         raise ImportEmpty("bring the file first, by UploadImportChunk")
-    if found.job_id:
-        job = await importing.jobs.get(tenant, found.job_id)
-        if found.finished or job.state in (State.PENDING, State.RUNNING):
-            return job
+    job = await _job_of(importing, tenant, found)
+    if job is not None and (found.finished or job.state in (State.PENDING, State.RUNNING)):
+        return job
     begun = replace(found, job_id=f"job_{uuid.uuid4().hex}")
     try:
         await importing.imports.replace(tenant, begun, version)
     except Conflict:
         return await start_import(importing, recorder, tenant, import_id, dry_run)
-    return await importing.jobs.start(
-        tenant, KIND, lambda progress: _take_in(importing, recorder, tenant, begun, dry_run, progress), begun.job_id
-    )
+    arguments = {"import_id": import_id, "dry_run": "yes" if dry_run else ""}
+    work = _taking_in(importing, recorder, tenant, arguments)
+    return await importing.jobs.start(tenant, KIND, work, begun.job_id, arguments)
+
+
+async def _job_of(importing: Importing, tenant: str, found: TableImport) -> Job | None:
+    """None also where the process died before the job began."""
+    try:
+        return await importing.jobs.get(tenant, found.job_id) if found.job_id else None
+    except JobNotFound:
+        return None
+
+
+def resume_imports(importing: Importing, recorder: Recorder) -> None:
+    """Let imports go on that another process left behind: rows that it recorded are known by their message ids."""
+    importing.jobs.resumable(KIND, lambda tenant, arguments: _taking_in(importing, recorder, tenant, arguments))
+
+
+def _taking_in(importing: Importing, recorder: Recorder, tenant: str, arguments: Mapping[str, str]) -> Work:
+    async def work(progress: Progress) -> dict[str, str]:
+        found = await get_import(importing, tenant, arguments["import_id"])
+        return await _take_in(importing, recorder, tenant, found, bool(arguments["dry_run"]), progress)
+
+    return work
 
 
 async def _take_in(

@@ -101,3 +101,8 @@ class ProfilesServicer(
         self._grouping = Grouping(ports.profiles, ports.groups, clock)
         books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups, ports.suppressions)
         self._recorder = Recorder(books, new_id)
+
+    @property
+    def recorder(self) -> Recorder:
+        """What records events."""
+        return self._recorder

@@ -35,7 +35,12 @@ class _JobStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobState.Val
     JOB_STATE_SUCCEEDED: _JobState.ValueType  # 3
     """Done; `results` holds what it produced."""
     JOB_STATE_FAILED: _JobState.ValueType  # 4
-    """Stopped without a result; `message` says why. A job whose process died is failed when the service restarts."""
+    """Stopped without a result; `message` says why. A job whose process died goes on in another one where doing it twice
+    is harmless (imports, computed traits), at most three times; other jobs are failed. With a store of the service's
+    own that happens at the next start, otherwise some 15 seconds after the process died.
+    """
+    JOB_STATE_CANCELLED: _JobState.ValueType  # 5
+    """Stopped without a result because somebody asked for that."""
 
 class JobState(_JobState, metaclass=_JobStateEnumTypeWrapper):
     """Where a job stands."""
@@ -49,7 +54,12 @@ JOB_STATE_RUNNING: JobState.ValueType  # 2
 JOB_STATE_SUCCEEDED: JobState.ValueType  # 3
 """Done; `results` holds what it produced."""
 JOB_STATE_FAILED: JobState.ValueType  # 4
-"""Stopped without a result; `message` says why. A job whose process died is failed when the service restarts."""
+"""Stopped without a result; `message` says why. A job whose process died goes on in another one where doing it twice
+is harmless (imports, computed traits), at most three times; other jobs are failed. With a store of the service's
+own that happens at the next start, otherwise some 15 seconds after the process died.
+"""
+JOB_STATE_CANCELLED: JobState.ValueType  # 5
+"""Stopped without a result because somebody asked for that."""
 Global___JobState: _TypeAlias = JobState  # noqa: Y015
 
 @_typing.final
@@ -102,7 +112,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it succeeded or failed; unset before."""
+        """When it succeeded, failed or was cancelled; unset before."""
 
     @_builtins.property
     def results(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
