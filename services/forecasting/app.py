@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ClassVar
 
 from pydantic_settings import SettingsConfigDict
@@ -25,12 +26,15 @@ from services.forecasting.adapters.events import follow_orders
 from services.forecasting.adapters.goals import StoredGoals
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
+from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
+from services.forecasting.handlers.predict_again import predict_again
+from services.forecasting.handlers.tell_predictions import PredictionTelling
 from services.forecasting.servicer import ForecastingServicer
 
 COLLECTIONS = (
@@ -39,6 +43,7 @@ COLLECTIONS = (
     *media_mixes.COLLECTIONS,
     *stored_goals.COLLECTIONS,
     ACKNOWLEDGEMENTS,
+    MOVED,
 )
 
 
@@ -63,22 +68,25 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         requests = StoredRequests(documents)
         fitting = Fitting(lines, StoredForecasts(documents), requests, jobs, system_clock)
         models = StoredCustomerModels(documents)
-        customers = CustomerFitting(lines, models, requests, jobs, system_clock)
+        telling = PredictionTelling(models)
+        customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers, mixing, goals, lines),
+            ForecastingServicer(fitting, customers, mixing, goals, lines, models),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(
             documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
         )
         erasures = Erasures(documents, lines, models, acknowledgements)
+        moved = MovedCustomers(documents, partial(predict_again, lines, models))
         async with (
-            background(follow_orders(profiles, lines, erasures.carry_out), "forecasting.orders"),
+            background(follow_orders(profiles, lines, erasures.carry_out, moved), "forecasting.orders"),
+            background(telling.run(), "forecasting.predictions"),
             background(acknowledgements.run(), "forecasting.acknowledgements"),
             serving(settings, exposed) as up,
         ):

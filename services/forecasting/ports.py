@@ -1,6 +1,7 @@
 """What the use cases of forecasting need from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
@@ -69,8 +70,38 @@ class Lines(Protocol):
         """The category of each product's newest line."""
         ...
 
-    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
-        """What each customer bought up to ``until``, and after it up to ``end``: both moments included. By id."""
+    async def histories(
+        self, tenant: str, currency: str, until: int, end: int, customer_ids: Sequence[str] | None = None
+    ) -> Histories:
+        """What each customer (of those given) bought up to ``until``, and after it up to ``end``: both moments
+        included. By id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionChange:
+    """What is expected of a customer now; ``None``: nothing any more."""
+
+    tenant: str
+    customer_id: str
+    prediction: Prediction | None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionChanges:
+    """Some of the feed: changes, and the models that made their predictions with their tenants."""
+
+    changes: Sequence[PredictionChange]
+    models: Sequence[tuple[str, CustomerModel]]
+    cursor: str
+    caught_up: bool
+
+
+class PredictionFeed(Protocol):
+    """What followers of predictions are told."""
+
+    def changes(self, after: str, tenant: str | None) -> AsyncIterator[PredictionChanges]:
+        """Changes behind the cursor, of one tenant or of all, then live, without end. ``InvalidCursor``."""
         ...
 
 
@@ -86,7 +117,25 @@ class CustomerModels(Protocol):
         ...
 
     async def publish(self, tenant: str, model: CustomerModel) -> None:
-        """Make the model and its predictions the newest, and drop the predictions of those before."""
+        """Make the model and its predictions the newest; those before stay until ``tell`` is done."""
+        ...
+
+    def turn(self) -> AbstractAsyncContextManager[object]:
+        """The right to change predictions that are read, or are about to be: one at a time."""
+        ...
+
+    async def untold(self) -> list[str]:
+        """The tenants whose newest model followers have not been told of, or not to the end."""
+        ...
+
+    async def tell(self, tenant: str) -> int:
+        """Tell followers who is expected to do something else than by the model before, and drop what that predicted;
+        how many were told. Interrupted, it is done again."""
+        ...
+
+    async def correct(self, tenant: str, predictions: Sequence[Prediction], gone: Sequence[str]) -> None:
+        """Keep these predictions of the newest version and remove those of ``gone``; followers are told of what is
+        different."""
         ...
 
     async def get(self, tenant: str, version: int = 0) -> CustomerModel | None:

@@ -533,6 +533,7 @@ FORECASTING: dict[str, Rule] = {
         lambda acme: forecasting.BatchGetCustomerPredictionsRequest(customer_ids=[acme.customer_id])
     ),
     "ListCustomerPredictions": Without(lambda acme: forecasting.ListCustomerPredictionsRequest()),
+    "FollowPredictions": Feed(forecasting.FollowPredictionsRequest(), lambda batch: [*batch.changes, *batch.models]),
     "RecordSpend": Beside(
         lambda acme: media_mix.RecordSpendRequest(request_id=acme.own("spend"), spend=[acme.spend()]),
         ("ListSpendChannels", lambda acme: media_mix.ListSpendChannelsRequest()),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.erasures import Erasure, Erasures
 from services.forecasting.adapters.events import apply_changes
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.app import Settings
 from services.forecasting.domain.customers import Prediction
+from services.forecasting.handlers.predict_again import predict_again
 from tests.forecasting.conftest import Shop, instant, line, order, properties, timestamp
 
 NOON = instant("2026-03-02T12:00")
@@ -71,6 +74,7 @@ class Kept:
     lines: ColumnarLines
     models: StoredCustomerModels
     erasures: Erasures
+    moved: MovedCustomers
     send: Callable[[], Awaitable[None]]
     told: list[erasure_pb2.AcknowledgeErasureRequest]
     cursor: int = 0
@@ -78,7 +82,7 @@ class Kept:
     async def hear(self, *changes: profiles.Change) -> None:
         self.cursor += 1
         batch = profiles.FollowChangesResponse(changes=changes, cursor=f"c{self.cursor}")
-        await apply_changes(batch, self.lines, self.erasures.carry_out)
+        await apply_changes(batch, self.lines, self.erasures.carry_out, self.moved)
 
     async def buyers(self, tenant: str = "acme") -> dict[str, int]:
         """Spend in minor units by customer."""
@@ -94,12 +98,14 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
         told.append(request)
 
     settings = configure(Settings)
-    collections = (*customer_models.COLLECTIONS, ACKNOWLEDGEMENTS)
+    collections = (*customer_models.COLLECTIONS, ACKNOWLEDGEMENTS, MOVED)
     async with open_store(settings, collections) as store, open_columnar(settings, [ORDER_LINES]) as columnar:
         lines, models = ColumnarLines(columnar), StoredCustomerModels(store)
         asked = erasure_pb2.AcknowledgeErasureRequest
         acknowledgements = Acknowledgements(store, "forecasting", hear, asked, system_clock)
-        yield Kept(lines, models, Erasures(store, lines, models, acknowledgements), acknowledgements.send, told)
+        erasures = Erasures(store, lines, models, acknowledgements)
+        moved = MovedCustomers(store, partial(predict_again, lines, models))
+        yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 
 
 def sale(number: str, customer: str, origin: str = "", tenant: str = "acme") -> profiles.Change:

@@ -65,7 +65,13 @@ MATRIX = {
         "recommendation.training.duration",
         follower="recommendation.orders",
     ),
-    "forecasting": service("forecasting", "GetStatus", "forecasting.forecasts.fitted", follower="forecasting.orders"),
+    "forecasting": service(
+        "forecasting",
+        "GetStatus",
+        "forecasting.forecasts.fitted",
+        "forecasting.predictions.told",
+        follower="forecasting.orders",
+    ),
     "loyalty": service(
         "loyalty", "GetStatus", "loyalty.points.issued", "loyalty.entries.entered", follower="loyalty.orders"
     ),

@@ -16,6 +16,7 @@ from services.common.feed import follow
 from services.common.money import decimals
 from services.forecasting.adapters.erasures import Erasure
 from services.forecasting.adapters.lines import FOLLOWER, ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.moved import Move, MovedCustomers
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class _Order(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Order).decode
 
 
-async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines, erase: Erase) -> None:
+async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines, erase: Erase, moved: MovedCustomers) -> None:
     """Append the lines of every order that profiles records, and follow merges and erasures, for ever."""
     profiles = ProfilesServiceStub(channel)
 
@@ -55,19 +56,27 @@ async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines, erase: 
             yield batch
 
     async def apply(batch: FollowChangesResponse) -> None:
-        await apply_changes(batch, lines, erase)
+        await apply_changes(batch, lines, erase, moved)
 
-    await follow(FOLLOWER, lines.cursor, stream, apply)
+    async def load_cursor() -> str:
+        await moved.settle()  # what a process before this one did not come to
+        return await lines.cursor()
+
+    await follow(FOLLOWER, load_cursor, stream, apply)
 
 
-async def apply_changes(batch: FollowChangesResponse, lines: ColumnarLines, erase: Erase) -> None:
+async def apply_changes(
+    batch: FollowChangesResponse, lines: ColumnarLines, erase: Erase, moved: MovedCustomers
+) -> None:
     """Apply a batch of profiles' feed. Again, it changes nothing."""
     erasures = list(_erasures(batch.changes))
     gone = {(each.tenant, origin) for each in erasures for origin in each.origin_ids}
     for each in erasures:
         await erase(each)
     owners = {origin: owner for origin, owner in _owners(batch.changes).items() if origin not in gone}
+    await moved.note(list(_moves(batch.changes)))
     await lines.append(order_lines(batch.changes, gone), batch.cursor, owners)
+    await moved.settle()
 
 
 def _erasures(changes: Sequence[Change]) -> Iterator[Erasure]:
@@ -90,6 +99,17 @@ def _owners(changes: Sequence[Change]) -> dict[tuple[str, str], str]:
                 parted = change.customers_unmerged
                 owners |= {(change.tenant_id, it): parted.restored_customer_id for it in parted.origin_customer_ids}
     return owners
+
+
+def _moves(changes: Sequence[Change]) -> Iterator[Move]:
+    for change in changes:
+        match change.WhichOneof("kind"):
+            case "customers_merged":
+                merged = change.customers_merged
+                yield Move(change.tenant_id, merged.merged_customer_id, merged.customer_id)
+            case "customers_unmerged":
+                parted = change.customers_unmerged
+                yield Move(change.tenant_id, parted.customer_id, parted.restored_customer_id)
 
 
 def order_lines(changes: Sequence[Change], without: Container[tuple[str, str]] = ()) -> pa.Table:

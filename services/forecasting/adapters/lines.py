@@ -155,8 +155,13 @@ class ColumnarLines:
         rows = (await self._columnar.execute(newest.order_by("last", "category"))).to_pylist()
         return {row["product_id"]: row["category"] for row in rows}
 
-    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
-        return read_histories(await self._columnar.execute(histories(self._lines(tenant), currency, until, end)))
+    async def histories(
+        self, tenant: str, currency: str, until: int, end: int, customer_ids: Sequence[str] | None = None
+    ) -> Histories:
+        lines = self._lines(tenant)
+        if customer_ids is not None:
+            lines = lines.filter(lines.customer_id.isin(customer_ids))
+        return read_histories(await self._columnar.execute(histories(lines, currency, until, end)))
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)

@@ -1,7 +1,7 @@
 """Fit when customers buy, when they stop and how much they spend, and what follows for each: a job."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.common import telemetry
@@ -24,12 +24,13 @@ from services.forecasting.handlers.get_series import LATEST
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.handlers.value_customers import (
     best_of,
+    changed_since,
     fit,
     frequency_amount_correlation,
     hold_out,
     predictions,
 )
-from services.forecasting.learning.customer_value import ValueModel
+from services.forecasting.learning.customer_value import FittedValueModel
 from services.forecasting.ports import CustomerModels, Lines, Requests
 
 KIND = "fit_customer_model"
@@ -48,6 +49,8 @@ class CustomerFitting:
     requests: Requests
     jobs: Jobs
     clock: Clock
+    published: Callable[[], None]
+    """Hears that there is a newer model."""
 
 
 async def fit_customer_model(
@@ -105,9 +108,11 @@ class _Work:
             version = await self.fitting.models.claim(self.tenant)
             model = self._model(version, name, fitted, holdout)
             await self._write(model, fitted, progress)
-            await self._drop_erased(version)
-            model = replace(model, fit_time=to_micros(self.fitting.clock()))
-            await self.fitting.models.publish(self.tenant, model)
+            async with self.fitting.models.turn():  # what merges and erasures change comes before it, or after it
+                await self._bring_up_to_date(model, fitted)
+                model = replace(model, fit_time=to_micros(self.fitting.clock()))
+                await self.fitting.models.publish(self.tenant, model)
+            self.fitting.published()
         return _results(model)
 
     def _names(self) -> Sequence[ModelName]:
@@ -123,7 +128,7 @@ class _Work:
             return None
         return await asyncio.to_thread(hold_out, histories, until, days, self._names(), self.options)
 
-    async def _write(self, model: CustomerModel, fitted: ValueModel, progress: Progress) -> None:
+    async def _write(self, model: CustomerModel, fitted: FittedValueModel, progress: Progress) -> None:
         chunks = predictions(self.histories, fitted, model)
         done = 0
         while chunk := await asyncio.to_thread(next, chunks, None):
@@ -131,13 +136,16 @@ class _Work:
             done += len(chunk)
             await progress(0.3 + 0.65 * done / model.customer_count, f"{done} customers predicted")
 
-    async def _drop_erased(self, version: int) -> None:
-        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
-        it = self.fitting
+    async def _bring_up_to_date(self, model: CustomerModel, fitted: FittedValueModel) -> None:
+        """Predict anew whose orders changed since the fit began, by a merge or late; drop who is not there any more."""
+        it, before = self.fitting, self.histories
         now = await it.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
-        await it.models.drop(self.tenant, version, sorted(set(self.histories.ids) - set(now.ids)))
+        changed = await asyncio.to_thread(changed_since, before, now)
+        for chunk in predictions(changed, fitted, model):
+            await it.models.write(self.tenant, chunk)
+        await it.models.drop(self.tenant, model.version, sorted(set(before.ids) - set(now.ids)))
 
-    def _model(self, version: int, name: ModelName, fitted: ValueModel, holdout: Holdout | None) -> CustomerModel:
+    def _model(self, version: int, name: ModelName, fitted: FittedValueModel, holdout: Holdout | None) -> CustomerModel:
         correlation = frequency_amount_correlation(self.histories)
         return CustomerModel(
             version=version,
@@ -160,7 +168,7 @@ class _Work:
             warnings=tuple(self._warnings(fitted, holdout, correlation)),
         )
 
-    def _warnings(self, fitted: ValueModel, holdout: Holdout | None, correlation: float | None) -> list[str]:
+    def _warnings(self, fitted: FittedValueModel, holdout: Holdout | None, correlation: float | None) -> list[str]:
         found = []
         if holdout is None:
             found.append("The history is too short to hold days out: nothing tells how good the expectations are.")

@@ -11,12 +11,20 @@ from services.forecasting.domain.customers import (
     FitOptions,
     Histories,
     Holdout,
+    IntArray,
     ModelError,
     ModelName,
     Prediction,
 )
 from services.forecasting.domain.periods import DAY
-from services.forecasting.learning.customer_value import Spending, ValueModel, expect, fit_value_model
+from services.forecasting.learning.customer_value import (
+    FittedValueModel,
+    Spending,
+    ValueModel,
+    expect,
+    fit_value_model,
+    value_model,
+)
 from services.forecasting.learning.holdout import Agreement, compare
 from services.forecasting.learning.purchases import Purchases, purchases
 
@@ -29,7 +37,7 @@ class Evaluation:
     """A model that was fitted without the last days, and how it did on them."""
 
     name: ModelName
-    fitted: ValueModel
+    fitted: FittedValueModel
     agreement: Agreement
 
     def error(self) -> ModelError:
@@ -38,7 +46,7 @@ class Evaluation:
         return ModelError(self.name, it.order_rmse, it.order_bias, self.fitted.timing_fit.log_likelihood)
 
 
-def fit(histories: Histories, as_of: int, names: Sequence[ModelName]) -> tuple[ModelName, ValueModel]:
+def fit(histories: Histories, as_of: int, names: Sequence[ModelName]) -> tuple[ModelName, FittedValueModel]:
     """The likeliest of the models of these names."""
     rows, spending = _rows(histories, as_of), _spending(histories)
     fitted = [(name, fit_value_model(name.name.lower(), rows, spending)) for name in names]
@@ -78,10 +86,30 @@ def _holdout(agreement: Agreement, until: int, count: int, errors: list[ModelErr
     )
 
 
+def restored(model: CustomerModel) -> ValueModel:
+    """The model as it was fitted."""
+    return value_model(model.model.name.lower(), model.purchase_parameters, model.spending_parameters)
+
+
+def changed_since(before: Histories, now: Histories) -> Histories:
+    """Those of ``now`` who had no history, or another one, ``before``."""
+    place = {customer_id: number for number, customer_id in enumerate(before.ids)}
+    at = np.array([place.get(customer_id, -1) for customer_id in now.ids], dtype=np.int64)
+    same = at >= 0
+    for one, other in (
+        (now.count, before.count),
+        (now.first_day, before.first_day),
+        (now.last_day, before.last_day),
+        (now.total_minor, before.total_minor),
+    ):
+        same &= one == other[at]
+    return _part(now, np.flatnonzero(~same))
+
+
 def predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> Iterator[list[Prediction]]:
     """What the model says of each customer, some thousands at a time."""
     for begin in range(0, len(histories.ids), _CHUNK):
-        yield _predictions(_part(histories, slice(begin, begin + _CHUNK)), fitted, model)
+        yield _predictions(_part(histories, np.arange(begin, min(begin + _CHUNK, len(histories.ids)))), fitted, model)
 
 
 def _predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> list[Prediction]:
@@ -123,9 +151,9 @@ def _spending(histories: Histories) -> Spending:
     return Spending(histories.count, histories.total_minor / histories.count)
 
 
-def _part(it: Histories, some: slice) -> Histories:
+def _part(it: Histories, some: IntArray) -> Histories:
     return Histories(
-        ids=it.ids[some],
+        ids=[it.ids[number] for number in some.tolist()],
         count=it.count[some],
         first_day=it.first_day[some],
         last_day=it.last_day[some],

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from services.forecasting.learning.bg_nbd import fit_bg_nbd
+from services.forecasting.learning.bg_nbd import BgNbd, fit_bg_nbd
 from services.forecasting.learning.gamma_gamma import GammaGamma, fit_gamma_gamma
 from services.forecasting.learning.maximum_likelihood import Maximum
-from services.forecasting.learning.pareto_nbd import fit_pareto_nbd
+from services.forecasting.learning.pareto_nbd import ParetoNbd, fit_pareto_nbd
 from services.forecasting.learning.purchases import FloatArray, IntArray, Purchases
 
 _YEAR_DAYS = 365.25
@@ -52,6 +53,11 @@ PURCHASE_MODELS: Mapping[str, Callable[[Purchases], tuple[PurchaseModel, Maximum
     "pareto_nbd": fit_pareto_nbd,
 }
 """How to fit each model, by its name."""
+_OF_PARAMETERS: Mapping[str, Callable[..., PurchaseModel]] = {
+    "bg_nbd": BgNbd,
+    "mbg_nbd": partial(BgNbd, chances_before=1),
+    "pareto_nbd": ParetoNbd,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,14 @@ class ValueModel:
     """A model of when and a model of how much. The first purchase's amount counts: it tells as much as any other."""
 
     timing: PurchaseModel
-    timing_fit: Maximum
     spending: GammaGamma
+
+
+@dataclass(frozen=True, slots=True)
+class FittedValueModel(ValueModel):
+    """One that was fitted here and now."""
+
+    timing_fit: Maximum
     spending_fit: Maximum
 
 
@@ -88,11 +100,16 @@ class Expected:
     """The median, if the customer goes on; infinite where it is beyond counting."""
 
 
-def fit_value_model(name: str, rows: Purchases, spending: Spending) -> ValueModel:
+def value_model(name: str, timing: Mapping[str, float], spending: Mapping[str, float]) -> ValueModel:
+    """The model of that name with the parameters that a fit found before."""
+    return ValueModel(_OF_PARAMETERS[name](**timing), GammaGamma(**spending))
+
+
+def fit_value_model(name: str, rows: Purchases, spending: Spending) -> FittedValueModel:
     """The model of that name with the spending model, each of maximum likelihood."""
     timing, timing_fit = PURCHASE_MODELS[name](rows)
     spent, spending_fit = fit_gamma_gamma(spending.count, spending.mean)
-    return ValueModel(timing, timing_fit, spent, spending_fit)
+    return FittedValueModel(timing, spent, timing_fit, spending_fit)
 
 
 def expect(

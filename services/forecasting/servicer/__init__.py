@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
-from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from tessera.forecasting.v1 import series_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceServicer
@@ -14,17 +13,7 @@ from services.common.auth import principal
 from services.common.errors import InvalidArgument, Refusal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
-from services.forecasting.domain.customers import (
-    CustomerModel,
-    Decile,
-    FitOptions,
-    Holdout,
-    ModelError,
-    ModelName,
-    Prediction,
-    PredictionOrder,
-    churn_band,
-)
+from services.forecasting.domain.customers import FitOptions, ModelName, PredictionOrder
 from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 from services.forecasting.domain.series import Panel, Selection
@@ -35,7 +24,8 @@ from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
-from services.forecasting.ports import BoughtLines
+from services.forecasting.ports import BoughtLines, PredictionFeed
+from services.forecasting.servicer.customers import PredictionFeedRpcs, customer_model_message, prediction_message
 from services.forecasting.servicer.demand import DemandRpcs
 from services.forecasting.servicer.enums import known
 from services.forecasting.servicer.media_mix import MediaMixRpcs
@@ -49,7 +39,7 @@ PREDICTIONS_PAGE_SIZE_DEFAULT = 100
 FIT_DEFAULT = FitOptions()
 
 
-class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, ForecastingServiceServicer):
+class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, PredictionFeedRpcs, ForecastingServiceServicer):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
     def __init__(
@@ -59,6 +49,7 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Forecastin
         mixing: MediaMixing,
         goals: GoalKeeping,
         bought: BoughtLines,
+        predictions: PredictionFeed,
     ) -> None:
         self._fitting, self._customers, self._mixing, self._goals, self._bought = (
             fitting,
@@ -67,6 +58,7 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Forecastin
             goals,
             bought,
         )
+        self._feed = predictions
         self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -154,19 +146,19 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Forecastin
         self, request: pb.GetCustomerModelRequest, context: Context
     ) -> pb.GetCustomerModelResponse:
         model = await get_customer_model(self._customers.models, principal().tenant, request.version)
-        return pb.GetCustomerModelResponse(customer_model=_customer_model(model))
+        return pb.GetCustomerModelResponse(customer_model=customer_model_message(model))
 
     async def GetCustomerPrediction(
         self, request: pb.GetCustomerPredictionRequest, context: Context
     ) -> pb.GetCustomerPredictionResponse:
         found = await get_customer_prediction(self._customers.models, principal().tenant, request.customer_id)
-        return pb.GetCustomerPredictionResponse(prediction=_prediction(found))
+        return pb.GetCustomerPredictionResponse(prediction=prediction_message(found))
 
     async def BatchGetCustomerPredictions(
         self, request: pb.BatchGetCustomerPredictionsRequest, context: Context
     ) -> pb.BatchGetCustomerPredictionsResponse:
         found = await self._customers.models.predictions(principal().tenant, request.customer_ids)
-        return pb.BatchGetCustomerPredictionsResponse(predictions=map(_prediction, found))
+        return pb.BatchGetCustomerPredictionsResponse(predictions=map(prediction_message, found))
 
     async def ListCustomerPredictions(
         self, request: pb.ListCustomerPredictionsRequest, context: Context
@@ -174,7 +166,7 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Forecastin
         order = known(PredictionOrder, request.order or PredictionOrder.EXPECTED_REVENUE, "order")
         size = request.page_size or PREDICTIONS_PAGE_SIZE_DEFAULT
         found, token = await self._customers.models.page(principal().tenant, order, size, request.page_token)
-        return pb.ListCustomerPredictionsResponse(predictions=map(_prediction, found), next_page_token=token)
+        return pb.ListCustomerPredictionsResponse(predictions=map(prediction_message, found), next_page_token=token)
 
 
 def _panel(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
@@ -278,85 +270,6 @@ def _options(request: pb.FitCustomerModelRequest) -> FitOptions:
         currency=request.currency,
         as_of=_micros(request.as_of_time) if request.HasField("as_of_time") else None,
         model=known(ModelName, request.purchase_model, "purchase_model"),
-    )
-
-
-def _customer_model(it: CustomerModel) -> pb.CustomerModel:
-    return pb.CustomerModel(
-        version=it.version,
-        fit_time=_timestamp(it.fit_time),
-        purchase_model=pb.PurchaseModel.ValueType(it.model),
-        purchase_parameters=it.purchase_parameters,
-        purchase_log_likelihood=it.purchase_log_likelihood,
-        spending_parameters=it.spending_parameters,
-        spending_log_likelihood=it.spending_log_likelihood,
-        currency=it.currency,
-        start_time=_timestamp(it.start),
-        as_of_time=_timestamp(it.as_of),
-        customer_count=it.customer_count,
-        repeat_customer_count=it.repeat_customer_count,
-        frequency_amount_correlation=it.frequency_amount_correlation,
-        horizon_days=it.horizon_days,
-        lifetime_days=it.lifetime_days,
-        discount_rate=it.discount_rate,
-        holdout=_holdout(it.holdout, it.currency) if it.holdout else None,
-        warnings=it.warnings,
-    )
-
-
-def _holdout(it: Holdout, currency: str) -> pb.CustomerHoldout:
-    return pb.CustomerHoldout(
-        start_time=_timestamp(it.start),
-        customer_count=it.customer_count,
-        order_rmse=it.order_rmse,
-        order_bias=it.order_bias,
-        revenue_bias=it.revenue_bias,
-        revenue_rank_correlation=it.revenue_rank_correlation,
-        brier=it.brier,
-        churn_auc=it.churn_auc,
-        top_decile_revenue_share=it.top_decile_revenue_share,
-        deciles=[_decile(decile, currency) for decile in it.deciles],
-        purchase_model_errors=map(_model_error, it.errors),
-    )
-
-
-def _decile(it: Decile, currency: str) -> pb.CustomerDecile:
-    return pb.CustomerDecile(
-        customer_count=it.customer_count,
-        expected_orders=it.expected_orders,
-        actual_orders=it.actual_orders,
-        expected_revenue=Money(currency=currency, amount_minor=round(it.expected_revenue)),
-        actual_revenue=Money(currency=currency, amount_minor=round(it.actual_revenue)),
-        churn_probability=it.churn_probability,
-        churned_share=it.churned_share,
-    )
-
-
-def _model_error(it: ModelError) -> pb.PurchaseModelError:
-    return pb.PurchaseModelError(
-        purchase_model=pb.PurchaseModel.ValueType(it.model),
-        order_rmse=it.order_rmse,
-        order_bias=it.order_bias,
-        log_likelihood=it.log_likelihood,
-    )
-
-
-def _prediction(it: Prediction) -> pb.CustomerPrediction:
-    return pb.CustomerPrediction(
-        customer_id=it.customer_id,
-        version=it.version,
-        as_of_time=_timestamp(it.as_of),
-        horizon_days=it.horizon_days,
-        purchase_count=it.purchase_count,
-        last_purchase_time=_timestamp(it.last_purchase),
-        probability_alive=it.probability_alive,
-        churn_probability=it.churn_probability,
-        churn_band=pb.ChurnBand.ValueType(churn_band(it.churn_probability)),
-        expected_orders=it.expected_orders,
-        expected_order_value=Money(currency=it.currency, amount_minor=it.expected_order_value),
-        expected_revenue=Money(currency=it.currency, amount_minor=it.expected_revenue),
-        expected_next_order_time=None if it.next_order is None else _timestamp(it.next_order),
-        lifetime_value=Money(currency=it.currency, amount_minor=it.lifetime_value),
     )
 
 

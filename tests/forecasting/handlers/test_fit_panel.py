@@ -58,7 +58,9 @@ class GivenLines:
     async def categories(self, tenant: str) -> dict[str, str]:
         raise NotImplementedError("no test here has a hierarchy with products")
 
-    async def histories(self, tenant: str, currency: str, until: int, end: int) -> Histories:
+    async def histories(
+        self, tenant: str, currency: str, until: int, end: int, customer_ids: Sequence[str] | None = None
+    ) -> Histories:
         raise NotImplementedError("forecasts of series ask for no customers")
 
 

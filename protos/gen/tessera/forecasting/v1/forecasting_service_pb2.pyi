@@ -1689,6 +1689,126 @@ class CustomerPrediction(_message.Message):
 Global___CustomerPrediction: _TypeAlias = CustomerPrediction  # noqa: Y015
 
 @_typing.final
+class FollowPredictionsRequest(_message.Message):
+    """Asks for changes of predictions after a cursor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_CURSOR_FIELD_NUMBER: _builtins.int
+    after_cursor: _builtins.str
+    """The last cursor that the follower applied; empty for everything from the beginning."""
+    def __init__(
+        self,
+        *,
+        after_cursor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowPredictionsRequest: _TypeAlias = FollowPredictionsRequest  # noqa: Y015
+
+@_typing.final
+class FollowPredictionsResponse(_message.Message):
+    """Some changes, in the order in which they were told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    CAUGHT_UP_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """To resume after these."""
+    caught_up: _builtins.bool
+    """True once the follower has seen everything that was told when this response was made."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictionChange]:
+        """Of one customer at most one."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantCustomerModel]:
+        """The models that made the predictions of `changes`, each once."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___PredictionChange] | None = ...,
+        models: _abc.Iterable[Global___TenantCustomerModel] | None = ...,
+        cursor: _builtins.str = ...,
+        caught_up: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up", b"caught_up", "changes", b"changes", "cursor", b"cursor", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowPredictionsResponse: _TypeAlias = FollowPredictionsResponse  # noqa: Y015
+
+@_typing.final
+class PredictionChange(_message.Message):
+    """Something else is expected of a customer than before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    PREDICTION_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """Whose data it is."""
+    customer_id: _builtins.str
+    """Who."""
+    @_builtins.property
+    def prediction(self) -> Global___CustomerPrediction:
+        """What is expected now; unset: nothing any more."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        prediction: Global___CustomerPrediction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prediction", b"prediction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "prediction", b"prediction", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PredictionChange: _TypeAlias = PredictionChange  # noqa: Y015
+
+@_typing.final
+class TenantCustomerModel(_message.Message):
+    """A customer model, and whose it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_MODEL_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """Whose data it was made of."""
+    @_builtins.property
+    def customer_model(self) -> Global___CustomerModel:
+        """The model, with its span and its holdout."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        customer_model: Global___CustomerModel | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer_model", b"customer_model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_model", b"customer_model", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantCustomerModel: _TypeAlias = TenantCustomerModel  # noqa: Y015
+
+@_typing.final
 class GetCustomerPredictionRequest(_message.Message):
     """Asks for one customer's prediction."""
 

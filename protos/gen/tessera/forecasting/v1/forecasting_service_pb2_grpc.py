@@ -168,6 +168,11 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
                 _registered_method=True)
+        self.FollowPredictions = channel.unary_stream(
+                '/tessera.forecasting.v1.ForecastingService/FollowPredictions',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -396,6 +401,18 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FollowPredictions(self, request, context):
+        """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
+        prediction differs from the one told before, when a fit has become the newest model, and when orders move because
+        customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
+        what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+        followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
+        effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -528,6 +545,11 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.ExportCustomerData,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.SerializeToString,
+            ),
+            'FollowPredictions': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowPredictions,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1233,6 +1255,33 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/ExportCustomerData',
             tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_personal__data__pb2.ExportCustomerDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowPredictions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FollowPredictions',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

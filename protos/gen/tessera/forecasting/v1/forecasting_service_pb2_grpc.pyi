@@ -147,6 +147,14 @@ class ForecastingServiceStub:
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
     """
+    FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
+    """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
+    prediction differs from the one told before, when a fit has become the newest model, and when orders move because
+    customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
+    what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+    followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
+    effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -263,6 +271,14 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
+    """
+    FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
+    """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
+    prediction differs from the one told before, when a fit has become the newest model, and when orders move because
+    customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
+    what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+    followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
+    effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -533,6 +549,20 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_personal_data_pb2.ExportCustomerDataResponse], _abc.AsyncIterator[_personal_data_pb2.ExportCustomerDataResponse]]:
         """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
         customer has no records.
+        """
+
+    @_abc_1.abstractmethod
+    def FollowPredictions(
+        self,
+        request: _forecasting_service_pb2.FollowPredictionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
+        """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
+        prediction differs from the one told before, when a fit has become the newest model, and when orders move because
+        customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
+        what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+        followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
+        effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
