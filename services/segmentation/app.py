@@ -5,6 +5,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ClassVar
 
 from pydantic import Field, IPvAnyNetwork, SecretStr
@@ -25,7 +26,7 @@ from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.segmentation.adapters import destinations as destination_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.clients import ForecastingOracle, ProfilesPeople
+from services.segmentation.adapters.clients import ProfilesPeople
 from services.segmentation.adapters.events import Follower, profiles_stream
 from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
@@ -39,7 +40,7 @@ from services.segmentation.adapters.member_files import (
 )
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.path_query import ColumnarPaths
-from services.segmentation.adapters.predictions import ColumnarPredictions
+from services.segmentation.adapters.predictions import ColumnarPredictions, PredictionFollower, predictions_stream
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
@@ -49,9 +50,9 @@ from services.segmentation.domain.delivery import SECOND, SECRET_BYTES, Patience
 from services.segmentation.handlers.clustering import ClusteringWork
 from services.segmentation.handlers.delivering import Dispatch
 from services.segmentation.handlers.destinations import DestinationDesk
+from services.segmentation.handlers.evaluate_predicted import evaluate_predicted
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.lookalikes import LookalikeWork
-from services.segmentation.handlers.read_predictions import PredictionReader
 from services.segmentation.handlers.studies import Desk
 from services.segmentation.servicer import SegmentationServicer
 
@@ -72,8 +73,6 @@ class Settings(ServiceSettings):
     port: Port = 50052
     clock_seconds: float = Field(30.0, gt=0, le=50)
     """How often the moments are looked up at which time changes something; each is then kept to the moment."""
-    prediction_seconds: float = Field(60.0, gt=0, le=86_400)
-    """How often forecasting is asked whether it has a newer model of customers."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks that are not public and may be sent segments to all the same, also without encryption; a JSON list."""
     webhook_seconds_max: float = Field(15.0, gt=0, le=60)
@@ -111,7 +110,10 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
         lists = ListFollower(store, analytics, evaluation.touch)
         insights = ColumnarInsights(columnar)
-        reader = PredictionReader(ForecastingOracle(forecasting), ColumnarPredictions(columnar), segments, evaluation)
+        predictions = ColumnarPredictions(columnar)
+        predicted = PredictionFollower(
+            predictions_stream(forecasting), predictions, partial(evaluate_predicted, segments, evaluation)
+        )
         jobs = Jobs(store, clock)
         await jobs.recover(alone=not settings.store_url)
         desk = Desk(jobs, StoredStarts(store), clock)
@@ -123,6 +125,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             memberships=memberships,
             analytics=analytics,
             lists=StoredLists(store),
+            predictions=predictions,
             people=ProfilesPeople(profiles),
             insights=insights,
             path_finder=ColumnarPaths(columnar),
@@ -150,7 +153,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(evaluation.keep_time(), "segmentation-schedule"),
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             background(dispatch.run(), "segmentation-destinations"),
-            background(every(settings.prediction_seconds, reader.tick), "segmentation-predictions"),
+            background(predicted.run(), "segmentation-predictions"),
             serving(settings, exposed) as up,
         ):
             try:

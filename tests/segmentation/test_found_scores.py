@@ -2,23 +2,39 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 
-from services.common.rules import AllOf, Not, Operator, Rule, RuleInvalid, ScoreCondition, text
+from services.common.columnar import Columnar
+from services.common.errors import Unavailable
+from services.common.rules import (
+    Aggregate,
+    AllOf,
+    EventCondition,
+    Not,
+    Operator,
+    Rule,
+    RuleInvalid,
+    ScoreCondition,
+    SegmentCondition,
+    text,
+)
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.predictions import ColumnarPredictions
-from services.segmentation.adapters.tables import CLUSTERED, PREDICTIONS, RESEMBLING
+from services.segmentation.adapters.predictions import ColumnarPredictions, PredictionFollower, Told
+from services.segmentation.adapters.tables import CLUSTERED, RESEMBLING
 from services.segmentation.domain.rfm import group_of
 from services.segmentation.domain.scores import GROUPS, cluster_score, lookalike_score
 from services.segmentation.domain.scores import PREDICTIONS as NAMES
 from services.segmentation.domain.segment import check
-from services.segmentation.handlers.read_predictions import PredictionReader
+from services.segmentation.handlers.evaluate_predicted import TOUCHED_MAX, evaluate_predicted
 from services.segmentation.ports.predictions import Prediction
 from tests.segmentation.conftest import TENANT, House
 from tests.segmentation.histories import DAY, NOW
@@ -52,8 +68,12 @@ _predictions = st.lists(
 
 async def keep(analytics: ColumnarAnalytics, tenant: str, predictions: Sequence[Prediction]) -> None:
     await analytics.append([replace(event, tenant=tenant) for event in HISTORY], tenant)
-    columnar = analytics._columnar
-    await ColumnarPredictions(columnar).keep(tenant, 7, predictions)
+    await predict(analytics._columnar, tenant, predictions)
+
+
+async def predict(columnar: Columnar, tenant: str, predictions: Sequence[Prediction]) -> None:
+    told = [Told(tenant, each.customer_id, each) for each in predictions]
+    await ColumnarPredictions(columnar).apply(told, f"predictions of {tenant}")
 
 
 @settings(
@@ -160,36 +180,77 @@ def test_names_of_groups_can_be_written_and_read() -> None:
     assert text.parse(text.write(rule)) == rule
 
 
-class SetOracle:
-    """An oracle of which a test says what it knows."""
+def told(cursor: str, changes: dict[str, float | None], *, caught_up: bool = True) -> pb.FollowPredictionsResponse:
+    """A batch of forecasting's feed: churn by customer, ``None`` where it is taken back."""
+    time = Timestamp(seconds=NOW // 1_000_000 - 9)
+    return pb.FollowPredictionsResponse(
+        changes=[
+            pb.PredictionChange(
+                tenant_id=TENANT,
+                customer_id=who,
+                prediction=None
+                if churn is None
+                else pb.CustomerPrediction(customer_id=who, version=1, as_of_time=time, churn_probability=churn),
+            )
+            for who, churn in changes.items()
+        ],
+        cursor=cursor,
+        caught_up=caught_up,
+    )
 
-    def __init__(self) -> None:
-        self.known: tuple[int, list[Prediction]] = (0, [])
-        self.asked = 0
 
-    async def version(self, tenant: str) -> int:
-        return self.known[0] if tenant == TENANT else 0
-
-    async def predictions(self, tenant: str, version: int) -> Sequence[Prediction] | None:
-        self.asked += 1
-        return self.known[1] if version == self.known[0] else None
+async def silence(cursor: str) -> AsyncIterator[pb.FollowPredictionsResponse]:
+    return
+    yield
 
 
-async def test_a_new_model_moves_members_once_it_is_read(house: House) -> None:
+async def test_what_is_told_moves_members_at_once(house: House) -> None:
     await create(house, "leaving", ScoreCondition("prediction.churn_probability", Operator.AT_LEAST, (0.6,)))
     async with at_work(house):
         for who in ("ann", "bob"):
             await house.order(who, NOW, 10)
-    oracle, kept = SetOracle(), ColumnarPredictions(house.columnar)
-    reader = PredictionReader(oracle, kept, house.segments, house.evaluation)
+    kept = ColumnarPredictions(house.columnar)
+    changed = partial(evaluate_predicted, house.segments, house.evaluation)
+    follower = PredictionFollower(silence, kept, changed)
+    first = told("1", {"ann": 0.7, "bob": 0.1})
     members = []
-    for version, ann, bob in ((0, 0, 0), (1, 0.7, 0.1), (1, 0, 0), (2, 0.2, 0.9)):
-        if version != oracle.known[0]:
-            oracle.known = version, [predicted("ann", ann), predicted("bob", bob)]
+    for batch in (first, first, told("2", {"ann": 0.2, "bob": 0.9}), told("3", {"bob": None})):
         async with at_work(house):
-            await reader.tick()
+            await follower.apply(batch)
         members.append(await house.members("leaving"))
-    assert members == [[], ["ann"], ["ann"], ["bob"]]
-    assert oracle.asked == 2, "what is known is not read again"
-    counted = (await house.columnar.execute(house.columnar.table(PREDICTIONS))).num_rows
-    assert counted == 2
+    assert members == [["ann"], ["ann"], ["bob"], []]
+    assert await kept.cursor() == "3"
+    assert [each.customer_id for each in await kept.of(TENANT, ["ann", "bob"])] == ["ann"]
+    assert await kept.of("other", ["ann"]) == []
+
+
+async def test_while_there_is_more_to_come_customers_are_gathered_and_none_is_lost(house: House) -> None:
+    heard: list[set[str]] = []
+    failing = [True]
+
+    async def changed(tenant: str, customer_ids: set[str]) -> None:
+        if failing:
+            raise Unavailable("the store does not answer")
+        heard.append(set(customer_ids))
+
+    follower = PredictionFollower(silence, ColumnarPredictions(house.columnar), changed)
+    await follower.apply(told("1", {"ann": 0.7}, caught_up=False))
+    with pytest.raises(Unavailable):
+        await follower.apply(told("2", {"bob": 0.7, "ann": 0.8}))
+    failing.clear()
+    await follower.apply(told("3", {"cyd": 0.1}))
+    assert heard == [{"ann", "bob", "cyd"}]
+
+
+async def test_for_many_only_segments_that_compare_predictions_are_evaluated(house: House) -> None:
+    leaving = ScoreCondition("prediction.churn_probability", Operator.AT_LEAST, (0.6,))
+    await create(house, "leaving", leaving)
+    await create(house, "staying", Not(SegmentCondition("leaving")))
+    await create(house, "buyers", EventCondition("Order Completed", Aggregate.COUNT, Operator.AT_LEAST, (1,)))
+    many = {f"c{number}" for number in range(TOUCHED_MAX + 1)}
+    for who, touched, renewed in (({"ann"}, {"ann"}, set[str]()), (many, set[str](), {"leaving", "staying"})):
+        house.evaluation._touched.clear()
+        house.evaluation._renewed.clear()
+        await evaluate_predicted(house.segments, house.evaluation, TENANT, who)
+        assert house.evaluation._touched.get(TENANT, set()) == touched
+        assert house.evaluation._renewed.get(TENANT, set()) == renewed

@@ -22,10 +22,12 @@ from services.common.rules import (
     Rule,
 )
 from services.segmentation.adapters.analytics import ColumnarAnalytics
+from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
 from services.segmentation.domain.customer_list import CustomerList
 from services.segmentation.handlers.export_customer_data import Record, export_customer_data
 from services.segmentation.ports import Request
+from services.segmentation.ports.predictions import Prediction
 from tests.segmentation.conftest import TENANT, House, recorded
 from tests.segmentation.histories import NOW
 from tests.segmentation.test_evaluation import at_work, create, spent, told
@@ -260,7 +262,14 @@ async def test_who_is_erased_is_nowhere_and_profiles_hears_how_much_that_was(hou
 
 def records(house: House, customer_id: str, *origins: str) -> AsyncIterator[Sequence[Record]]:
     return export_customer_data(
-        house.segments, house.memberships, house.lists, house.analytics, TENANT, customer_id, origins
+        house.segments,
+        house.memberships,
+        house.lists,
+        house.analytics,
+        ColumnarPredictions(house.columnar),
+        TENANT,
+        customer_id,
+        origins,
     )
 
 
@@ -270,15 +279,27 @@ async def test_a_person_reads_what_is_held_in_words(house: House) -> None:
     async with at_work(house):
         await house.order("ann", NOW, 150)
         await listed(house, "vips", "ann")
+    predicted = Prediction("ann", NOW, 0.9, 0.25, 1.5, "USD", 5000, 7500, 90_000, None)
+    await ColumnarPredictions(house.columnar).apply([Told(TENANT, "ann", predicted)], "1")
     found = [each async for page in records(house, "ann", "ann") for each in page]
     assert [each.kind for each in found] == [
         "segment_membership",
         "membership_change",
         "list_membership",
         "value_score",
+        "prediction",
     ]
     assert found[0].content == {"segment": "rich", "since": "2025-10-09T08:53:20.000010+00:00"}
     assert found[3].content == {"days_since_last_order": 0, "orders": 1, "score": "111"}
+    assert found[4].content == {
+        "as_of": "2025-10-09T08:53:20+00:00",
+        "churn_probability": 0.25,
+        "expected_orders": 1.5,
+        "expected_revenue": 75.0,
+        "lifetime_value": 900.0,
+        "currency": "USD",
+        "next_order": "",
+    }
     assert [page async for page in records(house, "nobody")] == []
 
 

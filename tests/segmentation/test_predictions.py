@@ -1,16 +1,21 @@
-"""What a real forecasting predicts becomes members, over gRPC."""
+"""What a real forecasting predicts becomes members, over gRPC: of each model, of merges, after a pause."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
+import pytest
 from tessera.common.v1.job_pb2 import JOB_STATE_SUCCEEDED
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
+from tessera.profiles.v1 import erasure_pb2, merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.person_pb2 import Person
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
+from tessera.segmentation.v1 import personal_data_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as segments
 from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 
@@ -26,7 +31,7 @@ CUSTOMERS = 40
 GENEROUS_SECONDS = 60
 
 
-async def until(reached: Callable[[], Any]) -> None:
+async def until(reached: Callable[[], Awaitable[bool]]) -> None:
     end = time.monotonic() + GENEROUS_SECONDS
     while not await reached():
         assert time.monotonic() < end, "it was never reached"
@@ -45,57 +50,130 @@ def histories() -> list[profiles.Event]:
     return events
 
 
-async def test_who_is_likely_to_leave_is_a_segment(configure: Callable[..., Any], keyring: Keyring) -> None:
-    metadata = keyring.header()
-    async with serve_profiles(configure(ProfilesSettings)) as source:
-        to_profiles = configure(ForecastingSettings, profiles_addr=source.address)
-        async with serve_forecasting(to_profiles) as oracle:
-            addresses = {"profiles_addr": source.address, "forecasting_addr": oracle.address}
-            settings = configure(Settings, **addresses, clock_seconds=0.1, prediction_seconds=0.1)
-            async with (
-                serve(settings) as up,
-                grpc.aio.insecure_channel(source.address) as to_source,
-                grpc.aio.insecure_channel(oracle.address) as to_oracle,
-                grpc.aio.insecure_channel(up.address) as to_segmentation,
-            ):
-                forecasting, segmentation = ForecastingServiceStub(to_oracle), SegmentationServiceStub(to_segmentation)
-                ingest = profiles.IngestEventsRequest(events=histories())
-                await ProfilesServiceStub(to_source).IngestEvents(ingest, metadata=metadata)
-                create = segments.CreateSegmentRequest(
-                    name="leaving", rule_text='score("prediction.churn_probability") > 0.7'
-                )
-                made = (await segmentation.CreateSegment(create, metadata=metadata)).segment
+class Trio:
+    """Profiles and forecasting at work, and segmentation while it is open."""
 
-                async def followed() -> bool:
-                    end = (
-                        await ProfilesServiceStub(to_source).GetStatistics(
-                            profiles.GetStatisticsRequest(), metadata=metadata
-                        )
-                    ).end_cursor
-                    status = await forecasting.GetStatus(pb.GetStatusRequest(), metadata=metadata)
-                    return bool(status.applied_cursor == end)
+    def __init__(self, source: Any, oracle: Any, configure: Callable[..., Any], addresses: dict[str, str]) -> None:
+        self.source, self.oracle = source, oracle
+        self._configure, self._addresses = configure, addresses
+        self.metadata: Any = None
 
-                await until(followed)
-                fit = pb.FitCustomerModelRequest(request_id="fit", horizon_days=60)
-                job = (await forecasting.FitCustomerModel(fit, metadata=metadata)).job
+    @asynccontextmanager
+    async def segmentation(self) -> AsyncIterator[Any]:
+        """Segmentation over the same data each time."""
+        async with (
+            serve(self._configure(Settings, **self._addresses)) as up,
+            grpc.aio.insecure_channel(up.address) as channel,
+        ):
+            yield SegmentationServiceStub(channel)
 
-                async def fitted() -> bool:
-                    found = await forecasting.GetJob(pb.GetJobRequest(job_id=job.job_id), metadata=metadata)
-                    return bool(found.job.state == JOB_STATE_SUCCEEDED)
+    async def followed(self) -> bool:
+        """Whether forecasting knows everything."""
+        end = await self.source.GetStatistics(profiles.GetStatisticsRequest(), metadata=self.metadata)
+        status = await self.oracle.GetStatus(pb.GetStatusRequest(), metadata=self.metadata)
+        return bool(status.applied_cursor == end.end_cursor)
 
-                await until(fitted)
-                listing = pb.ListCustomerPredictionsRequest(page_size=1000)
-                told = (await forecasting.ListCustomerPredictions(listing, metadata=metadata)).predictions
-                expected = sorted(each.customer_id for each in told if each.churn_probability > 0.7)
-                assert 0 < len(expected) < len(told) == CUSTOMERS
+    async def fit(self, days: int) -> None:
+        """A new model, to its end."""
+        request = pb.FitCustomerModelRequest(request_id=f"fit {days}", horizon_days=days)
+        job_id = (await self.oracle.FitCustomerModel(request, metadata=self.metadata)).job.job_id
 
-                async def entered() -> bool:
-                    request = segments.ListMembersRequest(segment_id=made.segment_id, page_size=1000)
-                    page = await segmentation.ListMembers(request, metadata=metadata)
-                    return [each.customer_id for each in page.members] == expected
+        async def fitted() -> bool:
+            found = await self.oracle.GetJob(pb.GetJobRequest(job_id=job_id), metadata=self.metadata)
+            return bool(found.job.state == JOB_STATE_SUCCEEDED)
 
-                await until(entered)
-                why = segments.ExplainMembershipRequest(segment_id=made.segment_id, customer_id=expected[0])
-                (node,) = (await segmentation.ExplainMembership(why, metadata=metadata)).nodes
-                chance = next(each.churn_probability for each in told if each.customer_id == expected[0])
-                assert [value.number_value for value in node.found] == [chance]
+        await until(fitted)
+
+    async def predicted(self) -> dict[str, float]:
+        """The churn probability of each customer."""
+        listing = pb.ListCustomerPredictionsRequest(page_size=1000)
+        told = (await self.oracle.ListCustomerPredictions(listing, metadata=self.metadata)).predictions
+        return {each.customer_id: each.churn_probability for each in told}
+
+    async def leaving(self, segmentation: Any, segment_id: str, bound: float) -> list[str]:
+        """Wait until those above ``bound`` are the members, and answer who they are."""
+
+        async def entered() -> bool:
+            request = segments.ListMembersRequest(segment_id=segment_id, page_size=1000)
+            page = await segmentation.ListMembers(request, metadata=self.metadata)
+            chances = await self.predicted()
+            found = [each.customer_id for each in page.members]
+            return found == sorted(who for who, chance in chances.items() if chance > bound)
+
+        await until(entered)
+        chances = await self.predicted()
+        return sorted(who for who, chance in chances.items() if chance > bound)
+
+
+@pytest.fixture
+async def trio(configure: Callable[..., Any], keyring: Keyring) -> AsyncIterator[Trio]:
+    async with AsyncExitStack() as stack:
+        source = await stack.enter_async_context(serve_profiles(configure(ProfilesSettings)))
+        settings = configure(ForecastingSettings, profiles_addr=source.address)
+        oracle = await stack.enter_async_context(serve_forecasting(settings))
+        to_source = await stack.enter_async_context(grpc.aio.insecure_channel(source.address))
+        to_oracle = await stack.enter_async_context(grpc.aio.insecure_channel(oracle.address))
+        addresses = {"profiles_addr": source.address, "forecasting_addr": oracle.address}
+        found = Trio(ProfilesServiceStub(to_source), ForecastingServiceStub(to_oracle), configure, addresses)
+        found.metadata = keyring.header()
+        await found.source.IngestEvents(profiles.IngestEventsRequest(events=histories()), metadata=found.metadata)
+        await until(found.followed)
+        yield found
+
+
+async def leavers(trio: Trio, segmentation: Any) -> str:
+    create = segments.CreateSegmentRequest(name="leaving", rule_text='score("prediction.churn_probability") > 0.7')
+    made = await segmentation.CreateSegment(create, metadata=trio.metadata)
+    return str(made.segment.segment_id)
+
+
+async def test_who_is_likely_to_leave_is_a_segment(trio: Trio) -> None:
+    async with trio.segmentation() as segmentation:
+        made = await leavers(trio, segmentation)
+        await trio.fit(60)
+        expected = await trio.leaving(segmentation, made, 0.7)
+        chances = await trio.predicted()
+        assert 0 < len(expected) < len(chances) == CUSTOMERS
+        why = segments.ExplainMembershipRequest(segment_id=made, customer_id=expected[0])
+        (node,) = (await segmentation.ExplainMembership(why, metadata=trio.metadata)).nodes
+        assert [value.number_value for value in node.found] == [chances[expected[0]]]
+        await trio.fit(1)  # within a day more of them stay away
+        assert len(await trio.leaving(segmentation, made, 0.7)) > len(expected)
+
+
+async def test_a_model_that_was_fitted_while_segmentation_was_away_moves_members_when_it_is_back(trio: Trio) -> None:
+    async with trio.segmentation() as segmentation:
+        made = await leavers(trio, segmentation)
+        await trio.fit(60)
+        before = await trio.leaving(segmentation, made, 0.7)
+    await trio.fit(1)
+    async with trio.segmentation() as segmentation:
+        assert len(await trio.leaving(segmentation, made, 0.7)) > len(before)
+
+
+async def test_who_is_merged_or_erased_keeps_no_prediction(trio: Trio) -> None:
+    async with trio.segmentation() as segmentation:
+        made = await leavers(trio, segmentation)
+        await trio.fit(60)
+        one, other, gone, *_ = await trio.leaving(segmentation, made, 0.7)
+        merge = merge_pb2.MergeCustomersRequest(
+            request_id="m", customer_id=one, merged_customer_ids=[other], reason="the same person"
+        )
+        await trio.source.MergeCustomers(merge, metadata=trio.metadata)
+        erase = erasure_pb2.EraseCustomersRequest(request_id="e", persons=[Person(customer_id=gone)])
+        await trio.source.EraseCustomers(erase, metadata=trio.metadata)
+
+        async def forgotten() -> bool:
+            return not {other, gone} & set(await trio.predicted())
+
+        await until(forgotten)
+        await trio.leaving(segmentation, made, 0.7)
+        for customer_id, count in ((one, 1), (other, 0), (gone, 0)):
+
+            async def held(customer_id: str = customer_id, count: int = count) -> bool:
+                export = personal_data_pb2.ExportCustomerDataRequest(customer_id=customer_id)
+                stream = segmentation.ExportCustomerData(export, metadata=trio.metadata)
+                kinds = [record.kind async for page in stream for record in page.records]
+                return kinds.count("prediction") == count
+
+            await until(held)

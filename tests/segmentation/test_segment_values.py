@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.common.rules import Comparison, Operator, Rule
-from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.domain.segment_value import Spans, Worth
 from tests.segmentation.histories import DAY, NOW
 from tests.segmentation.studies import Study, ordered, told
-from tests.segmentation.test_found_scores import predicted
+from tests.segmentation.test_found_scores import predict, predicted
 
 SEGMENTS: dict[str, Rule] = {
     "romans": Comparison("city", Operator.EQUALS, ("Rome",)),
@@ -60,7 +59,7 @@ async def test_what_forecasting_expects_stands_beside_what_was_and_lines_tell_co
     later = replace(predicted("cyd", 0.9), time=NOW + 1)
     abroad = replace(predicted("bob", 0.3), currency="USD")
     kept = [predicted("ann", 0.5), abroad, later, predicted("nobody", 1.0)]
-    await ColumnarPredictions(study.insights._columnar).keep(tenant, 1, kept)
+    await predict(study.insights._columnar, tenant, kept)
     found = await study.insights.segment_values(tenant, ["romans"], SEGMENTS, Spans(), "EUR", NOW)
     (romans,) = found.segments
     assert romans.churn_probability == pytest.approx(0.4)

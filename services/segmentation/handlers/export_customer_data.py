@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.common.clock import from_micros
+from services.common.money import decimals
 from services.segmentation.ports import Analytics, Lists, Memberships, Segments
+from services.segmentation.ports.predictions import Prediction, Predictions
 
 PAGE = 500
 
@@ -23,6 +25,7 @@ async def export_customer_data(
     memberships: Memberships,
     lists: Lists,
     analytics: Analytics,
+    predictions: Predictions,
     tenant: str,
     customer_id: str,
     origins: Iterable[str],
@@ -43,6 +46,9 @@ async def export_customer_data(
     if rfm is not None:
         figures = {"days_since_last_order": rfm.recency_days, "orders": rfm.frequency, "score": rfm.cell}
         yield [Record("value_score", figures)]
+    for start in range(0, len(ids), PAGE):
+        if predicted := await predictions.of(tenant, ids[start : start + PAGE]):
+            yield list(map(_predicted, predicted))
 
 
 async def _memberships(segments: Segments, memberships: Memberships, tenant: str, ids: Sequence[str]) -> list[Record]:
@@ -76,6 +82,22 @@ async def _changes(
             ]
         if not after:
             return
+
+
+def _predicted(it: Prediction) -> Record:
+    units = 10 ** decimals(it.currency)
+    return Record(
+        "prediction",
+        {
+            "as_of": from_micros(it.time).isoformat(),
+            "churn_probability": round(it.churn_probability, 4),
+            "expected_orders": round(it.expected_orders, 3),
+            "expected_revenue": it.expected_revenue_minor / units,
+            "lifetime_value": it.lifetime_value_minor / units,
+            "currency": it.currency,
+            "next_order": from_micros(it.next_order_time).isoformat() if it.next_order_time is not None else "",
+        },
+    )
 
 
 async def _lists(lists: Lists, tenant: str, customer_id: str) -> list[Record]:

@@ -1,6 +1,6 @@
-"""What segmentation needs of whoever predicts what customers will do. Times are microseconds, money minor units."""
+"""What forecasting predicts customers will do. Times are microseconds, money minor units."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,27 +19,13 @@ class Prediction:
     expected_revenue_minor: int
     lifetime_value_minor: int
     next_order_time: int | None
-
-
-class Oracle(Protocol):
-    """Whoever predicts."""
-
-    async def version(self, tenant: str) -> int:
-        """The version of the newest model; 0 without one."""
-        ...
-
-    async def predictions(self, tenant: str, version: int) -> Sequence[Prediction] | None:
-        """Everybody's; ``None`` if they are not those of ``version`` any more: ask again."""
-        ...
+    version: int = 0
+    """Of the model."""
 
 
 class Predictions(Protocol):
     """What was predicted of the customers of all tenants."""
 
-    async def version(self, tenant: str) -> int:
-        """Which version is kept; 0 before the first."""
-        ...
-
-    async def keep(self, tenant: str, version: int, predictions: Collection[Prediction]) -> None:
-        """Keep these in the place of those before."""
+    async def of(self, tenant: str, customer_ids: Collection[str]) -> list[Prediction]:
+        """What is predicted of these customers, as far as something is."""
         ...

@@ -11,6 +11,7 @@ from services.common import json
 from services.common.auth import principal
 from services.segmentation.handlers.export_customer_data import export_customer_data
 from services.segmentation.ports import Analytics, Lists, Memberships, Segments
+from services.segmentation.ports.predictions import Predictions
 from services.segmentation.servicer.context import Context
 
 
@@ -22,6 +23,7 @@ class PersonalDataRpcs(SegmentationServiceServicer):
     memberships: Memberships
     lists: Lists
     analytics: Analytics
+    predictions: Predictions
 
     async def ExportCustomerData(
         self, request: pb.ExportCustomerDataRequest, context: Context
@@ -31,6 +33,7 @@ class PersonalDataRpcs(SegmentationServiceServicer):
             self.memberships,
             self.lists,
             self.analytics,
+            self.predictions,
             principal().tenant,
             request.customer_id,
             request.origin_customer_ids,
