@@ -27,7 +27,7 @@ from services.common.store import Store, open_store
 from services.segmentation.adapters import destinations as destination_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.clients import ProfilesPeople
-from services.segmentation.adapters.events import Follower, profiles_stream
+from services.segmentation.adapters.events import Follower, PredictionFollower, predictions_stream, profiles_stream
 from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
@@ -40,7 +40,7 @@ from services.segmentation.adapters.member_files import (
 )
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.path_query import ColumnarPaths
-from services.segmentation.adapters.predictions import ColumnarPredictions, PredictionFollower, predictions_stream
+from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES

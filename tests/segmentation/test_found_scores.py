@@ -28,7 +28,8 @@ from services.common.rules import (
     text,
 )
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.predictions import ColumnarPredictions, PredictionFollower, Told
+from services.segmentation.adapters.events import PredictionFollower
+from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import CLUSTERED, RESEMBLING
 from services.segmentation.domain.rfm import group_of
 from services.segmentation.domain.scores import GROUPS, cluster_score, lookalike_score

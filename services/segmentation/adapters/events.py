@@ -1,4 +1,4 @@
-"""Following profiles: what it tells becomes rows, and the customers that it touches are evaluated."""
+"""Following profiles and forecasting: what they tell becomes rows, and the customers that it touches are evaluated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 import grpc
 import orjson
 from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.feed import follow
 from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
+from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
+from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
+from services.segmentation.ports.predictions import Prediction
 
 Touch = Callable[[str, set[str]], None]
 """Hears which customers of a tenant were touched."""
@@ -178,3 +183,76 @@ def _consented(tenant: str, change: pb.ConsentChanged) -> Consented:
 
 def _micros(time: Timestamp) -> int:
     return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+GATHERED_MAX = 50_000
+"""How many customers are gathered at most, while there is more to come, before segments are evaluated for them."""
+
+PredictionStream = Callable[[str], AsyncIterator[forecasting.FollowPredictionsResponse]]
+"""Batches of forecasting's feed after a cursor."""
+Changed = Callable[[str, set[str]], Awaitable[None]]
+"""Hears of which customers of a tenant something else is predicted."""
+
+
+def predictions_stream(channel: grpc.aio.Channel) -> PredictionStream:
+    """The feed of all tenants."""
+    stub = ForecastingServiceStub(channel)
+
+    async def stream(cursor: str) -> AsyncIterator[forecasting.FollowPredictionsResponse]:
+        async for batch in stub.FollowPredictions(forecasting.FollowPredictionsRequest(after_cursor=cursor)):
+            yield batch
+
+    return stream
+
+
+class PredictionFollower:
+    """Applies forecasting's feed. ``changed`` hears of the customers once all that is known of them is stored."""
+
+    def __init__(self, stream: PredictionStream, predictions: ColumnarPredictions, changed: Changed) -> None:
+        self._stream, self._predictions, self._changed = stream, predictions, changed
+        self._gathered: dict[str, set[str]] = {}
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        await follow(f"segmentation.{FORECASTING}", self._resume, self._stream, self.apply)
+
+    async def _resume(self) -> str:
+        await self._pass_on()  # whom a failure kept from it
+        return await self._predictions.cursor()
+
+    async def apply(self, batch: forecasting.FollowPredictionsResponse) -> None:
+        """Store a batch with its cursor; after the newest, pass on of whom it tells."""
+        told = {(each.tenant_id, each.customer_id): _told(each) for each in batch.changes}
+        await self._predictions.apply(told.values(), batch.cursor)
+        for tenant, customer_id in told:
+            self._gathered.setdefault(tenant, set()).add(customer_id)
+        if batch.caught_up or sum(map(len, self._gathered.values())) >= GATHERED_MAX:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        while self._gathered:
+            tenant = next(iter(self._gathered))
+            await self._changed(tenant, self._gathered[tenant])
+            del self._gathered[tenant]
+
+
+def _told(change: forecasting.PredictionChange) -> Told:
+    prediction = _prediction(change.prediction) if change.HasField("prediction") else None
+    return Told(change.tenant_id, change.customer_id, prediction)
+
+
+def _prediction(told: forecasting.CustomerPrediction) -> Prediction:
+    due = told.expected_next_order_time
+    return Prediction(
+        customer_id=told.customer_id,
+        time=_micros(told.as_of_time),
+        alive=told.probability_alive,
+        churn_probability=told.churn_probability,
+        expected_orders=told.expected_orders,
+        currency=told.expected_revenue.currency,
+        expected_order_value_minor=told.expected_order_value.amount_minor,
+        expected_revenue_minor=told.expected_revenue.amount_minor,
+        lifetime_value_minor=told.lifetime_value.amount_minor,
+        next_order_time=_micros(due) if told.HasField("expected_next_order_time") else None,
+        version=told.version,
+    )
