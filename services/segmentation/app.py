@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import ClassVar
 
+from grpc.aio import Channel
 from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import SettingsConfigDict
 from tessera.profiles.v1 import erasure_pb2
@@ -99,13 +100,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         analytics = ColumnarAnalytics(columnar, clock)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
         evaluation = Evaluation(segments, memberships, analytics, clock)
-        acknowledgements = Acknowledgements(
-            store,
-            settings.service,
-            ProfilesServiceStub(profiles).AcknowledgeErasure,
-            erasure_pb2.AcknowledgeErasureRequest,
-            clock,
-        )
+        acknowledgements = _acknowledgements(settings, store, profiles, clock)
         forgetting = Forgetting(store, columnar, acknowledgements, evaluation.standstill)
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
         lists = ListFollower(store, analytics, evaluation.touch)
@@ -140,11 +135,6 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             settled=lambda: follower.settled,
             destination_desk=destinations,
         )
-        exposed = Exposed(
-            segmentation_service_pb2.DESCRIPTOR.services_by_name["SegmentationService"],
-            segmentation_service_pb2_grpc.add_SegmentationServiceServicer_to_server,
-            servicer,
-        )
         async with (
             background(follower.run(), "segmentation-follower"),
             background(lists.run(), "segmentation-lists"),
@@ -154,13 +144,26 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             background(dispatch.run(), "segmentation-destinations"),
             background(predicted.run(), "segmentation-predictions"),
-            serving(settings, exposed) as up,
+            serving(settings, _exposed(servicer)) as up,
         ):
             try:
                 yield up
             finally:
                 await jobs.close()
                 await courier.close()
+
+
+def _exposed(servicer: SegmentationServicer) -> Exposed:
+    return Exposed(
+        segmentation_service_pb2.DESCRIPTOR.services_by_name["SegmentationService"],
+        segmentation_service_pb2_grpc.add_SegmentationServiceServicer_to_server,
+        servicer,
+    )
+
+
+def _acknowledgements(settings: Settings, store: Store, profiles: Channel, clock: Clock) -> Acknowledgements:
+    acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
+    return Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)
 
 
 def _sending(
