@@ -43,9 +43,10 @@ from services.common.sealing import read_master_keys
 from services.common.store import Insert
 from services.common.store.sqlite import SqliteStore
 from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys
+from services.profiles.adapters.identities import IDENTITIES, identity_write
 from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
 from services.profiles.adapters.sealed import CUSTOMERS, customer_body
-from services.profiles.adapters.store import COLLECTIONS, IDENTITIES, identity_key
+from services.profiles.adapters.store import COLLECTIONS
 from services.profiles.domain.customer import Customer, Lifetime, Trait
 
 CONNECTIONS = 4
@@ -161,6 +162,7 @@ async def many_customers(path: Path) -> None:
     store = await SqliteStore.open(path, (*COLLECTIONS, TENANT_KEYS))
     master = read_master_keys((path.parent / "profiles_master_key").read_text("ascii"), "the benchmark")
     keys = CustomerKeys(store, TenantKeys(store, master))
+    tenant_key = await keys.tenant_keys.get(TENANT)
     for start in range(0, KNOWN, 5_000):
         made = {f"k{number:09}": os.urandom(32) for number in range(start, min(start + 5_000, KNOWN))}
         writes = await keys.writes(TENANT, made)
@@ -170,7 +172,7 @@ async def many_customers(path: Path) -> None:
             traits = {name: Trait(value, 1) for name, value in said.items()}
             customer = Customer(customer_id, names, traits, Lifetime(3, 1, {"USD": 1234}, 1, 1), 1, 1)
             writes.append(Insert(TENANT, CUSTOMERS, customer_id, customer_body(TENANT, customer, key)))
-            writes += (Insert(TENANT, IDENTITIES, identity_key(name), {"customer_id": customer_id}) for name in names)
+            writes += (identity_write(TENANT, tenant_key, name, customer_id, key) for name in names)
         await store.commit(writes)
     await store.close()
 
@@ -245,11 +247,11 @@ async def finished(stub: Any, job_id: str, metadata: Metadata) -> job_pb2.Job:
 
 
 async def import_rows(
-    stub: Any, pid: int, metadata: Metadata, rows: int, kind: transfer.ImportKind, format: transfer.TableFormat
+    stub: Any, pid: int, metadata: Metadata, rows: int, kind: Any, format: Any
 ) -> tuple[float, float, float]:
     """Rows a second, the peak of the server's memory above what it had, and microseconds of its processor a row."""
     numbers = [transfer.ColumnMapping(column="event_time", target="event_time", type=transfer.COLUMN_TYPE_NUMBER)]
-    columns = numbers if kind == transfer.IMPORT_KIND_EVENTS else []
+    columns: list[transfer.ColumnMapping] = numbers if kind == transfer.IMPORT_KIND_EVENTS else []
     wanted = transfer.CreateImportRequest(kind=kind, format=format, columns=columns)
     made = await stub.CreateImport(wanted, metadata=metadata)
     import_id, offset = getattr(made, "import").import_id, 0

@@ -23,8 +23,8 @@ from services.profiles.adapters.clients import ServicesPersonalData
 from services.profiles.adapters.computed_traits import StoredComputedTraits
 from services.profiles.adapters.consents import CONSENT_COLLECTIONS, StoredConsents
 from services.profiles.adapters.customer_exports import EXPORT_COLLECTIONS, StoredCustomerExports
-from services.profiles.adapters.customer_keys import CustomerKeys
-from services.profiles.adapters.dead_letters import DEAD_LETTERS, StoredDeadLetters
+from services.profiles.adapters.customer_keys import CONTENT_KEYS, ContentKeys, CustomerKeys
+from services.profiles.adapters.dead_letters import DEAD_LETTER_COLLECTIONS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURE_COLLECTIONS, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
 from services.profiles.adapters.forgetting import StoredForgetting
@@ -50,13 +50,15 @@ from services.profiles.servicer.messages import new_id
 
 ERASURE_SECONDS = EXPORT_SECONDS = 0.5
 IMPORT_SECONDS = 60.0
+SEAL_SECONDS = 10.0
 EXPIRY_SECONDS = 1.0
 """How late followers may hear of a consent that ran out. Answers are never late: they compare times."""
 
 
 KEPT = (
     *COLLECTIONS,
-    DEAD_LETTERS,
+    *DEAD_LETTER_COLLECTIONS,
+    CONTENT_KEYS,
     WRITE_KEYS,
     WRITE_KEY_HASHES,
     EVENT_SCHEMAS,
@@ -110,19 +112,21 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
     """Serve until the block is left."""
     async with open_store(settings, KEPT) as store, _others(settings) as others:
         tenant_keys = TenantKeys(store, _master_keys(settings))
-        customer_keys = CustomerKeys(store, tenant_keys)
+        customer_keys, content_keys = CustomerKeys(store, tenant_keys), ContentKeys(store, tenant_keys)
         profiles, jobs = StoredProfiles(store, customer_keys), Jobs(store, clock)
-        computing = Computing(profiles, StoredComputedTraits(store, settings.computed_traits_reread_seconds), clock)
+        reread = settings.computed_traits_reread_seconds
+        computing = Computing(profiles, StoredComputedTraits(store, customer_keys, reread), clock)
         event_schemas = StoredEventSchemas(store)
-        imports = StoredImports(store, settings.import_keep_seconds)
+        imports = StoredImports(store, content_keys, settings.import_keep_seconds)
         importing = Importing(imports, event_schemas, computing, jobs, settings.import_bytes_max)
+        dead_letters = StoredDeadLetters(store, content_keys, settings.dead_letters_max)
         ports = Ports(
             profiles=profiles,
-            dead_letters=StoredDeadLetters(store, settings.dead_letters_max),
+            dead_letters=dead_letters,
             write_keys=StoredWriteKeys(store),
             erasures=StoredErasures(store),
             event_schemas=event_schemas,
-            consents=StoredConsents(store),
+            consents=StoredConsents(store, customer_keys),
             merges=StoredMerges(store, customer_keys),
             defining=Defining(computing, jobs),
             identity=StoredIdentitySettings(store),
@@ -130,7 +134,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             importing=importing,
             new_table=TableWriter,
             suppressions=StoredSuppressions(store, tenant_keys),
-            forgetting=StoredForgetting(store, tenant_keys, customer_keys, imports),
+            forgetting=StoredForgetting(store, customer_keys, content_keys, imports, dead_letters),
             feed_tail_bytes_max=settings.feed_tail_bytes_max,
         )
         erasing = Means(
@@ -142,7 +146,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             new_id,
             settings.erasure_services,
         )
-        exporting = _exporting(settings, ports, StoredCustomerExports(store, tenant_keys), others, clock)
+        exporting = _exporting(settings, ports, StoredCustomerExports(store, content_keys), others, clock)
         servicer = ProfilesServicer(ports, clock, erasing, exporting)
         exposed = Exposed(
             profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
@@ -163,6 +167,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(erasures, "erasures"),
                 background(exports, "exports of people"),
                 background(imported, "imports that are old"),
+                background(every(SEAL_SECONDS, profiles.identities.seal_old), "identifiers in plain"),
                 background(keep_time(computing), "computed traits"),
                 serving(settings, exposed) as up,
             ):

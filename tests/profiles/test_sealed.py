@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -95,28 +94,6 @@ async def served(settings: Settings, keyring: Keyring) -> AsyncIterator[Client]:
 def settings(configure: Callable[..., Any]) -> Settings:
     made: Settings = configure(Settings)
     return made
-
-
-def everything(folder: Path) -> bytes:
-    """What is on the disk."""
-    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-async def test_nothing_personal_but_identifiers_is_on_the_disk_in_plain(settings: Settings, keyring: Keyring) -> None:
-    async with served(settings, keyring) as acme:
-        await acme.ingest(identify("i1", "user-7", city="Lyon-sur-Mer"), order("o-secret-1", "user-7", 5))
-        bought = track("t1", "user-7")
-        bought.properties_json, bought.context_json = (
-            '{"product_id": "p1", "note": "for my birthday"}',
-            '{"ip": "192.0.2.77"}',
-        )
-        await acme.ingest(bought)
-        customer = await acme.customer("user_id", "user-7")
-        assert customer.traits[0].value_json == '"Lyon-sur-Mer"'
-    disk = everything(settings.data_dir)
-    assert b"user-7" in disk, "identifiers are searched by"
-    for text in (b"Lyon-sur-Mer", b"birthday", b"192.0.2.77"):
-        assert text not in disk
 
 
 async def test_what_a_backup_brings_back_of_an_erased_person_cannot_be_read(

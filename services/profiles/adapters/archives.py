@@ -1,7 +1,6 @@
 """Archives of personal data: files in a temporary folder, and then one ZIP."""
 
 import hashlib
-import tempfile
 import threading
 import zipfile
 from collections import Counter, defaultdict
@@ -13,6 +12,7 @@ from typing import Any
 import orjson
 
 from services.common.errors import Unavailable
+from services.profiles.adapters.scratch import scratch
 from services.profiles.domain.customer_export import KIND, KINDS_MAX, ExportTooLarge
 from services.profiles.ports.customer_exports import PersonalRecord
 
@@ -27,8 +27,8 @@ class TemporaryArchives:
 
     @contextmanager
     def open(self) -> Iterator["TemporaryArchive"]:
-        with tempfile.TemporaryDirectory(prefix="tessera-export-") as folder:
-            archive = TemporaryArchive(Path(folder), self._bytes_max)
+        with scratch("tessera-export-") as folder:
+            archive = TemporaryArchive(folder, self._bytes_max)
             try:
                 yield archive
             finally:

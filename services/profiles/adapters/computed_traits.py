@@ -11,7 +11,8 @@ from tessera.common.v1 import rule_pb2
 from services.common.idempotency import remember, replayed
 from services.common.rules import Comparison, wire
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
-from services.profiles.adapters.changes import tell
+from services.profiles.adapters.changes import tell_value
+from services.profiles.adapters.customer_keys import CustomerKeys, Keys, seal_content, unseal_content
 from services.profiles.domain.computed_trait import TRAITS_MAX, Computed, ComputedTrait, State, Status, Value
 from services.profiles.domain.computing import Advance, Definitions
 from services.profiles.domain.figures import Kind
@@ -29,8 +30,10 @@ TENANTS_MAX = 100_000
 class StoredComputedTraits:
     """The port ``ComputedTraits``."""
 
-    def __init__(self, store: Store, reread_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
+    def __init__(
+        self, store: Store, keys: CustomerKeys, reread_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._keys, self._clock = store, keys, clock
         self.reread_seconds = reread_seconds
         self._known: dict[str, tuple[float, Definitions]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -90,14 +93,18 @@ class StoredComputedTraits:
 
     async def read(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Computed, int]]:
         found = await self._store.get_many(tenant, COMPUTED, customer_ids)
-        return {key: (_computed(document), document.version) for key, document in found.items()}
+        keys = await self._keys.read(tenant, found)
+        read = {key: (_computed(tenant, document, keys), document.version) for key, document in found.items()}
+        return {key: (computed, version) for key, (computed, version) in read.items() if computed is not None}
 
     async def advance(self, tenant: str, advance: Advance) -> None:
-        writes: list[Write] = [*advance_writes(tenant, advance)]
+        keys, made = await self._keys.for_writing(tenant, advance.customer_ids, advance.customer_ids)
+        writes: list[Write] = [*await self._keys.writes(tenant, made), *advance_writes(tenant, advance, keys)]
         writes += [Delete(tenant, COMPUTED_MARKS, key, version) for key, version in advance.marks.items()]
         writes += [Delete(tenant, COMPUTED, key) for key in advance.gone]
         if writes:
             await self._store.commit(writes)
+        self._keys.remember(tenant, made)
 
     async def due(self, tenant: str, now: int, limit: int) -> list[str]:
         page = await self._store.find(tenant, COMPUTED, Query(range=Range("due", at_most=now), limit=limit))
@@ -117,40 +124,61 @@ def mark(tenant: str, customer_ids: Sequence[str], moment: int) -> list[Write]:
     return [Put(tenant, COMPUTED_MARKS, customer_id, {"time": moment}) for customer_id in dict.fromkeys(customer_ids)]
 
 
-def advance_writes(tenant: str, advance: Advance) -> Iterator[Write]:
-    """What the traits know now, and what the feed is told of it."""
+def advance_writes(tenant: str, advance: Advance, keys: Keys) -> Iterator[Write]:
+    """What the traits know now, and what the feed is told of it, sealed with the keys of those whom it concerns."""
     for customer_id, computed in advance.changed.items():
-        body, version = _body(computed, advance.due.get(customer_id)), advance.versions.get(customer_id)
+        body = _body(tenant, computed, advance.due.get(customer_id), keys[customer_id])
+        version = advance.versions.get(customer_id)
         if version is None:
             yield Insert(tenant, COMPUTED, customer_id, body)
         else:
             yield Replace(tenant, COMPUTED, customer_id, body, version)
     for change in advance.told:
         version = advance.versions.get(change.customer_id, 0)
-        yield tell(change, f"{change.customer_id}:{change.name}:{version}:{change.change_time}")
+        place = f"{change.customer_id}:{change.name}:{version}:{change.change_time}"
+        yield tell_value(change, place, keys[change.customer_id])
 
 
-def _body(computed: Computed, due: int | None) -> dict[str, Any]:
+def _body(tenant: str, computed: Computed, due: int | None, key: bytes) -> dict[str, Any]:
+    states = [
+        [name, [list(entry) for entry in state.entries], state.summary, state.whole]
+        for name, state in computed.states.items()
+    ]
+    values = [[name, value.value, value.change_time] for name, value in computed.values.items()]
     return {
         "due": due,
-        "states": [
-            [key, [list(entry) for entry in state.entries], state.summary, state.whole]
-            for key, state in computed.states.items()
-        ],
-        "values": [[name, value.value, value.change_time] for name, value in computed.values.items()],
+        "count": len(values),
+        "sealed": seal_content(key, [states, values], _place(tenant, computed.customer_id)),
     }
 
 
-def _computed(document: Document) -> Computed:
+def _computed(tenant: str, document: Document, keys: Keys) -> Computed | None:
+    """What is known of an origin; ``None`` where the key is destroyed."""
     body = document.body
+    if "sealed" in body:
+        key = keys.get(document.id)
+        if key is None:
+            return None
+        states, values = unseal_content(key, body["sealed"], _place(tenant, document.id))
+    else:  # from before it was sealed
+        states, values = body["states"], body["values"]
     return Computed(
         document.id,
         {
-            key: State([(time, values) for time, values in entries], summary, whole)
-            for key, entries, summary, whole in body["states"]
+            name: State([(time, said) for time, said in entries], summary, whole)
+            for name, entries, summary, whole in states
         },
-        {name: Value(value, time) for name, value, time in body["values"]},
+        {name: Value(value, time) for name, value, time in values},
     )
+
+
+def value_count(document: Document) -> int:
+    """How many traits an origin has."""
+    return document.body["count"] if "sealed" in document.body else len(document.body["values"])
+
+
+def _place(tenant: str, customer_id: str) -> str:
+    return f"computed\0{tenant}\0{customer_id}"
 
 
 def _trait_body(trait: ComputedTrait) -> dict[str, Any]:

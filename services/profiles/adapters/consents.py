@@ -19,6 +19,7 @@ from services.common.store import (
     Write,
 )
 from services.profiles.adapters.changes import tell
+from services.profiles.adapters.customer_keys import CustomerKeys, Keys, seal_content, unseal_content
 from services.profiles.adapters.interleaved import Run, Runs, newest_first
 from services.profiles.domain.consent import Consent, Consents, ConsentState, Proof, Statement
 from services.profiles.ports import ConsentUpdate, Request, Versioned
@@ -39,8 +40,8 @@ ERASED = {"erased": True}
 class StoredConsents:
     """The port ``ConsentBook``."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keys: CustomerKeys) -> None:
+        self._store, self._keys = store, keys
 
     async def get_many(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Versioned[Consents]]:
         found = await self._store.get_many(tenant, CONSENTS, customer_ids)
@@ -59,7 +60,8 @@ class StoredConsents:
         documents, token = await newest_first(
             self._store, tenant, Runs(STATEMENTS, runs), lambda _: True, limit, after, token_of
         )
-        return [_statement(document) for document in documents], token
+        keys = await self._keys.read(tenant, {document.body["customer_id"] for document in documents})
+        return [_statement(tenant, document, keys) for document in documents], token
 
     async def answered(self, request: Request) -> dict[str, Any] | None:
         return await replayed(self._store, request.tenant, request.id, request.fingerprint)
@@ -67,11 +69,14 @@ class StoredConsents:
     async def commit(
         self, tenant: str, updates: Sequence[ConsentUpdate], request: Request | None, answer: dict[str, Any]
     ) -> None:
-        writes = list(consent_writes(tenant, updates))
+        who = {update.consents.customer_id for update in updates if update.statements}
+        keys, made = await self._keys.for_writing(tenant, who, who)
+        writes = [*await self._keys.writes(tenant, made), *consent_writes(tenant, updates, keys)]
         if request is not None:
             writes += remember(request.tenant, request.id, request.fingerprint, answer)
         if writes:
             await self._store.commit(writes)
+        self._keys.remember(tenant, made)
 
     async def expired(self, now: int, limit: int) -> list[tuple[str, str]]:
         query = Query(range=Range("due", at_most=now), order_by="due", limit=limit)
@@ -82,8 +87,11 @@ class StoredConsents:
         await self._store.commit([Delete(PLATFORM, EXPIRIES, _expiry_id(tenant, customer_id))])
 
 
-def consent_writes(tenant: str, updates: Iterable[ConsentUpdate]) -> Iterator[Write]:
-    """The writes of some updates: what holds, what was said, what followers hear, and when the next runs out."""
+def consent_writes(tenant: str, updates: Iterable[ConsentUpdate], keys: Keys) -> Iterator[Write]:
+    """The writes of some updates: what holds, what was said, what followers hear, and when the next runs out.
+
+    Proofs are sealed with the ``keys`` of those who said it.
+    """
     for update in updates:
         consents = update.consents
         key, body = consents.customer_id, _body(consents)
@@ -92,7 +100,7 @@ def consent_writes(tenant: str, updates: Iterable[ConsentUpdate]) -> Iterator[Wr
         else:
             yield Replace(tenant, CONSENTS, key, body, update.version)
         for statement in update.statements:
-            yield Insert(tenant, STATEMENTS, statement.statement_id, _statement_body(statement))
+            yield Insert(tenant, STATEMENTS, statement.statement_id, _statement_body(tenant, statement, keys[key]))
         for change in update.changes:
             yield tell(change, f"{key}:{change.purpose}:{change.channel}:{change.change_time}")
         if due := consents.next_expiry:
@@ -142,7 +150,7 @@ def _consents(document: Document) -> Consents:
     return Consents(document.id, entries)
 
 
-def _statement_body(statement: Statement) -> dict[str, Any]:
+def _statement_body(tenant: str, statement: Statement, key: bytes) -> dict[str, Any]:
     return {
         "customer_id": statement.customer_id,
         "purpose": statement.purpose,
@@ -151,13 +159,17 @@ def _statement_body(statement: Statement) -> dict[str, Any]:
         "time": statement.time,
         "recorded": statement.record_time,
         "expire_time": statement.expire_time,
-        "proof": list(astuple(statement.proof)),
+        "sealed": seal_content(key, list(astuple(statement.proof)), _place(tenant, statement.statement_id)),
         "recorded_by": statement.recorded_by,
     }
 
 
-def _statement(document: Document) -> Statement:
+def _statement(tenant: str, document: Document, keys: Keys) -> Statement:
+    """What was said; without its proof where the key is destroyed."""
     body = document.body
+    proof, key = body.get("proof", ()), keys.get(body["customer_id"])
+    if "sealed" in body and key is not None:
+        proof = unseal_content(key, body["sealed"], _place(tenant, document.id))
     return Statement(
         statement_id=document.id,
         customer_id=body["customer_id"],
@@ -167,6 +179,10 @@ def _statement(document: Document) -> Statement:
         time=body["time"],
         record_time=body["recorded"],
         expire_time=body["expire_time"],
-        proof=Proof(*body["proof"]),
+        proof=Proof(*proof),
         recorded_by=body["recorded_by"],
     )
+
+
+def _place(tenant: str, statement_id: str) -> str:
+    return f"consent\0{tenant}\0{statement_id}"

@@ -22,7 +22,7 @@ from services.common.store import (
     Store,
     Write,
 )
-from services.profiles.adapters.keys import TenantKeys
+from services.profiles.adapters.customer_keys import ContentKeys
 from services.profiles.domain.customer_export import CustomerExport, ServicePart, State
 from services.profiles.ports.customer_exports import Lease
 from services.profiles.ports.request import Request, Versioned
@@ -45,7 +45,7 @@ class ArchiveUnreadable(DataLoss):
 class StoredCustomerExports:
     """The port ``CustomerExports``."""
 
-    def __init__(self, store: Store, keys: TenantKeys) -> None:
+    def __init__(self, store: Store, keys: ContentKeys) -> None:
         self._store, self._keys = store, keys
 
     async def created(self, request: Request) -> str | None:
@@ -89,10 +89,12 @@ class StoredCustomerExports:
         self, tenant: str, read: Versioned[CustomerExport], offset: int, data: bytes
     ) -> Versioned[CustomerExport]:
         key, export = read.value.export_id, read.value
-        sealed = seal((await self._keys.get(tenant)).wrapping, data, _place(tenant, key, offset))
-        body = {"export_id": key, "offset": offset, "data": sealed}
+        name = _key_name(key)
+        keys, made = await self._keys.for_writing(tenant, [name], [name])
+        body = {"export_id": key, "offset": offset, "data": seal(keys[name], data, _place(tenant, key, offset))}
         await self._store.commit(
             [
+                *await self._keys.writes(tenant, made),
                 Insert(tenant, EXPORT_PARTS, f"{key}:{offset:015}", body),
                 Replace(tenant, CUSTOMER_EXPORTS, key, _body(export), read.version),
             ]
@@ -100,10 +102,12 @@ class StoredCustomerExports:
         return replace(read, version=read.version + 1)
 
     async def clear(self, tenant: str, export_id: str) -> None:
-        await clear_parts(self._store, tenant, export_id)
+        await clear_parts(self._store, self._keys, tenant, export_id)
 
     async def parts(self, tenant: str, export_id: str) -> AsyncIterator[bytes]:
-        key, after = (await self._keys.get(tenant)).wrapping, ""
+        keys, after = await self._keys.read(tenant, [_key_name(export_id)]), ""
+        # Archives from before they had keys of their own are sealed with the tenant's.
+        key = keys.get(_key_name(export_id)) or (await self._keys.tenant_keys.get(tenant)).wrapping
         while True:
             query = Query(where={"export_id": export_id}, order_by="offset", limit=PARTS_AT_ONCE, after=after)
             page = await self._store.find(tenant, EXPORT_PARTS, query)
@@ -147,8 +151,9 @@ class StoredCustomerExports:
         return replace(lease, failures=failures, version=lease.version + 1)
 
 
-async def clear_parts(store: Store, tenant: str, export_id: str) -> None:
-    """Delete all parts of an archive."""
+async def clear_parts(store: Store, keys: ContentKeys, tenant: str, export_id: str) -> None:
+    """Destroy the key of an archive, and delete all its parts."""
+    await store.commit([keys.destroy(tenant, _key_name(export_id))])
     while True:
         query = Query(where={"export_id": export_id}, order_by="offset", limit=PARTS_AT_ONCE)
         page = await store.find(tenant, EXPORT_PARTS, query)
@@ -158,7 +163,7 @@ async def clear_parts(store: Store, tenant: str, export_id: str) -> None:
 
 
 async def forget_exports(
-    store: Store, tenant: str, origin: str, commit: Callable[[Sequence[Write], int], Awaitable[None]]
+    store: Store, keys: ContentKeys, tenant: str, origin: str, commit: Callable[[Sequence[Write], int], Awaitable[None]]
 ) -> None:
     """Delete the archives that an origin is in, those that are being made too.
 
@@ -174,7 +179,7 @@ async def forget_exports(
             if found is not None:  # first of all, so that whoever is at it can add nothing any more
                 body = {**found.body, "state": int(State.FAILED), "finished": 1}
                 await store.commit([Replace(tenant, CUSTOMER_EXPORTS, export_id, body, found.version)])
-            await clear_parts(store, tenant, export_id)
+            await clear_parts(store, keys, tenant, export_id)
             writes = [
                 Delete(tenant, CUSTOMER_EXPORTS, export_id),
                 Delete(tenant, EXPORT_SUBJECTS, subject.id),
@@ -186,6 +191,10 @@ async def forget_exports(
 def open_export_id(tenant: str, export_id: str) -> str:
     """The id of the document that says when there is something to be done on an export."""
     return f"{tenant}:{export_id}"
+
+
+def _key_name(export_id: str) -> str:
+    return f"export:{export_id}"
 
 
 def _subject(tenant: str, export_id: str, origin: str) -> Put:

@@ -1,4 +1,8 @@
-"""A key for each customer, wrapped by the tenant's: who destroys it has destroyed what was sealed with it."""
+"""Keys of what is forgotten as a whole, wrapped by the tenant's: who destroys one has destroyed what it sealed.
+
+A customer has one, and so has each thing that names people before it is known who they are, or several of them: a
+rejected event, a file on its way in, an archive.
+"""
 
 import os
 from collections.abc import Collection as Names
@@ -14,6 +18,7 @@ from services.common.store import Collection, Delete, Insert, Store
 from services.profiles.adapters.keys import TenantKeys
 
 CUSTOMER_KEYS = Collection("customer_keys")
+CONTENT_KEYS = Collection("content_keys")
 KNOWN_MAX = 50_000
 """How many keys are remembered at least; twice as many at most, some 200 bytes each."""
 
@@ -28,11 +33,11 @@ class PersonalDataUnreadable(DataLoss):
     """What is stored of a person is not what was sealed for the person."""
 
 
-class CustomerKeys:
-    """The keys of all customers. Those that are used are remembered, in two generations; the others are forgotten."""
+class DataKeys:
+    """The keys of one collection. Those that are used are remembered, in two generations; the others are forgotten."""
 
-    def __init__(self, store: Store, tenant_keys: TenantKeys) -> None:
-        self._store, self._tenant_keys = store, tenant_keys
+    def __init__(self, store: Store, tenant_keys: TenantKeys, collection: Collection, noun: str) -> None:
+        self._store, self.tenant_keys, self._collection, self._noun = store, tenant_keys, collection, noun
         self._young: dict[tuple[str, str], bytes] = {}
         self._old: dict[tuple[str, str], bytes] = {}
 
@@ -40,10 +45,10 @@ class CustomerKeys:
         """Those that there are; whoever has none was erased, or is from before customers had keys."""
         found, missing = self._remembered(tenant, customer_ids)
         if missing:
-            documents = await self._store.get_many(tenant, CUSTOMER_KEYS, missing)
+            documents = await self._store.get_many(tenant, self._collection, missing)
             if documents:
-                wrapping = (await self._tenant_keys.get(tenant)).wrapping
-                read = {key: _unwrapped(wrapping, tenant, key, each.body) for key, each in documents.items()}
+                wrapping = (await self.tenant_keys.get(tenant)).wrapping
+                read = {key: self._unwrapped(wrapping, tenant, key, each.body) for key, each in documents.items()}
                 self.remember(tenant, read)
                 found |= read
         return found
@@ -63,9 +68,9 @@ class CustomerKeys:
         """Those that keep new keys."""
         if not made:
             return []
-        wrapping = (await self._tenant_keys.get(tenant)).wrapping
+        wrapping = (await self.tenant_keys.get(tenant)).wrapping
         return [
-            Insert(tenant, CUSTOMER_KEYS, key, {"wrapped": seal(wrapping, secret, _place(tenant, key))})
+            Insert(tenant, self._collection, key, {"wrapped": seal(wrapping, secret, self._place(tenant, key))})
             for key, secret in made.items()
         ]
 
@@ -79,7 +84,7 @@ class CustomerKeys:
         """The write that destroys a key. This process forgets it now, others with the generation that it is in."""
         self._young.pop((tenant, customer_id), None)
         self._old.pop((tenant, customer_id), None)
-        return Delete(tenant, CUSTOMER_KEYS, customer_id)
+        return Delete(tenant, self._collection, customer_id)
 
     def _remembered(self, tenant: str, customer_ids: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
         young, old = self._young, self._old
@@ -96,6 +101,32 @@ class CustomerKeys:
                 found[customer_id] = secret
         return found, missing
 
+    def _unwrapped(self, wrapping: bytes, tenant: str, key: str, body: Mapping[str, Any]) -> bytes:
+        try:
+            return unseal(wrapping, body["wrapped"], self._place(tenant, key))
+        except InvalidTag as error:
+            raise PersonalDataUnreadable(f"the key of {self._noun} {key} cannot be read") from error
+
+    def _place(self, tenant: str, key: str) -> bytes:
+        return f"{self._noun}\0{tenant}\0{key}".encode()
+
+
+class CustomerKeys(DataKeys):
+    """A key for each origin."""
+
+    def __init__(self, store: Store, tenant_keys: TenantKeys) -> None:
+        super().__init__(store, tenant_keys, CUSTOMER_KEYS, "customer")
+
+
+class ContentKeys(DataKeys):
+    """A key for each rejected event, file and archive."""
+
+    def __init__(self, store: Store, tenant_keys: TenantKeys) -> None:
+        super().__init__(store, tenant_keys, CONTENT_KEYS, "content")
+
+    def remember(self, tenant: str, keys: Keys) -> None:
+        """They are not remembered: a key comes anew under the same id, when a file comes again."""
+
 
 def seal_content(key: bytes, content: Any, place: str) -> bytes:
     """Anything a document may hold, for who has the key, bound to its place."""
@@ -108,14 +139,3 @@ def unseal_content(key: bytes, sealed: bytes, place: str) -> Any:
         return _decode(unseal(key, sealed, place.encode()))
     except InvalidTag as error:
         raise PersonalDataUnreadable("personal data cannot be read: it was changed, or moved here") from error
-
-
-def _unwrapped(wrapping: bytes, tenant: str, customer_id: str, body: Mapping[str, Any]) -> bytes:
-    try:
-        return unseal(wrapping, body["wrapped"], _place(tenant, customer_id))
-    except InvalidTag as error:
-        raise PersonalDataUnreadable(f"the key of customer {customer_id} cannot be read") from error
-
-
-def _place(tenant: str, customer_id: str) -> bytes:
-    return f"customer\0{tenant}\0{customer_id}".encode()

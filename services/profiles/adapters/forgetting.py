@@ -12,20 +12,19 @@ from services.common.privacy import Removed
 from services.common.store import Collection, Delete, Document, Query, Replace, Store, Write
 from services.profiles.adapters.anonymising import Anonymising
 from services.profiles.adapters.changes import CHANGES, tell
-from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS
+from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS, value_count
 from services.profiles.adapters.consents import CONSENTS, ERASED, EXPIRIES, PLATFORM, STATEMENTS
 from services.profiles.adapters.customer_exports import forget_exports
-from services.profiles.adapters.customer_keys import CustomerKeys
-from services.profiles.adapters.dead_letters import DEAD_LETTERS, letter_of
+from services.profiles.adapters.customer_keys import ContentKeys, CustomerKeys
+from services.profiles.adapters.dead_letters import StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURES, OPEN_ERASURES, erasure_body, open_id
 from services.profiles.adapters.groups import GROUPS, MEMBERS
+from services.profiles.adapters.identities import IDENTITIES, Identities
 from services.profiles.adapters.imports import StoredImports
-from services.profiles.adapters.keys import TenantKeys
 from services.profiles.adapters.merge_log import MERGES
 from services.profiles.adapters.sealed import CUSTOMERS, customer_of
-from services.profiles.adapters.store import EVENTS, IDENTITIES, identifier_of
+from services.profiles.adapters.store import EVENTS
 from services.profiles.adapters.suppressions import suppression_writes
-from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, names_in
 from services.profiles.domain.erasure import PROFILES, Erasure, ErasureMode
 from services.profiles.domain.suppression import Occasion
 from services.profiles.ports import CustomerErased, Identifier, Versioned
@@ -58,9 +57,18 @@ PERSONAL = (
 class StoredForgetting:
     """The port ``Forgetting``."""
 
-    def __init__(self, store: Store, keys: TenantKeys, customer_keys: CustomerKeys, imports: StoredImports) -> None:
-        self._store, self._keys, self._customer_keys, self._imports = store, keys, customer_keys, imports
-        self._anonymising = Anonymising(store, keys, customer_keys)
+    def __init__(
+        self,
+        store: Store,
+        customer_keys: CustomerKeys,
+        content_keys: ContentKeys,
+        imports: StoredImports,
+        dead_letters: StoredDeadLetters,
+    ) -> None:
+        self._store, self._customer_keys, self._content_keys = store, customer_keys, content_keys
+        self._keys, self._imports, self._letters = customer_keys.tenant_keys, imports, dead_letters
+        self._identities = Identities(store, customer_keys)
+        self._anonymising = Anonymising(store, self._keys, customer_keys)
 
     async def forget(self, tenant: str, read: Versioned[Erasure], now: int) -> None:
         work = _Work(self._store, tenant, read)
@@ -76,7 +84,7 @@ class StoredForgetting:
                 await self._customer(work, known[origin])
         await self._events(work, origins)
         for origin in origins:
-            await forget_exports(self._store, tenant, origin, work.archive_removed)
+            await forget_exports(self._store, self._content_keys, tenant, origin, work.archive_removed)
             for personal in PERSONAL:
                 await work.remove_all(personal, origin)
             await self._members(work, origin)
@@ -90,7 +98,7 @@ class StoredForgetting:
         key = await self._keys.get(work.tenant)
         query = Query(where={"customer_id": origin}, limit=CHUNK_MAX)
         while owned := (await self._store.find(work.tenant, IDENTITIES, query)).documents:
-            names = [identifier_of(each.id) for each in owned]
+            names = await self._identities.read(work.tenant, owned)
             await self._dead_letters(work, names)
             await self._imports.forget_person(work.tenant, names, work.commit_one)
             writes: list[Write] = [Delete(work.tenant, IDENTITIES, each.id, each.version) for each in owned]
@@ -139,16 +147,9 @@ class StoredForgetting:
 
     async def _dead_letters(self, work: "_Work", names: Sequence[Identifier]) -> None:
         """Forget the letters that are about somebody with one of the names."""
-        values = {value for _, value in names}
-        async for page in self._pages(work.tenant, DEAD_LETTERS, {}):
-            # Of what could not be read anything may be a name.
-            found = [
-                each.id
-                for each in page
-                if names_in(letter_of(each), values, 1 if each.body["source"] else NAME_LENGTH_MIN)
-            ]
+        async for found in self._letters.documents_naming(work.tenant, names, anywhere=True):
             if found:
-                deletes = [Delete(work.tenant, DEAD_LETTERS, key) for key in found]
+                deletes = self._letters.deletes(work.tenant, found)
                 await work.commit(deletes, [Removed("dead_letter", len(found))])
 
     async def _members(self, work: "_Work", origin: str) -> None:
@@ -192,7 +193,7 @@ class StoredForgetting:
     async def _computed(self, work: "_Work", origin: str) -> None:
         known = await self._store.get(work.tenant, COMPUTED, origin)
         forgotten = [Delete(work.tenant, COMPUTED, origin), Delete(work.tenant, COMPUTED_MARKS, origin)]
-        values = len(known.body["values"]) if known else 0
+        values = value_count(known) if known else 0
         await work.commit(forgotten, [Removed("computed_trait", values)])
 
     async def _publish(self, work: "_Work", now: int) -> None:

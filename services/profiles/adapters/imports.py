@@ -3,11 +3,9 @@
 import asyncio
 import hashlib
 import re
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from services.common.errors import AlreadyExists
@@ -15,6 +13,8 @@ from services.common.idempotency import remember, replayed
 from services.common.jobs import JOBS, State
 from services.common.privacy import Removed
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
+from services.profiles.adapters.customer_keys import ContentKeys, Keys, seal_content, unseal_content
+from services.profiles.adapters.scratch import scratch
 from services.profiles.adapters.tables import TableReader, TableUnreadable
 from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, values_in
 from services.profiles.domain.table_import import ColumnMapping, ColumnType, ImportKind, TableFormat, TableImport
@@ -35,8 +35,8 @@ FORGET_AT_ONCE = 500
 class StoredImports:
     """The port ``Imports``."""
 
-    def __init__(self, store: Store, keep_seconds: int) -> None:
-        self._store, self._keep_micros = store, keep_seconds * 1_000_000
+    def __init__(self, store: Store, keys: ContentKeys, keep_seconds: int) -> None:
+        self._store, self._keys, self._keep_micros = store, keys, keep_seconds * 1_000_000
 
     async def created(self, request: Request) -> str | None:
         answer = await replayed(self._store, request.tenant, request.id, request.fingerprint)
@@ -67,9 +67,12 @@ class StoredImports:
         return (_import(document), document.version) if document else None
 
     async def add(self, tenant: str, grown: TableImport, version: int, offset: int, data: bytes) -> None:
-        body = {"import_id": grown.import_id, "offset": offset, "data": data}
+        keys, made = await self._key(tenant, _file_key(grown.import_id))
+        place = _place(tenant, grown.import_id, "file", offset)
+        body = {"import_id": grown.import_id, "offset": offset, "sealed": seal_content(keys, data, place)}
         await self._store.commit(
             [
+                *made,
                 Insert(tenant, IMPORT_CHUNKS, f"{grown.import_id}:{offset:015}", body),
                 Replace(tenant, IMPORTS, grown.import_id, _body(grown), version),
             ]
@@ -80,16 +83,18 @@ class StoredImports:
 
     @asynccontextmanager
     async def reading(self, tenant: str, wanted: TableImport) -> AsyncIterator[tuple[TableReader, str]]:
-        with tempfile.TemporaryDirectory(prefix="tessera-import-") as folder:
-            path, digest, after = Path(folder) / "rows", hashlib.blake2b(digest_size=16), ""
+        keys = await self._keys.read(tenant, [_file_key(wanted.import_id)])
+        with scratch("tessera-import-") as folder:
+            path, digest, after = folder / "rows", hashlib.blake2b(digest_size=16), ""
             with path.open("wb") as file:
                 while True:
                     where = {"import_id": wanted.import_id}
                     query = Query(where=where, order_by="offset", limit=CHUNKS_AT_ONCE, after=after)
                     page = await self._store.find(tenant, IMPORT_CHUNKS, query)
                     for document in page.documents:
-                        digest.update(document.body["data"])
-                        await asyncio.to_thread(file.write, document.body["data"])
+                        data = _chunk(tenant, document, keys)
+                        digest.update(data)
+                        await asyncio.to_thread(file.write, data)
                     after = page.next_cursor
                     if not after:
                         break
@@ -100,22 +105,35 @@ class StoredImports:
                 reader.close()
 
     async def keep_errors(self, tenant: str, import_id: str, errors: Sequence[RowError]) -> None:
-        writes: list[Write] = [
-            Put(tenant, IMPORT_ERRORS, f"{import_id}:{each.row:012}", _error_body(import_id, each)) for each in errors
-        ]
-        if writes:
-            await self._store.commit(writes)
+        if not errors:
+            return
+        key, made = await self._key(tenant, _errors_key(import_id))
+        writes: list[Write] = [*made]
+        for each in errors:
+            body = _error_body(tenant, import_id, each, key)
+            writes.append(Put(tenant, IMPORT_ERRORS, f"{import_id}:{each.row:012}", body))
+        await self._store.commit(writes)
+
+    async def _key(self, tenant: str, name: str) -> tuple[bytes, Sequence[Write]]:
+        """A key, and the writes that keep it if it is new."""
+        keys, made = await self._keys.for_writing(tenant, [name], [name])
+        return keys[name], await self._keys.writes(tenant, made)
 
     async def errors(self, tenant: str, import_id: str, limit: int, after: str) -> tuple[list[RowError], str]:
         query = Query(where={"import_id": import_id}, order_by="row", limit=limit, after=after)
         page = await self._store.find(tenant, IMPORT_ERRORS, query)
-        found = [document.body for document in page.documents]
-        return [RowError(it["row"], it["column"], it["reason"], it["message"]) for it in found], page.next_cursor
+        return await self._errors(tenant, page.documents), page.next_cursor
+
+    async def _errors(self, tenant: str, documents: Sequence[Document]) -> list[RowError]:
+        keys = await self._keys.read(tenant, {_errors_key(each.body["import_id"]) for each in documents})
+        return [_error(tenant, document, keys) for document in documents]
 
     async def forget_errors(self, tenant: str, import_id: str) -> None:
+        await self._store.commit([self._keys.destroy(tenant, _errors_key(import_id))])
         await self._forget(tenant, IMPORT_ERRORS, import_id, "row", FORGET_AT_ONCE)
 
     async def forget_file(self, tenant: str, import_id: str) -> None:
+        await self._store.commit([self._keys.destroy(tenant, _file_key(import_id))])
         await self._forget(tenant, IMPORT_CHUNKS, import_id, "offset", CHUNKS_AT_ONCE)
 
     async def delete(self, request: Request, import_id: str) -> bool:
@@ -144,7 +162,8 @@ class StoredImports:
         told = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values) if len(value) >= NAME_LENGTH_MIN]
         pattern = re.compile("|".join(told))
         async for documents in self._pages(tenant, IMPORT_ERRORS, {}):
-            wrong = [each for each in documents if told and pattern.search(each.body["message"])]
+            read = zip(documents, await self._errors(tenant, documents), strict=True) if told else ()
+            wrong = [document for document, error in read if pattern.search(error.message)]
             if wrong:
                 deletes = [Delete(tenant, IMPORT_ERRORS, each.id) for each in wrong]
                 await commit(deletes, Removed("import_error", len(wrong)))
@@ -168,7 +187,9 @@ class StoredImports:
             named = True
         if named:
             empty = _body(replace(found, received_bytes=0, job_id=""))
-            await commit([Replace(tenant, IMPORTS, document.id, empty, document.version)], Removed("import_file", 1))
+            gone = self._keys.destroy(tenant, _file_key(document.id))
+            emptied = Replace(tenant, IMPORTS, document.id, empty, document.version)
+            await commit([emptied, gone], Removed("import_file", 1))
             await self.forget_file(tenant, document.id)
 
     async def _at_work(self, tenant: str, job_id: str) -> bool:
@@ -249,11 +270,46 @@ def _import(document: Document) -> TableImport:
     )
 
 
-def _error_body(import_id: str, error: RowError) -> dict[str, Any]:
+def _chunk(tenant: str, document: Document, keys: Keys) -> bytes:
+    """A part of a file; ``TableUnreadable`` where its key is destroyed."""
+    body = document.body
+    if "sealed" not in body:  # from before they were sealed
+        plain: bytes = body["data"]
+        return plain
+    key = keys.get(_file_key(body["import_id"]))
+    if key is None:
+        raise TableUnreadable("the file was removed; bring it again")
+    data: bytes = unseal_content(key, body["sealed"], _place(tenant, body["import_id"], "file", body["offset"]))
+    return data
+
+
+def _error_body(tenant: str, import_id: str, error: RowError, key: bytes) -> dict[str, Any]:
+    """The document of a wrong row. Sealed is the message, which may repeat what the row says."""
+    place = _place(tenant, import_id, "error", error.row)
     return {
         "import_id": import_id,
         "row": error.row,
         "column": error.column,
         "reason": error.reason,
-        "message": error.message,
+        "sealed": seal_content(key, error.message, place),
     }
+
+
+def _error(tenant: str, document: Document, keys: Keys) -> RowError:
+    body = document.body
+    message, key = body.get("message", ""), keys.get(_errors_key(body["import_id"]))
+    if "sealed" in body and key is not None:
+        message = unseal_content(key, body["sealed"], _place(tenant, body["import_id"], "error", body["row"]))
+    return RowError(body["row"], body["column"], body["reason"], message)
+
+
+def _file_key(import_id: str) -> str:
+    return f"import:{import_id}"
+
+
+def _errors_key(import_id: str) -> str:
+    return f"import-errors:{import_id}"
+
+
+def _place(tenant: str, import_id: str, kind: str, number: int) -> str:
+    return f"import {kind}\0{tenant}\0{import_id}\0{number}"

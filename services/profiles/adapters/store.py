@@ -14,13 +14,13 @@ from services.profiles.adapters.computed_traits import COMPUTED_COLLECTIONS, adv
 from services.profiles.adapters.consents import consent_writes
 from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys, Keys
 from services.profiles.adapters.groups import GROUP_COLLECTIONS, group_writes
+from services.profiles.adapters.identities import IDENTITIES, Identities
 from services.profiles.adapters.merge_log import MERGES, merge_writes
 from services.profiles.adapters.sealed import CUSTOMERS, customer_body, customer_of, event_body, recorded, said
 from services.profiles.adapters.timeline import timeline
 from services.profiles.domain.customer import Customer
 from services.profiles.ports import Change, Changes, EventFilter, Identifier, Recorded, Recording
 
-IDENTITIES = Collection("identities", (Index(("customer_id",)),))
 EVENTS = Collection("events", (Index(("customer_id", "time")), Index(("customer_id", "name", "time"))), published=True)
 COLLECTIONS = (CUSTOMERS, CUSTOMER_KEYS, IDENTITIES, EVENTS, CHANGES, MERGES, *COMPUTED_COLLECTIONS, *GROUP_COLLECTIONS)
 FEED_BATCH_MAX = 1000
@@ -32,14 +32,13 @@ class StoredProfiles:
 
     def __init__(self, store: Store, keys: CustomerKeys) -> None:
         self._store, self._keys = store, keys
+        self.identities = Identities(store, keys)
 
     async def known_messages(self, tenant: str, message_ids: Sequence[str]) -> frozenset[str]:
         return frozenset(await self._store.get_many(tenant, EVENTS, message_ids))
 
     async def owners(self, tenant: str, identifiers: Sequence[Identifier]) -> dict[Identifier, str]:
-        keys = {identity_key(identifier): identifier for identifier in identifiers}
-        found = await self._store.get_many(tenant, IDENTITIES, list(keys))
-        return {keys[key]: document.body["customer_id"] for key, document in found.items()}
+        return await self.identities.owners(tenant, identifiers)
 
     async def origins(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, tuple[Customer, int]]:
         found = await self._store.get_many(tenant, CUSTOMERS, customer_ids)
@@ -82,9 +81,7 @@ class StoredProfiles:
                 return
 
     async def identifiers(self, tenant: str, customer_id: str, limit: int, after: str) -> tuple[list[Identifier], str]:
-        query = Query(where={"customer_id": customer_id}, limit=limit, after=after)
-        page = await self._store.find(tenant, IDENTITIES, query)
-        return [identifier_of(document.id) for document in page.documents], page.next_cursor
+        return await self.identities.page(tenant, customer_id, limit, after)
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[list[Customer], str]:
         found: list[Customer] = []
@@ -117,24 +114,25 @@ class StoredProfiles:
         return [event for event in read if event is not None]
 
     async def record(self, tenant: str, recording: Recording) -> None:
-        writes: list[Write] = [
-            Insert(tenant, IDENTITIES, identity_key(identity), {"customer_id": customer_id})
-            for identity, customer_id in recording.identities.items()
-        ]
-        keys, made = await self._keys.for_writing(tenant, recording.changed, recording.versions)
-        writes += await self._keys.writes(tenant, made)
+        whose, known = set(recording.changed), set(recording.versions)
+        if recording.computed is not None:
+            known |= recording.computed.customer_ids - whose
+            whose |= recording.computed.customer_ids
+        keys, made = await self._keys.for_writing(tenant, whose, known)
+        writes: list[Write] = [*await self._keys.writes(tenant, made)]
+        writes += await self.identities.writes(tenant, recording.identities, keys)
         writes += customer_writes(tenant, recording.changed, recording.versions, keys)
         for merge in recording.merges:
             writes += merge_writes(tenant, merge)
         if recording.computed is not None:
-            writes += advance_writes(tenant, recording.computed)
+            writes += advance_writes(tenant, recording.computed, keys)
         writes += (
             Insert(
                 tenant, EVENTS, event.message_id, event_body(tenant, event, customer_id, recording, keys[customer_id])
             )
             for event, customer_id in recording.events
         )
-        writes.extend(consent_writes(tenant, recording.consents))
+        writes.extend(consent_writes(tenant, recording.consents, keys))
         if recording.groups is not None:
             writes.extend(group_writes(tenant, recording.groups))
         await self._store.commit(writes)
@@ -162,7 +160,7 @@ class StoredProfiles:
         """The changes with their positions, without the events of who is being erased."""
         authors: dict[str, set[str]] = {}
         for entry in batch:
-            if entry.collection == EVENTS.name:
+            if entry.collection == EVENTS.name or "sealed" in entry.body:
                 authors.setdefault(entry.tenant, set()).add(entry.body["customer_id"])
         keys = {tenant: await self._keys.read(tenant, ids) for tenant, ids in authors.items()}
         read = ((entry.position, _change(entry, keys.get(entry.tenant, {}))) for entry in batch)
@@ -185,19 +183,8 @@ def _is_wanted(body: dict[str, Any], wanted: EventFilter) -> bool:
 
 def _change(entry: Entry, keys: Keys) -> Change | None:
     if entry.collection == CHANGES.name:
-        return read(entry.tenant, entry.body)
+        return read(entry.tenant, entry.id, entry.body, keys)
     return recorded(entry.tenant, entry.id, entry.body, keys)
-
-
-def identity_key(identifier: Identifier) -> str:
-    """The id of the document that says whose ``identifier`` is."""
-    return f"{identifier[0]}:{identifier[1]}"
-
-
-def identifier_of(key: str) -> Identifier:
-    """The identifier that a document of ``identities`` is about."""
-    kind, _, value = key.partition(":")
-    return kind, value
 
 
 def customer_writes(

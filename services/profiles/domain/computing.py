@@ -45,6 +45,11 @@ class Advance:
     gone: list[str] = field(default_factory=list)
     """Origins that are no more."""
 
+    @property
+    def customer_ids(self) -> set[str]:
+        """Of whom something is written."""
+        return {*self.changed, *(change.customer_id for change in self.told)}
+
 
 @dataclass(slots=True)
 class Families:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from services.profiles.domain.event import JSON_BYTES_MAX, Incoming, Rejection
+from services.profiles.domain.event import IDENTITY_LENGTH_MAX, JSON_BYTES_MAX, Incoming, Rejection
 
 TEXT_LENGTH_MAX = 1024
 """Of ids and names; a good event's are shorter."""
@@ -16,6 +16,8 @@ CONTEXT_LENGTH_MAX = 8 * 1024
 """Of the context and of the integrations."""
 NAME_LENGTH_MIN = 6
 """Of a name that makes a record somebody's wherever it stands in it: shorter ones are quantities too."""
+VALUES_MAX = 64
+"""By how many values a letter is found; one with more is looked into."""
 TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999
 """The years 1 to 9999, which every clock and calendar can show."""
 
@@ -64,6 +66,21 @@ def names_in(letter: DeadLetter, values: Collection[str], shortest: int) -> bool
         return True
     told = {value for value in values if len(value) >= shortest}
     return bool(told) and any(_mentions(text, told) for text in (event.json, event.context, letter.source) if text)
+
+
+def may_name(letter: DeadLetter) -> set[str] | None:
+    """Everything by which ``names_in`` may find the letter; ``None`` where that cannot be listed, or is too much."""
+    event = letter.event
+    if letter.source:
+        return None
+    found = {event.user_id, event.anonymous_id, event.previous_id} - {""}
+    try:
+        for text in filter(None, (event.json, event.context)):
+            found |= {each for each in values_in(orjson.loads(text)) if len(each) >= NAME_LENGTH_MIN}
+    except orjson.JSONDecodeError:
+        return None
+    found = {each for each in found if len(each) <= IDENTITY_LENGTH_MAX}
+    return found if len(found) <= VALUES_MAX else None
 
 
 def _mentions(text: str, values: Collection[str]) -> bool:
