@@ -13,7 +13,15 @@ from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
-from tessera.loyalty.v1 import cart_pb2, coupon_pb2, offer_pb2, referral_pb2, reward_pb2, shared_account_pb2
+from tessera.loyalty.v1 import (
+    cart_pb2,
+    coupon_pb2,
+    leaderboard_pb2,
+    offer_pb2,
+    referral_pb2,
+    reward_pb2,
+    shared_account_pb2,
+)
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import (
     computed_trait_pb2,
@@ -174,6 +182,14 @@ class Tenant:
             code=self.referral_code, friend_id=self.own("friend"), request_id="bring"
         )
         await self.call("loyalty", "AttributeReferral", bring)
+        compare = leaderboard_pb2.CreateLeaderboardRequest(
+            program_id=self.own("club"),
+            leaderboard=leaderboard_pb2.Leaderboard(
+                leaderboard_id="most-points", name="Most points", metric=leaderboard_pb2.LEADERBOARD_METRIC_POINTS
+            ),
+            request_id="leaderboard",
+        )
+        await self.call("loyalty", "CreateLeaderboard", compare)
         share = shared_account_pb2.OpenSharedAccountRequest(
             program_id=club, account_id="home", users_max=2, owner_id=self.own("sharer"), request_id="share"
         )

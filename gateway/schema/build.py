@@ -69,6 +69,7 @@ MODULES = (
     "loyalty_notices",
     "shared_accounts",
     "wallets",
+    "leaderboards",
     "crm",
 )
 

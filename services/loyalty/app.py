@@ -25,6 +25,8 @@ from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.erasures import Erasures, StoredPersonalData
 from services.loyalty.adapters.events import MembershipFollower, OrderFollower, membership_stream, order_stream
+from services.loyalty.adapters.leaderboard_keeper import LeaderboardKeeper
+from services.loyalty.adapters.leaderboards import StoredLeaderboards
 from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
 from services.loyalty.adapters.notices import StoredNotices
@@ -45,6 +47,7 @@ from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
 from services.loyalty.handlers.expire_due_points import expire_due_points
+from services.loyalty.handlers.leaderboards import forget_scores_that_are_over
 from services.loyalty.handlers.notices import announce_expiring, forget_notices
 from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
@@ -79,7 +82,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.segmentation_addr, settings) as segmentation,
     ):
         ledger = StoredLedger(store, clock)
-        keeper = ReportKeeper(store)
+        keeper, comparing = ReportKeeper(store), LeaderboardKeeper(store, clock)
         jobs = Jobs(store, clock)
         await jobs.recover(alone=not settings.store_url)
         follower = OrderFollower(order_stream(profiles), StoredOrderFeed(store), partial(apply_order_events, ledger))
@@ -94,7 +97,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         exposed = Exposed(
             loyalty_service_pb2.DESCRIPTOR.services_by_name["LoyaltyService"],
             loyalty_service_pb2_grpc.add_LoyaltyServiceServicer_to_server,
-            _servicer(store, ledger, keeper, jobs, clock),
+            _servicer(store, ledger, keeper, comparing, jobs, clock),
         )
         try:
             async with (
@@ -102,8 +105,9 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(memberships.run(), "loyalty-memberships"),
                 background(erasures.run(), "loyalty-erasures"),
                 background(keeper.run(), "loyalty-reports"),
+                background(comparing.run(), "loyalty-leaderboards"),
                 background(acknowledgements.run(), "loyalty-acknowledgements"),
-                background(_expire(settings, store, ledger, clock), "loyalty-expiry"),
+                background(_expire(settings, store, ledger, comparing, clock), "loyalty-expiry"),
                 background(_check(settings, store, clock), "loyalty-check"),
                 serving(settings, exposed) as up,
             ):
@@ -113,7 +117,14 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             await ledger.close()
 
 
-def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jobs, clock: Clock) -> LoyaltyServicer:
+def _servicer(
+    store: Store,
+    ledger: StoredLedger,
+    keeper: ReportKeeper,
+    comparing: LeaderboardKeeper,
+    jobs: Jobs,
+    clock: Clock,
+) -> LoyaltyServicer:
     return LoyaltyServicer(
         ledger=ledger,
         programs=StoredPrograms(store),
@@ -131,6 +142,7 @@ def _servicer(store: Store, ledger: StoredLedger, keeper: ReportKeeper, jobs: Jo
         clubs=StoredClubs(store),
         reports=StoredReports(store, keeper),
         notices=StoredNotices(store),
+        leaderboards=StoredLeaderboards(store, comparing),
         csv_file=csv_entries,
         parquet_file=parquet_entries,
         checks=StoredChecks(store),
@@ -144,10 +156,13 @@ async def _check(settings: Settings, store: Store, clock: Clock) -> None:
     await every(settings.check_interval_seconds, lambda: check.tick(to_micros(clock())))
 
 
-async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock: Clock) -> None:
+async def _expire(
+    settings: Settings, store: Store, ledger: StoredLedger, comparing: LeaderboardKeeper, clock: Clock
+) -> None:
     programs, members, coupons = StoredPrograms(store), StoredMembers(store), StoredCoupons(store)
     celebrations = Celebrations(programs, StoredEarningRules(store), StoredOccasions(store), ledger)
     offers, notices = StoredOffers(store), StoredNotices(store)
+    leaderboards = StoredLeaderboards(store, comparing)
 
     async def tick() -> None:
         now = to_micros(clock())
@@ -158,6 +173,7 @@ async def _expire(settings: Settings, store: Store, ledger: StoredLedger, clock:
         await celebrations.tick(now)
         await announce_expiring(programs, members, notices, ledger, now)
         await forget_notices(programs, notices, ledger, now - settings.notice_retention_days * DAY_MICROS)
+        await forget_scores_that_are_over(programs, leaderboards, now)
         await forget_quotes(ledger, offers, coupons, now - settings.quote_retention_days * DAY_MICROS)
 
     await every(settings.expiry_interval_seconds, tick)

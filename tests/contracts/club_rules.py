@@ -2,6 +2,7 @@
 
 from tessera.loyalty.v1 import achievement_pb2 as achievement
 from tessera.loyalty.v1 import block_pb2 as block
+from tessera.loyalty.v1 import leaderboard_pb2 as leaderboard
 from tessera.loyalty.v1 import lot_pb2 as lot
 from tessera.loyalty.v1 import shared_account_pb2 as shared
 from tessera.loyalty.v1 import transfer_pb2 as transfer
@@ -21,7 +22,42 @@ FIRST_ORDER = achievement.Achievement(
     ],
 )
 
+MOST_SPENT = leaderboard.Leaderboard(
+    leaderboard_id="most-spent", name="Most spent", metric=leaderboard.LEADERBOARD_METRIC_SPEND
+)
+
 CLUB: dict[str, Rule] = {
+    "CreateLeaderboard": Refused(
+        lambda acme: leaderboard.CreateLeaderboardRequest(
+            program_id=acme.own("club"), leaderboard=MOST_SPENT, request_id="cl"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "UpdateLeaderboard": Refused(
+        lambda acme: leaderboard.UpdateLeaderboardRequest(
+            program_id=acme.own("club"), leaderboard_id="most-points", request_id="ul"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListLeaderboards": Refused(
+        lambda acme: leaderboard.ListLeaderboardsRequest(program_id=acme.own("club")), IN_ACMES_CLUB
+    ),
+    "ListStandings": Refused(
+        lambda acme: leaderboard.ListStandingsRequest(program_id=acme.own("club"), leaderboard_id="most-points"),
+        IN_ACMES_CLUB,
+    ),
+    "GetStanding": Refused(
+        lambda acme: leaderboard.GetStandingRequest(
+            program_id=acme.own("club"), leaderboard_id="most-points", member_id=acme.customer_id
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "SetLeaderboardName": Refused(
+        lambda acme: leaderboard.SetLeaderboardNameRequest(
+            program_id=acme.own("club"), member_id=acme.customer_id, alias="x", request_id="sl"
+        ),
+        IN_ACMES_CLUB,
+    ),
     "ChangeExpiry": Refused(
         lambda acme: lot.ChangeExpiryRequest(
             program_id=acme.own("club"), member_id=acme.customer_id, extend_days=1, reason="x", request_id="ce"

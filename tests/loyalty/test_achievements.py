@@ -24,9 +24,10 @@ from services.loyalty.domain.achievement import (
     StepMeasure,
     achievements_ref,
 )
-from services.loyalty.domain.achievement_events import Happened, OrderUndone
+from services.loyalty.domain.achievement_events import Happened
 from services.loyalty.domain.achievement_operations import CreateAchievement, UpdateAchievement
 from services.loyalty.domain.achievement_progress import PROGRESS, Progress, day_number, progress_ref, streak
+from services.loyalty.domain.achievement_refunds import OrderUndone
 from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.entry import Entry, EntryKind

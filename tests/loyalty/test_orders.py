@@ -16,7 +16,7 @@ from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.events import OrderFollower, read_orders
 from services.loyalty.adapters.ledger import OrdersApplied, StoredLedger
 from services.loyalty.adapters.store import StoredEntries, StoredOrderFeed
-from services.loyalty.domain.achievement_events import OrderUndone
+from services.loyalty.domain.achievement_refunds import OrderUndone
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import EntryKind
 from services.loyalty.domain.orders import ApplyOrderEvents, Event, Order
@@ -135,10 +135,15 @@ def test_refunds_and_cancellations_are_read_in_full_by_total_or_by_lines() -> No
     assert [told for told in read.events if isinstance(told, OrderRefund)] == refunds
     assert (read.unreadable_count, read.unreadable_refund_count) == (0, 2)
     rest = [told for told in read.events if not isinstance(told, OrderRefund)]
-    cancelled = [OrderUndone("a", whole=True), CancelledOrder("a"), ReferredOrderRefunded("a", None)]
-    undone = OrderUndone("a", whole=False)
-    partly = [undone, ReferredOrderRefunded("a", 300), undone, ReferredOrderRefunded("a", 750)]
-    assert rest == [*cancelled, *partly, *cancelled]
+    whole = [CancelledOrder("a"), ReferredOrderRefunded("a", None)]
+    partly = [
+        OrderUndone("a", whole=False, currency="USD", amounts=(3.0,)),
+        ReferredOrderRefunded("a", 300),
+        OrderUndone("a", whole=False, currency="USD", amounts=(6.0, 1.5)),
+        ReferredOrderRefunded("a", 750),
+    ]
+    first, last = OrderUndone("a", whole=True), OrderUndone("a", whole=True, currency="USD")
+    assert rest == [first, *whole, *partly, last, *whole]
 
 
 async def test_refunds_that_cannot_be_read_are_counted_and_stop_nothing(house: House) -> None:

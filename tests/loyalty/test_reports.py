@@ -23,9 +23,10 @@ from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.grpc_errors import error_info
 from services.common.store import Store
 from services.loyalty.adapters.coupons import StoredCoupons
+from services.loyalty.adapters.feed_keeper import BATCH_MAX, Counted
 from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
 from services.loyalty.adapters.referrals import StoredReferrals
-from services.loyalty.adapters.report_keeper import BATCH_MAX, Counted, ReportKeeper
+from services.loyalty.adapters.report_keeper import ReportKeeper
 from services.loyalty.adapters.reports import StoredReports
 from services.loyalty.adapters.store import StoredEntries, StoredPrograms
 from services.loyalty.app import Settings, serve

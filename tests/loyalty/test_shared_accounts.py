@@ -12,8 +12,8 @@ from services.common.errors import Refusal
 from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.documents import entry_body, member_body, read_entry, read_member
 from services.loyalty.adapters.store import StoredOrderFeed
-from services.loyalty.domain.achievement_events import OrderUndone
 from services.loyalty.domain.achievement_operations import CreateAchievement
+from services.loyalty.domain.achievement_refunds import OrderUndone
 from services.loyalty.domain.books import Books, OrderCounts
 from services.loyalty.domain.check import Audit
 from services.loyalty.domain.entry import AccountRole, Block, Entry

@@ -5,6 +5,9 @@ from services.loyalty.domain.account_activity import ACCOUNT_ACTIVITY
 from services.loyalty.domain.achievement import ACHIEVEMENT_BOOKS, Achievement
 from services.loyalty.domain.achievement_events import CONTRIBUTIONS
 from services.loyalty.domain.achievement_progress import PROGRESS
+from services.loyalty.domain.leaderboard import LEADERBOARD_BOOKS, LEADERBOARD_NAMES, Leaderboard, LeaderboardName
+from services.loyalty.domain.score import RANKINGS, SCORES
+from services.loyalty.domain.score_change import SCORE_CHANGES
 from services.loyalty.domain.shared_account import SHARED_ACCOUNTS, SharedAccount
 from services.loyalty.domain.spending_policy import SPENDING_POLICIES, SPENDING_USAGE, SpendingPolicy
 from services.loyalty.domain.transfer import TRANSFERS, Transferred
@@ -18,6 +21,13 @@ CLUB_RECORDS = {
         Collection(PROGRESS.name, (Index(("member_id", "update_time")),)),
         Collection(CONTRIBUTIONS.name, (Index(("member_id",)),)),
         Collection(SPENDING_POLICIES.name),
+        Collection(LEADERBOARD_BOOKS.name),
+        Collection(LEADERBOARD_NAMES.name, (Index(("member_id",)),)),
+        Collection(SCORES.name, (Index(("ranking", "place")), Index(("member_id",)), Index(("due_day",)))),
+        Collection(RANKINGS.name),
+        Collection(
+            SCORE_CHANGES.name, (Index(("member_id",)), Index(("partner_id",)), Index(("time",))), published=True
+        ),
         Collection(SPENDING_USAGE.name, (Index(("member_id",)),)),
         Collection(
             TRANSFERS.name,
@@ -33,6 +43,8 @@ CLUB_RECORDS = {
 CLUB_ANSWERS: dict[str, type] = {
     "shared_account": SharedAccount,
     "achievement": Achievement,
+    "leaderboard": Leaderboard,
+    "leaderboard_name": LeaderboardName,
     "spending_policy": SpendingPolicy,
     "transferred": Transferred,
 }

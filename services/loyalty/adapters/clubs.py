@@ -1,6 +1,7 @@
 """The port ``Clubs`` over the document store."""
 
 from services.common.store import Query, Store
+from services.loyalty.adapters.merged_members import person_of
 from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.adapters.stored_records import stored_record
 from services.loyalty.domain.account_activity import ACCOUNT_ACTIVITY, AccountActivity
@@ -34,6 +35,7 @@ class StoredClubs:
         return found or AchievementBook(program_id)
 
     async def progress(self, tenant: str, book: AchievementBook, member_id: str) -> dict[str, Progress]:
+        member_id = await person_of(self._store, tenant, book.program_id, member_id)
         ids = [progress_ref(book.program_id, each.achievement_id, member_id).id for each in book.achievements]
         documents = await self._store.get_many(tenant, RECORDS[PROGRESS.name], ids) if ids else {}
         found = [read_record(PROGRESS, document.body) for document in documents.values()]

@@ -25,6 +25,7 @@ from services.loyalty.adapters.documents import (
     read_entry,
     read_member,
 )
+from services.loyalty.adapters.leaderboards import forget_scores
 from services.loyalty.adapters.merged_names import renamed_entry, renamed_member
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.adapters.report_records import RENAMED
@@ -40,6 +41,7 @@ from services.loyalty.domain.entry import Entry, EntryKind
 from services.loyalty.domain.erasure import Erasure
 from services.loyalty.domain.figures import REPORT_VISITS
 from services.loyalty.domain.kept_quote import QUOTES
+from services.loyalty.domain.leaderboard import LEADERBOARD_NAMES
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
 from services.loyalty.domain.notice import NOTICES
 from services.loyalty.domain.offer import OFFER_USAGES
@@ -47,6 +49,8 @@ from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
 from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES
 from services.loyalty.domain.referral import ADVOCATES, CODES, REFERRALS, REFERRED_ORDERS
+from services.loyalty.domain.score import SCORES
+from services.loyalty.domain.score_change import SCORE_CHANGES
 from services.loyalty.domain.spending_policy import SPENDING_USAGE
 from services.loyalty.domain.transfer import TRANSFERS
 
@@ -84,6 +88,10 @@ PERSONAL = (
     Personal(RECORDS[ACCOUNT_ACTIVITY.name], "customer_id", "account_activity", Removal.PSEUDONYMISED),
     Personal(RECORDS[PROGRESS.name], "member_id", "achievement_progress", Removal.DELETED),
     Personal(RECORDS[CONTRIBUTIONS.name], "member_id", "achievement_event", Removal.DELETED),
+    Personal(RECORDS[LEADERBOARD_NAMES.name], "member_id", "leaderboard_name", Removal.DELETED),
+    Personal(RECORDS[SCORES.name], "member_id", "leaderboard_score", Removal.DELETED),
+    Personal(RECORDS[SCORE_CHANGES.name], "member_id", "score_change", Removal.DELETED),
+    Personal(RECORDS[SCORE_CHANGES.name], "partner_id", "score_change", Removal.DELETED),
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
@@ -130,6 +138,7 @@ class Erasures:
             pseudonym = told.pseudonym_of(customer_id)
             for program in programs.values():
                 await self._move(tenant, program, customer_id, told)
+            await forget_scores(self._store, tenant, customer_id)
             await self._forget_records(tenant, customer_id, pseudonym)
         said = await self._acknowledgements.removed(tenant, told.erasure_id, ())
         await self._store.commit([said, Delete("*", ERASURES, document.id, document.version)])

@@ -15,7 +15,8 @@ from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
 from services.loyalty.adapters.store import MEMBERSHIP_FOLLOWER, ORDER_FOLLOWER
-from services.loyalty.domain.achievement_events import Happened, OrderUndone
+from services.loyalty.domain.achievement_events import Happened
+from services.loyalty.domain.achievement_refunds import OrderUndone
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.coupon_code import normal
 from services.loyalty.domain.customer import MembershipTold, TraitsTold, address_of, month_and_day
@@ -189,7 +190,7 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
     if event.name in REFUNDS:
         refund = _refund(event)
         yield refund
-        yield OrderUndone(refund.order_id, whole=refund.amounts is None)
+        yield OrderUndone(refund.order_id, refund.amounts is None, refund.currency, refund.amounts or ())
         yield from _ended(refund)
         return
     if event.name == ORDER_COMPLETED:
@@ -201,7 +202,17 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
             yield QuotedOrder(order.order_id, quote_id)  # first: what it promises is what the order earns
         yield order
         details = partial(_properties, event.properties_json)
-        yield Happened(event.message_id, event.name, order.member_id, order.event_time, details, order.order_id)
+        yield Happened(
+            event.message_id,
+            event.name,
+            order.member_id,
+            order.event_time,
+            details,
+            order.order_id,
+            order.origin_id,
+            order.currency,
+            order.amount_minor,
+        )
         yield FriendOrdered(order.order_id, order.member_id, order.currency, order.amount_minor)
     elif event.type == profiles.EVENT_TYPE_IDENTIFY:
         if traits := _traits(event, _decode_object(event.properties_json or "{}")):
@@ -216,7 +227,14 @@ def _read(event: profiles.RecordedEvent) -> Iterator[Told]:
             details=details,
             origin_id=event.origin_customer_id,
         )
-        yield Happened(event.message_id, event.name, event.customer_id, _micros(event), details)
+        yield Happened(
+            event.message_id,
+            event.name,
+            event.customer_id,
+            _micros(event),
+            details,
+            origin_id=event.origin_customer_id,
+        )
 
 
 def _ended(refund: OrderRefund) -> Iterator[Told]:

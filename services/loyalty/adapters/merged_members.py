@@ -25,6 +25,18 @@ async def found_members(store: Store, tenant: str, program_id: str, member_ids: 
     return {member_id: known[now] for member_id, now in asked.items() if now in known}
 
 
+async def person_of(store: Store, tenant: str, program_id: str, member_id: str) -> str:
+    """Who has the account of a customer now, whether or not there is one."""
+    for _ in range(MERGES_MAX):
+        found = await store.get(tenant, MEMBERS, key(program_id, member_id))
+        known = {member_id: read_member(found.body)} if found else {}
+        into = await _into(store, tenant, known, [member_id])
+        if member_id not in into:
+            break
+        member_id = into[member_id]
+    return member_id
+
+
 async def _into(store: Store, tenant: str, known: Mapping[str, Member], member_ids: Iterable[str]) -> dict[str, str]:
     """Whom each of them was merged into, if they were."""
     into = {each: known[each].merged_into for each in member_ids if each in known and known[each].merged_into}

@@ -1,17 +1,12 @@
-"""Keeping what reports count: loyalty follows its own entries, so that the ledger's writer has nothing more to do.
+"""Keeping what reports count: figures by day, of entries and of what offers and codes gave."""
 
-The cursor is in the commit of the figures, with its version, so each entry is counted once, whatever crashes and
-however many processes count.
-"""
-
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.common.feed import CURSORS, follow
 from services.common.store import Change, Document, Insert, Replace, Store, Write
 from services.loyalty.adapters.documents import ENTRIES, read_entry
+from services.loyalty.adapters.feed_keeper import FeedKeeper
 from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.adapters.report_records import RENAMED
 from services.loyalty.domain.days import day_of
@@ -32,40 +27,16 @@ from services.loyalty.domain.promotion_figures import REPORT_PROMOTIONS, Promoti
 from services.loyalty.domain.records import Kind
 
 REPORT_FOLLOWER = "loyalty.reports"
-BATCH_MAX = 500
-PAUSE_SECONDS = 0.5
-"""Waited after what is new was counted, so that many entries cost one commit; nobody who asks waits for it."""
-ALL = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Changes of the feed, and the cursor after them."""
-
-    changes: Sequence[Change]
-    cursor: str
-
-
-class ReportKeeper:
+class ReportKeeper(FeedKeeper):
     """Counts what is entered, for ever."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._asked = asyncio.Event()
-        self._version: int | None = None
+    follower = REPORT_FOLLOWER
 
-    async def run(self) -> None:
-        """Count, through failures."""
-        await follow(REPORT_FOLLOWER, self._load_cursor, self._stream, self.apply)
-
-    def hurry(self) -> None:
-        """Somebody waits for the figures."""
-        self._asked.set()
-
-    async def apply(self, batch: Counted) -> None:
-        """Count a batch, once; ``Conflict`` if another process was faster."""
+    async def counted(self, changes: Sequence[Change]) -> list[Write]:
         of_programs: dict[tuple[str, str], list[Entry]] = {}
-        for change in batch.changes:
+        for change in changes:
             if change.collection == ENTRIES.name and RENAMED not in change.body:
                 entry = read_entry(change.id, change.body)
                 of_programs.setdefault((change.tenant, entry.program_id), []).append(entry)
@@ -76,9 +47,7 @@ class ReportKeeper:
             for entry in entries:
                 page.figures.add(entry)
             writes += page.writes()
-        writes += await self._promotions(batch.changes)
-        await self._store.commit([*writes, self._advance(batch.cursor)])
-        self._version = (self._version or 0) + 1
+        return [*writes, *await self._promotions(changes)]
 
     async def _promotions(self, changes: Sequence[Change]) -> list[Write]:
         """Count what offers and codes gave."""
@@ -106,30 +75,6 @@ class ReportKeeper:
                     else Insert(tenant, collection, name, body)
                 )
         return writes
-
-    async def _load_cursor(self) -> str:
-        document = await self._store.get(ALL, CURSORS, REPORT_FOLLOWER)
-        self._version = document.version if document else None
-        return str(document.body["cursor"]) if document else ""
-
-    def _advance(self, cursor: str) -> Write:
-        body = {"cursor": cursor}
-        if self._version is None:
-            return Insert(ALL, CURSORS, REPORT_FOLLOWER, body)
-        return Replace(ALL, CURSORS, REPORT_FOLLOWER, body, self._version)
-
-    async def _stream(self, cursor: str) -> AsyncIterator[Counted]:
-        async for changes in self._store.changes(cursor, limit=BATCH_MAX):
-            yield Counted(changes, changes[-1].cursor)
-            if len(changes) < BATCH_MAX:
-                await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._asked.wait(), PAUSE_SECONDS)
-        except TimeoutError:
-            return
-        self._asked.clear()
 
 
 @dataclass(slots=True)

@@ -1,13 +1,10 @@
 """The port ``Reports`` over the document store."""
 
-import asyncio
 from typing import Any, TypeVar
 
-from services.common.feed import stored_cursor
 from services.common.store import Query, Range, Store
-from services.common.store.feed_cursor import position
 from services.loyalty.adapters.records import RECORDS, read_record
-from services.loyalty.adapters.report_keeper import REPORT_FOLLOWER, ReportKeeper
+from services.loyalty.adapters.report_keeper import ReportKeeper
 from services.loyalty.adapters.stored_records import stored_record
 from services.loyalty.domain.figures import REPORT_COHORTS, REPORT_DAYS, REPORT_OUTSTANDING, REPORT_RETURNS, Outstanding
 from services.loyalty.domain.point_cost import POINT_COSTS, PointCost
@@ -17,8 +14,6 @@ from services.loyalty.domain.report import Kept, ReportRequest
 
 T = TypeVar("T")
 PAGE_MAX = 1000
-POLL_SECONDS = 0.02
-CATCH_UP_SECONDS = 5.0
 
 
 class StoredReports:
@@ -28,14 +23,7 @@ class StoredReports:
         self._store, self._keeper = store, keeper
 
     async def counted(self) -> tuple[str, bool]:
-        newest = position(await self._store.end_of_feed())
-        deadline = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
-        while position(cursor := await stored_cursor(self._store, REPORT_FOLLOWER)) < newest:
-            if asyncio.get_running_loop().time() > deadline:
-                return cursor, False
-            self._keeper.hurry()
-            await asyncio.sleep(POLL_SECONDS)
-        return cursor, True
+        return await self._keeper.catch_up()
 
     async def kept(self, tenant: str, request: ReportRequest, currency: str) -> Kept:
         program_id, days = request.program_id, request.days

@@ -19,9 +19,10 @@ from services.loyalty.domain.achievement_rewards import settle_progress
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.customer import SEGMENTS
 from services.loyalty.domain.days import HOUR_MICROS
-from services.loyalty.domain.entry import order_entry_id
+from services.loyalty.domain.leaderboard import leaderboards_ref
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Kind, Ref
+from services.loyalty.domain.score_change import ScoreChange, ScoreChangeKind, compared, note_change
 
 ORDER_COMPLETED = "Order Completed"
 SUM_MAX = 10**12
@@ -33,13 +34,27 @@ Part = tuple[str, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one event, or order, counted for: the proof that it has, and what is taken off where it is undone."""
+    """What one event, or order, counted for: the proof that it has, and what is taken off where it is undone.
+
+    Without a member: an order that was refunded before it came.
+    """
 
     program_id: str
     member_id: str
     time: int
     parts: tuple[Part, ...] = ()
     undone: bool = False
+    origin_id: str = ""
+    """Under whose names it came."""
+    currency: str = ""
+    amount_minor: int = 0
+    """What the order came to, and ``refunded_minor`` of it by now."""
+    refunded_minor: int = 0
+
+    @property
+    def person_id(self) -> str:
+        """Whose it is, whoever has their account now."""
+        return self.origin_id or self.member_id
 
 
 CONTRIBUTIONS = Kind("achievement_contributions", Contribution)
@@ -61,23 +76,37 @@ class Happened:
     event_time: int
     details: Callable[[], Mapping[str, Any]] = field(compare=False)
     order_id: str = ""
+    origin_id: str = ""
+    """Under whose names it came, where that is not ``member_id``."""
+    currency: str = ""
+    amount_minor: int = 0
+    """Of an order: what it came to."""
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         """What must be loaded before: where there are no achievements, no more than that."""
         return Needs(records=[achievements_ref(program_id) for program_id in programs], then=self._concerned)
 
     def _concerned(self, books: Books) -> Needs:
-        about = [(program, each) for program, found in self._about(books) for each in found]
-        programs = {program.id: program for program, _ in about}
-        if not about:
+        concerned = [program.id for program, _ in self._about(books)]
+        if not concerned:
             return Needs()
-        refs: list[Ref[Any]] = [
-            progress_ref(program.id, each.achievement_id, self.member_id) for program, each in about
-        ]
-        refs += [self._ref(program_id) for program_id in programs]
+        names = {self.member_id, self.origin_id or self.member_id}
         return Needs(
-            members=[(program_id, self.member_id) for program_id in programs],
-            records=[*refs, Ref(SEGMENTS, self.member_id)],
+            members=[(program_id, name) for program_id in concerned for name in names],
+            records=[
+                Ref(SEGMENTS, self.member_id),
+                *(ref for program_id in concerned for ref in (self._ref(program_id), leaderboards_ref(program_id))),
+            ],
+            then=self._progress,
+        )
+
+    def _progress(self, books: Books) -> Needs:
+        about = [(program, each) for program, found in self._about(books) for each in found]
+        return Needs(
+            records=[
+                progress_ref(program.id, each.achievement_id, books.account_id(program.id, self.member_id))
+                for program, each in about
+            ]
         )
 
     def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
@@ -85,15 +114,27 @@ class Happened:
         properties: Mapping[str, Any] | None = None
         for program, found in self._about(books):
             ref, today = self._ref(program.id), day_number(now, program.time_zone)
-            day = day_number(self.event_time, program.time_zone)
-            if books.record(ref) or day < today - KEPT_DAYS or self.event_time > now + HOUR_MICROS:
+            day, before = day_number(self.event_time, program.time_zone), books.record(ref)
+            known = before is not None and (before.undone or bool(before.member_id))
+            if known or day < today - KEPT_DAYS or self.event_time > now + HOUR_MICROS:
                 continue
             properties = self.details() if properties is None else properties
             parts = tuple(self._parts(books, found, properties, day))
             if not parts:
                 continue
-            books.put_record(ref, Contribution(program.id, self.member_id, self.event_time, parts))
-            _count(books, program, self.member_id, parts, 1, now)
+            counted = Contribution(
+                program.id,
+                self.member_id,
+                self.event_time,
+                parts,
+                origin_id=self.origin_id,
+                currency=self.currency,
+                amount_minor=self.amount_minor,
+            )
+            books.put_record(ref, counted)
+            count_parts(books, program, ref, counted, parts, now)
+            if before and before.currency in ("", self.currency):
+                take_off(books, program, self.order_id, before.refunded_minor, now)
 
     def _ref(self, program_id: str) -> Ref[Contribution]:
         if self.order_id:
@@ -120,95 +161,71 @@ class Happened:
                     yield each.achievement_id, at, day, amount
 
 
-@dataclass(frozen=True, slots=True)
-class OrderUndone:
-    """An order that may be refunded in full: then what it counted for is taken off, where the achievement says so.
-
-    ``whole``: it is; else, if what was refunded of it in a programme comes to all of it.
+def take_off(
+    books: Books, program: Program, order_id: str, refunded_minor: int, now: int, *, whole: bool = False
+) -> None:
+    """Take off what a refund of an order comes to, where the achievement says so: of sums its share of the money, in
+    thousandths rounded down, so that refunds in parts come to what one of them all does; all else once all is refunded.
     """
-
-    order_id: str
-    whole: bool
-
-    def needs(self, programs: Mapping[str, Program]) -> Needs:
-        """What must be loaded before: where there are no achievements, no more than that."""
-        return Needs(records=[achievements_ref(program_id) for program_id in programs], then=self._contributions)
-
-    def _contributions(self, books: Books) -> Needs:
-        concerned = [program.id for program, _ in self._books(books)]
-        return Needs(
-            records=[contribution_ref(program_id, "order", self.order_id) for program_id in concerned],
-            entries=[order_entry_id(program_id, self.order_id) for program_id in concerned],
-            refunds=[(program_id, self.order_id) for program_id in concerned],
-            then=self._progress if concerned else None,
-        )
-
-    def _progress(self, books: Books) -> Needs:
-        found = [
-            books.record(contribution_ref(program.id, "order", self.order_id)) for program, _ in self._books(books)
-        ]
-        known = [each for each in found if each]
-        return Needs(
-            members=[(each.program_id, each.member_id) for each in known],
-            records=[progress_ref(each.program_id, part[0], each.member_id) for each in known for part in each.parts],
-            then=self._owners if known else None,
-        )
-
-    def _owners(self, books: Books) -> Needs:
-        """Shared accounts into which the rewards came."""
-        contributed = [
-            books.record(contribution_ref(program.id, "order", self.order_id)) for program, _ in self._books(books)
-        ]
-        progress = [
-            books.record(progress_ref(each.program_id, part[0], each.member_id))
-            for each in contributed
-            if each
-            for part in each.parts
-        ]
-        completions = [(each.program_id, done.owner_id) for each in progress if each for done in each.completions]
-        return Needs(members=[pair for pair in completions if pair[1]])
-
-    def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
-        """Take it off where it counted, and let it never count where it has not come yet."""
-        for program, book in self._books(books):
-            ref = contribution_ref(program.id, "order", self.order_id)
-            kept = books.record(ref)
-            if (kept and kept.undone) or not (self.whole or self._all_refunded(books, program)):
-                continue
-            books.put_record(ref, replace(kept or Contribution(program.id, "", now), undone=True))
-            oldest = day_number(now, program.time_zone) - KEPT_DAYS
-            revoked = {each.achievement_id for each in book.achievements if each.revoked_by_refund}
-            parts = [part for part in kept.parts if part[0] in revoked and part[2] >= oldest] if kept else []
-            if kept and parts:
-                _count(books, program, kept.member_id, parts, -1, now)
-
-    def _books(self, books: Books) -> list[tuple[Program, AchievementBook]]:
-        found = ((program, books.record(achievements_ref(program.id))) for program in books.programs.values())
-        return [
-            (program, book)
-            for program, book in found
-            if book and any(each.revoked_by_refund for each in book.achievements)
-        ]
-
-    def _all_refunded(self, books: Books, program: Program) -> bool:
-        order = books.entries.get(order_entry_id(program.id, self.order_id))
-        return order is not None and books.refunded(program.id, self.order_id).amount_minor >= order.order_amount_minor
+    ref = contribution_ref(program.id, "order", order_id)
+    kept, book = books.record(ref), books.record(achievements_ref(program.id))
+    if kept is None or book is None or kept.undone:
+        return
+    most = kept.amount_minor
+    refunded = min(kept.refunded_minor + refunded_minor, most) if most else 0
+    undone = whole or 0 < most <= refunded
+    after = replace(kept, undone=undone, refunded_minor=refunded)
+    books.put_record(ref, after)
+    oldest = day_number(now, program.time_zone) - KEPT_DAYS
+    parts: list[Part] = []
+    for achievement_id, step, day, amount in kept.parts:
+        achievement = book.find(achievement_id)
+        if achievement is None or not achievement.revoked_by_refund or day < oldest:
+            continue
+        summed = achievement.steps[step].measure is StepMeasure.SUM
+        taken = amount * kept.refunded_minor // most if summed and most else 0
+        due = amount if undone else amount * refunded // most if summed and most else 0
+        if due > taken:
+            parts.append((achievement_id, step, day, taken - due))
+    if parts:
+        count_parts(books, program, ref, after, parts, now)
 
 
-def _count(books: Books, program: Program, member_id: str, parts: Sequence[Part], sign: int, now: int) -> None:
-    """Add the parts to the member's progress, or take them off, and settle what that completes or does not any more."""
+def count_parts(
+    books: Books, program: Program, ref: Ref[Contribution], told: Contribution, parts: Sequence[Part], now: int
+) -> None:
+    """Add the parts to the progress of whose they are, or take them off (below zero); settle what that completes, or
+    does not any more; tell leaderboards.
+    """
+    member_id = books.account_id(program.id, told.person_id)
     book = books.record(achievements_ref(program.id)) or AchievementBook(program.id)
     changed: dict[str, Progress] = {}
+    amounts: dict[str, int] = {}
     for achievement_id, step, day, amount in parts:
         achievement = book.find(achievement_id)
         if achievement is None:
             continue
-        ref = progress_ref(program.id, achievement_id, member_id)
-        before = changed.get(achievement_id) or books.record(ref) or Progress(program.id, achievement_id, member_id)
-        changed[achievement_id] = with_amount(before, len(achievement.steps), step, day, sign * amount)
-    days = {part[2] for part in parts} if sign < 0 else set[int]()
-    for achievement_id, progress in changed.items():
-        settle_progress(books, program, book.get(achievement_id), progress, now, undone_days=days)
+        progress = progress_ref(program.id, achievement_id, member_id)
+        before = (
+            changed.get(achievement_id) or books.record(progress) or Progress(program.id, achievement_id, member_id)
+        )
+        steps = len(achievement.steps)
+        changed[achievement_id] = with_amount(before, steps, step, day, amount, told.person_id)
+        amounts[f"{achievement_id}/{step}"] = amount
+    days = {part[2] for part in parts if part[3] < 0}
+    for achievement_id, grown in changed.items():
+        settle_progress(books, program, book.get(achievement_id), grown, now, undone_days=days)
+    if compared(books, program.id):
+        change = ScoreChange(
+            kind=ScoreChangeKind.PROGRESS,
+            program_id=program.id,
+            member_id=member_id,
+            partner_id=told.person_id,
+            amounts=amounts,
+            event_time=told.time,
+            time=now,
+        )
+        note_change(books, change, f"{ref.id}/{told.refunded_minor}/{told.undone}")
 
 
 def _amount(step: Step, properties: Mapping[str, Any]) -> int:

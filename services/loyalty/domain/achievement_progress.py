@@ -41,6 +41,18 @@ class Completion(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressPart:
+    """What of a member's progress came under the names of one customer: what an unmerge gives back."""
+
+    origin_id: str
+    days: tuple[DayAmounts, ...] = ()
+    completions: tuple[Completion, ...] = ()
+    decided: int = 0
+    decided_until: int = -1
+    completed_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """A member's progress in one achievement."""
 
@@ -58,6 +70,8 @@ class Progress:
     completed_count: int = 0
     """How often it was completed, less what was revoked."""
     update_time: int = 0
+    parts: tuple[ProgressPart, ...] = ()
+    """By origin, where customers were merged: their days come to ``days``."""
 
     def standing(self, achievement: Achievement) -> dict[str, Completion]:
         """The completions that were not revoked and are not decided, by key."""
@@ -100,14 +114,39 @@ def period_key(period: AchievementPeriod, day: int) -> str:
     return "once"
 
 
-def with_amount(progress: Progress, steps: int, step: int, day: int, amount: int) -> Progress:
-    """The progress with so much more, or less, done of a step on a day."""
-    by_day = {each.day: each.amounts for each in progress.days}
-    amounts = list(by_day.get(day, (0,) * steps))
-    amounts[step] += amount
-    by_day[day] = tuple(amounts)
-    days = tuple(DayAmounts(day, kept) for day, kept in sorted(by_day.items()) if any(kept))
-    return replace(progress, days=days)
+def with_amount(progress: Progress, steps: int, step: int, day: int, amount: int, origin_id: str = "") -> Progress:
+    """The progress with so much more, or less, done of a step on a day, under the names of a customer."""
+    done_then = DayAmounts(day, tuple(amount if at == step else 0 for at in range(steps)))
+    grown = replace(progress, days=added_days(progress.days, (done_then,)))
+    origin_id = origin_id or progress.member_id
+    if not progress.parts and origin_id == progress.member_id:
+        return grown
+    parts = {part.origin_id: part for part in (ProgressPart(origin_id), *progress_parts(progress))}
+    parts[origin_id] = replace(parts[origin_id], days=added_days(parts[origin_id].days, (done_then,)))
+    return replace(grown, parts=tuple(parts[each] for each in sorted(parts)))
+
+
+def progress_parts(progress: Progress) -> tuple[ProgressPart, ...]:
+    """The progress by origin: its own, where nobody was merged."""
+    return progress.parts or (
+        ProgressPart(
+            progress.member_id,
+            progress.days,
+            progress.completions,
+            progress.decided,
+            progress.decided_until,
+            progress.completed_count,
+        ),
+    )
+
+
+def added_days(days: Iterable[DayAmounts], more: Iterable[DayAmounts]) -> tuple[DayAmounts, ...]:
+    """Both, day by day."""
+    by_day = {each.day: each.amounts for each in days}
+    for day, amounts in more:
+        had = by_day.get(day, (0,) * len(amounts))
+        by_day[day] = tuple(one + other for one, other in zip(had, amounts, strict=True))
+    return tuple(DayAmounts(day, amounts) for day, amounts in sorted(by_day.items()) if any(amounts))
 
 
 def done(achievement: Achievement, days: Iterable[DayAmounts]) -> tuple[int, ...]:
@@ -209,6 +248,15 @@ def streak(achievement: Achievement, progress: Progress, today: int) -> int:
 
 def trimmed(achievement: Achievement, progress: Progress, today: int) -> Progress:
     """The progress without days that nothing can change any more; their repeated completions are kept as a number."""
+    after = _trimmed(achievement, progress, today)
+    if not after.parts or after.days == progress.days:
+        return after
+    left = {each.day for each in after.days}
+    parts = (replace(part, days=tuple(each for each in part.days if each.day in left)) for part in after.parts)
+    return replace(after, parts=tuple(parts))
+
+
+def _trimmed(achievement: Achievement, progress: Progress, today: int) -> Progress:
     horizon = today - 2 * KEPT_DAYS  # what may be told late, and the longest window before it
     if achievement.period is AchievementPeriod.ONCE or not progress.days or progress.days[0].day >= horizon:
         return progress

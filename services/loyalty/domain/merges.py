@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import together as together_needs
 from services.loyalty.domain.earning_rule import MEMBER_USAGE, MemberUsage
 from services.loyalty.domain.entry import (
     MERGED_AWAY,
@@ -20,6 +21,7 @@ from services.loyalty.domain.entry import (
 )
 from services.loyalty.domain.member import Cause, Member, entered, taken_lots
 from services.loyalty.domain.merged import MergedCustomer, merged_ref
+from services.loyalty.domain.merged_progress import merge_progress, part_progress, progress_needs
 from services.loyalty.domain.parts import composed, parts_of, together
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
@@ -53,6 +55,7 @@ class MergeTold:
             _enter(books, program, EntryKind.MERGE, self.merge_id, (merged, left), (survivor, grown), parts, now)
             _add_usage(books, program.id, merged_id, survivor.id, 1)
         books.put_record(merged_ref(merged_id), MergedCustomer(merged_id, self.customer_id))
+        merge_progress(books, self.merge_id, merged_id, self.customer_id, now)
 
     def _circular(self, books: Books) -> bool:
         """Whether the survivor is part of the merged one already: what is told late is true no more."""
@@ -92,6 +95,7 @@ class UnmergeTold:
             _add_usage(books, program.id, restored_id, holder.id, -1)
         for origin_id in origins:
             self._point(books, origin_id)
+        part_progress(books, self.merge_id, self.customer_id, restored_id, origins, now)
 
     def _point(self, books: Books, origin_id: str) -> None:
         """Let what is told of an origin go where its account is now."""
@@ -102,7 +106,7 @@ class UnmergeTold:
 
 
 def _needs(programs: Mapping[str, Program], customer_ids: Sequence[str]) -> Needs:
-    return Needs(
+    accounts = Needs(
         members=[(program_id, customer_id) for program_id in programs for customer_id in customer_ids],
         records=[merged_ref(customer_id) for customer_id in customer_ids],
         then=lambda books: Needs(
@@ -114,6 +118,7 @@ def _needs(programs: Mapping[str, Program], customer_ids: Sequence[str]) -> Need
             ]
         ),
     )
+    return together_needs([accounts, Needs(then=lambda books: progress_needs(list(programs), customer_ids))])
 
 
 def _enter(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.money import to_minor
-from services.loyalty.domain.achievement_events import OrderUndone
+from services.loyalty.domain.achievement_refunds import OrderUndone
 from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.earned import give_back, usage_refs
 from services.loyalty.domain.entry import Entry, order_entry_id, settled_entry_id
@@ -55,12 +55,12 @@ class RefundOrder:
             )
         cause = RefundCause(now, now, self.request_id, self.reason)
         refunded = Refunded(_refund(books, program, order, before, asked, cause), left_minor - asked)
-        self._undone.apply(books, now, {})
+        replace(self._undone, currency=program.currency, amount_minor=asked).apply(books, now, {})
         return refunded
 
     @property
     def _undone(self) -> OrderUndone:
-        return OrderUndone(self.order_id, whole=False)
+        return OrderUndone(self.order_id, whole=False, program_id=self.program_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from services.loyalty.servicer.coupon_campaigns import CouponCampaignRpcs
 from services.loyalty.servicer.coupons import CouponRpcs
 from services.loyalty.servicer.earning import EarningRpcs
 from services.loyalty.servicer.entries import EntryRpcs
+from services.loyalty.servicer.leaderboards import LeaderboardRpcs
 from services.loyalty.servicer.lots import LotRpcs
 from services.loyalty.servicer.members import MemberRpcs
 from services.loyalty.servicer.notices import NoticeRpcs
@@ -46,5 +47,6 @@ class LoyaltyServicer(
     NoticeRpcs,
     SharedAccountRpcs,
     WalletRpcs,
+    LeaderboardRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

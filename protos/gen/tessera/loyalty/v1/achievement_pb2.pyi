@@ -103,7 +103,8 @@ Global___AchievementPeriod: _TypeAlias = AchievementPeriod  # noqa: Y015
 class Achievement(_message.Message):
     """What members have to do. Events count that profiles records: each once, on the day of its own time in the programme's
     zone, in whatever order and however late up to 400 days it comes; an order once, under its order id. What the events of a
-    member come to is the same whichever way they came.
+    member come to is the same whichever way they came. Customers who are merged have one progress: what each completed counts
+    once in a period, and what they complete together is rewarded; an unmerge gives back what each had.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -148,8 +149,9 @@ class Achievement(_message.Message):
     reward_points: _builtins.int
     """What each completion brings, at once and once: a GRANT; 0: nothing but the badge."""
     revoked_by_refund: _builtins.bool
-    """True: an order that is cancelled, or refunded in full, counts no more. What is not completed any more is revoked, and
-    what it brought is taken back by an entry REVOKE, as the programme's refund policy allows.
+    """True: an order that is cancelled, or refunded in full, counts no more, and one that is refunded in part loses its share
+    of sums, in thousandths rounded down. What is not completed any more is revoked, its badge too, and what it brought is
+    taken back by an entry REVOKE, as the programme's refund policy allows.
     """
     active: _builtins.bool
     """False: nothing counts for now."""

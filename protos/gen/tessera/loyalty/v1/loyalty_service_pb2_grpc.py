@@ -8,6 +8,7 @@ from tessera.loyalty.v1 import batch_pb2 as tessera_dot_loyalty_dot_v1_dot_batch
 from tessera.loyalty.v1 import block_pb2 as tessera_dot_loyalty_dot_v1_dot_block__pb2
 from tessera.loyalty.v1 import coupon_pb2 as tessera_dot_loyalty_dot_v1_dot_coupon__pb2
 from tessera.loyalty.v1 import earning_pb2 as tessera_dot_loyalty_dot_v1_dot_earning__pb2
+from tessera.loyalty.v1 import leaderboard_pb2 as tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2
 from tessera.loyalty.v1 import lot_pb2 as tessera_dot_loyalty_dot_v1_dot_lot__pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1_dot_loyalty__service__pb2
 from tessera.loyalty.v1 import notice_pb2 as tessera_dot_loyalty_dot_v1_dot_notice__pb2
@@ -548,6 +549,36 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/ListMemberAchievements',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.FromString,
+                _registered_method=True)
+        self.CreateLeaderboard = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateLeaderboard',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.FromString,
+                _registered_method=True)
+        self.UpdateLeaderboard = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateLeaderboard',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.FromString,
+                _registered_method=True)
+        self.ListLeaderboards = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListLeaderboards',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.FromString,
+                _registered_method=True)
+        self.ListStandings = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListStandings',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsResponse.FromString,
+                _registered_method=True)
+        self.GetStanding = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetStanding',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingResponse.FromString,
+                _registered_method=True)
+        self.SetLeaderboardName = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetLeaderboardName',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.FromString,
                 _registered_method=True)
 
 
@@ -1336,6 +1367,52 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateLeaderboard(self, request, context):
+        """Adds a leaderboard to a programme. Refusals: FIELD_INVALID, LEADERBOARD_INVALID (it contradicts itself, or names no step
+        of an achievement that can be added up), PROGRAM_NOT_FOUND, LEADERBOARD_EXISTS, LEADERBOARD_LIMIT_REACHED (20 a
+        programme).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLeaderboard(self, request, context):
+        """Renames a leaderboard, or lets it rest. What it compares stays. Refusals: PROGRAM_NOT_FOUND, LEADERBOARD_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLeaderboards(self, request, context):
+        """Lists a programme's leaderboards by id. NOT_FOUND, reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStandings(self, request, context):
+        """Lists who stands where, best first, without saying who they are. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+        LEADERBOARD_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStanding(self, request, context):
+        """Answers where a member stands, and who is directly before and behind. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+        LEADERBOARD_NOT_FOUND; a member who is not known is without a rank.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLeaderboardName(self, request, context):
+        """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1788,6 +1865,36 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.ListMemberAchievements,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.SerializeToString,
+            ),
+            'CreateLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLeaderboard,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.SerializeToString,
+            ),
+            'UpdateLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLeaderboard,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.SerializeToString,
+            ),
+            'ListLeaderboards': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLeaderboards,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.SerializeToString,
+            ),
+            'ListStandings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStandings,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsResponse.SerializeToString,
+            ),
+            'GetStanding': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStanding,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingResponse.SerializeToString,
+            ),
+            'SetLeaderboardName': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLeaderboardName,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -4270,6 +4377,168 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/ListMemberAchievements',
             tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_achievement__pb2.ListMemberAchievementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateLeaderboard',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.CreateLeaderboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateLeaderboard',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.UpdateLeaderboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLeaderboards(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListLeaderboards',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListLeaderboardsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStandings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListStandings',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.ListStandingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStanding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetStanding',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.GetStandingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLeaderboardName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetLeaderboardName',
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.FromString,
             options,
             channel_credentials,
             insecure,

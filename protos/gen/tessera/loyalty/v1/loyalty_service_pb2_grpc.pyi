@@ -10,6 +10,7 @@ from tessera.loyalty.v1 import batch_pb2 as _batch_pb2
 from tessera.loyalty.v1 import block_pb2 as _block_pb2
 from tessera.loyalty.v1 import coupon_pb2 as _coupon_pb2
 from tessera.loyalty.v1 import earning_pb2 as _earning_pb2
+from tessera.loyalty.v1 import leaderboard_pb2 as _leaderboard_pb2
 from tessera.loyalty.v1 import lot_pb2 as _lot_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import notice_pb2 as _notice_pb2
@@ -444,6 +445,25 @@ class LoyaltyServiceStub:
     """
     ListMemberAchievements: _grpc.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]
     """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    CreateLeaderboard: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.CreateLeaderboardRequest, _leaderboard_pb2.CreateLeaderboardResponse]
+    """Adds a leaderboard to a programme. Refusals: FIELD_INVALID, LEADERBOARD_INVALID (it contradicts itself, or names no step
+    of an achievement that can be added up), PROGRAM_NOT_FOUND, LEADERBOARD_EXISTS, LEADERBOARD_LIMIT_REACHED (20 a
+    programme).
+    """
+    UpdateLeaderboard: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.UpdateLeaderboardRequest, _leaderboard_pb2.UpdateLeaderboardResponse]
+    """Renames a leaderboard, or lets it rest. What it compares stays. Refusals: PROGRAM_NOT_FOUND, LEADERBOARD_NOT_FOUND."""
+    ListLeaderboards: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.ListLeaderboardsRequest, _leaderboard_pb2.ListLeaderboardsResponse]
+    """Lists a programme's leaderboards by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListStandings: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.ListStandingsRequest, _leaderboard_pb2.ListStandingsResponse]
+    """Lists who stands where, best first, without saying who they are. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+    LEADERBOARD_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    GetStanding: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.GetStandingRequest, _leaderboard_pb2.GetStandingResponse]
+    """Answers where a member stands, and who is directly before and behind. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+    LEADERBOARD_NOT_FOUND; a member who is not known is without a rank.
+    """
+    SetLeaderboardName: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.SetLeaderboardNameRequest, _leaderboard_pb2.SetLeaderboardNameResponse]
+    """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -846,6 +866,25 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     ListMemberAchievements: _aio.UnaryUnaryMultiCallable[_achievement_pb2.ListMemberAchievementsRequest, _achievement_pb2.ListMemberAchievementsResponse]  # type: ignore[assignment]
     """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    CreateLeaderboard: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.CreateLeaderboardRequest, _leaderboard_pb2.CreateLeaderboardResponse]  # type: ignore[assignment]
+    """Adds a leaderboard to a programme. Refusals: FIELD_INVALID, LEADERBOARD_INVALID (it contradicts itself, or names no step
+    of an achievement that can be added up), PROGRAM_NOT_FOUND, LEADERBOARD_EXISTS, LEADERBOARD_LIMIT_REACHED (20 a
+    programme).
+    """
+    UpdateLeaderboard: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.UpdateLeaderboardRequest, _leaderboard_pb2.UpdateLeaderboardResponse]  # type: ignore[assignment]
+    """Renames a leaderboard, or lets it rest. What it compares stays. Refusals: PROGRAM_NOT_FOUND, LEADERBOARD_NOT_FOUND."""
+    ListLeaderboards: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.ListLeaderboardsRequest, _leaderboard_pb2.ListLeaderboardsResponse]  # type: ignore[assignment]
+    """Lists a programme's leaderboards by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+    ListStandings: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.ListStandingsRequest, _leaderboard_pb2.ListStandingsResponse]  # type: ignore[assignment]
+    """Lists who stands where, best first, without saying who they are. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+    LEADERBOARD_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+    """
+    GetStanding: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.GetStandingRequest, _leaderboard_pb2.GetStandingResponse]  # type: ignore[assignment]
+    """Answers where a member stands, and who is directly before and behind. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+    LEADERBOARD_NOT_FOUND; a member who is not known is without a rank.
+    """
+    SetLeaderboardName: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.SetLeaderboardNameRequest, _leaderboard_pb2.SetLeaderboardNameResponse]  # type: ignore[assignment]
+    """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -1785,5 +1824,60 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_achievement_pb2.ListMemberAchievementsResponse, _abc.Awaitable[_achievement_pb2.ListMemberAchievementsResponse]]:
         """Answers how far a customer is in each achievement, and what they have completed. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateLeaderboard(
+        self,
+        request: _leaderboard_pb2.CreateLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.CreateLeaderboardResponse, _abc.Awaitable[_leaderboard_pb2.CreateLeaderboardResponse]]:
+        """Adds a leaderboard to a programme. Refusals: FIELD_INVALID, LEADERBOARD_INVALID (it contradicts itself, or names no step
+        of an achievement that can be added up), PROGRAM_NOT_FOUND, LEADERBOARD_EXISTS, LEADERBOARD_LIMIT_REACHED (20 a
+        programme).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateLeaderboard(
+        self,
+        request: _leaderboard_pb2.UpdateLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.UpdateLeaderboardResponse, _abc.Awaitable[_leaderboard_pb2.UpdateLeaderboardResponse]]:
+        """Renames a leaderboard, or lets it rest. What it compares stays. Refusals: PROGRAM_NOT_FOUND, LEADERBOARD_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListLeaderboards(
+        self,
+        request: _leaderboard_pb2.ListLeaderboardsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.ListLeaderboardsResponse, _abc.Awaitable[_leaderboard_pb2.ListLeaderboardsResponse]]:
+        """Lists a programme's leaderboards by id. NOT_FOUND, reason PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListStandings(
+        self,
+        request: _leaderboard_pb2.ListStandingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.ListStandingsResponse, _abc.Awaitable[_leaderboard_pb2.ListStandingsResponse]]:
+        """Lists who stands where, best first, without saying who they are. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+        LEADERBOARD_NOT_FOUND; INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStanding(
+        self,
+        request: _leaderboard_pb2.GetStandingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.GetStandingResponse, _abc.Awaitable[_leaderboard_pb2.GetStandingResponse]]:
+        """Answers where a member stands, and who is directly before and behind. NOT_FOUND, reason PROGRAM_NOT_FOUND or
+        LEADERBOARD_NOT_FOUND; a member who is not known is without a rank.
+        """
+
+    @_abc_1.abstractmethod
+    def SetLeaderboardName(
+        self,
+        request: _leaderboard_pb2.SetLeaderboardNameRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_leaderboard_pb2.SetLeaderboardNameResponse, _abc.Awaitable[_leaderboard_pb2.SetLeaderboardNameResponse]]:
+        """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
