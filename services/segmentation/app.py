@@ -31,6 +31,7 @@ from services.segmentation.adapters.clients import ProfilesPeople
 from services.segmentation.adapters.events import Follower, PredictionFollower, predictions_stream, profiles_stream
 from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
+from services.segmentation.adapters.kept import ROWS_MAX, Kept
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.member_files import (
@@ -74,6 +75,9 @@ class Settings(ServiceSettings):
     port: Port = 50052
     clock_seconds: float = Field(30.0, gt=0, le=50)
     """How often the moments are looked up at which time changes something; each is then kept to the moment."""
+    kept_rows_max: int = Field(ROWS_MAX, ge=0)
+    """How many rows of what rules count are kept in memory, of 12 to 28 bytes each, with the embedded engine. A tenant
+    that needs more is evaluated by scans; 0: all are."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
     """Networks that are not public and may be sent segments to all the same, also without encryption; a JSON list."""
     webhook_seconds_max: float = Field(15.0, gt=0, le=60)
@@ -97,11 +101,12 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.forecasting_addr, settings) as forecasting,
         connect(settings.recommendation_addr, settings) as recommendation,
     ):
-        analytics = ColumnarAnalytics(columnar, clock)
+        kept = None if settings.analytics_url else Kept(columnar, clock, settings.kept_rows_max)
+        analytics = ColumnarAnalytics(columnar, clock, kept=kept)
         segments, memberships = StoredSegments(store), StoredMemberships(store)
         evaluation = Evaluation(segments, memberships, analytics, clock)
         acknowledgements = _acknowledgements(settings, store, profiles, clock)
-        forgetting = Forgetting(store, columnar, acknowledgements, evaluation.standstill)
+        forgetting = Forgetting(store, columnar, acknowledgements, evaluation.standstill, analytics.forget)
         follower = Follower(profiles_stream(profiles), analytics, evaluation.touch, forgetting)
         lists = ListFollower(store, analytics, evaluation.touch)
         insights = ColumnarInsights(columnar)

@@ -22,6 +22,7 @@ from services.segmentation.adapters import destinations
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.events import Follower
 from services.segmentation.adapters.forgetting import Forgetting
+from services.segmentation.adapters.kept import Kept
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.memberships import StoredMemberships
@@ -94,7 +95,9 @@ class House:
         acknowledgements = Acknowledgements(
             self.store, "segmentation", self._hear, erasure_pb2.AcknowledgeErasureRequest, self.clock
         )
-        forgetting = Forgetting(self.store, self.columnar, acknowledgements, self.evaluation.standstill)
+        forgetting = Forgetting(
+            self.store, self.columnar, acknowledgements, self.evaluation.standstill, self.analytics.forget
+        )
         self._follower = Follower(_fed_by_hand, self.analytics, self.evaluation.touch, forgetting)
         self._acknowledgements = acknowledgements
         self._numbers = itertools.count(1)
@@ -163,7 +166,7 @@ async def house(configure: Callable[..., Settings], clock: SetClock) -> AsyncIte
         open_store(settings, (*COLLECTIONS, *LIST_COLLECTIONS, *destinations.COLLECTIONS, ACKNOWLEDGEMENTS)) as store,
         open_columnar(settings, TABLES) as columnar,
     ):
-        yield House(store, ColumnarAnalytics(columnar, clock), clock, columnar)
+        yield House(store, ColumnarAnalytics(columnar, clock, kept=Kept(columnar, clock)), clock, columnar)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import compress
@@ -14,13 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.common.clock import Clock, to_micros
-from services.common.columnar import Amendment, Columnar, Table, of_tenant
+from services.common.columnar import Amendment, Columnar, Table, of_tenant, unbound
 from services.common.columnar.patterns import pattern_fault
 from services.common.columnar.texts import Bound
 from services.common.rules import Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding
 from services.segmentation.adapters.expressions import History, Leaves, evaluation
+from services.segmentation.adapters.kept import Kept
+from services.segmentation.adapters.kept_rules import Undecided, happened, streams_of
+from services.segmentation.adapters.kept_streams import Wanted
 from services.segmentation.adapters.moments import upcoming
 from services.segmentation.adapters.ranking import Ranking, ranking
 from services.segmentation.adapters.score_query import Found
@@ -34,11 +38,12 @@ from services.segmentation.adapters.tables import (
     TRAITS,
     Observed,
     hashed,
+    owners_of,
     rows,
 )
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Cuts, Rfm, RfmTable
-from services.segmentation.domain.timing import Timing
+from services.segmentation.domain.timing import Timing, timing
 from services.segmentation.ports import Sizes, Status
 
 FOLLOWER = "profiles"
@@ -50,6 +55,17 @@ QUERIES_MAX = 64
 """Composing a query takes longer than most queries over few customers: so many are kept."""
 _TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
 _AT, _SINCE, _UNTIL, _HASHES = (ibis.param("int64") for _ in range(4))
+_KEY = ["tenant", "message_id", "time"]
+_SOUGHT = ibis.table({"tenant": "string", "message_id": "string", "time": "int64"}, name="sought")
+
+
+def _known(table: Table) -> ir.Table:
+    """The keys that are sought and there."""
+    rows = unbound(table)
+    return rows.filter(rows.time >= _SINCE, rows.time <= _UNTIL).semi_join(_SOUGHT, _KEY).select(_KEY).distinct()
+
+
+_KNOWN = {table: _known(table) for table in (EVENTS, TRAITS)}
 _Given: TypeAlias = dict[str, pa.Table] | None
 
 
@@ -64,11 +80,15 @@ class _Kept:
 class ColumnarAnalytics:
     """Every question is one query. ``append`` is for the follower of profiles, which is the only writer."""
 
-    def __init__(self, columnar: Columnar, clock: Clock, ranked_from: int = RANKED_FROM) -> None:
+    def __init__(
+        self, columnar: Columnar, clock: Clock, ranked_from: int = RANKED_FROM, kept: Kept | None = None
+    ) -> None:
         self._columnar, self._clock = columnar, clock
         self._batches = 0
         self._rfm: dict[tuple[str, str, Cuts | None], _Kept] = {}
         self._writing = asyncio.Lock()
+        self._kept = kept
+        self._streams = lru_cache(QUERIES_MAX)(_streams_of)
         self._ranked_from, self._rankings = ranked_from, dict[str, Ranking]()
         self._ranks = lru_cache(QUERIES_MAX)(lambda asked, known: Leaves(asked, dict(known)).ranks)
         self._matching = lru_cache(QUERIES_MAX)(self._matching_query)
@@ -87,8 +107,30 @@ class ColumnarAnalytics:
     ) -> None:
         """Append rows and amend what is there, with the cursor of ``follower``; the same again changes nothing."""
         async with self._writing:
-            await self._columnar.append(rows, follower, cursor, amendments)
+            fresh = await self._fresh(rows)
+            stored = await self._columnar.append(rows, follower, cursor, amendments)
+            if stored and self._kept:
+                self._kept.tell(fresh, owners_of(amendments))
         self._batches += bool(rows or amendments)
+
+    async def _fresh(self, rows: Mapping[Table, pa.Table]) -> dict[Table, pa.Table]:
+        """The rows of tenants of whom something is kept, without those that are there already."""
+        fresh: dict[Table, pa.Table] = {}
+        for table, added in rows.items():
+            tenants = [each for each in pc.unique(added["tenant"]).to_pylist() if self._kept and self._kept.holds(each)]
+            if not tenants:
+                continue
+            fresh[table] = added.filter(pc.is_in(added["tenant"], pa.array(tenants)))
+            if table in _KNOWN:
+                keys = fresh[table].select(_KEY)
+                times = pc.min_max(keys["time"]).as_py()
+                bound = {_SINCE: times["min"], _UNTIL: times["max"]}
+                known = await self._columnar.execute(_KNOWN[table], {"sought": keys}, bound)
+                if len(known):
+                    there = {tuple(row.values()) for row in known.to_pylist()}
+                    new = [tuple(row.values()) not in there for row in keys.to_pylist()]
+                    fresh[table] = fresh[table].filter(pa.array(new))
+        return fresh
 
     async def apply_listed(self, entries: pa.Table, follower: str, cursor: str) -> None:
         """Append entries of lists as those of whoever the customers that they name belong to."""
@@ -101,6 +143,13 @@ class ColumnarAnalytics:
                 known = pa.array([owners[who] for who in part["customer_id"].to_pylist()], pa.string())
                 owned = pa.concat_tables([owned, part.set_column(place, "customer_id", known)])
             await self._columnar.append({LIST_ENTRIES: owned} if len(owned) else {}, follower, cursor)
+            if self._kept:
+                self._kept.tell({LIST_ENTRIES: owned}, {})
+
+    def forget(self, tenant: str, customer_ids: Collection[str]) -> None:
+        """The rows of these customers were removed."""
+        if self._kept:
+            self._kept.forget(tenant, customer_ids)
 
     async def owners(self, tenant: str, customer_ids: Collection[str]) -> dict[str, str]:
         """To whom the history of each customer belongs: somebody else, if it was merged."""
@@ -124,6 +173,39 @@ class ColumnarAnalytics:
         at: int,
         customer_ids: Collection[str] | None = None,
     ) -> dict[str, set[str]]:
+        found = await self._matching_kept(self._kept, tenant, rules, segments, at, customer_ids) if self._kept else {}
+        if rest := {key: rule for key, rule in rules.items() if key not in found}:
+            found |= await self._matching_scanned(tenant, rest, segments, at, customer_ids)
+        return found
+
+    async def _matching_kept(
+        self,
+        kept: Kept,
+        tenant: str,
+        rules: Mapping[str, Rule],
+        segments: Mapping[str, Rule],
+        at: int,
+        customer_ids: Collection[str] | None,
+    ) -> dict[str, set[str]]:
+        """Without the rules that need more than what is kept."""
+        asked = self._streams(tuple(rules.values()), tuple(segments.items()))
+        able = {key: rule for (key, rule), streams in zip(rules.items(), asked, strict=True) if streams is not None}
+        if not able:
+            return {}
+        wanted = frozenset[Wanted]().union(*(streams for streams in asked if streams is not None))
+        if customer_ids is not None:
+            wanted |= _aging(timing(rules.values()))
+        async with kept.asked(tenant, wanted, self._writing, whole=customer_ids is not None) as held:
+            return await asyncio.to_thread(held.matching, able, segments, at, customer_ids) if held else {}
+
+    async def _matching_scanned(
+        self,
+        tenant: str,
+        rules: Mapping[str, Rule],
+        segments: Mapping[str, Rule],
+        at: int,
+        customer_ids: Collection[str] | None,
+    ) -> dict[str, set[str]]:
         asked, known = tuple(rules.values()), tuple(segments.items())
         given = _given(customer_ids)
         ranked = await self._ranking(tenant, at) if given and self._ranks(asked, known) else None
@@ -136,6 +218,18 @@ class ColumnarAnalytics:
         return await asyncio.to_thread(_members, answer, list(rules))
 
     async def sizes(
+        self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
+    ) -> Sizes:
+        asked = self._streams(tuple(rules.values()), tuple(segments.items()))
+        known = [streams for streams in asked if streams is not None]
+        if self._kept and len(known) == len(rules):
+            async with self._kept.asked(tenant, frozenset[Wanted]().union(*known), self._writing) as held:
+                with suppress(Undecided):
+                    if held:
+                        return await asyncio.to_thread(held.sizes, rules, segments, at, sample)
+        return await self._sizes_scanned(tenant, rules, segments, at, sample)
+
+    async def _sizes_scanned(
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
     ) -> Sizes:
         history = self._history(tenant)
@@ -162,6 +256,21 @@ class ColumnarAnalytics:
 
     async def upcoming(
         self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
+    ) -> dict[str, int]:
+        if self._kept is None or customer_ids is None:
+            return await self._upcoming_scanned(tenant, timing, since, until, customer_ids)
+        async with self._kept.asked(tenant, _aging(timing), self._writing) as held:
+            if held is None:
+                return await self._upcoming_scanned(tenant, timing, since, until, customer_ids)
+            moments = await asyncio.to_thread(held.upcoming, timing.ages, since, until, customer_ids)
+        if timing.traits or timing.properties:
+            rest = replace(timing, ages=frozenset())
+            for who, moment in (await self._upcoming_scanned(tenant, rest, since, until, customer_ids)).items():
+                moments[who] = min(moment, moments.get(who, moment))
+        return moments
+
+    async def _upcoming_scanned(
+        self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None
     ) -> dict[str, int]:
         query = await asyncio.to_thread(self._upcoming, tenant, timing, customer_ids is not None)
         answer = await self._columnar.execute(
@@ -258,6 +367,18 @@ def _of_touched(rows: ir.Table) -> ir.Table:
 
 def _hashes(customer_ids: Collection[str] | None) -> Bound:
     return {} if customer_ids is None else {_HASHES: [hashed(who) for who in customer_ids] or [-1]}
+
+
+def _streams_of(
+    rules: tuple[Rule, ...], segments: tuple[tuple[str, Rule], ...]
+) -> tuple[frozenset[Wanted] | None, ...]:
+    known = dict(segments)
+    return tuple(streams_of(rule, known) for rule in rules)
+
+
+def _aging(timing: Timing) -> frozenset[Wanted]:
+    """The streams that tell when events reach an age."""
+    return frozenset(happened(name) for name, _ in timing.ages)
 
 
 def _given(customer_ids: Collection[str] | None) -> _Given:

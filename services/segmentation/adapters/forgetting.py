@@ -1,6 +1,6 @@
 """Erasing a person: rows, memberships, entries of feeds and lists; and telling profiles how much that was."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
 from functools import reduce
 from operator import or_
@@ -10,7 +10,8 @@ import pyarrow as pa
 from services.common.columnar import Columnar, Remove, Table, of_tenant
 from services.common.erasure import Acknowledgements
 from services.common.privacy import Removed
-from services.common.store import Collection, Delete, Query, Store
+from services.common.store import Collection as Documents
+from services.common.store import Delete, Query, Store
 from services.segmentation.adapters.events import Erased
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
@@ -37,7 +38,8 @@ READ_AT_ONCE = 500
 
 
 class Forgetting:
-    """Removes everything of a person. ``standstill`` is entered meanwhile: within, nobody is evaluated."""
+    """Removes everything of a person. ``standstill`` is entered meanwhile: within, nobody is evaluated;
+    ``forget`` hears whose rows are gone."""
 
     def __init__(
         self,
@@ -45,8 +47,9 @@ class Forgetting:
         columnar: Columnar,
         acknowledgements: Acknowledgements,
         standstill: Callable[[], AbstractAsyncContextManager[None]],
+        forget: Callable[[str, Collection[str]], None],
     ) -> None:
-        self._store, self._columnar = store, columnar
+        self._store, self._columnar, self._forget = store, columnar, forget
         self._acknowledgements, self._standstill = acknowledgements, standstill
 
     async def __call__(self, erased: Erased) -> None:
@@ -57,6 +60,7 @@ class Forgetting:
             removed += [Removed(kind, len(found)) for kind, found in doomed.items() if found]
             await self._tell(erased, removed, complete=False)
             await self._columnar.append({}, f"erasure {erased.tenant} {erased.erasure_id}", "done", _removals(erased))
+            self._forget(erased.tenant, erased.customer_ids)
             writes = [write for found in doomed.values() for write in found]
             for start in range(0, len(writes), READ_AT_ONCE):
                 await self._store.commit(writes[start : start + READ_AT_ONCE])
@@ -97,7 +101,7 @@ class Forgetting:
             doomed[kind] = [each for who in ids for each in await self._found(tenant, collection, who)]
         return doomed
 
-    async def _found(self, tenant: str, collection: Collection, customer_id: str) -> list[Delete]:
+    async def _found(self, tenant: str, collection: Documents, customer_id: str) -> list[Delete]:
         found: list[Delete] = []
         after = ""
         while True:

@@ -341,6 +341,16 @@ def owned(owners: Mapping[tuple[str, str], str]) -> list[Amendment]:
     ]
 
 
+def owners_of(amendments: Sequence[Amendment]) -> dict[tuple[str, str], str]:
+    """To whom the rows of each tenant's origins belong after ``amendments`` made by ``owned``."""
+    return {
+        (row["tenant"], row["origin_id"]): row["customer_id"]
+        for amendment in amendments
+        if isinstance(amendment, Assign) and amendment.table is EVENTS
+        for row in amendment.values.to_pylist()
+    }
+
+
 def _columns(observed: Sequence[object], *names: str) -> dict[str, list[Any]]:
     return {name: [getattr(event, name) for event in observed] for name in names}
 
