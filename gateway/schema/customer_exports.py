@@ -1,6 +1,7 @@
 """Exports of a person in the schema: ask for an archive, and see how the work stands."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import strawberry
 from tessera.profiles.v1 import customer_export_pb2 as pb
@@ -9,7 +10,8 @@ from gateway.context import Info
 from gateway.schema.absence import none_if_not_found
 from gateway.schema.access import by_rpc
 from gateway.schema.connections import After, First, Page, page
-from gateway.schema.registry import computed, from_proto, input_from_proto, mutation, query
+from gateway.schema.following import reopened
+from gateway.schema.registry import computed, from_proto, input_from_proto, mutation, query, subscription
 
 
 @from_proto(pb.ServiceExport, "service", "done", "record_count", "problem")
@@ -76,3 +78,26 @@ async def export_jobs(info: Info, first: First = 20, after: After = None, custom
 async def export_customer(info: Info, input: pb.ExportCustomerRequest) -> pb.ExportCustomerResponse:
     """Begins to collect everything that every service holds about a person; ``exportJob`` says how far it is."""
     return await info.context.backends.profiles.ExportCustomer(input, metadata=info.context.metadata)
+
+
+@input_from_proto(pb.CancelExportRequest, "request_id", "export_id")
+class CancelExportInput: ...
+
+
+@from_proto(pb.CancelExportResponse, "job")
+class CancelExportPayload: ...
+
+
+@mutation(by_rpc("profiles.CancelExport"))
+async def cancel_export(info: Info, input: pb.CancelExportRequest) -> pb.CancelExportResponse:
+    """Ends an export of a person before there is an archive, and forgets what was collected."""
+    return await info.context.backends.profiles.CancelExport(input, metadata=info.context.metadata)
+
+
+@subscription(by_rpc("profiles.FollowExportJob"))
+async def export_progress(info: Info, export_id: strawberry.ID) -> AsyncGenerator[pb.ExportJob, None]:
+    """An export of a person as it stands, then each time that it has changed; ends with the export."""
+    request, rpc = pb.FollowExportJobRequest(export_id=export_id), info.context.backends.profiles.FollowExportJob
+    async with aclosing(reopened(lambda: rpc(request, metadata=info.context.metadata))) as answers:
+        async for answer in answers:
+            yield answer.job

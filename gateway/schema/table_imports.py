@@ -19,7 +19,18 @@ from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
 class ColumnMapping: ...
 
 
-@from_proto(pb.Import, "import_id", "kind", "format", "columns", "received_bytes", "create_time", "job_id", "finished")
+@from_proto(
+    pb.Import,
+    "import_id",
+    "kind",
+    "format",
+    "columns",
+    "received_bytes",
+    "create_time",
+    "job_id",
+    "finished",
+    "cancelled",
+)
 class TableImport: ...
 
 
@@ -82,3 +93,15 @@ async def delete_import(info: Info, input: pb.DeleteImportRequest) -> bool:
     """Forgets an import: its file and its wrong rows, not what was recorded."""
     await info.context.backends.profiles.DeleteImport(input, metadata=info.context.metadata)
     return True
+
+
+@input_from_proto(pb.CancelImportRequest, "request_id", "import_id")
+class CancelImportInput: ...
+
+
+@mutation(by_rpc("profiles.CancelImport"))
+async def cancel_import(info: Info, input: pb.CancelImportRequest) -> pb.Import:
+    """Ends an import: its job stops and its file is forgotten; rows that were recorded stay recorded."""
+    answer = await info.context.backends.profiles.CancelImport(input, metadata=info.context.metadata)
+    ended: pb.Import = getattr(answer, "import")
+    return ended

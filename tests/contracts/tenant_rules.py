@@ -239,6 +239,13 @@ PROFILES: dict[str, Rule] = {
     "ListImportErrors": Refused(
         lambda acme: transfer.ListImportErrorsRequest(import_id=acme.import_id), "IMPORT_NOT_FOUND"
     ),
+    "CancelImport": Refused(
+        lambda acme: transfer.CancelImportRequest(import_id=acme.import_id, request_id="ci"), "IMPORT_NOT_FOUND"
+    ),
+    "CancelExport": Refused(
+        lambda acme: customer_export.CancelExportRequest(export_id=acme.export_id, request_id="ce"), "EXPORT_NOT_FOUND"
+    ),
+    "FollowExportJob": Stream(lambda acme: customer_export.FollowExportJobRequest(export_id=acme.export_id)),
     "DeleteImport": Refused(
         lambda acme: transfer.DeleteImportRequest(import_id=acme.import_id, request_id="di"), "IMPORT_NOT_FOUND"
     ),

@@ -85,6 +85,14 @@ class StoredCustomerExports:
         await self._store.commit([*writes, Replace(tenant, CUSTOMER_EXPORTS, key, _body(changed), read.version)])
         return Versioned(changed, read.version + 1)
 
+    async def cancel(
+        self, request: Request, read: Versioned[CustomerExport], ended: CustomerExport
+    ) -> Versioned[CustomerExport]:
+        tenant, key = request.tenant, ended.export_id
+        known = remember(tenant, request.id, request.fingerprint, {"export_id": key})
+        await self._store.commit([Replace(tenant, CUSTOMER_EXPORTS, key, _body(ended), read.version), *known])
+        return Versioned(ended, read.version + 1)
+
     async def add(
         self, tenant: str, read: Versioned[CustomerExport], offset: int, data: bytes
     ) -> Versioned[CustomerExport]:

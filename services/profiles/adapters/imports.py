@@ -59,6 +59,15 @@ class StoredImports:
             await self._store.commit(_gone(tenant, import_id))
         return len(old)
 
+    async def cancelled(self, request: Request) -> bool:
+        return await replayed(self._store, request.tenant, request.id, request.fingerprint) is not None
+
+    async def cancel(self, request: Request, ended: TableImport, version: int) -> None:
+        known = remember(request.tenant, request.id, request.fingerprint, {})
+        gone = self._keys.destroy(request.tenant, _file_key(ended.import_id))
+        replaced = Replace(request.tenant, IMPORTS, ended.import_id, _body(ended), version)
+        await self._store.commit([replaced, gone, *known])
+
     async def unfinished(self, tenant: str) -> int:
         return await self._store.count(tenant, IMPORTS, Query(where={"finished": 0}))
 
@@ -252,6 +261,7 @@ def _body(it: TableImport) -> dict[str, Any]:
         "received": it.received_bytes,
         "job_id": it.job_id,
         "finished": int(it.finished),
+        "cancelled": it.cancelled,
     }
 
 
@@ -267,6 +277,7 @@ def _import(document: Document) -> TableImport:
         body["received"],
         body["job_id"],
         bool(body["finished"]),
+        body.get("cancelled", False),
     )
 
 

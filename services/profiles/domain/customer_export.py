@@ -23,6 +23,7 @@ class State(IntEnum):
     RUNNING = 2
     SUCCEEDED = 3
     FAILED = 4
+    CANCELLED = 5
 
 
 class ExportNotFound(NotFound):
@@ -76,7 +77,7 @@ class CustomerExport:
     @property
     def finished(self) -> bool:
         """Whether nothing more is collected."""
-        return self.state in (State.SUCCEEDED, State.FAILED)
+        return self.state in (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
     @property
     def progress(self) -> float:
@@ -109,6 +110,10 @@ class CustomerExport:
     def failed(self, message: str, now: int) -> "CustomerExport":
         """It ends without an archive."""
         return replace(self, state=State.FAILED, message=message, end_time=now)
+
+    def cancelled(self, now: int) -> "CustomerExport":
+        """It ends because somebody asked for that."""
+        return replace(self, state=State.CANCELLED, message="cancelled by request", end_time=now)
 
     def succeeded(self, size_bytes: int, sha256: str, now: int, expire_time: int) -> "CustomerExport":
         """The archive is there."""

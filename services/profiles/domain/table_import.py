@@ -70,6 +70,7 @@ class TableImport:
     received_bytes: int = 0
     job_id: str = ""
     finished: bool = False
+    cancelled: bool = False
 
     @property
     def content(self) -> str:

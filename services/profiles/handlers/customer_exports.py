@@ -24,6 +24,7 @@ from services.profiles.domain.customer_export import (
 from services.profiles.handlers.get_customer import CustomerNotFound
 from services.profiles.handlers.personal_data import Holdings, own_records
 from services.profiles.handlers.persons import Person, families, locate
+from services.profiles.handlers.retrying import retrying
 from services.profiles.ports.customer_exports import Archive, Archives, CustomerExports, Lease, PersonalData
 from services.profiles.ports.request import Request, Versioned
 
@@ -35,6 +36,7 @@ BACKOFF_SECONDS_MAX = 60
 PART_BYTES = 512 * 1024
 SERVICE_SECONDS_MAX = 600
 """How long one service may take to tell everything."""
+FOLLOW_SECONDS = 0.25
 FORMAT = "tessera.personal-data/1"
 
 
@@ -90,6 +92,39 @@ async def get_export_job(exporting: Exporting, tenant: str, export_id: str) -> C
     if read is None:
         raise ExportNotFound(f"there is no export {export_id}", export_id=export_id)
     return read.value
+
+
+async def follow_export_job(exporting: Exporting, tenant: str, export_id: str) -> AsyncIterator[CustomerExport]:
+    """The export as it stands, then whenever it has changed, until it has ended; ``ExportNotFound``."""
+    told = await get_export_job(exporting, tenant, export_id)
+    yield told
+    while not told.finished:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        export = await get_export_job(exporting, tenant, export_id)
+        if export != told:
+            yield export
+        told = export
+
+
+async def cancel_export(exporting: Exporting, request: Request, export_id: str) -> CustomerExport:
+    """The export, which has ended; ``ExportNotFound``, ``RequestIdReused``.
+
+    Whoever is at it cannot write to it any more: every part is kept with the export at its version.
+    """
+    exports, tenant = exporting.exports, request.tenant
+
+    async def attempt() -> CustomerExport:
+        read = await exports.get(tenant, export_id)
+        if read is None:
+            raise ExportNotFound(f"there is no export {export_id}", export_id=export_id)
+        if not read.value.finished and await exports.created(request) is None:
+            read = await exports.cancel(request, read, read.value.cancelled(to_micros(exporting.clock())))
+        return read.value
+
+    ended = await retrying(attempt)
+    if ended.state is State.CANCELLED:
+        await exports.clear(tenant, export_id)
+    return ended
 
 
 async def download_export(exporting: Exporting, tenant: str, export_id: str) -> AsyncIterator[bytes]:

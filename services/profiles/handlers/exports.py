@@ -13,6 +13,8 @@ from services.profiles.handlers.finding import Found, every_customer
 from services.profiles.ports import EventFilter
 from services.profiles.ports.transfer import NewTable
 
+Part = tuple[bytes, int]
+
 CUSTOMER_COLUMNS = {
     "customer_id": "text",
     "identifiers": "text",
@@ -41,26 +43,30 @@ async def export_customers(
     format: TableFormat,
     wanted: CustomerFilter,
     traits: Sequence[str],
-) -> AsyncIterator[bytes]:
-    """The parts of the file; ``RuleInvalid``, ``RuleUnsupported``."""
+) -> AsyncIterator[Part]:
+    """The parts of the file, each with how many rows there were until then; ``RuleInvalid``, ``RuleUnsupported``."""
     columns = {
         **CUSTOMER_COLUMNS,
         **(dict.fromkeys((f"traits.{name}" for name in traits), "text") or {"traits": "text"}),
     }
     wanted.check()
     table = new_table(format, list(columns), list(columns.values()))
+    count = 0
     async for some in every_customer(computing, tenant, wanted):
+        count += len(some)
         if part := await asyncio.to_thread(table.write, [_customer_row(format, found, traits) for found in some]):
-            yield part
-    yield await asyncio.to_thread(table.end)
+            yield part, count
+    yield await asyncio.to_thread(table.end), count
 
 
 async def export_events(
     computing: Computing, new_table: NewTable, tenant: str, format: TableFormat, wanted: EventFilter
-) -> AsyncIterator[bytes]:
-    """The parts of the file."""
+) -> AsyncIterator[Part]:
+    """The parts of the file, each with how many rows there were until then."""
     table = new_table(format, list(EVENT_COLUMNS), list(EVENT_COLUMNS.values()))
+    count = 0
     async for some in computing.profiles.every_event(tenant, wanted):
+        count += len(some)
         rows = [
             (
                 event.message_id,
@@ -74,8 +80,8 @@ async def export_events(
             for event in some
         ]
         if part := await asyncio.to_thread(table.write, rows):
-            yield part
-    yield await asyncio.to_thread(table.end)
+            yield part, count
+    yield await asyncio.to_thread(table.end), count
 
 
 def _customer_row(format: TableFormat, found: Found, names: Sequence[str]) -> list[object]:

@@ -1,6 +1,7 @@
 """Take files of customers and of events in: upload in parts, check, record row by row, say what was wrong."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,10 @@ class ImportTooLarge(FailedPrecondition):
 
 class ImportEmpty(FailedPrecondition):
     """There is no file yet."""
+
+
+class ImportCancelled(FailedPrecondition):
+    """The import was cancelled; begin another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ async def upload_import_chunk(importing: Importing, tenant: str, import_id: str,
     async def attempt() -> int:
         found, version = await _found(importing, tenant, import_id)
         received = found.received_bytes
+        if found.cancelled:
+            raise _cancelled(import_id)
         if offset + len(data) <= received:
             return received  # the same part again
         if found.job_id:
@@ -127,6 +134,8 @@ async def upload_import_chunk(importing: Importing, tenant: str, import_id: str,
 async def start_import(importing: Importing, recorder: Recorder, tenant: str, import_id: str, dry_run: bool) -> Job:
     """The job that takes the rows in, or that is at it; ``ImportNotFound``, ``ImportEmpty``."""
     found, version = await _found(importing, tenant, import_id)
+    if found.cancelled and not found.job_id:
+        raise _cancelled(import_id)
     if not found.received_bytes:
         raise ImportEmpty("bring the file first, by UploadImportChunk")
     job = await _job_of(importing, tenant, found)
@@ -225,6 +234,38 @@ async def _keep_errors(importing: Importing, tenant: str, import_id: str, tally:
     await importing.imports.keep_errors(tenant, import_id, kept)
 
 
+async def cancel_import(importing: Importing, request: Request, import_id: str) -> TableImport:
+    """The import, which has ended; ``ImportNotFound``, ``RequestIdReused``.
+
+    What its job told before stays. The file goes after the job: a job elsewhere may read it for another second.
+    """
+    tenant = request.tenant
+
+    async def attempt() -> TableImport:
+        found, version = await _found(importing, tenant, import_id)
+        if await importing.imports.cancelled(request) or found.finished:
+            return found
+        ended = replace(found, finished=True, cancelled=True)
+        await importing.imports.cancel(request, ended, version)
+        return ended
+
+    ended = await retrying(attempt)
+    if ended.cancelled:
+        await _end_job(importing, tenant, ended)
+        await importing.imports.forget_file(tenant, import_id)
+    return ended
+
+
+async def _end_job(importing: Importing, tenant: str, it: TableImport) -> None:
+    if it.job_id:
+        with contextlib.suppress(JobNotFound):
+            await importing.jobs.cancel(tenant, it.job_id)
+
+
+def _cancelled(import_id: str) -> ImportCancelled:
+    return ImportCancelled(f"import {import_id} was cancelled; begin another", import_id=import_id)
+
+
 async def _finish(importing: Importing, tenant: str, import_id: str) -> None:
     async def attempt() -> None:
         found, version = await _found(importing, tenant, import_id)
@@ -235,6 +276,8 @@ async def _finish(importing: Importing, tenant: str, import_id: str) -> None:
 
 
 async def delete_import(importing: Importing, request: Request, import_id: str) -> None:
-    """Forget an import's file and errors; ``ImportNotFound``, ``RequestIdReused``."""
+    """Forget an import's file and errors, and end its job; ``ImportNotFound``, ``RequestIdReused``."""
+    if found := await importing.imports.get(request.tenant, import_id):
+        await _end_job(importing, request.tenant, found[0])
     if not await importing.imports.delete(request, import_id):
         raise ImportNotFound(f"there is no import {import_id}", import_id=import_id)

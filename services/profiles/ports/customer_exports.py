@@ -51,6 +51,12 @@ class CustomerExports(Protocol):
         """Keep ``changed`` instead; its origins lead to it from now on. ``Conflict``, also if it was forgotten."""
         ...
 
+    async def cancel(
+        self, request: Request, read: Versioned[CustomerExport], ended: CustomerExport
+    ) -> Versioned[CustomerExport]:
+        """Keep that it was cancelled; ``Conflict``, ``AlreadyExists``."""
+        ...
+
     async def add(
         self, tenant: str, read: Versioned[CustomerExport], offset: int, data: bytes
     ) -> Versioned[CustomerExport]:

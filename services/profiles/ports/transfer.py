@@ -56,6 +56,14 @@ class Imports(Protocol):
         """Keep a new one; ``AlreadyExists`` if the request was carried out meanwhile."""
         ...
 
+    async def cancelled(self, request: Request) -> bool:
+        """Whether ``request`` was carried out before; ``RequestIdReused``."""
+        ...
+
+    async def cancel(self, request: Request, ended: TableImport, version: int) -> None:
+        """Keep that it was cancelled, and make its file unreadable; ``Conflict``, ``AlreadyExists``."""
+        ...
+
     async def unfinished(self, tenant: str) -> int:
         """How many there are whose rows are not taken in."""
         ...

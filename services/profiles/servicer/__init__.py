@@ -38,7 +38,7 @@ from services.profiles.servicer.groups import GroupRpcs
 from services.profiles.servicer.identity import IdentityRpcs
 from services.profiles.servicer.ingest import IngestRpcs
 from services.profiles.servicer.merges import MergeRpcs
-from services.profiles.servicer.messages import new_id
+from services.profiles.servicer.messages import new_id, new_ordered_id
 from services.profiles.servicer.suppressions import SuppressionRpcs
 from services.profiles.servicer.tail import Feed
 from services.profiles.servicer.transfer import TransferRpcs
@@ -100,7 +100,7 @@ class ProfilesServicer(
         computed = ports.defining.computing.computed
         self._grouping = Grouping(ports.profiles, ports.groups, clock)
         books = Books(ports.profiles, ports.consents, computed, ports.identity, ports.groups, ports.suppressions)
-        self._recorder = Recorder(books, new_id)
+        self._recorder = Recorder(books, new_ordered_id)
 
     @property
     def recorder(self) -> Recorder:

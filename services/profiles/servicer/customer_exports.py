@@ -10,8 +10,10 @@ from services.common.clock import Clock, to_micros
 from services.profiles.domain.customer_export import CustomerExport
 from services.profiles.handlers.customer_exports import (
     Exporting,
+    cancel_export,
     download_export,
     export_customer,
+    follow_export_job,
     get_export_job,
 )
 from services.profiles.servicer.consents import person_of
@@ -45,6 +47,16 @@ class CustomerExportRpcs:
     ) -> AsyncIterator[pb.DownloadExportResponse]:
         async for data in download_export(self._exporting, principal().tenant, request.export_id):
             yield pb.DownloadExportResponse(data=data)
+
+    async def CancelExport(self, request: pb.CancelExportRequest, context: Context) -> pb.CancelExportResponse:
+        export = await cancel_export(self._exporting, named(request), request.export_id)
+        return pb.CancelExportResponse(job=self._job(export))
+
+    async def FollowExportJob(
+        self, request: pb.FollowExportJobRequest, context: Context
+    ) -> AsyncIterator[pb.FollowExportJobResponse]:
+        async for export in follow_export_job(self._exporting, principal().tenant, request.export_id):
+            yield pb.FollowExportJobResponse(job=self._job(export))
 
     def _job(self, it: CustomerExport) -> pb.ExportJob:
         return pb.ExportJob(

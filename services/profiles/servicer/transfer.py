@@ -15,6 +15,7 @@ from services.profiles.handlers.computed_traits import Defining
 from services.profiles.handlers.exports import export_customers, export_events
 from services.profiles.handlers.imports import (
     Importing,
+    cancel_import,
     create_import,
     delete_import,
     get_import,
@@ -78,14 +79,18 @@ class TransferRpcs:
         await delete_import(self._importing, named(request), request.import_id)
         return pb.DeleteImportResponse()
 
+    async def CancelImport(self, request: pb.CancelImportRequest, context: Context) -> pb.CancelImportResponse:
+        ended = await cancel_import(self._importing, named(request), request.import_id)
+        return pb.CancelImportResponse(**{"import": _import(ended)})
+
     async def ExportCustomers(
         self, request: pb.ExportCustomersRequest, context: Context
     ) -> AsyncIterator[pb.ExportCustomersResponse]:
         wanted, traits = customer_filter(request.filter), list(dict.fromkeys(request.trait_names))
         computing, tenant = self._defining.computing, principal().tenant
         parts = export_customers(computing, self._new_table, tenant, _format(request.format), wanted, traits)
-        async for part in parts:
-            yield pb.ExportCustomersResponse(data=part)
+        async for part, count in parts:
+            yield pb.ExportCustomersResponse(data=part, row_count=count)
 
     async def ExportEvents(
         self, request: pb.ExportEventsRequest, context: Context
@@ -96,8 +101,8 @@ class TransferRpcs:
             to_micros(request.before_time) if request.HasField("before_time") else None,
         )
         computing, tenant = self._defining.computing, principal().tenant
-        async for part in export_events(computing, self._new_table, tenant, _format(request.format), wanted):
-            yield pb.ExportEventsResponse(data=part)
+        async for part, count in export_events(computing, self._new_table, tenant, _format(request.format), wanted):
+            yield pb.ExportEventsResponse(data=part, row_count=count)
 
 
 def customer_filter(message: pb.CustomerFilter) -> CustomerFilter:
@@ -137,4 +142,5 @@ def _import(it: TableImport) -> pb.Import:
         create_time=timestamp(it.create_time),
         job_id=it.job_id,
         finished=it.finished,
+        cancelled=it.cancelled,
     )

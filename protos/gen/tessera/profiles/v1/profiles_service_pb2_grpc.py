@@ -371,6 +371,21 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.FromString,
                 _registered_method=True)
+        self.CancelImport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CancelImport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportResponse.FromString,
+                _registered_method=True)
+        self.CancelExport = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/CancelExport',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportResponse.FromString,
+                _registered_method=True)
+        self.FollowExportJob = channel.unary_stream(
+                '/tessera.profiles.v1.ProfilesService/FollowExportJob',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.FromString,
+                _registered_method=True)
 
 
 class ProfilesServiceServicer:
@@ -788,8 +803,8 @@ class ProfilesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FollowJob(self, request, context):
-        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
-        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded, failed or was
+        cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -846,7 +861,7 @@ class ProfilesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteImport(self, request, context):
-        """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND.
+        """Forgets an import's file and errors, and ends its job. NOT_FOUND, reason IMPORT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -911,6 +926,32 @@ class ProfilesServiceServicer:
 
     def LiftSuppressions(self, request, context):
         """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelImport(self, request, context):
+        """Ends an import before its rows are all taken in: its job stops within about a second, and its file is forgotten. Rows
+        that were recorded stay recorded, and wrong rows can still be listed. One that has finished stays as it is. NOT_FOUND,
+        reason IMPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelExport(self, request, context):
+        """Ends an export of a person before there is an archive, and forgets what was collected. One that has ended stays as it
+        is. NOT_FOUND, reason EXPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowExportJob(self, request, context):
+        """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
+        or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
+        EXPORT_NOT_FOUND, also where the person is erased meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1243,6 +1284,21 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.LiftSuppressions,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.SerializeToString,
+            ),
+            'CancelImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelImport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportResponse.SerializeToString,
+            ),
+            'CancelExport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelExport,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportResponse.SerializeToString,
+            ),
+            'FollowExportJob': grpc.unary_stream_rpc_method_handler(
+                    servicer.FollowExportJob,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3002,6 +3058,87 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/LiftSuppressions',
             tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_suppression__pb2.LiftSuppressionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CancelImport',
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_transfer__pb2.CancelImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelExport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/CancelExport',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.CancelExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowExportJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/FollowExportJob',
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

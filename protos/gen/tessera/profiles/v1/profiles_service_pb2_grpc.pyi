@@ -254,8 +254,8 @@ class ProfilesServiceStub:
     GetJob: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
     FollowJob: _grpc.UnaryStreamMultiCallable[_computed_trait_pb2.FollowJobRequest, _computed_trait_pb2.FollowJobResponse]
-    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
-    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded, failed or was
+    cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
     """
     ListJobs: _grpc.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
@@ -282,7 +282,7 @@ class ProfilesServiceStub:
     reason INVALID_CURSOR, for a token that is not ours.
     """
     DeleteImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.DeleteImportRequest, _transfer_pb2.DeleteImportResponse]
-    """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    """Forgets an import's file and errors, and ends its job. NOT_FOUND, reason IMPORT_NOT_FOUND."""
     ExportCustomers: _grpc.UnaryStreamMultiCallable[_transfer_pb2.ExportCustomersRequest, _transfer_pb2.ExportCustomersResponse]
     """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
     is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
@@ -312,6 +312,20 @@ class ProfilesServiceStub:
     """
     LiftSuppressions: _grpc.UnaryUnaryMultiCallable[_suppression_pb2.LiftSuppressionsRequest, _suppression_pb2.LiftSuppressionsResponse]
     """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
+    CancelImport: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.CancelImportRequest, _transfer_pb2.CancelImportResponse]
+    """Ends an import before its rows are all taken in: its job stops within about a second, and its file is forgotten. Rows
+    that were recorded stay recorded, and wrong rows can still be listed. One that has finished stays as it is. NOT_FOUND,
+    reason IMPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    CancelExport: _grpc.UnaryUnaryMultiCallable[_customer_export_pb2.CancelExportRequest, _customer_export_pb2.CancelExportResponse]
+    """Ends an export of a person before there is an archive, and forgets what was collected. One that has ended stays as it
+    is. NOT_FOUND, reason EXPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    FollowExportJob: _grpc.UnaryStreamMultiCallable[_customer_export_pb2.FollowExportJobRequest, _customer_export_pb2.FollowExportJobResponse]
+    """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
+    or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
+    EXPORT_NOT_FOUND, also where the person is erased meanwhile.
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -523,8 +537,8 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     GetJob: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.GetJobRequest, _computed_trait_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
     FollowJob: _aio.UnaryStreamMultiCallable[_computed_trait_pb2.FollowJobRequest, _computed_trait_pb2.FollowJobResponse]  # type: ignore[assignment]
-    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
-    follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+    """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded, failed or was
+    cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_computed_trait_pb2.ListJobsRequest, _computed_trait_pb2.ListJobsResponse]  # type: ignore[assignment]
     """Lists jobs, newest first. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
@@ -551,7 +565,7 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     reason INVALID_CURSOR, for a token that is not ours.
     """
     DeleteImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.DeleteImportRequest, _transfer_pb2.DeleteImportResponse]  # type: ignore[assignment]
-    """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+    """Forgets an import's file and errors, and ends its job. NOT_FOUND, reason IMPORT_NOT_FOUND."""
     ExportCustomers: _aio.UnaryStreamMultiCallable[_transfer_pb2.ExportCustomersRequest, _transfer_pb2.ExportCustomersResponse]  # type: ignore[assignment]
     """Streams customers, with traits and computed traits, as a CSV or Parquet file, in the order of their ids. A customer who
     is recorded meanwhile may be in it or not. INVALID_ARGUMENT, reason RULE_INVALID or RULE_UNSUPPORTED, for the filter.
@@ -581,6 +595,20 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     LiftSuppressions: _aio.UnaryUnaryMultiCallable[_suppression_pb2.LiftSuppressionsRequest, _suppression_pb2.LiftSuppressionsResponse]  # type: ignore[assignment]
     """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
+    CancelImport: _aio.UnaryUnaryMultiCallable[_transfer_pb2.CancelImportRequest, _transfer_pb2.CancelImportResponse]  # type: ignore[assignment]
+    """Ends an import before its rows are all taken in: its job stops within about a second, and its file is forgotten. Rows
+    that were recorded stay recorded, and wrong rows can still be listed. One that has finished stays as it is. NOT_FOUND,
+    reason IMPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    CancelExport: _aio.UnaryUnaryMultiCallable[_customer_export_pb2.CancelExportRequest, _customer_export_pb2.CancelExportResponse]  # type: ignore[assignment]
+    """Ends an export of a person before there is an archive, and forgets what was collected. One that has ended stays as it
+    is. NOT_FOUND, reason EXPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    """
+    FollowExportJob: _aio.UnaryStreamMultiCallable[_customer_export_pb2.FollowExportJobRequest, _customer_export_pb2.FollowExportJobResponse]  # type: ignore[assignment]
+    """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
+    or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
+    EXPORT_NOT_FOUND, also where the person is erased meanwhile.
+    """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps customers, their identities, traits and events. Other services never read its database: they follow its
@@ -1088,8 +1116,8 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _computed_trait_pb2.FollowJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_computed_trait_pb2.FollowJobResponse], _abc.AsyncIterator[_computed_trait_pb2.FollowJobResponse]]:
-        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded or failed. Steps that
-        follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
+        """Streams a job: as it stands, then each time that it has changed, and ends once it has succeeded, failed or was
+        cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason JOB_NOT_FOUND, if there is none.
         """
 
     @_abc_1.abstractmethod
@@ -1158,7 +1186,7 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _transfer_pb2.DeleteImportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_transfer_pb2.DeleteImportResponse, _abc.Awaitable[_transfer_pb2.DeleteImportResponse]]:
-        """Forgets an import's file and errors. NOT_FOUND, reason IMPORT_NOT_FOUND."""
+        """Forgets an import's file and errors, and ends its job. NOT_FOUND, reason IMPORT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ExportCustomers(
@@ -1236,5 +1264,37 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_suppression_pb2.LiftSuppressionsResponse, _abc.Awaitable[_suppression_pb2.LiftSuppressionsResponse]]:
         """Takes identifiers in again and keeps who did that and why. What was refused meanwhile does not come back."""
+
+    @_abc_1.abstractmethod
+    def CancelImport(
+        self,
+        request: _transfer_pb2.CancelImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transfer_pb2.CancelImportResponse, _abc.Awaitable[_transfer_pb2.CancelImportResponse]]:
+        """Ends an import before its rows are all taken in: its job stops within about a second, and its file is forgotten. Rows
+        that were recorded stay recorded, and wrong rows can still be listed. One that has finished stays as it is. NOT_FOUND,
+        reason IMPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelExport(
+        self,
+        request: _customer_export_pb2.CancelExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_export_pb2.CancelExportResponse, _abc.Awaitable[_customer_export_pb2.CancelExportResponse]]:
+        """Ends an export of a person before there is an archive, and forgets what was collected. One that has ended stays as it
+        is. NOT_FOUND, reason EXPORT_NOT_FOUND; ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def FollowExportJob(
+        self,
+        request: _customer_export_pb2.FollowExportJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_customer_export_pb2.FollowExportJobResponse], _abc.AsyncIterator[_customer_export_pb2.FollowExportJobResponse]]:
+        """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
+        or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
+        EXPORT_NOT_FOUND, also where the person is erased meanwhile.
+        """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
