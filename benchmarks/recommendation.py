@@ -1,5 +1,6 @@
 """How good recommendations are: ours beside the published figures and peers, every item ranked, none sampled.
 
+``python -m benchmarks.recommendation speed`` measures how fast they are found (``recommendation_speed.py``).
 ``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey]``; without a name
 all of them, about half an hour on one core. The lists are made by what serving makes them with: ``learning/`` for
 vectors and transitions, ``domain/mixture.py`` for the blend. All that is chosen is chosen on a holdout of the training
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks import recommendation_data as data
+from benchmarks import recommendation_speed
 from benchmarks.harness import Result, report
 from services.recommendation.domain.mixture import Mixture, blend
 from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
@@ -305,13 +307,14 @@ TASKS: dict[str, Callable[[], list[Result]]] = {
     "tafeng": tafeng,
     "journey": journey,
 }
+SPEED = "speed"
 
 
 def main(names: Iterable[str]) -> None:
     """Measure those that are named, all without a name; what has no data is skipped with the reason."""
     for name in list(names) or list(TASKS):
         try:
-            report(f"Recommendation: {name}", TASKS[name]())
+            report(f"Recommendation: {name}", recommendation_speed.measure() if name == SPEED else TASKS[name]())
         except data.Absent as absent:
             print(f"{name} is skipped: {absent}")
 

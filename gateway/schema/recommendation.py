@@ -45,6 +45,7 @@ ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing t
     "cost",
     "stock_quantity",
     "publish_time",
+    "expire_time",
     "update_time",
 )
 class Product: ...
@@ -63,6 +64,7 @@ class Product: ...
     "cost",
     "stock_quantity",
     "publish_time",
+    "expire_time",
 )
 class ProductInput: ...
 

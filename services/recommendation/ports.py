@@ -18,6 +18,7 @@ from services.recommendation.domain.item import Item
 from services.recommendation.domain.model import Model, Training, Vectors
 from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.replenishment import Rhythms
+from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 
 Mask = NDArray[np.bool_]
@@ -321,7 +322,7 @@ class Parameters:
 class VectorIndex(Protocol):
     """Finds the vectors with the largest inner products. Searches run beside the event loop."""
 
-    async def search(self, queries: Vectors, count: int, allowed: Mask) -> tuple[Rows, Vectors]:
+    async def search(self, queries: Vectors, count: int, allowed: Selection) -> tuple[Rows, Vectors]:
         """For each query the rows of at most ``count`` allowed vectors, best first, and their inner products. Where
         fewer are allowed the rest of a line is -1."""
         ...

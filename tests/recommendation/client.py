@@ -13,6 +13,7 @@ from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
 from services.common.grpc_errors import error_info
 from services.recommendation.domain.item import Item
+from services.recommendation.servicer.messages import timestamp
 from tests.conftest import Keyring
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def item_message(item: Item) -> item_pb.Item:
         attributes=item.attributes,
         out_of_stock=item.out_of_stock,
         hidden=item.hidden,
+        expire_time=timestamp(item.expire_time) if item.expire_time else None,
     )
 
 

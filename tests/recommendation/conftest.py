@@ -11,6 +11,7 @@ import grpc
 import pytest
 from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
 
+from services.common.clock import Clock, system_clock
 from services.common.columnar import open_columnar
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Lines
 from services.recommendation.app import Settings, serve
@@ -22,15 +23,15 @@ from tests.recommendation.making import catalogue, shop
 class Start(Protocol):
     """Starts a server on the test's data folder, and again on the same one."""
 
-    def __call__(self, **settings: Any) -> Any: ...
+    def __call__(self, clock: Clock = ..., **settings: Any) -> Any: ...
 
 
 @pytest.fixture
 def start(configure: Callable[..., Any], keyring: Keyring) -> Start:
     @asynccontextmanager
-    async def run(**settings: Any) -> AsyncIterator[Client]:
+    async def run(clock: Clock = system_clock, **settings: Any) -> AsyncIterator[Client]:
         chosen = configure(Settings, **{"profiles_addr": NOBODY, "segmentation_addr": NOBODY, **settings})
-        async with serve(chosen) as up, grpc.aio.insecure_channel(up.address) as channel:
+        async with serve(chosen, clock) as up, grpc.aio.insecure_channel(up.address) as channel:
             yield Client(RecommendationServiceStub(channel), keyring)
 
     return run

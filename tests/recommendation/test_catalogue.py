@@ -1,6 +1,7 @@
 """Keeping the catalogue, over gRPC."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -9,7 +10,9 @@ from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 
+from services.common.clock import to_micros
 from services.common.grpc_errors import error_info
+from services.recommendation.app import Settings
 from services.recommendation.domain.item import Item
 from tests.recommendation.client import Client, ids, new_id
 from tests.recommendation.conftest import Start
@@ -124,3 +127,28 @@ async def test_the_catalogue_is_there_again_after_a_restart(start: Start) -> Non
         assert (await client.status()).item_count == 24
         assert "i3" not in ids(await client.recommend(count=100))
         assert len(ids(await client.recommend(count=100))) == 24
+
+
+async def test_an_item_that_expires_leaves_every_list_by_itself_and_a_later_time_brings_it_back(
+    start: Start, trained_settings: Settings
+) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    expires = replace(catalogue()[1], expire_time=to_micros(now + timedelta(days=1)))
+    async with start(clock=lambda: now) as client:
+        await client.upsert([expires])
+        assert "i1" in ids(await client.recommend("c1", count=100))
+        now += timedelta(days=1)
+        for listed in (
+            await client.recommend("c1", count=100),
+            await client.similar("i3", count=100),
+            await client.together("i3", count=100),
+            await client.recommend(count=100, filter=item_pb.ItemFilter(include_out_of_stock=True)),
+        ):
+            assert "i1" not in ids(listed)
+        assert (await client.get("i1")).HasField("expire_time")
+        assert (await client.status()).item_count == 25
+        await client.upsert([replace(expires, expire_time=to_micros(now + timedelta(days=1)))])
+        assert "i1" in ids(await client.recommend("c1", count=100))
+    now += timedelta(days=2)
+    async with start(clock=lambda: now) as client:
+        assert "i1" not in ids(await client.recommend("c1", count=100))

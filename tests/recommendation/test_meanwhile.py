@@ -9,6 +9,7 @@ import pytest
 from services.recommendation.adapters import snapshots
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import ItemFilter
+from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_similar_items
@@ -22,7 +23,7 @@ class Interrupted:
     def __init__(self, index: VectorIndex, happening: Callable[[], None]) -> None:
         self._index, self._happening = index, happening
 
-    async def search(self, queries: np.ndarray, count: int, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    async def search(self, queries: np.ndarray, count: int, allowed: Selection) -> tuple[np.ndarray, np.ndarray]:
         found = await self._index.search(queries, count, allowed)
         self._happening()
         return found

@@ -92,8 +92,7 @@ class StoredModels:
         live = await asyncio.to_thread(snapshots.read, self._path(tenant, version))
         training = live.model.training
         goes_live = parameters.accept_worse or not training.worse_than_live
-        writes: list[Write] = [Put(tenant, MODELS, version, asdict(training))]
-        await self._store.commit([*writes, _pointer(tenant, version)] if goes_live else writes)
+        await self._store.commit(model_documents(tenant, training, goes_live))
         if goes_live:
             self._answer_with(tenant, version, live)
         answering = await self._live_version(tenant)
@@ -228,6 +227,12 @@ async def _run(scratch: Path, progress: Progress) -> None:
         said = (scratch / ERRORS).read_text(errors="replace").strip().splitlines()[-ERROR_LINES:]
         log.error("the training process ended with %d: %s", status, "\n".join(said))
         raise TrainingFailed(f"the training process ended with {status}: {said[-1] if said else 'it said nothing'}")
+
+
+def model_documents(tenant: str, training: Training, live: bool) -> list[Write]:
+    """What is stored of a model, and that it is live."""
+    known = Put(tenant, MODELS, training.model_version, asdict(training))
+    return [known, _pointer(tenant, training.model_version)] if live else [known]
 
 
 def _pointer(tenant: str, version: str) -> Put:

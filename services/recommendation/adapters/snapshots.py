@@ -11,8 +11,10 @@ import msgspec
 import numpy as np
 
 from services.common.errors import DataLoss
-from services.recommendation.adapters.index import FaissIndex, write_graph
-from services.recommendation.domain.model import Model, Training
+from services.recommendation.adapters.index import FaissIndex
+from services.recommendation.adapters.index_building import build, sample_queries, sample_rows, tuning_path
+from services.recommendation.adapters.index_kinds import Tuning
+from services.recommendation.domain.model import Model, Training, Vectors
 from services.recommendation.ports import Live
 
 ARRAYS = (
@@ -20,7 +22,7 @@ ARRAYS = (
     "history_baskets", "pair_starts", "pair_items", "pair_baskets", "item_baskets",
     "next_starts", "next_items", "next_strengths", "trail_starts", "trail_items", "trail_steps",
 )  # fmt: skip
-INDEXED = ("target", "likeness")
+TARGETS, LIKENESSES = "target.index", "likeness.index"
 MANIFEST = "manifest.json"
 
 
@@ -33,8 +35,9 @@ def write(model: Model, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", np.ascontiguousarray(getattr(model, name)))
-    for name in INDEXED:
-        write_graph(getattr(model, name), folder / f"{name}.hnsw")
+    build(model.target, sample_queries(model), folder / TARGETS)
+    if not _same(model):
+        build(model.likeness, sample_rows(model.likeness), folder / LIKENESSES)
     for name, content in (
         ("items", list(model.item_ids)),
         ("customers", list(model.customer_ids)),
@@ -59,12 +62,21 @@ def read(folder: Path) -> Live:
     """A model with its indexes; ``ModelUnreadable`` if a file is missing, damaged or of another version."""
     model = read_model(folder)
     try:
-        graphs = {name: path for name in INDEXED if (path := folder / f"{name}.hnsw").exists()}
-        return Live(
-            model, FaissIndex(model.target, graphs.get("target")), FaissIndex(model.likeness, graphs.get("likeness"))
-        )
-    except RuntimeError as error:
+        targets = _index(model.target, folder / TARGETS)
+        return Live(model, targets, targets if _same(model) else _index(model.likeness, folder / LIKENESSES))
+    except (OSError, RuntimeError, msgspec.MsgspecError) as error:
         raise ModelUnreadable(f"{folder} cannot be read ({error}); train again") from error
+
+
+def _index(vectors: Vectors, path: Path) -> FaissIndex:
+    if not path.exists():
+        return FaissIndex(vectors)
+    return FaissIndex(vectors, path, msgspec.json.decode(tuning_path(path).read_bytes(), type=Tuning))
+
+
+def _same(model: Model) -> bool:
+    """Whether targets and likenesses are the same vectors, as those of cosines are: then one index is enough."""
+    return model.target.shape == model.likeness.shape and bool(np.array_equal(model.target, model.likeness))
 
 
 def read_model(folder: Path) -> Model:

@@ -52,6 +52,7 @@ class StoredCatalogue:
                 shelf = self._shelves.get(tenant) or await self._load(tenant)
                 self._shelves[tenant] = shelf
         self._shelves.move_to_end(tenant)
+        shelf.advance(to_micros(self._clock()))
         while len(self._shelves) > SHELVES_MAX:
             self._shelves.popitem(last=False)
         return shelf
@@ -71,7 +72,7 @@ class StoredCatalogue:
         tenant, now = request.tenant, to_micros(self._clock())
         # Loaded now if it never was: while the catalogue is small, and not in the first request that recommends.
         await self.shelf(tenant)
-        writes: list[Write] = [Put(tenant, ITEMS, item.item_id, _body(item, now)) for item in items]
+        writes: list[Write] = [Put(tenant, ITEMS, item.item_id, item_document(item, now)) for item in items]
         async with self._lock(tenant):
             await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])
             if (shelf := self._shelves.get(tenant)) is not None:
@@ -99,7 +100,8 @@ class StoredCatalogue:
                 return shelf
 
 
-def _body(item: Item, update_time: int) -> dict[str, Any]:
+def item_document(item: Item, update_time: int) -> dict[str, Any]:
+    """An item as it is stored."""
     return {
         "title": item.title,
         "categories": list(item.categories),
@@ -108,6 +110,7 @@ def _body(item: Item, update_time: int) -> dict[str, Any]:
         "cost": [item.cost.currency, item.cost.amount_minor] if item.cost else None,
         "stock_quantity": item.stock_quantity,
         "publish_time": item.publish_time,
+        "expire_time": item.expire_time,
         "attributes": dict(item.attributes),
         "out_of_stock": item.out_of_stock,
         "hidden": item.hidden,
@@ -129,5 +132,6 @@ def _stored(document: Document) -> StoredItem:
         cost=Money(*body["cost"]) if body.get("cost") else None,
         stock_quantity=body.get("stock_quantity"),
         publish_time=body.get("publish_time", 0),
+        expire_time=body.get("expire_time", 0),
     )
     return StoredItem(item, body["updated"])

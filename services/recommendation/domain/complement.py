@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.recommendation.domain.model import Model
-from services.recommendation.domain.ranking import SOURCES_MAX, Mask
+from services.recommendation.domain.reasons import SOURCES_MAX
 from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation, ordered
+from services.recommendation.domain.selection import Mask
 
 ALIKE_FROM = 0.5
 """A cosine of likeness vectors from which on an item begins to count as a version of another one."""

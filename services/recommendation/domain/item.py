@@ -40,6 +40,8 @@ class Item:
     stock_quantity: int | None = None
     publish_time: int = 0
     """Since when it can be bought, in microseconds; 0 where it is not known."""
+    expire_time: int = 0
+    """From when on it is in no list any more, in microseconds; 0 for never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Model:
-    """Rows are items that were bought at least once, in no order that means anything.
+    """Rows are items that were bought at least once, in the order of their ids.
 
     ``context``, ``target`` and ``likeness`` are the vectors of ``learning.algorithm.Embedding``. The history of
     customer ``c`` is ``history_items[history_starts[c]:history_starts[c + 1]]`` with what each item weighs and in how
@@ -119,7 +119,7 @@ class Model:
     @cached_property
     def by_demand(self) -> NDArray[np.int64]:
         """The rows by how many customers bought them lately, then by baskets ever, most first; then by item id."""
-        return np.lexsort((np.asarray(self.item_ids), -self.item_baskets, -self.recent_buyers))
+        return np.lexsort((-self.item_baskets, -self.recent_buyers))
 
     def pairs(self, row: int) -> list[Pair]:
         """What lies in the same baskets as item ``row``, strongest first; equal strength and count by item id."""

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from services.recommendation.domain.history import Bought, History, history_of
 from services.recommendation.domain.mixture import Mixture, blend
 from services.recommendation.domain.model import Floats, Model
+from services.recommendation.domain.reasons import explained
 from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation, ordered
 from services.recommendation.domain.taste import SESSION_SHARE, Taste, taste_of
 from services.recommendation.domain.trail import Following, Trail, following, trail_of
 
-SOURCES_MAX = 3
+LOOKED_AT_ONCE = 4096
+"""Popular items that are looked through at once; most lists find theirs among the first."""
 FILLING = 0.5
 """What the most popular item scores against the last item of the list that it fills up."""
 
@@ -60,23 +62,14 @@ def personal(
         return []
     mixture = model.training.new_mixture if exclude_bought else model.training.mixture
     parts = _parts(model, person, taste, candidates, mixture)
-    total = sum(parts, np.zeros(len(candidates), np.float32))
+    total = parts[0] + parts[1] + parts[2]
     best = np.argsort(-total, kind="stable")[:count]
     best = best[total[best] > 0]
     counts = _looked_up(person.history, person.history.baskets.astype(np.float32), candidates[best])
-    alike = np.asarray(
-        (model.context[taste.rows] * taste.shares[:, None]) @ model.target[candidates[best]].T, dtype=np.float32
-    )
-    given = person.following.by_place(candidates[best], len(person.trail.rows))
-    explained = (
-        Recommendation(
-            model.item_ids[row],
-            _reasons(model, person, row, tuple(float(part[at]) for part in parts), int(counts[place]),
-                     (alike[:, place], given[:, place])),
-        )
-        for place, (at, row) in enumerate(zip(best.tolist(), candidates[best].tolist(), strict=True))
-    )  # fmt: skip
-    return ordered(explained, count)
+    rows, kept = candidates[best], (parts[0][best], parts[1][best], parts[2][best])
+    reasons = explained(model, taste, (person.trail, person.following), rows, kept, counts)
+    named = zip(rows.tolist(), reasons, strict=True)
+    return ordered((Recommendation(model.item_ids[row], why) for row, why in named), count)
 
 
 def _candidates(person: Person, found: Rows, allowed: Mask, exclude_bought: bool, count: int) -> Rows:
@@ -113,55 +106,17 @@ def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
     return answer
 
 
-def _reasons(
-    model: Model,
-    person: Person,
-    row: int,
-    parts: tuple[float, ...],
-    basket_count: int,
-    given: tuple[Floats, Floats],
-) -> tuple[Reason, ...]:
-    """The score of an item divided among the reasons, the weightiest first. Vector and transitions are sums over the
-    items that they come from (``given`` by each), so each of those has an exact share."""
-    assert person.taste
-    vector_part, following_part, frequency_part = parts
-    taste, reasons = person.taste, []
-    own = np.where(taste.rows == row, 0, given[0]).astype(np.float32)
-    bought, viewed = (max(float(own[where].sum()), 0.0) for where in (~taste.viewed, taste.viewed))
-    for kind, part, where in (
-        (ReasonKind.SIMILAR_TO_BOUGHT, bought, ~taste.viewed),
-        (ReasonKind.SIMILAR_TO_VIEWED, viewed, taste.viewed),
-    ):
-        if part > 0 and vector_part > 0:
-            sources = _sources(model, taste.rows, np.where(where, own, 0))
-            reasons.append(Reason(kind, vector_part * part / (bought + viewed), sources))
-    unexplained = 0.0 if reasons else vector_part
-    if following_part > 0:
-        sources = _sources(model, person.trail.rows, given[1])
-        reasons.append(Reason(ReasonKind.OFTEN_NEXT, following_part, sources))
-    if basket_count:
-        score = frequency_part + unexplained
-        reasons.append(Reason(ReasonKind.BOUGHT_BEFORE, score, purchase_count=basket_count))
-    elif unexplained > 0:
-        # Only the sum over bought and viewed is positive, each part alone is not.
-        reasons.append(Reason(ReasonKind.SIMILAR_TO_BOUGHT, unexplained, _sources(model, taste.rows, own)))
-    return tuple(sorted(reasons, key=lambda reason: -reason.score))
-
-
-def _sources(model: Model, rows: Rows, given: Floats) -> tuple[str, ...]:
-    best = np.argsort(-given, kind="stable")[: 2 * SOURCES_MAX]
-    names = dict.fromkeys(model.item_ids[int(rows[at])] for at in best if given[at] > 0)
-    return tuple(names)[:SOURCES_MAX]
-
-
 def popular_in(model: Model, allowed: Mask, without: AbstractSet[str], count: int) -> list[tuple[str, int]]:
     """The allowed items that most customers bought lately, with how many did."""
-    rows = model.by_demand[allowed[model.by_demand]]
-    found = []
-    for row in rows[: count + len(without)].tolist():
-        if model.item_ids[row] not in without:
-            found.append((model.item_ids[row], int(model.recent_buyers[row])))
-    return found[:count]
+    found: list[tuple[str, int]] = []
+    for first in range(0, len(model.by_demand), LOOKED_AT_ONCE):
+        rows = model.by_demand[first : first + LOOKED_AT_ONCE]
+        for row in rows[allowed[rows]].tolist():
+            if model.item_ids[row] not in without:
+                found.append((model.item_ids[row], int(model.recent_buyers[row])))
+                if len(found) == count:
+                    return found
+    return found
 
 
 def filled(items: Sequence[Recommendation], popular: Sequence[tuple[str, int]], count: int) -> list[Recommendation]:

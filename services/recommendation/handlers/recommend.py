@@ -8,8 +8,10 @@ import numpy as np
 
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import ItemFilter
+from services.recommendation.domain.model import Model
 from services.recommendation.domain.ranking import Person, filled, newest, person_of, personal, popular_in
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
+from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.ports import Catalogue, Demand, Interactions, Live, Mask, Models, Rows
 
@@ -45,6 +47,13 @@ class Wish:
         for each in self.without:
             mask = mask & ~shelf.mask(replace(each, include_out_of_stock=True))
         return mask
+
+    def selection(self, shelf: Shelf, model: Model) -> Selection:
+        """Which items of a model are allowed."""
+        version, item_ids = model.training.model_version, model.item_ids
+        if self.also or self.without:
+            return shelf.project(self.mask(shelf), version, item_ids)
+        return shelf.selection(self.filter, version, item_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,7 @@ async def _with_model(
     people = [_person(live, asker, lately) for asker in askers]
     found = await _search(live, people, wish, shelf)
     # Read again after the search: what was deleted or sold out meanwhile is not answered.
-    mask = wish.mask(shelf)
-    allowed = shelf.project(mask, model.training.model_version, model.item_ids)
+    allowed = wish.selection(shelf, model).mask
     answers = []
     for person, asker, rows in zip(people, askers, found, strict=True):
         rows = rows[rows >= 0]
@@ -124,7 +132,7 @@ def _person(live: Live, asker: Asker, lately: _Lately) -> Person:
 async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:
     """For each person the best fits; enough of them that ``count`` are left besides what is not news to them."""
     model = live.model
-    allowed = shelf.project(wish.mask(shelf), model.training.model_version, model.item_ids)
+    allowed = wish.selection(shelf, model)
     found = [np.empty(0, np.int64) for _ in people]
     together = [at for at, it in enumerate(people) if it.taste and it.kept_out + wish.count <= FOUND_MAX]
     if together:
@@ -134,13 +142,12 @@ async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf
             found[at] = row
     for at, person in enumerate(people):
         if person.taste and person.kept_out + wish.count > FOUND_MAX:
-            own = allowed.copy()
-            own[person.history.rows] = own[list(person.session_rows)] = False
+            own = allowed.without(np.concatenate([person.history.rows, person.session_rows]).astype(np.int64))
             found[at] = (await _nearest(live, [person], wish.count, own))[0]
     return found
 
 
-async def _nearest(live: Live, people: Sequence[Person], length: int, allowed: Mask) -> Rows:
+async def _nearest(live: Live, people: Sequence[Person], length: int, allowed: Selection) -> Rows:
     context = live.model.context
     queries = np.stack([person.taste.vector(context) for person in people if person.taste])
     return (await live.targets.search(queries, length, allowed))[0]

@@ -5,10 +5,11 @@ from dataclasses import replace
 from services.recommendation.domain.item import ItemFilter
 from services.recommendation.domain.ranking import alike, filled, popular_in, together
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
+from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.handlers.catalogue import item_not_found
 from services.recommendation.handlers.recommend import Sources, Wish, popular_or_new
-from services.recommendation.ports import Live, Mask
+from services.recommendation.ports import Live
 
 
 async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: Wish) -> RecommendationList:
@@ -26,7 +27,7 @@ async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: 
     allowed = _allowed(shelf, live, wish)
     queries = model.likeness[row : row + 1]
     rows, cosines = await live.likenesses.search(queries, wish.count + 1, allowed)
-    still = _allowed(shelf, live, wish)[rows[0]] & (rows[0] >= 0)
+    still = _allowed(shelf, live, wish).mask[rows[0]] & (rows[0] >= 0)
     items = alike(model, item_id, rows[0][still], cosines[0][still], wish.count)
     return _answer(items, live, shelf, wish.filter)
 
@@ -37,7 +38,7 @@ async def find_bought_together(sources: Sources, tenant: str, item_id: str, wish
     live = await sources.models.live(tenant)
     if live is None:
         return RecommendationList((), empty_reason=EmptyReason.NO_MODEL)
-    items = together(live.model, item_id, _allowed(shelf, live, wish), wish.count)
+    items = together(live.model, item_id, _allowed(shelf, live, wish).mask, wish.count)
     return _answer(items, live, shelf, wish.filter)
 
 
@@ -49,8 +50,8 @@ async def shelf_with(sources: Sources, tenant: str, item_id: str) -> Shelf:
     return shelf
 
 
-def _allowed(shelf: Shelf, live: Live, wish: Wish) -> Mask:
-    return shelf.project(wish.mask(shelf), live.model.training.model_version, live.model.item_ids)
+def _allowed(shelf: Shelf, live: Live, wish: Wish) -> Selection:
+    return wish.selection(shelf, live.model)
 
 
 def _in_category(shelf: Shelf, item_id: str, wish: Wish) -> Wish:
@@ -62,7 +63,7 @@ def _in_category(shelf: Shelf, item_id: str, wish: Wish) -> Wish:
 
 
 def _popular_in_category(shelf: Shelf, live: Live, item_id: str, wish: Wish) -> list[Recommendation]:
-    allowed = _allowed(shelf, live, _in_category(shelf, item_id, wish))
+    allowed = _allowed(shelf, live, _in_category(shelf, item_id, wish)).mask
     return filled([], popular_in(live.model, allowed, {item_id}, wish.count), wish.count)
 
 

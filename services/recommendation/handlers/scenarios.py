@@ -76,7 +76,7 @@ async def find_bundles(
     found: list[Bundle] = []
     if live:
         model = live.model
-        pairs = strong_pairs(model, shelf.project(mask, model.training.model_version, model.item_ids), min_basket_count)
+        pairs = strong_pairs(model, wish.selection(shelf, model).mask, min_basket_count)
         found = await asyncio.to_thread(bundles_from, baskets, pairs, growth, wish.count)
     elif (row := baskets.row_of.get(item_id)) is not None:
         found = await asyncio.to_thread(bundles_with, baskets, row, growth, wish.count)
@@ -93,7 +93,7 @@ async def find_complements(sources: Sources, tenant: str, wish: Wish, cart: Sequ
         popular = await sources.interactions.popular(tenant)
         return _listed(shelf, popular_or_new(shelf, wish, popular, held), wish)
     model = live.model
-    allowed = shelf.project(wish.mask(shelf), model.training.model_version, model.item_ids)
+    allowed = wish.selection(shelf, model).mask
     rows = [row for each in dict.fromkeys(cart) if (row := model.row_of.get(each)) is not None]
     items = completing(model, rows, allowed, wish.count)
     if not items:

@@ -80,6 +80,7 @@ def read_item(item: item_pb.Item) -> Item:
         cost=Money(item.cost.currency, item.cost.amount_minor) if item.HasField("cost") else None,
         stock_quantity=item.stock_quantity if item.HasField("stock_quantity") else None,
         publish_time=micros(item.publish_time) if item.HasField("publish_time") else 0,
+        expire_time=micros(item.expire_time) if item.HasField("expire_time") else 0,
     )
 
 
@@ -99,6 +100,7 @@ def item_message(stored: StoredItem) -> item_pb.Item:
         cost=money_pb2.Money(currency=item.cost.currency, amount_minor=item.cost.amount_minor) if item.cost else None,
         stock_quantity=item.stock_quantity,
         publish_time=timestamp(item.publish_time) if item.publish_time else None,
+        expire_time=timestamp(item.expire_time) if item.expire_time else None,
         update_time=timestamp(stored.update_time),
     )
 

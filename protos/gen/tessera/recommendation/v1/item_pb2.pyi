@@ -58,6 +58,7 @@ class Item(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     STOCK_QUANTITY_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Chosen by the shop; what orders call `product_id`."""
     title: _builtins.str
@@ -94,6 +95,12 @@ class Item(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it can be bought; unset where it is not known."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it is in no list any more, as if it were hidden; unset for never. The item itself stays, and a later
+        time brings it back.
+        """
+
     def __init__(
         self,
         *,
@@ -109,10 +116,11 @@ class Item(_message.Message):
         cost: _money_pb2.Money | None = ...,
         stock_quantity: _builtins.int | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "cost", b"cost", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "cost", b"cost", "expire_time", b"expire_time", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "attributes", b"attributes", "brand", b"brand", "categories", b"categories", "cost", b"cost", "hidden", b"hidden", "item_id", b"item_id", "out_of_stock", b"out_of_stock", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity", "attributes", b"attributes", "brand", b"brand", "categories", b"categories", "cost", b"cost", "expire_time", b"expire_time", "hidden", b"hidden", "item_id", b"item_id", "out_of_stock", b"out_of_stock", "price", b"price", "publish_time", b"publish_time", "stock_quantity", b"stock_quantity", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stock_quantity: _TypeAlias = _typing.Literal["stock_quantity"]  # noqa: Y015
     _WhichOneofArgType__stock_quantity: _TypeAlias = _typing.Literal["_stock_quantity", b"_stock_quantity"]  # noqa: Y015
