@@ -35,7 +35,7 @@ def clustered(seed: int, count: int) -> np.ndarray:
 
 
 def stretched(vectors: np.ndarray) -> np.ndarray:
-    """The vectors with lengths that differ much: an inner product is no distance then, and graphs lead astray."""
+    """The vectors with lengths that differ much."""
     lengths = np.random.default_rng(9).gamma(1, 1, size=(len(vectors), 1))
     return np.asarray(vectors * lengths, dtype=np.float32)
 
@@ -143,19 +143,33 @@ def narrow(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_of_several_kinds_one_that_finds_enough_is_kept_and_a_graph_that_leads_astray_is_not(
+def test_of_several_kinds_the_cheapest_that_finds_enough_is_kept_and_none_where_none_does(
     vectors: np.ndarray, queries: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (adapter, building):
         monkeypatch.setattr(module, "EXACT_MAX", EXACT_MAX)
-    monkeypatch.setattr(building, "CHOICES", ((ROWS, ("hnsw",)),))
-    assert not building.build(stretched(vectors), queries, tmp_path / "graph.index")
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(building, "CHOICES", ((ROWS, ("hnsw", "ivf_sq8")),))
-    assert building.build(stretched(vectors), queries, tmp_path / "both.index")
+    monkeypatch.setattr(building, "CHOICES", ((ROWS, ("ivf_sq8", "ivf_pq")),))
+    assert building.build(vectors, queries, tmp_path / "both.index")
     tuning = msgspec.json.decode(building.tuning_path(tmp_path / "both.index").read_bytes(), type=Tuning)
-    assert tuning.kind == "ivf_sq8"
+    assert tuning.kind in KINDS
+    assert all(each.recall >= building.RECALL for each in tuning.breadths)
     assert {path.name for path in tmp_path.iterdir()} == {"both.index", "both.tuning.json"}
+    monkeypatch.setattr(building, "BREADTHS", (1,))
+    assert not building.build(stretched(vectors), queries, tmp_path / "narrow.index")
+    assert {path.name for path in tmp_path.iterdir()} == {"both.index", "both.tuning.json"}
+
+
+def test_a_category_far_from_what_somebody_likes_is_searched_as_well_as_any(
+    built: FaissIndex, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "EXACT_MAX", EXACT_MAX)
+    liked = vectors[:30]
+    for each in liked:
+        fits = vectors @ each
+        far = fits <= np.quantile(fits, 0.3)
+        rows, _ = built.find(each[None], COUNT, Selection(far))
+        assert recall(rows, brute_force(vectors, each[None], far)) > 0.8
+        assert far[rows].all()
 
 
 def test_small_catalogues_need_no_index(vectors: np.ndarray, queries: np.ndarray, tmp_path: Path) -> None:

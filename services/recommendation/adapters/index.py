@@ -22,6 +22,7 @@ import faiss as _faiss
 import numpy as np
 
 from services.recommendation.adapters.index_kinds import KINDS, Tuning
+from services.recommendation.adapters.inverted_lists import InvertedLists
 from services.recommendation.domain.model import Vectors
 from services.recommendation.domain.selection import Selection
 from services.recommendation.ports import Rows
@@ -71,6 +72,7 @@ class FaissIndex:
         self._vectors = vectors
         self._tuning = tuning
         self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC) if path and tuning else None
+        self._lists = InvertedLists(self._index) if self._index else None
         self._blocks: OrderedDict[Selection, Vectors] = OrderedDict()
         self._waiting: list[_Asked] = []
         self._searching = False
@@ -97,7 +99,7 @@ class FaissIndex:
         if not breadth:
             rows, scores = self._exactly(queries, length, allowed)
         else:
-            rows, scores = self._approximately(queries, length, allowed, breadth)
+            rows, scores = self.probe(queries, length, allowed, breadth)
             short = np.flatnonzero(rows[:, -1] < 0)
             if len(short):  # fewer than there are: the lists that were looked into held too few allowed ones
                 rows[short], scores[short] = self._exactly(queries[short], length, allowed)
@@ -136,14 +138,18 @@ class FaissIndex:
             kept -= self._blocks.popitem(last=False)[1].nbytes
         return block
 
-    def _approximately(self, queries: Vectors, length: int, allowed: Selection, breadth: int) -> tuple[Rows, Vectors]:
+    def probe(self, queries: Vectors, length: int, allowed: Selection, breadth: int) -> tuple[Rows, Vectors]:
+        """What the index itself finds when it is searched so widely; -1 where that is fewer than ``length``."""
         assert self._tuning
         assert self._index
+        assert self._lists
         kind = KINDS[self._tuning.kind]
         fetched = min(kind.fetched(length), allowed.count)
-        selector = None if allowed.count == len(allowed) else faiss.IDSelectorBitmap(allowed.bits)
-        parameters = kind.parameters(breadth, fetched, selector)
-        _, rows = self._index.search(np.ascontiguousarray(queries), fetched, params=parameters)
+        queries = np.ascontiguousarray(queries)
+        if allowed.count == len(allowed):
+            rows = self._index.search(queries, fetched, params=faiss.SearchParametersIVF(nprobe=breadth))[1]
+        else:
+            rows = self._lists.search(queries, fetched, allowed, breadth)
         found = np.empty((len(queries), length), np.int64)
         scores = np.empty((len(queries), length), np.float32)
         for first in range(0, len(queries), SCORED_AT_ONCE):

@@ -1,9 +1,8 @@
 """Builds the vector index of a model and measures how widely it must be searched. In the process that trains.
 
-Which kind is best depends on the vectors: lengths that differ much, as those of spectral ones, lead a graph astray, and
-cosines do not. So several are built and measured on queries of the tenant's own, and the cheapest that finds
-``RECALL`` of the best is kept; each with and without filters, of rows drawn by chance and of rows that lie together, as
-the items of a category do.
+How widely an index must be searched depends on the vectors, so that it is measured: on queries of the tenant's own,
+with and without filters, of rows drawn by chance and of rows that lie together, as the items of a category do. Where
+several kinds suit the size, the cheapest that finds ``RECALL`` of the best is kept.
 """
 
 import time
@@ -16,7 +15,7 @@ import msgspec
 import numpy as np
 
 from services.recommendation.adapters.index import EXACT_MAX, FaissIndex
-from services.recommendation.adapters.index_kinds import KINDS, TUNED_LENGTH, Breadth, Tuning
+from services.recommendation.adapters.index_kinds import BREADTHS, KINDS, TUNED_LENGTH, Breadth, Tuning
 from services.recommendation.domain.history import history_of
 from services.recommendation.domain.model import Model, Vectors
 from services.recommendation.domain.selection import Selection
@@ -28,15 +27,17 @@ faiss: Any = _faiss
 RECALL = 0.98
 """Of the true best that a search must find on the sample; what is promised is .95."""
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+CELLS = 64
+"""Points about which rows are said to lie together."""
 MARGIN = 1.1
 """The smallest share is measured with so many times ``EXACT_MAX`` rows: with fewer the index would not be searched."""
 QUERIES = 200
-CHOICES = ((300_000, ("hnsw", "ivf_sq8")), (2**63, ("ivf_sq8", "ivf_pq")))
-"""Up to so many vectors these kinds are built and measured. A graph of more takes several times as long to build and as
-much memory as an inverted file."""
-BUILD_BREADTH = 100
-ITERATIONS = 10
-POINTS_A_LIST = 64
+CHOICES = ((300_000, ("ivf_sq8",)), (2**63, ("ivf_sq8", "ivf_pq")))
+"""Up to so many vectors these kinds are built and measured."""
+ITERATIONS = 8
+POINTS_A_LIST = 40
+SAMPLE = 50_000
+"""Vectors from which codes are learnt."""
 LISTS_MIN, LISTS_MAX = 64, 4096
 
 
@@ -48,9 +49,10 @@ def build(vectors: Vectors, queries: Vectors, path: Path) -> bool:
     vectors = np.ascontiguousarray(vectors)
     trials = [(share, chosen, _truth(vectors, queries, chosen)) for share, chosen in _filters(vectors)]
     best: Tuning | None = None
+    centroids = _centroids(vectors)
     for kind in next(kinds for most, kinds in CHOICES if len(vectors) <= most):
         built = path.with_suffix(f".{kind}")
-        faiss.write_index(_built(kind, vectors), str(built))
+        faiss.write_index(_built(kind, vectors, centroids), str(built))
         tuning = _tuned(kind, vectors, queries, built, trials)
         if tuning.breadths[0].breadth and (best is None or tuning.seconds < best.seconds):
             best = tuning
@@ -80,16 +82,24 @@ def sample_rows(vectors: Vectors) -> Vectors:
     return np.ascontiguousarray(vectors[:: max(len(vectors) // QUERIES, 1)][:QUERIES])
 
 
-def _built(kind: str, vectors: Vectors) -> Any:
+def _centroids(vectors: Vectors) -> Vectors:
+    """Where the lists of an inverted file lie; all kinds share them."""
+    count = int(np.clip(2 ** round(np.log2(4 * np.sqrt(len(vectors)))), LISTS_MIN, LISTS_MAX))
+    sample = vectors[:: max(len(vectors) // (count * POINTS_A_LIST), 1)]
+    means = faiss.Kmeans(
+        vectors.shape[1], count, niter=ITERATIONS, seed=1, max_points_per_centroid=2 * POINTS_A_LIST,
+        min_points_per_centroid=1,
+    )  # fmt: skip
+    means.train(sample)
+    return np.asarray(means.centroids, dtype=np.float32)
+
+
+def _built(kind: str, vectors: Vectors, centroids: Vectors) -> Any:
     dimensions = vectors.shape[1]
-    lists = int(np.clip(2 ** round(np.log2(2 * np.sqrt(len(vectors)))), LISTS_MIN, LISTS_MAX))
-    factory = KINDS[kind].factory.format(lists=lists, dimensions=dimensions)
+    factory = KINDS[kind].factory.format(lists=len(centroids), dimensions=dimensions)
     index = faiss.index_factory(dimensions, factory, faiss.METRIC_INNER_PRODUCT)
-    if KINDS[kind].graph:
-        index.hnsw.efConstruction = BUILD_BREADTH
-    else:
-        index.cp.niter, index.cp.max_points_per_centroid = ITERATIONS, POINTS_A_LIST
-        index.train(vectors[:: max(len(vectors) // (lists * POINTS_A_LIST), 1)])
+    index.quantizer.add(centroids)
+    index.train(vectors[:: max(len(vectors) // SAMPLE, 1)])
     index.add(vectors)
     return index
 
@@ -102,8 +112,17 @@ def _filters(vectors: Vectors) -> Iterable[tuple[float, Selection]]:
     for share in [*(share for share in SHARES[1:] if share > MARGIN * least), least]:
         drawn = min(max(share, MARGIN * least), 1.0)
         yield share, Selection(random.random(len(vectors)) < drawn)
-        fits = vectors @ vectors[int(random.integers(len(vectors)))]
-        yield share, Selection(fits >= np.quantile(fits, 1 - drawn))
+        yield share, _together(vectors, drawn, random)
+
+
+def _together(vectors: Vectors, share: float, random: np.random.Generator) -> Selection:
+    """About a share of the rows: all those that lie nearest to some of the points, as the items of categories do."""
+    points = vectors[random.integers(0, len(vectors), CELLS)]
+    nearest = faiss.knn(vectors, np.ascontiguousarray(points), 1, metric=faiss.METRIC_INNER_PRODUCT)[1][:, 0]
+    sizes = np.bincount(nearest, minlength=CELLS)
+    order = random.permutation(CELLS)
+    kept = order[: int(np.searchsorted(np.cumsum(sizes[order]), share * len(vectors))) + 1]
+    return Selection(np.isin(nearest, kept))
 
 
 def _truth(vectors: Vectors, queries: Vectors, allowed: Selection) -> Rows:
@@ -113,25 +132,23 @@ def _truth(vectors: Vectors, queries: Vectors, allowed: Selection) -> Rows:
 def _tuned(
     kind: str, vectors: Vectors, queries: Vectors, path: Path, trials: Iterable[tuple[float, Selection, Rows]]
 ) -> Tuning:
-    """The narrowest breadth for each share that finds enough with each of its filters."""
+    """The narrowest breadth for each share that finds enough with each of its filters, and with wider ones."""
+    index = FaissIndex(vectors, path, Tuning(kind, [], 0.0))
     chosen: dict[float, Breadth] = {}
-    seconds = float("inf")
+    least, spent, seconds = 0, 0.0, 0.0
     for share, allowed, truth in trials:
-        least = chosen[share].breadth if share in chosen else 1
         found = Breadth(share, 0, 0.0)
-        for breadth in KINDS[kind].breadths:
-            if breadth < least or not least:
-                continue
-            index = FaissIndex(vectors, path, Tuning(kind, [Breadth(0.0, breadth, 0.0)], 0.0))
+        for breadth in (each for each in BREADTHS if each >= least):
             began = time.process_time()
-            rows = index.find(queries, TUNED_LENGTH, allowed)[0]
+            rows = index.probe(queries, TUNED_LENGTH, allowed, breadth)[0]
             spent = (time.process_time() - began) / len(queries)
             recall = float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(rows, truth, strict=True)]))
-            found = Breadth(share, breadth if recall >= RECALL else 0, recall)
-            if found.breadth:
+            if recall >= RECALL:
+                found = Breadth(share, breadth, recall)
                 break
-        seconds = spent if share == 1.0 else seconds
+        seconds = seconds or spent
         chosen[share] = found
         if not found.breadth:
             break
+        least = found.breadth
     return Tuning(kind, list(chosen.values()), seconds)

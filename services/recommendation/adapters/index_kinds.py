@@ -3,45 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
-from typing import Any
 
-import faiss as _faiss
 import msgspec
 
-faiss: Any = _faiss
-
-TUNED_LENGTH = 100
+TUNED_LENGTH = 50
 """How long the lists are on which breadths are measured; longer ones are searched more widely."""
+
+
+BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)
+"""Into how many lists may be looked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How an index of a kind is made and searched."""
+    """How an inverted file of a kind is made and searched."""
 
     factory: str
     """As faiss spells it, with the numbers of lists and of dimensions to be put in."""
-    breadths: tuple[int, ...]
-    """How widely it may be searched, narrow first: lists that are looked into, or candidates of a walk."""
     refetched: float
     """How many times as many are found as are wanted, because what it compresses makes it err."""
-    graph: bool = False
 
     def fetched(self, length: int) -> int:
         """How many to find for a list of a length."""
-        return length if self.refetched == 1 else ceil(length * self.refetched) + 10
-
-    def parameters(self, breadth: int, length: int, selector: Any) -> Any:
-        """What a search is given."""
-        if self.graph:
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=max(breadth, length))
-        return faiss.SearchParametersIVF(sel=selector, nprobe=breadth)
+        return ceil(length * self.refetched) + 10
 
 
 KINDS: Mapping[str, Kind] = {
-    "hnsw": Kind("HNSW16", (48, 96, 192, 384, 768), 1.0, graph=True),
-    "ivf_sq8": Kind("IVF{lists},SQ8", (4, 8, 16, 32, 64, 128, 256, 512), 1.25),
-    "ivf_pq": Kind("IVF{lists},PQ{dimensions}x4fs", (4, 8, 16, 32, 64, 128, 256, 512), 2.0),
+    "ivf_sq8": Kind("IVF{lists},SQ8", 1.25),
+    "ivf_pq": Kind("IVF{lists},PQ{dimensions}x4fs", 4.0),
 }
+"""A byte a number, and half a byte a number for catalogues that are very large."""
 
 
 class Breadth(msgspec.Struct, frozen=True):
