@@ -32,6 +32,7 @@ MODULES = (
     "write_keys",
     "event_schemas",
     "computed_traits",
+    "predictive_traits",
     "privacy",
     "customer_exports",
     "suppressions",

@@ -49,12 +49,14 @@ async def follow(
     load_cursor: Callable[[], Awaitable[str]],
     stream: Callable[[str], AsyncIterator[B]],
     apply: Callable[[B], Awaitable[None]],
+    begin_again: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Apply every batch of ``stream(cursor)``, for ever.
 
     After a failure, of the stream or of ``apply``, it waits (0.2 s, doubling up to 5 s, from the start again after
     a success) and resumes from the cursor that was committed. ``InvalidCursor`` from the other side ends it: the
-    other side's data is not the data that was followed, and going on would mix the two.
+    other side's data is not the data that was followed, and going on would mix the two. Where each change says all that
+    holds of something, so that a second reading replaces the first, ``begin_again`` puts the cursor back instead.
     """
     labels = {"follower": follower}
     backoff = BACKOFF_SECONDS_MIN
@@ -67,7 +69,10 @@ async def follow(
             log.info("%s: the stream ended; it is opened again", follower)
         except (grpc.aio.AioRpcError, Refusal, OSError) as error:
             if isinstance(error, InvalidCursor) or _invalid_cursor(error):
-                raise
+                if begin_again is None:
+                    raise
+                log.error("%s: the feed is another one now and is read from its beginning", follower)
+                await begin_again()
             log.warning("%s: resuming in %.1f s after: %s", follower, backoff, _brief(error))
             telemetry.counter("feed.follower.failures").add(1, labels)
         await asyncio.sleep(backoff)

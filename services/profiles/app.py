@@ -27,12 +27,14 @@ from services.profiles.adapters.customer_keys import CONTENT_KEYS, ContentKeys, 
 from services.profiles.adapters.dead_letters import DEAD_LETTER_COLLECTIONS, StoredDeadLetters
 from services.profiles.adapters.erasures import ERASURE_COLLECTIONS, StoredErasures
 from services.profiles.adapters.event_schemas import EVENT_SCHEMA_VERSIONS, EVENT_SCHEMAS, StoredEventSchemas
+from services.profiles.adapters.events import PredictionFollower, predictions_stream
 from services.profiles.adapters.forgetting import StoredForgetting
 from services.profiles.adapters.groups import StoredGroups
 from services.profiles.adapters.identity_settings import IDENTITY_SETTINGS, StoredIdentitySettings
 from services.profiles.adapters.imports import IMPORT_COLLECTIONS, StoredImports
 from services.profiles.adapters.keys import TENANT_KEYS, TenantKeys
 from services.profiles.adapters.merges import StoredMerges
+from services.profiles.adapters.predictive_traits import PREDICTIVE_COLLECTIONS, StoredPredictiveTraits
 from services.profiles.adapters.store import COLLECTIONS, StoredProfiles
 from services.profiles.adapters.suppressions import SUPPRESSION_COLLECTIONS, StoredSuppressions
 from services.profiles.adapters.tables import TableWriter
@@ -70,6 +72,7 @@ KEPT = (
     *IMPORT_COLLECTIONS,
     *EXPORT_COLLECTIONS,
     *SUPPRESSION_COLLECTIONS,
+    *PREDICTIVE_COLLECTIONS,
     TENANT_KEYS,
     REQUESTS,
 )
@@ -110,13 +113,17 @@ class Settings(ServiceSettings):
 @asynccontextmanager
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    async with open_store(settings, KEPT) as store, _others(settings) as others:
+    async with (
+        open_store(settings, KEPT) as store,
+        _others(settings) as others,
+        connect(settings.forecasting_addr, settings) as forecasting,
+    ):
         tenant_keys = TenantKeys(store, _master_keys(settings))
         customer_keys, content_keys = CustomerKeys(store, tenant_keys), ContentKeys(store, tenant_keys)
         profiles, jobs = StoredProfiles(store, customer_keys), Jobs(store, clock)
         reread = settings.computed_traits_reread_seconds
         computing = Computing(profiles, StoredComputedTraits(store, customer_keys, reread), clock)
-        event_schemas = StoredEventSchemas(store)
+        event_schemas, predictive = StoredEventSchemas(store), StoredPredictiveTraits(store)
         imports = StoredImports(store, content_keys, settings.import_keep_seconds)
         importing = Importing(imports, event_schemas, computing, jobs, settings.import_bytes_max)
         dead_letters = StoredDeadLetters(store, content_keys, settings.dead_letters_max)
@@ -131,6 +138,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             defining=Defining(computing, jobs),
             identity=StoredIdentitySettings(store),
             groups=StoredGroups(store),
+            predictive=predictive,
             importing=importing,
             new_table=TableWriter,
             suppressions=StoredSuppressions(store, tenant_keys),
@@ -157,6 +165,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         resume_imports(importing, servicer.recorder)
         await jobs.recover(alone=not settings.store_url)
         await resume_backfills(ports.defining)
+        predicted = PredictionFollower(predictions_stream(forecasting), predictive, clock)
         expiry = every(EXPIRY_SECONDS, partial(_expire, ports, clock))
         erasures = every(ERASURE_SECONDS, partial(_erase, erasing))
         imported = every(IMPORT_SECONDS, partial(_forget_imports, importing.imports, clock))
@@ -169,6 +178,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(imported, "imports that are old"),
                 background(every(SEAL_SECONDS, profiles.identities.seal_old), "identifiers in plain"),
                 background(keep_time(computing), "computed traits"),
+                background(predicted.run(), "predictive traits"),
                 serving(settings, exposed) as up,
             ):
                 yield up
@@ -181,7 +191,14 @@ def _exporting(
 ) -> Exporting:
     computing = ports.defining.computing
     holdings = Holdings(
-        ports.profiles, ports.consents, ports.merges, ports.groups, ports.dead_letters, computing, clock
+        ports.profiles,
+        ports.consents,
+        ports.merges,
+        ports.groups,
+        ports.dead_letters,
+        computing,
+        ports.predictive,
+        clock,
     )
     return Exporting(
         exports,

@@ -6,6 +6,7 @@ from google.protobuf.json_format import MessageToDict
 from tessera.common.v1 import job_pb2
 from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.profiles.v1 import predictive_trait_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 
 from tests.gateway.platform import Backend, Client
@@ -44,6 +45,37 @@ async def test_predictions_of_a_page_of_customers_are_one_rpc(client: Client, ba
     }
     assert nodes[7]["predictions"] is None
     assert len(backend.requests("forecasting.BatchGetCustomerPredictions")) == 1
+
+
+async def test_a_profile_shows_its_predictive_traits_and_how_good_their_model_is(
+    client: Client, backend: Backend
+) -> None:
+    expected = predictive_trait_pb2.PredictiveTraits(
+        source="forecasting",
+        model="bg_nbd",
+        model_version=3,
+        currency="USD",
+        traits=[predictive_trait_pb2.PredictiveTrait(name="churn_band", value_json='"high"')],
+        quality=predictive_trait_pb2.PredictionQuality(churn_brier=0.125, churn_auc=0.75),
+    )
+    found = {"c1": profiles.Customer(customer_id="c1", predictive_traits=expected)}
+    backend.on(
+        "profiles.GetCustomer",
+        lambda asked: profiles.GetCustomerResponse(
+            customer=found.get(asked.customer_id, profiles.Customer(customer_id=asked.customer_id))
+        ),
+    )
+    query = """query($id: ID!) { customer(id: $id) { predictiveTraits { source model modelVersion traits { name value }
+        quality { churnAuc churnBrier orderBias } } } }"""
+    shown = await client.data(query, {"id": "c1"})
+    assert shown["customer"]["predictiveTraits"] == {
+        "source": "forecasting",
+        "model": "bg_nbd",
+        "modelVersion": 3,
+        "traits": [{"name": "churn_band", "value": "high"}],
+        "quality": {"churnAuc": 0.75, "churnBrier": 0.125, "orderBias": None},
+    }
+    assert (await client.data(query, {"id": "c2"}))["customer"]["predictiveTraits"] is None
 
 
 async def test_a_list_names_its_order_and_its_customers(client: Client, backend: Backend) -> None:

@@ -22,6 +22,7 @@ from services.profiles.adapters.groups import GROUPS, MEMBERS
 from services.profiles.adapters.identities import IDENTITIES, Identities
 from services.profiles.adapters.imports import StoredImports
 from services.profiles.adapters.merge_log import MERGES
+from services.profiles.adapters.predictive_traits import PREDICTIONS
 from services.profiles.adapters.sealed import CUSTOMERS, customer_of
 from services.profiles.adapters.store import EVENTS
 from services.profiles.adapters.suppressions import suppression_writes
@@ -192,9 +193,13 @@ class StoredForgetting:
 
     async def _computed(self, work: "_Work", origin: str) -> None:
         known = await self._store.get(work.tenant, COMPUTED, origin)
-        forgotten = [Delete(work.tenant, COMPUTED, origin), Delete(work.tenant, COMPUTED_MARKS, origin)]
-        values = value_count(known) if known else 0
-        await work.commit(forgotten, [Removed("computed_trait", values)])
+        expected = await self._store.get(work.tenant, PREDICTIONS, origin)
+        forgotten = [Delete(work.tenant, each, origin) for each in (COMPUTED, COMPUTED_MARKS, PREDICTIONS)]
+        removed = [
+            Removed("computed_trait", value_count(known) if known else 0),
+            Removed("predictive_trait", len(expected.body["values"]) if expected else 0),
+        ]
+        await work.commit(forgotten, removed)
 
     async def _publish(self, work: "_Work", now: int) -> None:
         erasure = work.erasure

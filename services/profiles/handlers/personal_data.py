@@ -10,12 +10,14 @@ from services.common import json
 from services.common.clock import Clock, from_micros, to_micros
 from services.profiles.domain.customer import Customer, Trait
 from services.profiles.domain.event import EventType
+from services.profiles.domain.predictive_trait import SOURCE
 from services.profiles.handlers.computed_traits import computed_values
 from services.profiles.handlers.computing import Computing
 from services.profiles.handlers.families import customer_of, parts_of
 from services.profiles.handlers.retrying import retrying
 from services.profiles.ports import ConsentBook, DeadLetters, EventFilter, Identifier, Merges, Profiles, Recorded
 from services.profiles.ports.groups import Groups
+from services.profiles.ports.predictive_traits import PredictiveBook
 
 PAGE = 500
 
@@ -30,6 +32,7 @@ class Holdings:
     groups: Groups
     dead_letters: DeadLetters
     computing: Computing
+    predictive: PredictiveBook
     clock: Clock
 
 
@@ -52,6 +55,13 @@ async def _told(holdings: Holdings, tenant: str, origins: Sequence[str]) -> Asyn
         yield [
             ("computed_trait", {"name": trait.name, "value": value.value, "since": _time(value.change_time)})
             for trait, value in values
+        ]
+    for expected in (await holdings.predictive.of(tenant, origins)).values():
+        model = expected.model
+        said = {"source": SOURCE, "model": model.name, "as_of": _time(model.as_of), "currency": model.currency}
+        yield [
+            ("predictive_trait", {"name": name, "value": it, **said})
+            for name, it in expected.expectation.values.items()
         ]
     async for names in _identifiers(holdings.profiles, tenant, origins):
         yield [("identifier", {"type": kind, "value": value}) for kind, value in names]

@@ -25,6 +25,7 @@ from services.profiles.ports import (
     Suppressions,
     WriteKeys,
 )
+from services.profiles.ports.predictive_traits import PredictiveBook
 from services.profiles.ports.transfer import NewTable
 from services.profiles.servicer.computed_traits import ComputedTraitRpcs
 from services.profiles.servicer.consents import ConsentRpcs
@@ -59,6 +60,7 @@ class Ports:
     defining: Defining
     identity: IdentityBook
     groups: Groups
+    predictive: PredictiveBook
     importing: Importing
     new_table: NewTable
     suppressions: Suppressions
@@ -93,7 +95,7 @@ class ProfilesServicer(
         self._erasures, self._consents = ports.erasures, ports.consents
         self._schemas = ports.event_schemas
         self._feed = Feed(ports.profiles, ports.feed_tail_bytes_max)
-        self._clock = clock
+        self._clock, self._predictive = clock, ports.predictive
         self._identity = ports.identity
         self._merge_store = MergeStore(ports.profiles, ports.merges, clock, new_id)
         self._defining, self._importing, self._new_table = ports.defining, ports.importing, ports.new_table

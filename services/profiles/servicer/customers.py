@@ -11,6 +11,7 @@ from services.profiles.handlers.computed_traits import Defining, computed_values
 from services.profiles.handlers.finding import find_customers
 from services.profiles.handlers.get_customer import batch_get_customers, get_customer, list_customers, list_events
 from services.profiles.ports import EventFilter, Profiles
+from services.profiles.ports.predictive_traits import PredictiveBook
 from services.profiles.servicer.computed_traits import value_message
 from services.profiles.servicer.messages import (
     PAGE_SIZE_DEFAULT,
@@ -19,6 +20,7 @@ from services.profiles.servicer.messages import (
     recorded_message,
     to_micros,
 )
+from services.profiles.servicer.predictive_traits import predictive_message
 from services.profiles.servicer.transfer import customer_filter
 
 FILTER_BYTES_MAX = 4096
@@ -29,14 +31,19 @@ class CustomerRpcs:
 
     _profiles: Profiles
     _defining: Defining
+    _predictive: PredictiveBook
 
     async def _messages(self, customers: Sequence[Customer]) -> list[pb.Customer]:
-        """With what is computed of each."""
-        values = await computed_values(self._defining.computing, principal().tenant, customers)
+        """With what is computed and what is expected of each."""
+        tenant = principal().tenant
+        values = await computed_values(self._defining.computing, tenant, customers)
+        expected = await self._predictive.of(tenant, [customer.customer_id for customer in customers])
         messages = [customer_message(customer) for customer in customers]
         for message in messages:
             for trait, value in values.get(message.customer_id, ()):
                 message.computed_traits.append(value_message(trait, value))
+            if message.customer_id in expected:
+                message.predictive_traits.CopyFrom(predictive_message(expected[message.customer_id]))
         return messages
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:

@@ -214,7 +214,8 @@ class PredictionFollower:
 
     async def run(self) -> None:
         """Follow for ever."""
-        await follow(f"segmentation.{FORECASTING}", self._resume, self._stream, self.apply)
+        name, begin_again = f"segmentation.{FORECASTING}", self._predictions.begin_again
+        await follow(name, self._resume, self._stream, self.apply, begin_again)
 
     async def _resume(self) -> str:
         await self._pass_on()  # whom a failure kept from it

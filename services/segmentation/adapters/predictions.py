@@ -32,6 +32,10 @@ class ColumnarPredictions:
         """The cursor of the last batch that was applied."""
         return await self._columnar.cursor(FOLLOWER)
 
+    async def begin_again(self) -> None:
+        """Read the feed from its beginning, which replaces what is here: forecasting's data were lost or put back."""
+        await self.apply([], "")
+
     async def apply(self, told: Collection[Told], cursor: str) -> None:
         """Keep what is told and remove what is taken back; the same again changes nothing."""
         rows = await asyncio.to_thread(_rows, [each for each in told if each.prediction is not None])

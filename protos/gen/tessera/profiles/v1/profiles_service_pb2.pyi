@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import money_pb2 as _money_pb2
 from tessera.profiles.v1 import computed_trait_pb2 as _computed_trait_pb2
 from tessera.profiles.v1 import consent_pb2 as _consent_pb2
+from tessera.profiles.v1 import predictive_trait_pb2 as _predictive_trait_pb2
 from tessera.profiles.v1 import transfer_pb2 as _transfer_pb2
 import builtins as _builtins
 import sys
@@ -103,6 +104,7 @@ class Customer(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     COMPUTED_TRAITS_FIELD_NUMBER: _builtins.int
+    PREDICTIVE_TRAITS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
@@ -137,6 +139,10 @@ class Customer(_message.Message):
     def computed_traits(self) -> _containers.RepeatedCompositeFieldContainer[_computed_trait_pb2.ComputedTraitValue]:
         """What is computed of the person's events, by name, as it is at the moment of the answer."""
 
+    @_builtins.property
+    def predictive_traits(self) -> _predictive_trait_pb2.PredictiveTraits:
+        """What a model expects of the person, as it was told last; unset where it expects nothing."""
+
     def __init__(
         self,
         *,
@@ -149,10 +155,11 @@ class Customer(_message.Message):
         groups: _abc.Iterable[Global___Group] | None = ...,
         origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         computed_traits: _abc.Iterable[_computed_trait_pb2.ComputedTraitValue] | None = ...,
+        predictive_traits: _predictive_trait_pb2.PredictiveTraits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "predictive_traits", b"predictive_traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_traits", b"computed_traits", "customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_traits", b"computed_traits", "customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "predictive_traits", b"predictive_traits", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,106 @@
+"""Predictive traits as documents: what is expected of each customer, and the models that say so.
+
+The cursor of the feed is written with what it tells, against the version that was read: where several processes follow,
+one applies a batch and the others resume behind it, so nothing older takes the place of something newer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+
+from services.common.feed import CURSORS
+from services.common.store import Collection, Delete, Insert, Put, Replace, Store, Write
+from services.profiles.domain.predictive_trait import (
+    Expectation,
+    PredictionQuality,
+    PredictiveModel,
+    PredictiveTraits,
+)
+
+PREDICTIONS = Collection("predictions")
+PREDICTIVE_MODELS = Collection("predictive_models")
+PREDICTIVE_COLLECTIONS = (PREDICTIONS, PREDICTIVE_MODELS, CURSORS)
+FOLLOWER = "profiles.forecasting"
+MODELS_MAX = 1_000
+"""How many models are kept in memory: they never change."""
+
+Customer = tuple[str, str]
+"""A tenant and an id."""
+
+
+class StoredPredictiveTraits:
+    """The port ``PredictiveBook``, and what the follower of forecasting writes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._models: dict[tuple[str, int], PredictiveModel] = {}
+        self._cursor_version: int | None = None
+
+    async def load_cursor(self) -> str:
+        """How far the feed is applied, by whichever process."""
+        document = await self._store.get("*", CURSORS, FOLLOWER)
+        self._cursor_version = document.version if document else None
+        return str(document.body["cursor"]) if document else ""
+
+    async def begin_again(self) -> None:
+        """Read the feed from its beginning, which replaces what is here: forecasting's data were lost or put back."""
+        await self.load_cursor()
+        await self.apply({}, [], "")
+
+    async def apply(
+        self,
+        expected: Mapping[Customer, Expectation | None],
+        models: Sequence[tuple[str, PredictiveModel]],
+        cursor: str,
+    ) -> None:
+        """Keep what is expected, and forget where it is ``None``; with the cursor.
+
+        ``Conflict`` or ``AlreadyExists`` if another process was faster: load the cursor and go on from there.
+        """
+        writes: list[Write] = [Put(tenant, PREDICTIVE_MODELS, str(it.version), asdict(it)) for tenant, it in models]
+        for (tenant, customer_id), it in expected.items():
+            known = partial(Put, tenant, PREDICTIONS, customer_id)
+            writes.append(known(_body(it)) if it else Delete(tenant, PREDICTIONS, customer_id))
+        before, body = self._cursor_version, {"cursor": cursor}
+        moved = partial(Replace, version=before) if before else Insert
+        await self._store.commit([*writes, moved("*", CURSORS, FOLLOWER, body)])
+        self._cursor_version = (before or 0) + 1
+
+    async def of(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, PredictiveTraits]:
+        """See the port."""
+        found = await self._store.get_many(tenant, PREDICTIONS, list(dict.fromkeys(customer_ids)))
+        read = {key: _expectation(key, document.body) for key, document in found.items()}
+        models = await self._read_models(tenant, {it.model_version for it in read.values()})
+        return {
+            key: PredictiveTraits(it, models[it.model_version])
+            for key, it in read.items()
+            if it.model_version in models
+        }
+
+    async def _read_models(self, tenant: str, versions: set[int]) -> dict[int, PredictiveModel]:
+        missing = [str(version) for version in versions if (tenant, version) not in self._models]
+        for document in (await self._store.get_many(tenant, PREDICTIVE_MODELS, missing) if missing else {}).values():
+            while len(self._models) >= MODELS_MAX:
+                del self._models[next(iter(self._models))]
+            model = _model(document.body)
+            self._models[tenant, model.version] = model
+        known = ((version, self._models.get((tenant, version))) for version in versions)
+        return {version: model for version, model in known if model is not None}
+
+
+def _body(it: Expectation) -> dict[str, object]:
+    return {"version": it.model_version, "values": dict(it.values), "time": it.change_time}
+
+
+def _expectation(customer_id: str, body: Mapping[str, object]) -> Expectation:
+    version, values, time = body["version"], body["values"], body["time"]
+    assert isinstance(version, int)
+    assert isinstance(values, dict)
+    assert isinstance(time, int)
+    return Expectation(customer_id, version, values, time)
+
+
+def _model(body: dict[str, object]) -> PredictiveModel:
+    quality = body["quality"]
+    told = PredictionQuality(**quality) if isinstance(quality, dict) else None
+    return PredictiveModel(**{**body, "quality": told})  # type: ignore[arg-type]  # as it was written
