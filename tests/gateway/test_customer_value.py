@@ -60,9 +60,9 @@ async def test_a_profile_shows_its_predictive_traits_and_how_good_their_model_is
     )
     found = {"c1": profiles.Customer(customer_id="c1", predictive_traits=expected)}
     backend.on(
-        "profiles.GetCustomer",
-        lambda asked: profiles.GetCustomerResponse(
-            customer=found.get(asked.customer_id, profiles.Customer(customer_id=asked.customer_id))
+        "profiles.BatchGetCustomers",
+        lambda asked: profiles.BatchGetCustomersResponse(
+            customers=[found.get(each, profiles.Customer(customer_id=each)) for each in asked.customer_ids]
         ),
     )
     query = """query($id: ID!) { customer(id: $id) { predictiveTraits { source model modelVersion traits { name value }
