@@ -123,7 +123,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         profiles, jobs = StoredProfiles(store, customer_keys), Jobs(store, clock)
         reread = settings.computed_traits_reread_seconds
         computing = Computing(profiles, StoredComputedTraits(store, customer_keys, reread), clock)
-        event_schemas, predictive = StoredEventSchemas(store), StoredPredictiveTraits(store)
+        event_schemas, predictive = StoredEventSchemas(store), StoredPredictiveTraits(store, customer_keys)
         imports = StoredImports(store, content_keys, settings.import_keep_seconds)
         importing = Importing(imports, event_schemas, computing, jobs, settings.import_bytes_max)
         dead_letters = StoredDeadLetters(store, content_keys, settings.dead_letters_max)
@@ -145,15 +145,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             forgetting=StoredForgetting(store, customer_keys, content_keys, imports, dead_letters),
             feed_tail_bytes_max=settings.feed_tail_bytes_max,
         )
-        erasing = Means(
-            ports.profiles,
-            ports.erasures,
-            ports.suppressions,
-            ports.forgetting,
-            clock,
-            new_id,
-            settings.erasure_services,
-        )
+        erasing = _erasing(settings, ports, clock)
         exporting = _exporting(settings, ports, StoredCustomerExports(store, content_keys), others, clock)
         servicer = ProfilesServicer(ports, clock, erasing, exporting)
         exposed = Exposed(
@@ -184,6 +176,18 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 yield up
         finally:
             await jobs.close()
+
+
+def _erasing(settings: Settings, ports: Ports, clock: Clock) -> Means:
+    return Means(
+        ports.profiles,
+        ports.erasures,
+        ports.suppressions,
+        ports.forgetting,
+        clock,
+        new_id,
+        settings.erasure_services,
+    )
 
 
 def _exporting(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 from services.common.errors import AlreadyExists, Conflict
+from services.common.sealing import read_master_keys
 from services.common.store.sqlite import SqliteStore
 from services.forecasting import app as forecasting_app
-from services.profiles.adapters.predictive_traits import PREDICTIVE_COLLECTIONS, StoredPredictiveTraits
-from services.profiles.app import Settings, serve
+from services.profiles.adapters.customer_keys import CustomerKeys
+from services.profiles.adapters.keys import TenantKeys
+from services.profiles.adapters.predictive_traits import PREDICTIONS, StoredPredictiveTraits
+from services.profiles.app import KEPT, Settings, serve
 from services.profiles.domain.predictive_trait import Expectation, PredictiveModel
 from tests.conftest import Keyring
 from tests.ports import free_ports
@@ -239,50 +242,60 @@ async def test_a_forecasting_that_lost_its_data_is_read_from_the_beginning(
 
 
 async def test_a_killed_profiles_goes_on_where_its_last_commit_was(tmp_path: Path, keyring: Keyring) -> None:
-    async with neighbour() as (forecasting, address), AsyncExitStack() as stack:
-        for number in range(1, 121):
-            forecasting.tell(batch(*((f"c{each}", number / 200) for each in range(200)), version=number))
+    users = [f"u{number}" for number in range(100)]
+    async with neighbour() as (forecasting, address):
         variables = {"FORECASTING_ADDR": address}
-        process = await asyncio.to_thread(ServiceProcess, tmp_path, keyring, **variables)
-        try:
+        async with process_at(tmp_path, keyring, variables) as acme:
+            await acme.ingest(*(track(f"m{name}", name) for name in users))
+            listed = await acme.call("ListCustomers", profiles.ListCustomersRequest(page_size=100))
+            customers = [each.customer_id for each in listed.customers]
+            for number in range(1, 121):
+                forecasting.tell(batch(*((each, number / 200) for each in customers), version=number))
 
             async def at_work() -> bool:
                 return forecasting.sent > 3
 
             await until(at_work)
-        finally:
-            process.kill()
-        process = await asyncio.to_thread(ServiceProcess, tmp_path, keyring, **variables)
-        stack.callback(process.kill)
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(process.address))
-        acme = Client(ProfilesServiceStub(channel), keyring.header("acme"))
-        await acme.ingest(track("m1", "ann"))
-        ann = (await acme.customer("user_id", "ann")).customer_id
-        forecasting.tell(batch((ann, 0.5), version=121))
+        async with process_at(tmp_path, keyring, variables) as acme:
 
-        async def caught_up() -> bool:
-            return await churn(acme, "ann") == 0.5
+            async def caught_up() -> bool:
+                listed = await acme.call("ListCustomers", profiles.ListCustomersRequest(page_size=100))
+                told = [each.predictive_traits for each in listed.customers]
+                return {each.model_version for each in told} == {120} and len(told) == 100
 
-        await until(caught_up)
+            await until(caught_up)
+            assert await churn(acme, "u7") == 0.6
         positions = [int(each or 0) for each in forecasting.resumed]
         assert positions == sorted(positions)
+
+
+@asynccontextmanager
+async def process_at(folder: Path, keyring: Keyring, variables: dict[str, str]) -> AsyncIterator[Client]:
+    """A process, killed at the end."""
+    process = await asyncio.to_thread(ServiceProcess, folder, keyring, **variables)
+    try:
+        async with grpc.aio.insecure_channel(process.address) as channel:
+            yield Client(ProfilesServiceStub(channel), keyring.header("acme"))
+    finally:
         process.kill()
-        store = await SqliteStore.open(tmp_path / "profiles.sqlite3", PREDICTIVE_COLLECTIONS)
-        found = await StoredPredictiveTraits(store).of("acme", [f"c{each}" for each in range(200)])
-        await store.close()
-        assert {(each.expectation.values["churn_probability"], each.model.version) for each in found.values()} == {
-            (0.6, 120)
-        }
-        assert len(found) == 200
 
 
-async def test_of_two_who_follow_one_applies_a_batch_and_nothing_older_comes_after(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "store.sqlite", PREDICTIVE_COLLECTIONS)
-    one, other = StoredPredictiveTraits(store), StoredPredictiveTraits(store)
+async def test_of_two_who_follow_one_applies_a_batch_and_nothing_older_comes_after(
+    configure: Callable[..., Any], keyring: Keyring
+) -> None:
+    settings = configure(Settings)
+    async with neighbour() as (_, address), following(configure, keyring, address) as acme:
+        await acme.ingest(track("m1", "ann"))
+        ann = (await acme.customer("user_id", "ann")).customer_id
+    store = await SqliteStore.open(settings.data_dir / "profiles.sqlite3", KEPT)
+    master = read_master_keys((settings.data_dir / "profiles_master_key").read_text("ascii"), "a file")
+    keys = CustomerKeys(store, TenantKeys(store, master))
+    one, other = StoredPredictiveTraits(store, keys), StoredPredictiveTraits(store, keys)
     model = PredictiveModel(1, "bg_nbd", 0, 0, 0, 91, "USD", None)
 
     def expected(chance: float) -> dict[tuple[str, str], Expectation | None]:
-        return {("acme", "ann"): Expectation("ann", 1, {"churn_probability": chance}, 7)}
+        values = {"churn_probability": chance}
+        return {("acme", who): Expectation(who, 1, values, 7) for who in (ann, "of whom there is no key")}
 
     assert [await each.load_cursor() for each in (one, other)] == ["", ""]
     await one.apply(expected(0.1), [("acme", model)], "1")
@@ -293,9 +306,12 @@ async def test_of_two_who_follow_one_applies_a_batch_and_nothing_older_comes_aft
     await other.apply(expected(0.3), [], "3")
     with pytest.raises(Conflict):
         await one.apply(expected(0.25), [], "2.5")
-    found = (await one.of("acme", ["ann", "bob"]))["ann"]
-    assert found.expectation.values == {"churn_probability": 0.3}
-    assert await one.of("rival", ["ann"]) == {}
+    found = await one.of("acme", [ann, "of whom there is no key"])
+    assert {who: each.expectation.values for who, each in found.items()} == {ann: {"churn_probability": 0.3}}
+    assert await one.of("rival", [ann]) == {}
+    raw = await store.get("acme", PREDICTIONS, ann)
+    assert raw is not None
+    assert b"churn" not in raw.body["sealed"]
     await store.close()
 
 

@@ -197,7 +197,7 @@ class StoredForgetting:
         forgotten = [Delete(work.tenant, each, origin) for each in (COMPUTED, COMPUTED_MARKS, PREDICTIONS)]
         removed = [
             Removed("computed_trait", value_count(known) if known else 0),
-            Removed("predictive_trait", len(expected.body["values"]) if expected else 0),
+            Removed("predictive_trait", expected.body["count"] if expected else 0),
         ]
         await work.commit(forgotten, removed)
 

@@ -1,7 +1,8 @@
 """Predictive traits as documents: what is expected of each customer, and the models that say so.
 
-The cursor of the feed is written with what it tells, against the version that was read: where several processes follow,
-one applies a batch and the others resume behind it, so nothing older takes the place of something newer.
+The cursor of the feed is written with what it tells, against the version that was read: where several processes
+follow, one applies a batch and the others resume behind it, so nothing older takes the place of something newer. Values
+are sealed with the customer's key: who has none is erased, and nothing is kept of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,8 @@ from dataclasses import asdict
 from functools import partial
 
 from services.common.feed import CURSORS
-from services.common.store import Collection, Delete, Insert, Put, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Insert, Put, Replace, Store, Write
+from services.profiles.adapters.customer_keys import CustomerKeys, seal_content, unseal_content
 from services.profiles.domain.predictive_trait import (
     Expectation,
     PredictionQuality,
@@ -31,8 +33,8 @@ Customer = tuple[str, str]
 class StoredPredictiveTraits:
     """The port ``PredictiveBook``, and what the follower of forecasting writes."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keys: CustomerKeys) -> None:
+        self._store, self._keys = store, keys
         self._models: dict[tuple[str, int], PredictiveModel] = {}
         self._cursor_version: int | None = None
 
@@ -58,9 +60,12 @@ class StoredPredictiveTraits:
         ``Conflict`` or ``AlreadyExists`` if another process was faster: load the cursor and go on from there.
         """
         writes: list[Write] = [Put(tenant, PREDICTIVE_MODELS, str(it.version), asdict(it)) for tenant, it in models]
-        for (tenant, customer_id), it in expected.items():
-            known = partial(Put, tenant, PREDICTIONS, customer_id)
-            writes.append(known(_body(it)) if it else Delete(tenant, PREDICTIONS, customer_id))
+        by_tenant: dict[str, list[str]] = {}
+        for tenant, customer_id in expected:
+            by_tenant.setdefault(tenant, []).append(customer_id)
+        for tenant, customer_ids in by_tenant.items():
+            keys = await self._keys.read(tenant, customer_ids)
+            writes += (_write(tenant, each, expected[tenant, each], keys.get(each)) for each in customer_ids)
         before, body = self._cursor_version, {"cursor": cursor}
         moved = partial(Replace, version=before) if before else Insert
         await self._store.commit([*writes, moved("*", CURSORS, FOLLOWER, body)])
@@ -69,7 +74,8 @@ class StoredPredictiveTraits:
     async def of(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, PredictiveTraits]:
         """See the port."""
         found = await self._store.get_many(tenant, PREDICTIONS, list(dict.fromkeys(customer_ids)))
-        read = {key: _expectation(key, document.body) for key, document in found.items()}
+        keys = await self._keys.read(tenant, found)
+        read = {key: _expectation(tenant, document, keys[key]) for key, document in found.items() if key in keys}
         models = await self._read_models(tenant, {it.model_version for it in read.values()})
         return {
             key: PredictiveTraits(it, models[it.model_version])
@@ -88,16 +94,22 @@ class StoredPredictiveTraits:
         return {version: model for version, model in known if model is not None}
 
 
-def _body(it: Expectation) -> dict[str, object]:
-    return {"version": it.model_version, "values": dict(it.values), "time": it.change_time}
+def _write(tenant: str, customer_id: str, it: Expectation | None, key: bytes | None) -> Write:
+    if it is None or key is None:
+        return Delete(tenant, PREDICTIONS, customer_id)
+    sealed = seal_content(key, dict(it.values), _place(tenant, customer_id))
+    body = {"version": it.model_version, "time": it.change_time, "count": len(it.values), "sealed": sealed}
+    return Put(tenant, PREDICTIONS, customer_id, body)
 
 
-def _expectation(customer_id: str, body: Mapping[str, object]) -> Expectation:
-    version, values, time = body["version"], body["values"], body["time"]
-    assert isinstance(version, int)
-    assert isinstance(values, dict)
-    assert isinstance(time, int)
-    return Expectation(customer_id, version, values, time)
+def _expectation(tenant: str, document: Document, key: bytes) -> Expectation:
+    body = document.body
+    values = unseal_content(key, body["sealed"], _place(tenant, document.id))
+    return Expectation(document.id, body["version"], values, body["time"])
+
+
+def _place(tenant: str, customer_id: str) -> str:
+    return f"prediction\0{tenant}\0{customer_id}"
 
 
 def _model(body: dict[str, object]) -> PredictiveModel:
