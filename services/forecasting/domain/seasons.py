@@ -1,6 +1,7 @@
 """What is known ahead of each period: its season, and what the calendar says of it, as regression features."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,6 +16,25 @@ FloatArray = npt.NDArray[np.float64]
 _SEASONS_FOR_LONG_MIN = 2.5
 _DAYS_OF_YEAR = 365.25
 _HOURS_MAX, _DAYS_MAX = 12 * 168, 3 * 366
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How long what comes round takes, in periods, and over how many of them the past is looked at."""
+
+    seasons: tuple[int, ...]
+    year: int
+    """0 where a year is too long to matter."""
+    level_window: int
+    windows: tuple[int, ...]
+
+
+RHYTHMS = {
+    Granularity.HOUR: Rhythm((24, 168), 0, 168, (1, 24, 72, 168, 672)),
+    Granularity.DAY: Rhythm((7,), 364, 28, (1, 7, 14, 28, 56, 91, 364)),
+    Granularity.WEEK: Rhythm((), 52, 8, (1, 2, 4, 8, 13, 26, 52)),
+    Granularity.MONTH: Rhythm((), 12, 12, (1, 2, 3, 6, 12)),
+}
 
 
 def season_length(granularity: Granularity, count: int) -> int:

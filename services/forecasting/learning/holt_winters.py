@@ -27,22 +27,25 @@ def _all_candidates() -> _Candidates:
     return _Candidates(*np.array(rows).T)
 
 
-def holt_winters(histories: Histories, period: int, horizon: int) -> FloatArray:
-    """Forecasts; NaN for a history of less than two seasons."""
+def holt_winters(histories: Histories, period: int, horizon: int) -> tuple[FloatArray, FloatArray]:
+    """Forecasts, and the same without the season; NaN for a history of less than two seasons."""
     if period < 2:
-        return np.full((histories.count, horizon), np.nan)
+        nothing = np.full((histories.count, horizon), np.nan)
+        return nothing, nothing
     candidates = _all_candidates()
     width = max(1, _CELLS_MAX // len(candidates.alpha))
     parts = [
         _forecast_slice(histories.columns(first, first + width), period, horizon, candidates)
         for first in range(0, histories.count, width)
     ]
-    forecasts = np.concatenate(parts)
+    forecasts, without = (np.concatenate(each) for each in zip(*parts, strict=True))
     forecasts[histories.sizes < _SEASONS_MIN * period] = np.nan
-    return forecasts
+    return forecasts, without
 
 
-def _forecast_slice(histories: Histories, period: int, horizon: int, candidates: _Candidates) -> FloatArray:
+def _forecast_slice(
+    histories: Histories, period: int, horizon: int, candidates: _Candidates
+) -> tuple[FloatArray, FloatArray]:
     shape = (histories.count, len(candidates.alpha))
     factors = additive_factors(histories, period)
     # Row r has the position that is (length - 1 - r) % period steps before that of the last row.
@@ -72,7 +75,10 @@ def _first_level(histories: Histories, factors: FloatArray, period: int) -> Floa
     return mean
 
 
-def _ahead(level: FloatArray, trend: FloatArray, phi: FloatArray, season: FloatArray, horizon: int) -> FloatArray:
+def _ahead(
+    level: FloatArray, trend: FloatArray, phi: FloatArray, season: FloatArray, horizon: int
+) -> tuple[FloatArray, FloatArray]:
     steps = np.arange(1, horizon + 1)
     damped = np.cumsum(phi[:, None] ** steps, axis=1)
-    return level[:, None] + damped * trend[:, None] + season[:, (-steps) % season.shape[1]]
+    without = level[:, None] + damped * trend[:, None]
+    return without + season[:, (-steps) % season.shape[1]], without

@@ -13,6 +13,7 @@ from services.forecasting.learning.smoothing import DAMPED, HOLT, SIMPLE, smooth
 from services.forecasting.learning.theta import theta
 
 SEASONAL_NAIVE = "seasonal_naive"
+DRIVER_REGRESSION, GRADIENT_BOOSTING = "driver_regression", "gradient_boosting"
 NAMES = (
     SEASONAL_NAIVE,
     "naive",
@@ -25,7 +26,11 @@ NAMES = (
     "theta_3",
     "holt_winters",
     "regression",
+    DRIVER_REGRESSION,
+    GRADIENT_BOOSTING,
 )
+SMOOTHING_COUNT = NAMES.index("regression")
+"""The first so many have a level and perhaps a season, and nothing else."""
 _RECENT_MIN = 4
 
 
@@ -41,7 +46,13 @@ class Task:
 
 
 def run_all(task: Task) -> FloatArray:
-    """Forecasts by method, history and step. NaN where a method does not apply."""
+    """Forecasts by method (those that need nothing but a history), history and step. NaN where one does not apply."""
+    fitted = regression(task.histories, task.period, task.horizon, task.calendar, task.ends)
+    return np.concatenate([run_smoothing(task)[0], fitted[None]])
+
+
+def run_smoothing(task: Task) -> tuple[FloatArray, FloatArray]:
+    """All but the regression: forecasts by method, history and step, and the same without their season."""
     histories, horizon = task.histories, task.horizon
     season = find_season(histories, task.period)
     adjusted = season.adjust(histories)
@@ -56,14 +67,11 @@ def run_all(task: Task) -> FloatArray:
         theta(adjusted, horizon),
         theta(adjusted, horizon, bend=3.0),
     ]
-    return np.stack(
-        [
-            seasonal_naive(histories, task.period, horizon),
-            *(season.restore(forecasts) for forecasts in level),
-            holt_winters(histories, task.period, horizon),
-            regression(histories, task.period, horizon, task.calendar, task.ends),
-        ]
-    )
+    smoothed, without = holt_winters(histories, task.period, horizon)
+    restored = [season.restore(forecasts) for forecasts in level]
+    naive = seasonal_naive(histories, task.period, horizon)
+    last = recent_mean(histories, horizon, task.period)
+    return np.stack([naive, *restored, smoothed]), np.stack([last, *level, without])
 
 
 def _naive(adjusted: Histories, period: int, horizon: int) -> FloatArray:

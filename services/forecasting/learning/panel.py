@@ -1,17 +1,20 @@
 """Forecasts for a panel of series: backtest all methods, weigh them for each series, combine, calibrate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from services.forecasting.learning import methods
 from services.forecasting.learning.accuracy import Errors, errors, seasonal_change
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
+from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.intervals import calibrate, coverage
+from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
 from services.forecasting.learning.rolling_origin import Backtest, backtest
 from services.forecasting.learning.totals import total_deviations
+from services.forecasting.learning.what_if import DriverResponse
 
 _INTERMITTENT_SHARE = 0.5
 _SHORT_METHOD = methods.NAMES.index("recent_mean")
@@ -36,6 +39,10 @@ class SeriesForecast:
     """By level, 1 to 99 per cent."""
     total_deviation: float
     """The standard deviation of the error of the sum over all steps."""
+    parts: dict[str, FloatArray] = field(default_factory=dict)
+    """By what moves the series, and step; they add up to ``points``. Empty where nothing is known but the calendar."""
+    response: DriverResponse | None = None
+    """How the forecast answers to other drivers."""
 
 
 def forecast_panel(
@@ -44,19 +51,22 @@ def forecast_panel(
     horizon: int,
     calendar: FloatArray | None = None,
     parents: IntArray | None = None,
+    known: Known | None = None,
 ) -> list[SeriesForecast]:
     """Forecast each series; all end at the same time, none is empty and every value is finite.
 
     ``calendar`` has a row for each period from the first of the longest series to the last that is forecast. With
-    ``parents``, as ``reconcile`` has them, forecasts add up, and errors and intervals are those of such forecasts.
+    ``parents``, as ``reconcile`` has them, forecasts add up, and errors and intervals are those of such forecasts. With
+    what else is ``known``, methods that need it compete too, and forecasts are taken apart.
     """
     longest = max(len(one) for one in series)
-    known = np.zeros((longest + horizon, 0)) if calendar is None else calendar
-    ahead, past = backtest(series, period, horizon, known)
+    days = np.zeros((longest + horizon, 0)) if calendar is None else calendar
+    ahead, past, learnt = backtest(series, period, horizon, days, known)
     floor = np.array([0.0 if one.min() >= 0 else -np.inf for one in series])
     losses = _losses(past, series)
     shares = _with_fallback(weights(losses), ahead)
-    points = np.maximum(combine(ahead, shares), floor[:, None])
+    combined = combine(ahead, shares)
+    points = np.maximum(combined, floor[:, None])
     held_out = combine(past.forecasts, weights_without_each_origin(losses))
     held_out = np.maximum(held_out, floor[:, None, None])
     spread = np.array([_spread(one) for one in series])
@@ -70,6 +80,7 @@ def forecast_panel(
     covered = coverage(past.actuals - held_out, spread, lengths)
     counts = past.origin_counts.astype(np.int64)
     totals = total_deviations(past.actuals - held_out, calibration.scale)
+    apart = take_apart(series, period, horizon, days, learnt, shares, points - combined) if learnt else None
     return [
         SeriesForecast(
             points=points[s],
@@ -81,6 +92,8 @@ def forecast_panel(
             seasonal_naive=_errors(past.forecasts[_NAIVE, s], past.actuals[s], one, period),
             coverage=covered[s] if counts[s] else None,
             total_deviation=float(totals[s]),
+            parts=apart.parts_of(s, points[s]) if apart else {},
+            response=apart.response_of(s) if apart else None,
         )
         for s, one in enumerate(series)
     ]

@@ -1,4 +1,7 @@
-"""Ridge regression on a trend, the season as Fourier terms and the calendar, with its errors smoothed."""
+"""Ridge regression on a trend, the season as Fourier terms, the calendar and drivers, with its errors smoothed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -7,50 +10,181 @@ from services.forecasting.learning.smoothing import SIMPLE, smooth
 
 _HARMONICS_MAX = 6
 _SEASONS_MIN = 2
-# Penalties in units of one observation: the season is well supported, the trend and the calendar must earn it.
+# Penalties in units of one observation: the season is well supported, the trend and the calendar must earn it. Drivers
+# are scaled to a variance of 1 in each history.
 _SEASON_PENALTY = 0.1
 _CALENDAR_PENALTY = 2.0
 _TREND_PENALTY = 5.0
+_DRIVER_PENALTY = 1.0
+_CORRELATION_MAX = 0.9
 # The trend's column in the design.
 _TREND = 1
+_SMALLEST = 1e-12
 
 
-def regression(histories: Histories, period: int, horizon: int, calendar: FloatArray, ends: IntArray) -> FloatArray:
+@dataclass(frozen=True, slots=True)
+class Drivers:
+    """What is known to move each history."""
+
+    values: FloatArray
+    """By series, period (from the first of the longest series to the last that is forecast) and driver; finite."""
+    series: IntArray
+    """Which series each history is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regressed:
+    """Forecasts of some histories, taken apart; in the units of the histories."""
+
+    level: FloatArray
+    season: FloatArray
+    calendar: FloatArray
+    drivers: FloatArray
+    """By history, step and driver."""
+    coefficients: FloatArray
+    """What one more unit of a driver adds, by history and driver."""
+    covariance: FloatArray
+    """Of the coefficients, by history."""
+
+    @property
+    def forecasts(self) -> FloatArray:
+        """By history and step."""
+        found: FloatArray = self.level + self.season + self.calendar + self.drivers.sum(axis=2)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """Columns for all periods: what they speak for, and their penalties."""
+
+    columns: FloatArray
+    penalties: FloatArray
+    wave_count: int
+
+    @property
+    def calendar_start(self) -> int:
+        return _TREND + 1 + self.wave_count
+
+
+def regression(
+    histories: Histories,
+    period: int,
+    horizon: int,
+    calendar: FloatArray,
+    ends: IntArray,
+    drivers: Drivers | None = None,
+) -> FloatArray:
     """Forecasts; NaN for a history too short to regress.
 
     ``calendar`` holds one row a period, from the first period of the longest series to the last that is forecast;
     ``ends`` says for each history before which of these rows it ends.
     """
     forecasts = np.full((histories.count, horizon), np.nan)
+    for columns, found in regress(histories, period, horizon, calendar, ends, drivers):
+        forecasts[columns] = found.forecasts
+    return forecasts
+
+
+def regress(
+    histories: Histories,
+    period: int,
+    horizon: int,
+    calendar: FloatArray,
+    ends: IntArray,
+    drivers: Drivers | None = None,
+) -> Iterator[tuple[IntArray, Regressed]]:
+    """The columns of histories that end together and are long enough, and their forecasts taken apart."""
     for end in np.unique(ends):
         columns = np.flatnonzero((ends == end) & (histories.sizes >= _size_min(period)))
         if len(columns):
             some = Histories(histories.values[:, columns], histories.starts[columns])
-            forecasts[columns] = _regress(some, period, horizon, calendar[: end + horizon])
-    return forecasts
+            moved = _aligned(drivers, columns, end, (histories.length, horizon))
+            yield columns, _regress(some, period, horizon, calendar[: end + horizon], moved)
+
+
+def _aligned(drivers: Drivers | None, columns: IntArray, end: int, shape: tuple[int, int]) -> FloatArray:
+    """The drivers of some histories for each of their rows and steps; 0 in rows before the longest series."""
+    length, horizon = shape
+    count = 0 if drivers is None else drivers.values.shape[2]
+    found = np.zeros((len(columns), length + horizon, count))
+    if drivers is not None:
+        found[:, length - end :] = drivers.values[drivers.series[columns], : end + horizon]
+    return found
 
 
 def _size_min(period: int) -> int:
     return max(_SEASONS_MIN * period, 10)
 
 
-def _regress(histories: Histories, period: int, horizon: int, calendar: FloatArray) -> FloatArray:
-    design, penalties = _design(histories.length, period, horizon, calendar)
-    past, ahead = design[:-horizon], design[-horizon:]
+def _regress(
+    histories: Histories, period: int, horizon: int, calendar: FloatArray, drivers: FloatArray
+) -> Regressed:
+    length = histories.length
+    design = _design(length, period, horizon, calendar)
+    past, ahead = design.columns[:-horizon], design.columns[-horizon:]
     present = histories.present().astype(np.float64)
-    scale = np.maximum(np.nanmean(np.abs(histories.values), axis=0), 1e-12)
+    scale = np.maximum(np.nanmean(np.abs(histories.values), axis=0), _SMALLEST)
     values = np.where(present > 0, histories.values / scale, 0.0)
-    gram = np.einsum("tn,tp,tq->npq", present, past, past, optimize=True) + np.diag(penalties)
+    moved, deviation = _standard(drivers, present)
+    gram = _gram(past, present, moved[:, :length], design.penalties)
     # The trend is counted in lengths of the longest history; the penalty is for the slope in its own lengths.
-    gram[:, _TREND, _TREND] += _TREND_PENALTY * (histories.sizes / histories.length) ** 2
-    weights = np.linalg.solve(gram, (past.T @ values).T[:, :, None])[:, :, 0]
-    errors = np.where(present > 0, values - past @ weights.T, np.nan)
-    level = smooth(histories.replaced(errors), SIMPLE).forecast(horizon)
-    found: FloatArray = (weights @ ahead.T + level) * scale[:, None]
-    return found
+    gram[:, _TREND, _TREND] += _TREND_PENALTY * (histories.sizes / length) ** 2
+    seen = np.concatenate([(past.T @ values).T, np.einsum("tn,ntd->nd", values, moved[:, :length])], axis=1)
+    weights = np.linalg.solve(gram, seen[:, :, None])[:, :, 0]
+    shared = past.shape[1]
+    fitted = past @ weights[:, :shared].T + np.einsum("ntd,nd->tn", moved[:, :length], weights[:, shared:])
+    errors = np.where(present > 0, values - fitted, np.nan)
+    last = smooth(histories.replaced(errors), SIMPLE).forecast(horizon)
+    variance = _long_run_variance(errors)
+    inverse = np.linalg.inv(gram)[:, shared:, shared:] if moved.shape[2] else np.zeros((len(scale), 0, 0))
+    units = scale[:, None] / deviation
+    by_column = weights[:, None, :shared] * ahead * scale[:, None, None]
+    at = design.calendar_start
+    return Regressed(
+        level=by_column[:, :, : _TREND + 1].sum(axis=2) + last * scale[:, None],
+        season=by_column[:, :, _TREND + 1 : at].sum(axis=2),
+        calendar=by_column[:, :, at:].sum(axis=2),
+        drivers=moved[:, length:] * (weights[:, shared:] * scale[:, None])[:, None, :],
+        coefficients=weights[:, shared:] * units,
+        covariance=inverse * variance[:, None, None] * units[:, :, None] * units[:, None, :],
+    )
 
 
-def _design(length: int, period: int, horizon: int, calendar: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _long_run_variance(errors: FloatArray) -> FloatArray:
+    """The variance of errors, times what their autocorrelation makes of that of a mean (as of an AR(1) process)."""
+    found = np.where(np.isfinite(errors), errors, 0.0)
+    square = (found**2).sum(axis=0)
+    lagged = (found[1:] * found[:-1]).sum(axis=0) / np.where(square > 0, square, 1.0)
+    correlation = np.clip(lagged, 0.0, _CORRELATION_MAX)
+    return square / np.maximum(np.isfinite(errors).sum(axis=0), 1) * (1 + correlation) / (1 - correlation)
+
+
+def _standard(drivers: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Drivers with mean 0 and variance 1 over each history, and their deviations; 0 where one never changes."""
+    length = len(present)
+    mask = present.T[:, :, None]
+    sizes = np.maximum(mask.sum(axis=1), 1.0)
+    mean = (drivers[:, :length] * mask).sum(axis=1) / sizes
+    centred = drivers - mean[:, None, :]
+    deviation = np.sqrt((centred[:, :length] ** 2 * mask).sum(axis=1) / sizes)
+    still = deviation <= 1e-9 * np.maximum(np.abs(mean), _SMALLEST)
+    safe = np.where(still, 1.0, deviation)
+    return np.where(still[:, None, :], 0.0, centred / safe[:, None, :]), safe
+
+
+def _gram(past: FloatArray, present: FloatArray, drivers: FloatArray, penalties: FloatArray) -> FloatArray:
+    shared = np.einsum("tn,tp,tq->npq", present, past, past, optimize=True) + np.diag(penalties)
+    count = drivers.shape[2]
+    if not count:
+        found: FloatArray = shared
+        return found
+    masked = drivers * present.T[:, :, None]
+    across = np.einsum("tp,ntd->npd", past, masked)
+    own = np.einsum("ntd,nte->nde", masked, masked) + _DRIVER_PENALTY * np.eye(count)
+    return np.block([[shared, across], [across.transpose(0, 2, 1), own]])
+
+
+def _design(length: int, period: int, horizon: int, calendar: FloatArray) -> _Design:
     time = np.arange(length + horizon)
     angle = 2 * np.pi * time / max(period, 1)
     harmonics = min(period // 2, _HARMONICS_MAX)
@@ -62,4 +196,4 @@ def _design(length: int, period: int, horizon: int, calendar: FloatArray) -> tup
     known[-shared:] = calendar[-shared:]
     columns = [np.ones(len(time)), (time - length / 2) / length, *waves, *known.T]
     penalties = [1e-6, 0.0, *[_SEASON_PENALTY] * len(waves), *[_CALENDAR_PENALTY] * calendar.shape[1]]
-    return np.stack(columns, axis=1), np.array(penalties)
+    return _Design(np.stack(columns, axis=1), np.array(penalties), len(waves))

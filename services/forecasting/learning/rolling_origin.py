@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.forecasting.learning.histories import FloatArray, side_by_side
+from services.forecasting.learning.known_ahead import Learnt, learn, run_known
+from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.methods import Task, run_all
 
 ORIGINS_MAX = 12
@@ -41,8 +43,11 @@ def origins(length: int, period: int, horizon: int) -> list[int]:
     return list(range(1, max(room, 0) + 1))[:ORIGINS_MAX]
 
 
-def backtest(series: list[FloatArray], period: int, horizon: int, calendar: FloatArray) -> tuple[FloatArray, Backtest]:
-    """The forecasts by method, series and step from the end of the data; and those from earlier origins.
+def backtest(
+    series: list[FloatArray], period: int, horizon: int, calendar: FloatArray, known: Known | None = None
+) -> tuple[FloatArray, Backtest, Learnt | None]:
+    """The forecasts by method, series and step from the end of the data; those from earlier origins; and, where more
+    than the calendar is ``known``, what was learnt of all series.
 
     The end and the origins are run as one batch, so each method passes over time once.
     """
@@ -52,10 +57,16 @@ def backtest(series: list[FloatArray], period: int, horizon: int, calendar: Floa
     histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
     ends = np.empty(len(rows), dtype=np.int64)
     ends[places] = [longest - cuts[k] for _, k in rows]
-    found = run_all(Task(histories, period, horizon, calendar, ends))[:, places]
+    task = Task(histories, period, horizon, calendar, ends)
+    found, learnt = run_all(task), None
+    if known is not None:
+        learnt = learn(series, known, cuts, horizon)
+        of = np.empty(len(rows), dtype=np.int64)
+        of[places] = [s for s, _ in rows]
+        found = np.concatenate([found, run_known(task, known, learnt, of)])
     everything = np.full((len(found), len(series), len(cuts), horizon), np.nan)
-    everything[:, [s for s, _ in rows], [k for _, k in rows]] = found
-    return everything[:, :, 0], Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon))
+    everything[:, [s for s, _ in rows], [k for _, k in rows]] = found[:, places]
+    return everything[:, :, 0], Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon)), learnt
 
 
 def _least(origin: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 from services.forecasting.learning.baselines import drift, recent_mean, seasonal_naive
 from services.forecasting.learning.histories import FloatArray, Histories, side_by_side
 from services.forecasting.learning.holt_winters import holt_winters
-from services.forecasting.learning.methods import NAMES, Task, run_all
+from services.forecasting.learning.methods import SMOOTHING_COUNT, Task, run_all
 from services.forecasting.learning.regression import regression
 from services.forecasting.learning.seasonality import find_season
 from services.forecasting.learning.smoothing import DAMPED, HOLT, SIMPLE, smooth
@@ -90,8 +90,8 @@ def test_noise_has_no_season() -> None:
 
 
 def test_holt_winters_continues_a_season() -> None:
-    assert holt_winters(alone(WEEKS), 7, 9)[0] == pytest.approx([*PATTERN, 10, 20])
-    assert np.isnan(holt_winters(alone(WEEKS[:13]), 7, 2)).all()
+    assert holt_winters(alone(WEEKS), 7, 9)[0][0] == pytest.approx([*PATTERN, 10, 20])
+    assert np.isnan(holt_winters(alone(WEEKS[:13]), 7, 2)[0]).all()
 
 
 def test_regression_continues_a_season_and_knows_a_holiday() -> None:
@@ -114,4 +114,4 @@ def test_every_method_answers_for_every_series_whatever_the_company() -> None:
     for position, one in enumerate(series):
         single = run_all(Task(alone(one), 7, 7, calendar[60 - len(one) :], np.array([len(one)])))
         assert both[:, position] == pytest.approx(single[:, 0], nan_ok=True)
-    assert both.shape == (len(NAMES), 3, 7)
+    assert both.shape == (SMOOTHING_COUNT + 1, 3, 7)

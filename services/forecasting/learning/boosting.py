@@ -1,0 +1,136 @@
+"""Gradient boosting over all series of a panel: one model, which forecasts every step directly.
+
+The model's target is a figure relative to the level of its series at the origin (``lagged``), and the step is a feature;
+no forecast is fed back into another. Trees by LightGBM (G. Ke et al., NeurIPS 2017), on one thread, so that the same
+data give the same trees.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+
+from services.forecasting.learning.histories import FloatArray, IntArray
+from services.forecasting.learning.lagged import Panel, Rows
+
+log = logging.getLogger(__name__)
+_SEED = 20
+_RATIO_MAX = 20.0
+ROWS_MAX = 200_000
+ROWS_MIN = 1_000
+SECONDS_MAX = 120
+"""A model that takes longer is given up, on a machine that is too busy; nothing else of it depends on time."""
+HISTORY_MIN = 4
+_ROUNDS = 300
+_PARAMETERS: dict[str, Any] = {
+    "objective": "regression_l1",
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 40,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 1.0,
+    "max_bin": 127,
+    "seed": _SEED,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Boosted:
+    """A fitted model."""
+
+    booster: lightgbm.Booster
+
+    def predict(self, features: FloatArray) -> FloatArray:
+        """Figures relative to the levels, by row."""
+        return np.asarray(self.booster.predict(features), dtype=np.float64)
+
+    def contributions(self, features: FloatArray) -> FloatArray:
+        """By row and feature, and last what is expected of any row (SHAP values of trees); they sum to ``predict``."""
+        return np.asarray(self.booster.predict(features, pred_contrib=True), dtype=np.float64)
+
+
+def matrix(panel: Panel, rows: Rows) -> FloatArray:
+    """The features of ``rows``, one a column."""
+    return np.stack([column.values for column in panel.columns(rows)], axis=1)
+
+
+def parts(panel: Panel) -> list[str]:
+    """Which driver or part each feature speaks for."""
+    return [column.part for column in panel.columns(_one_row())]
+
+
+def fit(panel: Panel, end: int, horizon: int, parameters: dict[str, Any] | None = None) -> Boosted | None:
+    """The model of what came before the period ``end``; ``None`` if that is too little."""
+    rows = _training_rows(panel, end, horizon)
+    if len(rows) < ROWS_MIN:
+        return None
+    levels, actuals = panel.levels(rows), panel.actuals(rows)
+    usable = levels > 0
+    target = np.clip(actuals[usable] / levels[usable], -_RATIO_MAX, _RATIO_MAX)
+    rows = Rows(rows.series[usable], rows.origins[usable], rows.steps[usable])
+    categorical = [n for n, column in enumerate(panel.columns(_one_row())) if column.categorical]
+    options = _PARAMETERS | (parameters or {})
+    rounds = options.pop("rounds", _ROUNDS)
+    data = lightgbm.Dataset(
+        matrix(panel, rows), target - panel.base(rows), categorical_feature=categorical, params=options, free_raw_data=True
+    )
+    deadline = time.monotonic() + SECONDS_MAX
+
+    def stop(_: object) -> None:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+
+    try:
+        return Boosted(lightgbm.train(options, data, rounds, callbacks=[stop]))
+    except TimeoutError:
+        log.warning("a gradient boosting model of %d rows was given up after %d s", len(rows), SECONDS_MAX)
+        return None
+
+
+def forecast(model: Boosted, panel: Panel, ends: IntArray, series: IntArray, horizon: int) -> FloatArray:
+    """Forecasts of ``series`` from before the periods ``ends``, one row each, one column a step."""
+    rows = ahead(series, ends, horizon)
+    found = (panel.base(rows) + model.predict(matrix(panel, rows))) * panel.levels(rows)
+    return found.reshape(len(series), horizon)
+
+
+def ahead(series: IntArray, ends: IntArray, horizon: int) -> Rows:
+    """The rows of all steps from each end."""
+    return Rows(
+        np.repeat(series, horizon), np.repeat(ends - 1, horizon), np.tile(np.arange(1, horizon + 1), len(series))
+    )
+
+
+def _training_rows(panel: Panel, end: int, horizon: int) -> Rows:
+    """Places whose targets lie before ``end``, at most ``ROWS_MAX`` of them, drawn evenly."""
+    first = panel.starts + HISTORY_MIN - 1
+    spans = np.maximum(end - 1 - first, 0)
+    total = int(spans.sum())
+    if not total:
+        return Rows(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
+    random = np.random.default_rng(_SEED)
+    count = min(total * horizon, ROWS_MAX)
+    place = random.choice(total, count, replace=count > total) if count < total * horizon else None
+    if place is None:
+        place, steps = np.repeat(np.arange(total), horizon), np.tile(np.arange(1, horizon + 1), total)
+    else:
+        steps = random.integers(1, horizon + 1, count)
+    ends = np.cumsum(spans)
+    series = np.searchsorted(ends, place, side="right")
+    origins = first[series] + place - (ends[series] - spans[series])
+    inside = origins + steps < end
+    return Rows(series[inside], origins[inside], steps[inside])
+
+
+def _one_row() -> Rows:
+    zero = np.zeros(1, dtype=np.int64)
+    return Rows(zero, zero, zero + 1)

@@ -1,0 +1,217 @@
+"""What a global model sees of a series at an origin: levels, lags and means of the past, and what is known of the target.
+
+A row is a series, an origin (the last period that is known) and a step. Figures are relative to the level of the series
+at the origin, so that one model fits series of all sizes. Nothing of a row depends on figures after its origin.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.forecasting.domain.seasons import Rhythm
+from services.forecasting.learning.histories import FloatArray, IntArray
+
+LEVEL, SEASON, CALENDAR = "level", "season", "calendar"
+DRIVER_SHIFTS = (0, -1, 1)
+"""A driver is seen at the target, before and after it; and as it was when the level was measured."""
+_SMALL = 1e-9
+_SHARE_OF_LEVEL = 0.1
+_BASE_MAX = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of each period, the ones ahead included, from the first period of the longest series on."""
+
+    rhythm: Rhythm
+    dates: FloatArray
+    """By period and feature: position in the week, the month and the year, holidays."""
+    drivers: FloatArray
+    """By series, period and driver, all finite."""
+    driver_names: tuple[str, ...]
+    attributes: IntArray
+    """By series and attribute: groups of series, numbered from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Places in a panel: series, origin and step, one of each a row."""
+
+    series: IntArray
+    origins: IntArray
+    steps: IntArray
+
+    @property
+    def targets(self) -> IntArray:
+        """The periods that are forecast."""
+        return self.origins + self.steps
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature: which driver or part it speaks for, and its values."""
+
+    part: str
+    values: FloatArray
+    categorical: bool = False
+
+
+class Panel:
+    """Series side by side that end together, with running sums for means over any window."""
+
+    def __init__(self, series: list[FloatArray], known: Known) -> None:
+        self.length = max(len(one) for one in series)
+        self.known = known
+        self.values = np.full((len(series), self.length), np.nan)
+        for row, one in zip(self.values, series, strict=True):
+            row[self.length - len(one) :] = one
+        self.starts = np.array([self.length - len(one) for one in series], dtype=np.int64)
+        self._sums, self._sizes, self._counts = _running(self.values)
+        self._groups = [_Group(self.values, column) for column in known.attributes.T if column.max(initial=0) > 0]
+        self._driver_sums = np.concatenate(
+            [np.zeros((len(series), 1, known.drivers.shape[2])), np.cumsum(known.drivers, axis=1)], axis=1
+        )
+
+    def levels(self, rows: Rows) -> FloatArray:
+        """The mean size at each row's origin: that of the recent past, at least a tenth of that of the whole past."""
+        recent = _window(self._sizes, self._counts, rows.series, rows.origins, self.known.rhythm.level_window)
+        whole = _window(self._sizes, self._counts, rows.series, rows.origins, self.length)
+        return np.maximum(np.where(np.isfinite(recent), recent, 0.0), _SHARE_OF_LEVEL * whole)
+
+    def actuals(self, rows: Rows) -> FloatArray:
+        """The figures at the rows' targets; NaN where there are none."""
+        return self._at(rows.series, rows.targets)
+
+    def base(self, rows: Rows) -> FloatArray:
+        """The forecast that a model starts from, relative to the level: the same phase of the last seasons; a year
+        ago, where there is no shorter season; 1 where there is nothing of that."""
+        levels = np.maximum(self.levels(rows), _SMALL)
+        found = np.ones(len(rows))
+        if self.known.rhythm.seasons:
+            season = self.known.rhythm.seasons[-1]
+            back = -(-rows.steps // season) * season
+            found = _mean_of([self._at(rows.series, rows.targets - back - k * season) / levels for k in range(4)])
+        elif year := self.known.rhythm.year:
+            there = rows.targets - year
+            window = self.known.rhythm.level_window
+            before = _window(self._sizes, self._counts, rows.series, rows.origins - year, window)
+            lag = np.where(there <= rows.origins, self._at(rows.series, there), np.nan)
+            before = np.where(before > _SHARE_OF_LEVEL * levels, before, np.nan)
+            # Half of the growth since then goes on: the geometric mean of none and all.
+            found = lag / np.sqrt(before * levels)
+        return np.clip(np.where(np.isfinite(found), found, 1.0), -_BASE_MAX, _BASE_MAX)
+
+    def columns(self, rows: Rows) -> Iterator[Column]:
+        """The features."""
+        levels = np.maximum(self.levels(rows), _SMALL)
+        yield Column(LEVEL, rows.steps.astype(np.float64))
+        yield Column(LEVEL, np.log(levels))
+        yield Column(LEVEL, (rows.origins - self.starts[rows.series]).astype(np.float64))
+        for window in self.known.rhythm.windows:
+            yield Column(LEVEL, self._mean(rows, window) / levels)
+        yield from self._seasons(rows, levels)
+        yield from self._years(rows, levels)
+        for feature in self.known.dates[rows.targets].T:
+            yield Column(CALENDAR, feature)
+        for attribute in self.known.attributes[rows.series].T:
+            yield Column(LEVEL, attribute.astype(np.float64), categorical=True)
+        yield from self._drivers(rows)
+
+    def _seasons(self, rows: Rows, levels: FloatArray) -> Iterator[Column]:
+        """The same phase of the last seasons before the origin."""
+        for season in self.known.rhythm.seasons:
+            back = -(-rows.steps // season) * season
+            lags = [self._at(rows.series, rows.targets - back - k * season) / levels for k in range(4)]
+            yield Column(SEASON, lags[0])
+            yield Column(SEASON, lags[1])
+            yield Column(SEASON, _mean_of(lags))
+
+    def _years(self, rows: Rows, levels: FloatArray) -> Iterator[Column]:
+        """A year before the target, beside a year before the origin."""
+        year = self.known.rhythm.year
+        if not year:
+            return
+        window = self.known.rhythm.level_window
+        before = _window(self._sizes, self._counts, rows.series, rows.origins - year, window)
+        before = np.where(before > _SMALL, before, np.nan)
+        yield Column(LEVEL, before / levels)
+        for shift in (-1, 0, 1):
+            there = rows.targets - year + shift
+            lag = np.where(there <= rows.origins, self._at(rows.series, there), np.nan)
+            yield Column(SEASON, lag / before)
+        two = _window(self._sizes, self._counts, rows.series, rows.origins - 2 * year, window)
+        there = rows.targets - 2 * year
+        lag = np.where(there <= rows.origins, self._at(rows.series, there), np.nan)
+        yield Column(SEASON, lag / np.where(two > _SMALL, two, np.nan))
+        for group in self._groups:
+            yield Column(SEASON, group.season(rows, year, window))
+
+    def _drivers(self, rows: Rows) -> Iterator[Column]:
+        """Each driver at the target, before and after it, and what it was like when the level was measured."""
+        drivers, last = self.known.drivers, self.known.drivers.shape[1] - 1
+        window = self.known.rhythm.level_window
+        first = np.maximum(rows.origins + 1 - window, 0)
+        for number, name in enumerate(self.known.driver_names):
+            for shift in DRIVER_SHIFTS:
+                yield Column(name, drivers[rows.series, np.clip(rows.targets + shift, 0, last), number])
+            sums = self._driver_sums[:, :, number]
+            usual = (sums[rows.series, rows.origins + 1] - sums[rows.series, first]) / (rows.origins + 1 - first)
+            yield Column(name, usual)
+
+    def _mean(self, rows: Rows, window: int) -> FloatArray:
+        return _window(self._sums, self._counts, rows.series, rows.origins, window)
+
+    def _at(self, series: IntArray, periods: IntArray) -> FloatArray:
+        inside = (periods >= 0) & (periods < self.length)
+        found = self.values[series, np.clip(periods, 0, self.length - 1)]
+        return np.where(inside, found, np.nan)
+
+
+class _Group:
+    """The sums of series that share an attribute."""
+
+    def __init__(self, values: FloatArray, groups: IntArray) -> None:
+        self._of = groups
+        self._sums = np.zeros((int(groups.max()) + 1, values.shape[1]))
+        np.add.at(self._sums, groups, np.where(np.isfinite(values), values, 0.0))
+        self._running = np.concatenate([np.zeros((len(self._sums), 1)), np.cumsum(self._sums, axis=1)], axis=1)
+
+    def season(self, rows: Rows, year: int, window: int) -> FloatArray:
+        """What the group did a year before the target, beside a year before the origin."""
+        there, end = rows.targets - year, rows.origins + 1 - year
+        first = np.maximum(end - window, 0)
+        inside = (there >= 0) & (there <= rows.origins) & (end > first)
+        group = self._of[rows.series]
+        end, first = np.maximum(end, 1), np.minimum(first, np.maximum(end, 1) - 1)
+        usual = (self._running[group, end] - self._running[group, first]) / (end - first)
+        found = self._sums[group, np.clip(there, 0, self._sums.shape[1] - 1)]
+        return np.where(inside & (usual > _SMALL), found / np.maximum(usual, _SMALL), np.nan)
+
+
+def _running(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    present = np.isfinite(values)
+    filled = np.where(present, values, 0.0)
+    zero = np.zeros((len(values), 1))
+    running = [np.concatenate([zero, np.cumsum(it, axis=1)], axis=1) for it in (filled, np.abs(filled), present)]
+    return running[0], running[1], running[2]
+
+
+def _window(sums: FloatArray, counts: FloatArray, series: IntArray, ends: IntArray, window: int) -> FloatArray:
+    """The mean over the ``window`` periods up to ``ends``; NaN where there is none."""
+    end = np.maximum(ends + 1, 0)
+    first = np.maximum(end - window, 0)
+    count = counts[series, end] - counts[series, first]
+    total = sums[series, end] - sums[series, first]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _mean_of(lags: list[FloatArray]) -> FloatArray:
+    stacked = np.stack(lags)
+    present = np.isfinite(stacked)
+    count = present.sum(axis=0)
+    total = np.where(present, stacked, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
