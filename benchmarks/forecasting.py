@@ -86,7 +86,7 @@ def _m3_category(
     past: list[FloatArray], future: FloatArray, period: int, collected: dict[str, list[FloatArray]]
 ) -> None:
     horizon = future.shape[1]
-    found = forecast_panel(past, period, horizon)
+    found = forecast_panel(past, period, horizon).series
     histories, places = side_by_side(past)
     season = find_season(histories, period)
     adjusted = season.adjust(histories)
@@ -136,7 +136,7 @@ def _held_out(name: str, sales: pd.DataFrame, granularity: Granularity, period: 
     actual = test[names].to_numpy(dtype=np.float64).T
     calendar = calendar_features(granularity, [stamp.to_pydatetime() for stamp in sales.index])
     began = time.process_time()
-    found = forecast_panel(series, period, horizon, calendar)
+    found = forecast_panel(series, period, horizon, calendar).series
     seconds = time.process_time() - began
     histories, places = side_by_side(series)
     naive = seasonal_naive(histories, period, horizon)[places]

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
-from tessera.forecasting.v1 import demand_pb2, media_mix_pb2, series_pb2
+from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import (
     cart_pb2,
@@ -382,12 +382,42 @@ class Tenant:
         await self._send()
         train = recommendation.TrainModelRequest(request_id=self.own("train"), dimensions=8)
         self.training_job_id = (await self.call("recommendation", "TrainModel", train)).job.job_id
+        await self._drive()
         fit = forecasting.FitForecastsRequest(request_id=self.own("fit"), specs=[self.spec()])
         self.fitting_job_id = (await self.call("forecasting", "FitForecasts", fit)).job.job_id
         await until(lambda: self._succeeded("recommendation", recommendation, self.training_job_id))
         await until(lambda: self._succeeded("forecasting", forecasting, self.fitting_job_id))
         models = await self.call("recommendation", "ListModels", recommendation.ListModelsRequest())
         self.model_version = models.models[0].model_version
+
+    async def _drive(self) -> None:
+        """A promotion that sales may follow, and a holiday."""
+        await self.call("forecasting", "PutDriver", self.driver())
+        await self.call("forecasting", "RecordDriverValues", self.driver_values())
+        await self.call("forecasting", "PutHolidayCalendar", self.holidays())
+
+    def driver(self) -> drivers_pb2.PutDriverRequest:
+        """A promotion."""
+        return drivers_pb2.PutDriverRequest(
+            request_id=self.own("driver"), name=f"{self.tenant}_promotion", default_value=0
+        )
+
+    def driver_values(self) -> drivers_pb2.RecordDriverValuesRequest:
+        """When it was."""
+        on = drivers_pb2.DriverValue(
+            driver=f"{self.tenant}_promotion",
+            dimension=series_pb2.DIMENSION_TOTAL,
+            first_date=time.strftime("%Y-%m-%d", time.gmtime(time.time() - 5 * DAY_SECONDS)),
+            number=1,
+        )
+        return drivers_pb2.RecordDriverValuesRequest(request_id=self.own("promotion"), values=[on])
+
+    def holidays(self) -> drivers_pb2.PutHolidayCalendarRequest:
+        """A day of this tenant's own."""
+        own = drivers_pb2.CustomHoliday(name=self.own("day"), dates=["2026-05-01"])
+        return drivers_pb2.PutHolidayCalendarRequest(
+            request_id=self.own("holidays"), calendar=drivers_pb2.HolidayCalendar(days=[own])
+        )
 
     def computed_trait(self) -> computed_trait_pb2.ComputedTrait:
         """How often somebody bought something."""

@@ -54,6 +54,7 @@ MODULES = (
     "forecasting",
     "customer_value",
     "media_mix",
+    "drivers",
     "demand",
     "loyalty",
     "loyalty_changes",

@@ -62,12 +62,17 @@ class ForecastKey: ...
     "history_count",
     "backtest",
     "warnings",
+    "drivers",
 )
 class Forecast: ...
 
 
-@from_proto(pb.ForecastPoint, "start_time", "value", "intervals")
+@from_proto(pb.ForecastPoint, "start_time", "value", "intervals", "contributions")
 class ForecastPoint: ...
+
+
+@from_proto(pb.Contribution, "name", "value")
+class Contribution: ...
 
 
 @from_proto(pb.Interval, "level", "lower", "upper")

@@ -19,8 +19,10 @@ from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
 from services.forecasting.adapters import customer_models, media_mixes, store
+from services.forecasting.adapters import drivers as stored_drivers
 from services.forecasting.adapters import goals as stored_goals
 from services.forecasting.adapters.customer_models import StoredCustomerModels
+from services.forecasting.adapters.drivers import DRIVER_VALUES, StoredDrivers
 from services.forecasting.adapters.erasures import Erasures
 from services.forecasting.adapters.events import follow_orders
 from services.forecasting.adapters.goals import StoredGoals
@@ -29,6 +31,7 @@ from services.forecasting.adapters.media_mixes import StoredMediaMixes
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
+from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
 from services.forecasting.handlers.goals import GoalKeeping
@@ -42,6 +45,7 @@ COLLECTIONS = (
     *customer_models.COLLECTIONS,
     *media_mixes.COLLECTIONS,
     *stored_goals.COLLECTIONS,
+    *stored_drivers.COLLECTIONS,
     ACKNOWLEDGEMENTS,
     MOVED,
 )
@@ -60,13 +64,14 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
         open_store(settings, COLLECTIONS) as documents,
-        open_columnar(settings, [ORDER_LINES, SPEND]) as columnar,
+        open_columnar(settings, [ORDER_LINES, SPEND, DRIVER_VALUES]) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
     ):
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
         await jobs.recover(alone=not settings.store_url)
         requests = StoredRequests(documents)
-        fitting = Fitting(lines, StoredForecasts(documents), requests, jobs, system_clock)
+        drivers = StoredDrivers(documents, columnar)
+        fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock)
         models = StoredCustomerModels(documents)
         telling = PredictionTelling(models)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
@@ -76,7 +81,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers, mixing, goals, lines, models),
+            ForecastingServicer(fitting, customers, mixing, goals, DriverKeeping(drivers, requests), lines, models),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(

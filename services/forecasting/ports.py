@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.demand import Goal
-from services.forecasting.domain.forecasts import Forecast, ForecastKey
+from services.forecasting.domain.drivers import Driver, DriverDays, DriverSpan, Scope
+from services.forecasting.domain.forecasts import Forecast, ForecastKey, StoredModel
+from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
 from services.forecasting.domain.periods import Buckets, Periods
@@ -162,8 +164,13 @@ class Forecasts(Protocol):
         """Those that are stored."""
         ...
 
-    async def put(self, tenant: str, forecasts: Sequence[Forecast]) -> None:
-        """Store these instead of what had their keys."""
+    async def put(self, tenant: str, forecasts: Sequence[Forecast], model: StoredModel | None = None) -> None:
+        """Store these instead of what had their keys, with the ``model`` that they answer to other drivers by. Models
+        that no forecast names any more go."""
+        ...
+
+    async def model(self, tenant: str, model_id: str) -> StoredModel | None:
+        """The model that forecasts name."""
         ...
 
     async def page(self, tenant: str, measure: Measure | None, limit: int, after: str) -> tuple[list[Forecast], str]:
@@ -232,4 +239,40 @@ class Goals(Protocol):
 
     async def page(self, tenant: str, limit: int, after: str) -> tuple[Sequence[Goal], str]:
         """A page of goals, the newest first, and the token of the next."""
+        ...
+
+
+class Drivers(Protocol):
+    """The drivers, their values and the holidays of all tenants."""
+
+    async def put(self, tenant: str, driver: Driver) -> None:
+        """Keep a driver instead of the one of its name."""
+        ...
+
+    async def delete(self, tenant: str, name: str) -> None:
+        """Forget a driver; one that is not there is passed over."""
+        ...
+
+    async def all(self, tenant: str) -> list[Driver]:
+        """By name."""
+        ...
+
+    async def spans(self, tenant: str) -> Mapping[str, tuple[date, date]]:
+        """The first and the last day with a value, by the driver's id."""
+        ...
+
+    async def record(self, tenant: str, request_id: str, spans: Sequence[tuple[str, DriverSpan]]) -> int:
+        """Keep values by the driver's id; the last of a driver, series and day counts. How many days of series."""
+        ...
+
+    async def days(self, tenant: str, driver_ids: Sequence[str], scopes: Sequence[Scope], end: int) -> DriverDays:
+        """The values of some drivers for some series, on the days before the one numbered ``end``."""
+        ...
+
+    async def put_calendar(self, tenant: str, calendar: HolidayCalendar) -> None:
+        """Keep the holidays instead of those before."""
+        ...
+
+    async def calendar(self, tenant: str) -> HolidayCalendar:
+        """The holidays; those of most of the West where none were put."""
         ...

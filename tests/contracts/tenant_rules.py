@@ -7,6 +7,7 @@ from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.crm.v1 import privacy_pb2 as crm_privacy
 from tessera.crm.v1 import unsubscribe_pb2 as unsubscribe
 from tessera.forecasting.v1 import demand_pb2 as demand
+from tessera.forecasting.v1 import drivers_pb2 as drivers
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.forecasting.v1 import personal_data_pb2 as forecasting_personal_data
@@ -544,6 +545,35 @@ FORECASTING: dict[str, Rule] = {
     "RecordSpend": Beside(
         lambda acme: media_mix.RecordSpendRequest(request_id=acme.own("spend"), spend=[acme.spend()]),
         ("ListSpendChannels", lambda acme: media_mix.ListSpendChannelsRequest()),
+    ),
+    "PutDriver": Beside(lambda acme: acme.driver(), ("ListDrivers", lambda acme: drivers.ListDriversRequest())),
+    "DeleteDriver": Beside(
+        lambda acme: drivers.DeleteDriverRequest(name=acme.driver().name),
+        ("ListDrivers", lambda acme: drivers.ListDriversRequest()),
+    ),
+    "ListDrivers": Without(
+        lambda acme: drivers.ListDriversRequest(), lambda found: any("acme" in it.name for it in found.drivers)
+    ),
+    "RecordDriverValues": Refused(lambda acme: acme.driver_values(), "DRIVER_NOT_FOUND"),
+    "ListDriverValues": Refused(
+        lambda acme: drivers.ListDriverValuesRequest(
+            driver=acme.driver().name,
+            dimension=series_pb2.DIMENSION_TOTAL,
+            first_date="2026-01-01",
+            last_date="2026-12-31",
+        ),
+        "DRIVER_NOT_FOUND",
+    ),
+    "PutHolidayCalendar": Beside(
+        lambda acme: acme.holidays(), ("GetHolidayCalendar", lambda acme: drivers.GetHolidayCalendarRequest())
+    ),
+    "GetHolidayCalendar": Without(lambda acme: drivers.GetHolidayCalendarRequest(year=2026)),
+    "WhatIf": Refused(
+        lambda acme: forecasting.WhatIfRequest(
+            key=acme.forecast_key(), changes=[drivers.DriverChange(driver=acme.driver().name, set_to=1)]
+        ),
+        "NOTHING_TO_FORECAST",
+        grpc.StatusCode.FAILED_PRECONDITION,
     ),
     "ListSpendChannels": Without(lambda acme: media_mix.ListSpendChannelsRequest()),
     "DetectAnomalies": Without(

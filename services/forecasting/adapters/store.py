@@ -1,16 +1,30 @@
 """Forecasts as documents, and the requests that were carried out."""
 
+import base64
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from services.common import idempotency, jobs
-from services.common.store import Collection, Document, Index, Put, Query, Store
-from services.forecasting.domain.forecasts import Accuracy, Backtest, Forecast, ForecastKey, PanelKey
+from services.common.store import Collection, Delete, Document, Index, Put, Query, Store
+from services.forecasting.domain.forecasts import (
+    Accuracy,
+    Backtest,
+    DriverState,
+    Forecast,
+    ForecastKey,
+    PanelKey,
+    StoredModel,
+)
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 
-FORECASTS = Collection("forecasts", (Index(("measure",)),))
-COLLECTIONS = (FORECASTS, idempotency.REQUESTS, *jobs.COLLECTIONS)
+FORECASTS = Collection("forecasts", (Index(("measure",)), Index(("model_id",))))
+MODELS = Collection("forecast_models")
+_ARRAYS = ("around", "lowest", "highest", "coefficients", "covariance")
+COLLECTIONS = (FORECASTS, MODELS, idempotency.REQUESTS, *jobs.COLLECTIONS)
 
 
 class StoredForecasts:
@@ -24,8 +38,20 @@ class StoredForecasts:
         found = await self._store.get_many(tenant, FORECASTS, list(by_id))
         return {by_id[document.id]: _forecast(document) for document in found.values()}
 
-    async def put(self, tenant: str, forecasts: Sequence[Forecast]) -> None:
-        await self._store.commit([Put(tenant, FORECASTS, it.key.id, _body(it)) for it in forecasts])
+    async def put(self, tenant: str, forecasts: Sequence[Forecast], model: StoredModel | None = None) -> None:
+        before = await self._store.get_many(tenant, FORECASTS, [it.key.id for it in forecasts])
+        named = {document.body.get("model_id", "") for document in before.values()} - {""}
+        kept = (
+            [Put(tenant, MODELS, model.model_id, {"boosters": [_packed(it) for it in model.boosters]})] if model else []
+        )
+        await self._store.commit([*kept, *(Put(tenant, FORECASTS, it.key.id, _body(it)) for it in forecasts)])
+        for model_id in sorted(named):
+            if not await self._store.count(tenant, FORECASTS, Query(where={"model_id": model_id})):
+                await self._store.commit([Delete(tenant, MODELS, model_id)])
+
+    async def model(self, tenant: str, model_id: str) -> StoredModel | None:
+        found = await self._store.get(tenant, MODELS, model_id)
+        return StoredModel(model_id, tuple(map(_unpacked, found.body["boosters"]))) if found else None
 
     async def page(self, tenant: str, measure: Measure | None, limit: int, after: str) -> tuple[list[Forecast], str]:
         where = {} if measure is None else {"measure": int(measure)}
@@ -69,6 +95,9 @@ def _body(it: Forecast) -> dict[str, Any]:
         "warnings": list(it.warnings),
         "fit_time": it.fit_time,
         "version": it.version,
+        "parts": {name: list(part) for name, part in it.parts.items()},
+        "model_id": it.drivers.model_id if it.drivers else "",
+        "drivers": it.drivers and _state_body(it.drivers),
     }
 
 
@@ -91,7 +120,50 @@ def _forecast(document: Document) -> Forecast:
         warnings=tuple(body["warnings"]),
         fit_time=body["fit_time"],
         version=body["version"],
+        parts={name: tuple(part) for name, part in body.get("parts", {}).items()},
+        drivers=_state(body["drivers"], body["model_id"]) if body.get("drivers") else None,
     )
+
+
+def _state_body(it: DriverState) -> dict[str, Any]:
+    return {
+        "names": list(it.names),
+        "weights": [it.regression_weight, it.boosting_weight, it.level],
+        **{name: getattr(it, name).tolist() for name in _ARRAYS},
+        "shape": list(it.features.shape),
+        "features": _packed_bytes(it.features.astype(np.float32).tobytes()),
+    }
+
+
+def _state(body: dict[str, Any], model_id: str) -> DriverState:
+    regression, boosting, level = body["weights"]
+    features = np.frombuffer(_unpacked_bytes(body["features"]), dtype=np.float32).reshape(body["shape"])
+    arrays = {name: np.array(body[name], dtype=np.float64) for name in _ARRAYS}
+    return DriverState(
+        names=tuple(body["names"]),
+        regression_weight=regression,
+        boosting_weight=boosting,
+        level=level,
+        features=features.astype(np.float64),
+        model_id=model_id,
+        **arrays,
+    )
+
+
+def _packed(text: str) -> str:
+    return _packed_bytes(text.encode())
+
+
+def _unpacked(text: str) -> str:
+    return _unpacked_bytes(text).decode()
+
+
+def _packed_bytes(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def _unpacked_bytes(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
 
 
 def _key(body: dict[str, Any]) -> ForecastKey:

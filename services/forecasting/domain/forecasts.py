@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
 from services.forecasting.domain.series import Selection
 
+FloatArray = npt.NDArray[np.float64]
 LEVELS_DEFAULT = (80, 95)
 
 
@@ -91,6 +95,33 @@ class Backtest:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredModel:
+    """Models of trees that were fitted to a whole panel, the newest first, as LightGBM writes them."""
+
+    model_id: str
+    boosters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverState:
+    """How a forecast answers to its drivers. Arrays as in ``learning.what_if``."""
+
+    names: tuple[str, ...]
+    around: FloatArray
+    lowest: FloatArray
+    """By driver: the least that the history of the series saw."""
+    highest: FloatArray
+    regression_weight: float
+    coefficients: FloatArray
+    covariance: FloatArray
+    boosting_weight: float
+    level: float
+    features: FloatArray
+    model_id: str
+    """Of the stored model; empty without trees."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """What one series will be. Times are microseconds."""
 
@@ -110,6 +141,9 @@ class Forecast:
     warnings: tuple[str, ...]
     fit_time: int = 0
     version: int = 0
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By what adds it, and step; they add up to ``values``."""
+    drivers: DriverState | None = field(default=None, compare=False)
 
     def interval(self, step: int, level: int) -> tuple[float, float]:
         """The lower and the upper end at ``level`` per cent."""

@@ -25,7 +25,7 @@ def _detect(panel: Panel, past: Histories, count: int, level: int) -> Anomalies:
     looked_at = {value: one for value, one in past.series.items() if len(one) >= HISTORY_MIN}
     if not looked_at:
         return Anomalies((), 0, len(panel.values))
-    expected = Histories(past.past, past.ahead, looked_at).forecasts()
+    expected = Histories(past.past, past.ahead, looked_at).by_name()
     row = {value: index for index, value in enumerate(panel.values)}
     end = panel.complete_count()
     found = []

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from services.common.clock import Clock
 from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.forecasts import Forecast, PanelKey
-from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
 from services.forecasting.handlers.start_once import start_once
-from services.forecasting.ports import Forecasts, Lines, Requests
+from services.forecasting.ports import Drivers, Forecasts, Lines, Requests
 
 KIND = "fit_forecasts"
 
@@ -19,9 +19,15 @@ class Fitting:
 
     lines: Lines
     forecasts: Forecasts
+    drivers: Drivers
     requests: Requests
     jobs: Jobs
     clock: Clock
+
+    @property
+    def of_panels(self) -> PanelFitting:
+        """What fitting one panel needs."""
+        return PanelFitting(self.lines, self.forecasts, self.drivers, self.clock)
 
 
 async def fit_forecasts(
@@ -44,13 +50,12 @@ class _Work:
     async def __call__(self, progress: Progress) -> dict[str, str]:
         fitted: list[Forecast] = []
         skipped = 0
-        it = self.fitting
         for number, (panel, values) in enumerate(self.specs):
             name = (
                 f"{panel.measure.name.lower()} by {panel.dimension.name.lower()} and {panel.granularity.name.lower()}"
             )
             await progress(number / len(self.specs), f"fitting {name}")
-            done, without = await fit_panel(it.lines, it.forecasts, it.clock, self.tenant, panel, values)
+            done, without = await fit_panel(self.fitting.of_panels, self.tenant, panel, values)
             fitted += done
             skipped += without
         return _results(fitted, skipped)

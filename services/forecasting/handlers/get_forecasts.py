@@ -5,12 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
-from services.common.clock import Clock
 from services.common.errors import Refusal
 from services.forecasting.domain.forecasts import Forecast, ForecastKey, NothingToForecast, PanelKey
 from services.forecasting.domain.measures import Dimension
-from services.forecasting.handlers.fit_panel import fit_panel
-from services.forecasting.ports import Forecasts, Lines
+from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
 
 WHOLE_PANEL_MAX = 500
 """Up to so many categories all are fitted with the one that is asked for: they inform each other's methods and
@@ -20,8 +18,8 @@ intervals, and the answer does not depend on which one was asked for first."""
 class GetForecasts:
     """The use case, with the locks that keep two calls from fitting one panel at once."""
 
-    def __init__(self, lines: Lines, forecasts: Forecasts, clock: Clock) -> None:
-        self._lines, self._forecasts, self._clock = lines, forecasts, clock
+    def __init__(self, fitting: PanelFitting) -> None:
+        self._fitting_panels, self._lines, self._forecasts = fitting, fitting.lines, fitting.forecasts
         self._fitting: WeakValueDictionary[tuple[str, PanelKey], asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, tenant: str, keys: Sequence[ForecastKey]) -> list[Forecast | Refusal]:
@@ -48,7 +46,7 @@ class GetForecasts:
             values = await self._to_fit(tenant, panel, [key.value for key in wanted if key not in found])
             if values is None:
                 return found
-            fitted, _ = await fit_panel(self._lines, self._forecasts, self._clock, tenant, panel, values)
+            fitted, _ = await fit_panel(self._fitting_panels, tenant, panel, values)
             return found | {forecast.key: forecast for forecast in fitted}
 
     async def _to_fit(self, tenant: str, panel: PanelKey, wanted: list[str]) -> list[str] | None:

@@ -101,7 +101,7 @@ def _stands(panel: Panel, goal: Goal) -> GoalProgress:
 
 def _remaining(past: Histories, ahead: int, left: int) -> tuple[float, float, Sequence[str]]:
     """What the last ``left`` of ``ahead`` days are expected to bring, and how far that may be off."""
-    [forecast] = past.forecasts().values()
+    [forecast] = past.by_name().values()
     steps = len(forecast.points)
     inside = forecast.points[-min(left, steps) :]
     mean, deviation = float(inside.sum()), forecast.total_deviation * len(inside) / steps

@@ -1,17 +1,26 @@
 """The histories of a panel: complete periods only, each series from its first order on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from services.forecasting.domain.drivers import Resolved
+from services.forecasting.domain.holidays import WESTERN, HolidayCalendar
 from services.forecasting.domain.measures import Granularity
 from services.forecasting.domain.periods import DAY, Periods, periods_from
-from services.forecasting.domain.seasons import calendar_features, history_length_max, season_length
+from services.forecasting.domain.seasons import (
+    RHYTHMS,
+    calendar_features,
+    date_features,
+    history_length_max,
+    season_length,
+)
 from services.forecasting.domain.series import Panel
-from services.forecasting.learning.panel import SeriesForecast, forecast_panel
+from services.forecasting.learning.lagged import Known
+from services.forecasting.learning.panel import PanelForecast, SeriesForecast, forecast_panel
 from services.forecasting.learning.reconciliation import ROOT
 
 FloatArray = npt.NDArray[np.float64]
@@ -25,15 +34,35 @@ class Histories:
     ahead: Periods
     series: dict[str, FloatArray]
 
-    def forecasts(self, parents: Mapping[str, str] | None = None) -> dict[str, SeriesForecast]:
+    def forecasts(
+        self,
+        parents: Mapping[str, str] | None = None,
+        holidays: HolidayCalendar = WESTERN,
+        drivers: Resolved | None = None,
+        groups: Sequence[int] = (),
+    ) -> PanelForecast:
         """Each series' forecast of the periods ahead. With ``parents``, of which each is a part, they add up; a whole
-        comes before its parts."""
+        comes before its parts. With ``drivers``, none or some, methods that learn from all series compete too;
+        ``groups`` are numbers of series that go together."""
         granularity, series = self.past.granularity, list(self.series.values())
         longest = max(len(one) for one in series)
-        calendar = calendar_features(granularity, self._dates(longest))
+        dates = self._dates(longest)
+        calendar = calendar_features(granularity, dates, holidays)
         above = None if parents is None else self._places(parents)
-        found = forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar, above)
-        return dict(zip(self.series, found, strict=True))
+        known = None
+        if drivers is not None:
+            known = Known(
+                RHYTHMS[granularity],
+                date_features(granularity, dates, holidays),
+                drivers.numbers[:, -len(dates) :],
+                drivers.names,
+                np.array(groups, dtype=np.int64).reshape(len(series), -1),
+            )
+        return forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar, above, known)
+
+    def by_name(self, holidays: HolidayCalendar = WESTERN) -> dict[str, SeriesForecast]:
+        """Each series' forecast, from its own history alone."""
+        return dict(zip(self.series, self.forecasts(holidays=holidays).series, strict=True))
 
     def _places(self, parents: Mapping[str, str]) -> npt.NDArray[np.int64]:
         places = {name: place for place, name in enumerate(self.series)}

@@ -59,7 +59,7 @@ def _plan(panel: Panel, items: Sequence[StockItem], level: float, review: int) -
         past = histories(panel, days)
         if not past or not past.series:
             continue
-        found = past.forecasts()
+        found = past.by_name()
         for index in places:
             item = items[index]
             if item.product_id in found:

@@ -1,20 +1,24 @@
 """Gradient boosting over all series of a panel: one model, which forecasts every step directly.
 
-The model's target is a figure relative to the level of its series at the origin (``lagged``), and the step is a feature;
-no forecast is fed back into another. Trees by LightGBM (G. Ke et al., NeurIPS 2017), on one thread, so that the same
-data give the same trees.
+The model's target is how far a figure, relative to the level of its series at the origin, is from the same of the last
+seasons (``lagged``). The step is a feature; no forecast is fed back into another. Trees by LightGBM (G. Ke et al.,
+NeurIPS 2017), on one thread, so that the same data give the same trees.
 """
 
+import importlib
 import logging
 import time
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import lightgbm
 import numpy as np
 
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.lagged import Panel, Rows
+
+if TYPE_CHECKING:
+    import lightgbm
 
 log = logging.getLogger(__name__)
 _SEED = 20
@@ -47,15 +51,27 @@ _PARAMETERS: dict[str, Any] = {
 class Boosted:
     """A fitted model."""
 
-    booster: lightgbm.Booster
+    booster: "lightgbm.Booster"
+
+    @property
+    def text(self) -> str:
+        """The model as LightGBM writes it."""
+        return str(self.booster.model_to_string())
+
+    @classmethod
+    def parse(cls, text: str) -> "Boosted":
+        """The model that was written so."""
+        import lightgbm
+
+        return cls(lightgbm.Booster(model_str=text))
 
     def predict(self, features: FloatArray) -> FloatArray:
         """Figures relative to the levels, by row."""
-        return np.asarray(self.booster.predict(features), dtype=np.float64)
+        return np.asarray(self.booster.predict(features, num_threads=1), dtype=np.float64)
 
     def contributions(self, features: FloatArray) -> FloatArray:
         """By row and feature, and last what is expected of any row (SHAP values of trees); they sum to ``predict``."""
-        return np.asarray(self.booster.predict(features, pred_contrib=True), dtype=np.float64)
+        return np.asarray(self.booster.predict(features, pred_contrib=True, num_threads=1), dtype=np.float64)
 
 
 def matrix(panel: Panel, rows: Rows) -> FloatArray:
@@ -68,8 +84,21 @@ def parts(panel: Panel) -> list[str]:
     return [column.part for column in panel.columns(_one_row())]
 
 
+@cache
+def available() -> bool:
+    """Whether LightGBM can be loaded: it needs the runtime of OpenMP (libgomp, libomp), which not every machine has."""
+    try:
+        importlib.import_module("lightgbm")
+    except (ImportError, OSError) as error:
+        log.warning("forecasts are made without gradient boosting: %s", error)
+        return False
+    return True
+
+
 def fit(panel: Panel, end: int, horizon: int, parameters: dict[str, Any] | None = None) -> Boosted | None:
     """The model of what came before the period ``end``; ``None`` if that is too little."""
+    if not available():
+        return None
     rows = _training_rows(panel, end, horizon)
     if len(rows) < ROWS_MIN:
         return None
@@ -80,8 +109,14 @@ def fit(panel: Panel, end: int, horizon: int, parameters: dict[str, Any] | None 
     categorical = [n for n, column in enumerate(panel.columns(_one_row())) if column.categorical]
     options = _PARAMETERS | (parameters or {})
     rounds = options.pop("rounds", _ROUNDS)
+    import lightgbm
+
     data = lightgbm.Dataset(
-        matrix(panel, rows), target - panel.base(rows), categorical_feature=categorical, params=options, free_raw_data=True
+        matrix(panel, rows),
+        target - panel.base(rows),
+        categorical_feature=categorical,
+        params=options,
+        free_raw_data=True,
     )
     deadline = time.monotonic() + SECONDS_MAX
 

@@ -1,4 +1,4 @@
-"""What a global model sees of a series at an origin: levels, lags and means of the past, and what is known of the target.
+"""What a global model sees of a series at an origin: levels, lags and means of the past, and what is known ahead.
 
 A row is a series, an origin (the last period that is known) and a step. Figures are relative to the level of the series
 at the origin, so that one model fits series of all sizes. Nothing of a row depends on figures after its origin.

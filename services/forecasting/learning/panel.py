@@ -6,6 +6,7 @@ import numpy as np
 
 from services.forecasting.learning import methods
 from services.forecasting.learning.accuracy import Errors, errors, seasonal_change
+from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
@@ -45,6 +46,14 @@ class SeriesForecast:
     """How the forecast answers to other drivers."""
 
 
+@dataclass(frozen=True, slots=True)
+class PanelForecast:
+    """The forecasts of all series, and the models of trees that were fitted for them, the newest first."""
+
+    series: list[SeriesForecast]
+    models: list[Boosted]
+
+
 def forecast_panel(
     series: list[FloatArray],
     period: int,
@@ -52,7 +61,7 @@ def forecast_panel(
     calendar: FloatArray | None = None,
     parents: IntArray | None = None,
     known: Known | None = None,
-) -> list[SeriesForecast]:
+) -> PanelForecast:
     """Forecast each series; all end at the same time, none is empty and every value is finite.
 
     ``calendar`` has a row for each period from the first of the longest series to the last that is forecast. With
@@ -81,7 +90,7 @@ def forecast_panel(
     counts = past.origin_counts.astype(np.int64)
     totals = total_deviations(past.actuals - held_out, calibration.scale)
     apart = take_apart(series, period, horizon, days, learnt, shares, points - combined) if learnt else None
-    return [
+    found = [
         SeriesForecast(
             points=points[s],
             scale=calibration.scale[s],
@@ -97,6 +106,7 @@ def forecast_panel(
         )
         for s, one in enumerate(series)
     ]
+    return PanelForecast(found, list(learnt.models.values()) if learnt else [])
 
 
 def _losses(past: Backtest, series: list[FloatArray]) -> FloatArray:

@@ -116,9 +116,7 @@ def _size_min(period: int) -> int:
     return max(_SEASONS_MIN * period, 10)
 
 
-def _regress(
-    histories: Histories, period: int, horizon: int, calendar: FloatArray, drivers: FloatArray
-) -> Regressed:
+def _regress(histories: Histories, period: int, horizon: int, calendar: FloatArray, drivers: FloatArray) -> Regressed:
     length = histories.length
     design = _design(length, period, horizon, calendar)
     past, ahead = design.columns[:-horizon], design.columns[-horizon:]
@@ -156,7 +154,8 @@ def _long_run_variance(errors: FloatArray) -> FloatArray:
     square = (found**2).sum(axis=0)
     lagged = (found[1:] * found[:-1]).sum(axis=0) / np.where(square > 0, square, 1.0)
     correlation = np.clip(lagged, 0.0, _CORRELATION_MAX)
-    return square / np.maximum(np.isfinite(errors).sum(axis=0), 1) * (1 + correlation) / (1 - correlation)
+    counts = np.maximum(np.isfinite(errors).sum(axis=0), 1)
+    return np.asarray(square / counts * (1 + correlation) / (1 - correlation), dtype=np.float64)
 
 
 def _standard(drivers: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray]:

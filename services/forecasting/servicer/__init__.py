@@ -1,22 +1,21 @@
 """gRPC in, use case, gRPC out."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
-from tessera.forecasting.v1 import series_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceServicer
 
 from services.common.auth import principal
-from services.common.errors import InvalidArgument, Refusal
+from services.common.errors import Refusal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
 from services.forecasting.domain.customers import FitOptions, ModelName, PredictionOrder
-from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
-from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
+from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
@@ -27,7 +26,14 @@ from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.ports import BoughtLines, PredictionFeed
 from services.forecasting.servicer.customers import PredictionFeedRpcs, customer_model_message, prediction_message
 from services.forecasting.servicer.demand import DemandRpcs
+from services.forecasting.servicer.drivers import DriverRpcs
 from services.forecasting.servicer.enums import known
+from services.forecasting.servicer.forecast_messages import (
+    forecast_key,
+    forecast_message,
+    interval_levels,
+    panel_key,
+)
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
 
@@ -39,7 +45,9 @@ PREDICTIONS_PAGE_SIZE_DEFAULT = 100
 FIT_DEFAULT = FitOptions()
 
 
-class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, PredictionFeedRpcs, ForecastingServiceServicer):
+class ForecastingServicer(
+    DemandRpcs, DriverRpcs, MediaMixRpcs, PersonalDataRpcs, PredictionFeedRpcs, ForecastingServiceServicer
+):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
     def __init__(
@@ -48,18 +56,13 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Prediction
         customers: CustomerFitting,
         mixing: MediaMixing,
         goals: GoalKeeping,
+        drivers: DriverKeeping,
         bought: BoughtLines,
         predictions: PredictionFeed,
     ) -> None:
-        self._fitting, self._customers, self._mixing, self._goals, self._bought = (
-            fitting,
-            customers,
-            mixing,
-            goals,
-            bought,
-        )
-        self._feed = predictions
-        self._get_forecasts = GetForecasts(fitting.lines, fitting.forecasts, fitting.clock)
+        self._fitting, self._customers, self._mixing = fitting, customers, mixing
+        self._goals, self._drivers, self._bought, self._feed = goals, drivers, bought, predictions
+        self._get_forecasts, self._forecasts = GetForecasts(fitting.of_panels), fitting.forecasts
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         status = await self._fitting.lines.status(principal().tenant)
@@ -91,7 +94,7 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Prediction
         )
 
     async def FitForecasts(self, request: pb.FitForecastsRequest, context: Context) -> pb.FitForecastsResponse:
-        specs = [(_panel(spec), tuple(spec.values)) for spec in request.specs]
+        specs = [(panel_key(spec), tuple(spec.values)) for spec in request.specs]
         tenant, content = principal().tenant, fingerprint(request)
         job = await fit_forecasts(self._fitting, tenant, request.request_id, content, specs)
         return pb.FitForecastsResponse(job=to_proto(job))
@@ -109,20 +112,20 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Prediction
         return pb.ListJobsResponse(jobs=map(to_proto, jobs), next_page_token=token)
 
     async def GetForecast(self, request: pb.GetForecastRequest, context: Context) -> pb.GetForecastResponse:
-        [found] = await self._get_forecasts(principal().tenant, [_key(request.key)])
+        [found] = await self._get_forecasts(principal().tenant, [forecast_key(request.key)])
         if isinstance(found, Refusal):
             raise found
-        return pb.GetForecastResponse(forecast=_forecast(found, _levels(request.levels)))
+        return pb.GetForecastResponse(forecast=forecast_message(found, interval_levels(request.levels)))
 
     async def BatchGetForecasts(
         self, request: pb.BatchGetForecastsRequest, context: Context
     ) -> pb.BatchGetForecastsResponse:
-        found = await self._get_forecasts(principal().tenant, [_key(key) for key in request.keys])
-        levels = _levels(request.levels)
+        found = await self._get_forecasts(principal().tenant, [forecast_key(key) for key in request.keys])
+        levels = interval_levels(request.levels)
         answers = [
             pb.ForecastAnswer(key=key, error=it.message)
             if isinstance(it, Refusal)
-            else pb.ForecastAnswer(key=key, forecast=_forecast(it, levels))
+            else pb.ForecastAnswer(key=key, forecast=forecast_message(it, levels))
             for key, it in zip(request.keys, found, strict=True)
         ]
         return pb.BatchGetForecastsResponse(answers=answers)
@@ -132,7 +135,7 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Prediction
         size = request.page_size or FORECASTS_PAGE_SIZE_DEFAULT
         found, token = await self._fitting.forecasts.page(principal().tenant, measure, size, request.page_token)
         return pb.ListForecastsResponse(
-            forecasts=[_forecast(it, LEVELS_DEFAULT) for it in found], next_page_token=token
+            forecasts=[forecast_message(it, interval_levels(())) for it in found], next_page_token=token
         )
 
     async def FitCustomerModel(
@@ -169,29 +172,6 @@ class ForecastingServicer(DemandRpcs, MediaMixRpcs, PersonalDataRpcs, Prediction
         return pb.ListCustomerPredictionsResponse(predictions=map(prediction_message, found), next_page_token=token)
 
 
-def _panel(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
-    return PanelKey(
-        known(Measure, spec.measure, "measure"),
-        known(Dimension, spec.dimension, "dimension"),
-        known(Granularity, spec.granularity, "granularity"),
-        spec.horizon,
-        spec.currency,
-        spec.time_zone,
-        known(Hierarchy, spec.hierarchy, "hierarchy"),
-    )
-
-
-def _key(key: pb.ForecastKey) -> ForecastKey:
-    panel = _panel(key)
-    if panel.dimension is Dimension.TOTAL and key.value:
-        raise InvalidArgument("the total has no value; leave it empty", field="key.value")
-    return panel.key(key.value)
-
-
-def _levels(asked: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted(set(asked))) or LEVELS_DEFAULT
-
-
 def _series(panel: Panel) -> pb.GetSeriesResponse:
     starts = [_timestamp(start) for start in panel.periods.starts[:-1]]
     complete = panel.complete_count()
@@ -208,56 +188,6 @@ def _series(panel: Panel) -> pb.GetSeriesResponse:
             for value, figures in zip(panel.values, panel.figures.tolist(), strict=True)
         ],
     )
-
-
-def _forecast(it: Forecast, levels: Sequence[int]) -> pb.Forecast:
-    return pb.Forecast(
-        key=_key_message(it.key),
-        currency=it.currency,
-        points=[
-            pb.ForecastPoint(start_time=_timestamp(start), value=value, intervals=_intervals(it, step, levels))
-            for step, (start, value) in enumerate(zip(it.starts, it.values, strict=True))
-        ],
-        model=it.model,
-        version=it.version,
-        fit_time=_timestamp(it.fit_time),
-        history_start_time=_timestamp(it.history_start),
-        history_end_time=_timestamp(it.history_end),
-        history_count=it.history_count,
-        backtest=_backtest(it, levels),
-        warnings=it.warnings,
-    )
-
-
-def _key_message(key: ForecastKey) -> pb.ForecastKey:
-    return pb.ForecastKey(
-        measure=series_pb2.Measure.ValueType(key.panel.measure),
-        dimension=series_pb2.Dimension.ValueType(key.panel.dimension),
-        value=key.value,
-        granularity=series_pb2.Granularity.ValueType(key.panel.granularity),
-        horizon=key.panel.horizon,
-        currency=key.panel.currency,
-        time_zone=key.panel.time_zone,
-        hierarchy=series_pb2.Hierarchy.ValueType(key.panel.hierarchy),
-    )
-
-
-def _intervals(it: Forecast, step: int, levels: Sequence[int]) -> list[pb.Interval]:
-    ends = [(level, it.interval(step, level)) for level in levels]
-    return [pb.Interval(level=level, lower=lower, upper=upper) for level, (lower, upper) in ends]
-
-
-def _backtest(it: Forecast, levels: Sequence[int]) -> pb.Backtest | None:
-    if it.backtest is None:
-        return None
-    ours = _accuracy(it.backtest.accuracy)
-    ours.coverage.extend(pb.Coverage(level=level, share=it.backtest.coverage[level - 1]) for level in levels)
-    naive = _accuracy(it.backtest.seasonal_naive)
-    return pb.Backtest(origin_count=it.backtest.origin_count, accuracy=ours, seasonal_naive=naive)
-
-
-def _accuracy(it: Accuracy) -> pb.Accuracy:
-    return pb.Accuracy(wape=it.wape, mase=it.mase, smape=it.smape, rmse=it.rmse, bias=it.bias)
 
 
 def _options(request: pb.FitCustomerModelRequest) -> FitOptions:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.clock import from_micros, to_micros
-from services.forecasting.domain.holidays import holidays, is_holiday
+from services.forecasting.domain.holidays import WESTERN, western
 from services.forecasting.domain.measures import Granularity
 from services.forecasting.domain.periods import (
     DAY,
@@ -107,15 +107,15 @@ def test_zones_and_windows_that_cannot_be_are_refused() -> None:
 
 
 def test_holidays_are_where_their_rules_put_them() -> None:
-    named = {name: day for day, name in holidays(2017).items()}
+    named = {name: day for day, name in western(2017).items()}
     assert named["easter"] == date(2017, 4, 16)
     assert named["thanksgiving"] == date(2017, 11, 23)
     assert named["memorial_day"] == date(2017, 5, 29)
     assert named["labor_day"] == date(2017, 9, 4)
-    assert [max(day for day, name in holidays(year).items() if name == "easter") for year in (2024, 2025, 2026)] == [
+    assert [max(day for day, name in western(year).items() if name == "easter") for year in (2024, 2025, 2026)] == [
         date(2024, 3, 31), date(2025, 4, 20), date(2026, 4, 5)
     ]  # fmt: skip
-    assert not is_holiday(date(2017, 8, 15))
+    assert not WESTERN.is_holiday(date(2017, 8, 15))
 
 
 def test_features_have_one_row_a_period_and_know_the_year_only_where_years_are_there() -> None:

@@ -12,11 +12,13 @@ from services.forecasting.adapters.store import COLLECTIONS, StoredForecasts
 from services.forecasting.app import Settings
 from services.forecasting.domain.caveats import caveats
 from services.forecasting.domain.customers import Histories
+from services.forecasting.domain.drivers import Driver
 from services.forecasting.domain.forecasts import Forecast, PanelKey, describe
+from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.periods import DAY, Buckets
 from services.forecasting.domain.series import Extent, Selection, Sums
-from services.forecasting.handlers.fit_panel import fit_panel
+from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
 from services.forecasting.ports import Status
 from tests.forecasting.conftest import instant
 
@@ -70,12 +72,26 @@ async def store(configure: Callable[..., Any]) -> AsyncIterator[Store]:
         yield opened
 
 
+class NoDrivers:
+    """A tenant without drivers and without holidays of its own."""
+
+    async def all(self, tenant: str) -> list[Driver]:
+        return []
+
+    async def calendar(self, tenant: str) -> HolidayCalendar:
+        return HolidayCalendar()
+
+
+def given(lines: GivenLines, store: Store) -> PanelFitting:
+    return PanelFitting(lines, StoredForecasts(store), NoDrivers(), clock)  # type: ignore[arg-type]
+
+
 def daily(value: str, begin: str, amounts: Sequence[float]) -> list[tuple[str, datetime, float]]:
     return [(value, instant(begin) + timedelta(days=day, hours=12), amount) for day, amount in enumerate(amounts)]
 
 
 async def fit(store: Store, rows: Sequence[tuple[str, datetime, float]], key: PanelKey = DAILY) -> dict[str, Forecast]:
-    fitted, _ = await fit_panel(GivenLines(rows), StoredForecasts(store), clock, "acme", key)
+    fitted, _ = await fit_panel(given(GivenLines(rows), store), "acme", key)
     return {forecast.key.value: forecast for forecast in fitted}
 
 
@@ -114,11 +130,11 @@ async def test_each_fit_is_the_next_version_and_is_read_back_as_it_was(store: St
 
 async def test_series_without_a_complete_period_are_counted_and_left_out(store: Store) -> None:
     rows = daily("FOOD", "2026-03-02", [1.0] * 10) + daily("LATE", "2026-03-11", [1.0])
-    fitted, skipped = await fit_panel(GivenLines(rows), StoredForecasts(store), clock, "acme", DAILY)
+    fitted, skipped = await fit_panel(given(GivenLines(rows), store), "acme", DAILY)
     assert ([it.key.value for it in fitted], skipped) == (["FOOD"], 1)
-    assert await fit_panel(GivenLines([]), StoredForecasts(store), clock, "acme", DAILY) == ([], 1)
+    assert await fit_panel(given(GivenLines([]), store), "acme", DAILY) == ([], 1)
     wanted = ["A", "B"]
-    assert await fit_panel(GivenLines([]), StoredForecasts(store), clock, "acme", DAILY, wanted) == ([], 2)
+    assert await fit_panel(given(GivenLines([]), store), "acme", DAILY, wanted) == ([], 2)
 
 
 async def test_a_series_that_went_quiet_is_forecast_as_zero_with_a_caveat(store: Store) -> None:

@@ -36,7 +36,7 @@ def shops(count: int, length: int, uplift: float, seed: int = 4) -> tuple[list[F
 
 def test_the_uplift_of_promotions_is_recovered_from_one_series() -> None:
     series, promotions, _ = shops(1, 420, uplift=0.5)
-    [found] = forecast_panel(series, 7, HORIZON, known=known_days(1, 420, promotions))
+    [found] = forecast_panel(series, 7, HORIZON, known=known_days(1, 420, promotions)).series
     assert found.response is not None
     share = found.response.regression_weight + found.response.boosting_weight
     assert share == pytest.approx(1.0)
@@ -70,8 +70,8 @@ def test_the_uplift_of_all_series_together_is_recovered_by_the_model_of_all_seri
 
 def test_drivers_make_forecasts_better_where_they_matter_and_are_chosen_there() -> None:
     series, promotions, came = shops(20, 210, uplift=0.8)
-    without = forecast_panel(series, 7, HORIZON)
-    found = forecast_panel(series, 7, HORIZON, known=known_days(20, 210, promotions))
+    without = forecast_panel(series, 7, HORIZON).series
+    found = forecast_panel(series, 7, HORIZON, known=known_days(20, 210, promotions)).series
     assert _error(found, came) < 0.5 * _error(without, came)
     chosen = [one.weights.get("driver_regression", 0.0) + one.weights.get("gradient_boosting", 0.0) for one in found]
     assert min(chosen) > 0.9
@@ -86,10 +86,10 @@ def _error(found: list[SeriesForecast], came: FloatArray) -> float:
 def test_parts_add_up_to_the_forecast_and_promotions_take_the_place_of_noise() -> None:
     series, promotions, _ = shops(12, 180, uplift=0.6)
     series[3][-40:] = 0.0  # cut off at zero there, at times
-    for one in forecast_panel(series, 7, HORIZON, known=known_days(12, 180, promotions)):
+    for one in forecast_panel(series, 7, HORIZON, known=known_days(12, 180, promotions)).series:
         assert set(one.parts) <= {LEVEL, SEASON, CALENDAR, "promotion", ADJUSTMENT}
         assert sum(one.parts.values()) == pytest.approx(one.points, rel=1e-12, abs=1e-9)
-    first = forecast_panel(series, 7, HORIZON, known=known_days(12, 180, promotions))[0]
+    first = forecast_panel(series, 7, HORIZON, known=known_days(12, 180, promotions)).series[0]
     on = promotions[0, 180:, 0] > 0
     adds = first.parts["promotion"]
     usual = series[0].mean() / 1.15
@@ -101,7 +101,7 @@ def test_parts_of_reconciled_forecasts_add_up_too() -> None:
     whole = [sum(series[1:], series[0]), *series]
     drivers = np.concatenate([promotions.mean(axis=0, keepdims=True), promotions])
     parents = np.array([-1, 0, 0, 0, 0])
-    found = forecast_panel(whole, 7, HORIZON, parents=parents, known=known_days(5, 120, drivers))
+    found = forecast_panel(whole, 7, HORIZON, parents=parents, known=known_days(5, 120, drivers)).series
     assert found[0].points == pytest.approx(sum(one.points for one in found[1:]))
     for one in found:
         assert sum(one.parts.values()) == pytest.approx(one.points, rel=1e-12, abs=1e-9)
@@ -158,7 +158,7 @@ def test_figures_after_the_end_of_training_change_no_model() -> None:
 def test_a_driver_that_never_changed_moves_nothing() -> None:
     series, promotions, _ = shops(1, 120, uplift=0.0)
     constant = np.full_like(promotions, 3.0)
-    [found] = forecast_panel(series, 7, HORIZON, known=known_days(1, 120, constant))
+    [found] = forecast_panel(series, 7, HORIZON, known=known_days(1, 120, constant)).series
     assert found.response is not None
     assert found.response.coefficients[0] == 0
     assert np.isfinite(found.points).all()
@@ -167,7 +167,7 @@ def test_a_driver_that_never_changed_moves_nothing() -> None:
 def test_other_drivers_change_the_forecast_by_what_they_are_known_to_do() -> None:
     series, promotions, _ = shops(20, 210, uplift=0.8)
     known = known_days(20, 210, promotions)
-    found = forecast_panel(series, 7, HORIZON, known=known)[0]
+    found = forecast_panel(series, 7, HORIZON, known=known).series[0]
     assert found.response is not None
     same = difference(found.response, promotions[0, 210:], ())
     assert not same.mean.any()

@@ -21,7 +21,7 @@ one_series = st.lists(values, min_size=1, max_size=60).map(lambda it: np.array(i
 def test_a_forecast_is_finite_and_its_intervals_nest_and_never_narrow(
     series: list[FloatArray], period: int, horizon: int
 ) -> None:
-    found = forecast_panel(series, period, horizon)
+    found = forecast_panel(series, period, horizon).series
     assert len(found) == len(series)
     for one, forecast in zip(series, found, strict=True):
         assert forecast.points.shape == forecast.scale.shape == (horizon,)
@@ -39,14 +39,14 @@ def test_a_forecast_is_finite_and_its_intervals_nest_and_never_narrow(
 
 
 def test_one_observation_is_repeated_with_an_interval_as_wide_as_itself() -> None:
-    [found] = forecast_panel([np.array([50.0])], 1, 3)
+    [found] = forecast_panel([np.array([50.0])], 1, 3).series
     assert found.points.tolist() == [50, 50, 50]
     assert found.scale[0] > 50
     assert (found.origin_count, found.accuracy) == (0, None)
 
 
 def test_a_series_of_zeros_stays_zero() -> None:
-    [found] = forecast_panel([np.zeros(40)], 7, 5)
+    [found] = forecast_panel([np.zeros(40)], 7, 5).series
     assert not found.points.any()
     assert not found.scale.any()
     assert found.accuracy is not None
@@ -56,7 +56,7 @@ def test_a_series_of_zeros_stays_zero() -> None:
 def test_an_intermittent_series_is_forecast_by_its_rate_and_not_by_zero() -> None:
     random = np.random.default_rng(5)
     sold = np.where(random.random(200) < 0.25, 8.0, 0.0)
-    [found] = forecast_panel([sold], 7, 14)
+    [found] = forecast_panel([sold], 7, 14).series
     assert found.points.mean() == pytest.approx(2.0, rel=0.4)
 
 
@@ -64,14 +64,14 @@ def test_a_trend_and_a_season_are_continued() -> None:
     time = np.arange(140.0)
     series = 500 + 2 * time + 80 * np.sin(2 * np.pi * time / 7)
     ahead = np.arange(140.0, 154.0)
-    [found] = forecast_panel([series], 7, 14)
+    [found] = forecast_panel([series], 7, 14).series
     assert found.points == pytest.approx(500 + 2 * ahead + 80 * np.sin(2 * np.pi * ahead / 7), rel=0.03)
 
 
 def test_intervals_hold_about_as_often_as_they_claim() -> None:
     random = np.random.default_rng(11)
     walks = 1000 + np.cumsum(random.normal(0, 5, (60, 128)), axis=1) + random.normal(0, 20, (60, 128))
-    found = forecast_panel(list(walks[:, :120]), 1, 8)
+    found = forecast_panel(list(walks[:, :120]), 1, 8).series
     for level, low, high in ((80, 0.72, 0.92), (95, 0.90, 0.995)):
         held = [
             np.abs(walk[120:] - one.points) <= one.scale * one.quantiles[level - 1]
@@ -85,7 +85,7 @@ def test_intervals_hold_about_as_often_as_they_claim() -> None:
 def test_the_past_that_a_backtest_sees_ends_at_its_origin() -> None:
     """A level that no origin could foresee is in no backtest forecast, so its errors are as large as the step."""
     series = np.concatenate([np.full(60, 10.0), np.full(8, 1000.0)])
-    [found] = forecast_panel([series], 1, 8)
+    [found] = forecast_panel([series], 1, 8).series
     assert found.accuracy is not None
     assert found.accuracy.rmse > 200
 

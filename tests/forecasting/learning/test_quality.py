@@ -41,7 +41,7 @@ def test_weekly_sales_by_department_are_forecast_better_than_by_the_seasonal_nai
     names = [name for name in weekly if train[name].any()]
     series = [_from_first_sale(train[name].to_numpy(dtype=np.float64)) for name in names]
     calendar = calendar_features(Granularity.WEEK, [stamp.to_pydatetime() for stamp in weekly.index])
-    found = forecast_panel(series, 1, HORIZON, calendar)
+    found = forecast_panel(series, 1, HORIZON, calendar).series
     ours, naive, held = [], [], []
     for name, one, forecast in zip(names, series, found, strict=True):
         scale = seasonal_change(one, 1)

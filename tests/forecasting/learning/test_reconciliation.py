@@ -90,8 +90,8 @@ def test_forecasts_of_a_panel_add_up_and_are_no_worse_for_the_whole() -> None:
     parts = [50 + 10 * n + 8 * np.sin(weeks / 52 * 2 * np.pi + n) + random.normal(0, 6, 150) for n in range(6)]
     series = [np.sum(parts, axis=0), *parts]
     parents = np.array([ROOT, *[0] * 6])
-    apart = forecast_panel(series, 52, 8)
-    together = forecast_panel(series, 52, 8, parents=parents)
+    apart = forecast_panel(series, 52, 8).series
+    together = forecast_panel(series, 52, 8, parents=parents).series
     np.testing.assert_allclose(together[0].points, np.sum([one.points for one in together[1:]], axis=0), rtol=1e-12)
     assert together[0].accuracy
     assert apart[0].accuracy

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import series_pb2 as _series_pb2
 import builtins as _builtins
 import sys
@@ -892,6 +893,7 @@ class Forecast(_message.Message):
     HISTORY_COUNT_FIELD_NUMBER: _builtins.int
     BACKTEST_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    DRIVERS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """The currency of sales; empty for orders and units."""
     model: _builtins.str
@@ -928,7 +930,13 @@ class Forecast(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was done that a reader should know, in sentences: for example that the history is short or mostly zero."""
+        """What was done that a reader should know, in sentences: for example that the history is short or mostly zero, or that
+        a driver's future values were missing.
+        """
+
+    @_builtins.property
+    def drivers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The drivers that it knows of, by name."""
 
     def __init__(
         self,
@@ -944,10 +952,11 @@ class Forecast(_message.Message):
         history_count: _builtins.int = ...,
         backtest: Global___Backtest | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        drivers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "fit_time", b"fit_time", "history_end_time", b"history_end_time", "history_start_time", b"history_start_time", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "currency", b"currency", "fit_time", b"fit_time", "history_count", b"history_count", "history_end_time", b"history_end_time", "history_start_time", b"history_start_time", "key", b"key", "model", b"model", "points", b"points", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "currency", b"currency", "drivers", b"drivers", "fit_time", b"fit_time", "history_count", b"history_count", "history_end_time", b"history_end_time", "history_start_time", b"history_start_time", "key", b"key", "model", b"model", "points", b"points", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -962,6 +971,7 @@ class ForecastPoint(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """The expected figure: in the unit of the series, never below zero unless the history is."""
     @_builtins.property
@@ -974,20 +984,55 @@ class ForecastPoint(_message.Message):
         is never narrower, except where it is cut off at zero.
         """
 
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """What makes up `value`: they add up to it. `level` is where the series stands, with its trend; `season` what its
+        phase adds; `calendar` what holidays and the position in month and year add; then each driver by its name, beside
+        its usual value; `adjustment` is what making a hierarchy add up, and cutting off at zero, changed. What adds nothing
+        anywhere is left out.
+        """
+
     def __init__(
         self,
         *,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         value: _builtins.float = ...,
         intervals: _abc.Iterable[Global___Interval] | None = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["intervals", b"intervals", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "intervals", b"intervals", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForecastPoint: _TypeAlias = ForecastPoint  # noqa: Y015
+
+@_typing.final
+class Contribution(_message.Message):
+    """A part of a forecast."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What adds it."""
+    value: _builtins.float
+    """How much, in the unit of the series."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
 class Interval(_message.Message):
@@ -1959,3 +2004,141 @@ class ListCustomerPredictionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCustomerPredictionsResponse: _TypeAlias = ListCustomerPredictionsResponse  # noqa: Y015
+
+@_typing.final
+class WhatIfRequest(_message.Message):
+    """Asks what a forecast would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___ForecastKey:
+        """Which forecast; fitted now if there is none."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_drivers_pb2.DriverChange]:
+        """What is different, one after the other."""
+
+    @_builtins.property
+    def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The levels of the intervals, in per cent; empty: 80 and 95."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___ForecastKey | None = ...,
+        changes: _abc.Iterable[_drivers_pb2.DriverChange] | None = ...,
+        levels: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "key", b"key", "levels", b"levels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+
+@_typing.final
+class WhatIfResponse(_message.Message):
+    """What the forecast would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_INTERVALS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    baseline: _builtins.float
+    """The sum over all periods of what was expected."""
+    value: _builtins.float
+    """The sum of what would come instead."""
+    difference: _builtins.float
+    """The second less the first."""
+    version: _builtins.int
+    """The version of the forecast."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfPoint]:
+        """One for each period ahead."""
+
+    @_builtins.property
+    def difference_intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]:
+        """Where the difference will be. Errors of the periods are taken to go together, which is the cautious way."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a reader should know, in sentences: for example that a driver was never seen like that."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___WhatIfPoint] | None = ...,
+        baseline: _builtins.float = ...,
+        value: _builtins.float = ...,
+        difference: _builtins.float = ...,
+        difference_intervals: _abc.Iterable[Global___Interval] | None = ...,
+        version: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "difference_intervals", b"difference_intervals", "points", b"points", "value", b"value", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfResponse: _TypeAlias = WhatIfResponse  # noqa: Y015
+
+@_typing.final
+class WhatIfPoint(_message.Message):
+    """What one period would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    INTERVALS_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_INTERVALS_FIELD_NUMBER: _builtins.int
+    baseline: _builtins.float
+    """What was expected, as GetForecast has it."""
+    value: _builtins.float
+    """What would come instead."""
+    difference: _builtins.float
+    """`value` less `baseline`."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins."""
+
+    @_builtins.property
+    def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]:
+        """Where it will be, by level: as wide as those of the forecast, or wider where the difference is uncertain."""
+
+    @_builtins.property
+    def difference_intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]:
+        """Where the difference will be, by level. It says how sure the effect of the drivers is, as the history shows it;
+        what else may come moves both.
+        """
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        baseline: _builtins.float = ...,
+        value: _builtins.float = ...,
+        intervals: _abc.Iterable[Global___Interval] | None = ...,
+        difference: _builtins.float = ...,
+        difference_intervals: _abc.Iterable[Global___Interval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "difference", b"difference", "difference_intervals", b"difference_intervals", "intervals", b"intervals", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfPoint: _TypeAlias = WhatIfPoint  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.forecasting.v1 import demand_pb2 as tessera_dot_forecasting_dot_v1_dot_demand__pb2
+from tessera.forecasting.v1 import drivers_pb2 as tessera_dot_forecasting_dot_v1_dot_drivers__pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
@@ -173,6 +174,46 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.FromString,
                 _registered_method=True)
+        self.PutDriver = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/PutDriver',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverResponse.FromString,
+                _registered_method=True)
+        self.DeleteDriver = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeleteDriver',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverResponse.FromString,
+                _registered_method=True)
+        self.ListDrivers = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListDrivers',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversResponse.FromString,
+                _registered_method=True)
+        self.RecordDriverValues = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/RecordDriverValues',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesResponse.FromString,
+                _registered_method=True)
+        self.ListDriverValues = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListDriverValues',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesResponse.FromString,
+                _registered_method=True)
+        self.PutHolidayCalendar = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/PutHolidayCalendar',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarResponse.FromString,
+                _registered_method=True)
+        self.GetHolidayCalendar = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetHolidayCalendar',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarResponse.FromString,
+                _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/WhatIf',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -240,8 +281,9 @@ class ForecastingServiceServicer:
 
     def GetForecast(self, request, context):
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
-        with an order. The other errors are those of GetSeries.
+        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
+        NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
+        that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -413,6 +455,73 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutDriver(self, request, context):
+        """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
+        (`level`, `season`, `calendar`, `adjustment`) or a default that is not finite; FAILED_PRECONDITION, reason
+        TOO_MANY_DRIVERS, past 50.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDriver(self, request, context):
+        """Forgets a driver with its values. One that is not there is passed over. Forecasts stay as they were fitted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDrivers(self, request, context):
+        """Lists the drivers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordDriverValues(self, request, context):
+        """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
+        index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
+        all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
+        DRIVER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDriverValues(self, request, context):
+        """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
+        DRIVER_VALUE_INVALID, for days that are none, in the wrong order, or more than 1,100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutHolidayCalendar(self, request, context):
+        """Keeps the holidays of the tenant, which every forecast that is fitted from now on knows. INVALID_ARGUMENT, reason
+        HOLIDAYS_INVALID, for a country, a part of it or a day that is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHolidayCalendar(self, request, context):
+        """Gets the holidays of the tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatIf(self, request, context):
+        """Says what a forecast would be if drivers were other than expected. Errors as GetForecast. FAILED_PRECONDITION, reason
+        NO_DRIVERS, for a forecast that was fitted without any. NOT_FOUND, reason DRIVER_NOT_FOUND, for one that it does not
+        use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
+        not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
+        add up again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -550,6 +659,46 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.FollowPredictions,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.SerializeToString,
+            ),
+            'PutDriver': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutDriver,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverResponse.SerializeToString,
+            ),
+            'DeleteDriver': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDriver,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverResponse.SerializeToString,
+            ),
+            'ListDrivers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDrivers,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversResponse.SerializeToString,
+            ),
+            'RecordDriverValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordDriverValues,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesResponse.SerializeToString,
+            ),
+            'ListDriverValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDriverValues,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesResponse.SerializeToString,
+            ),
+            'PutHolidayCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutHolidayCalendar,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarResponse.SerializeToString,
+            ),
+            'GetHolidayCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHolidayCalendar,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1282,6 +1431,222 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/FollowPredictions',
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.FollowPredictionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutDriver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/PutDriver',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutDriverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDriver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeleteDriver',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.DeleteDriverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDrivers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListDrivers',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriversResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordDriverValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/RecordDriverValues',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.RecordDriverValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDriverValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListDriverValues',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.ListDriverValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutHolidayCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/PutHolidayCalendar',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.PutHolidayCalendarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHolidayCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetHolidayCalendar',
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_drivers__pb2.GetHolidayCalendarResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/WhatIf',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.FromString,
             options,
             channel_credentials,
             insecure,

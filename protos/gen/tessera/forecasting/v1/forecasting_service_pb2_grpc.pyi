@@ -6,6 +6,7 @@ Sales over time, and what they will be: exact series from the orders, and foreca
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.forecasting.v1 import demand_pb2 as _demand_pb2
+from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
@@ -66,8 +67,9 @@ class ForecastingServiceStub:
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
-    with an order. The other errors are those of GetSeries.
+    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
+    NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
+    that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]
     """Gets many forecasts as GetForecast does, in the order of the request. A series that cannot be forecast has an
@@ -155,6 +157,38 @@ class ForecastingServiceStub:
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
     effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
+    PutDriver: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.PutDriverRequest, _drivers_pb2.PutDriverResponse]
+    """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
+    (`level`, `season`, `calendar`, `adjustment`) or a default that is not finite; FAILED_PRECONDITION, reason
+    TOO_MANY_DRIVERS, past 50.
+    """
+    DeleteDriver: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.DeleteDriverRequest, _drivers_pb2.DeleteDriverResponse]
+    """Forgets a driver with its values. One that is not there is passed over. Forecasts stay as they were fitted."""
+    ListDrivers: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.ListDriversRequest, _drivers_pb2.ListDriversResponse]
+    """Lists the drivers."""
+    RecordDriverValues: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.RecordDriverValuesRequest, _drivers_pb2.RecordDriverValuesResponse]
+    """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
+    index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
+    all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
+    DRIVER_NOT_FOUND.
+    """
+    ListDriverValues: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.ListDriverValuesRequest, _drivers_pb2.ListDriverValuesResponse]
+    """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
+    DRIVER_VALUE_INVALID, for days that are none, in the wrong order, or more than 1,100.
+    """
+    PutHolidayCalendar: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.PutHolidayCalendarRequest, _drivers_pb2.PutHolidayCalendarResponse]
+    """Keeps the holidays of the tenant, which every forecast that is fitted from now on knows. INVALID_ARGUMENT, reason
+    HOLIDAYS_INVALID, for a country, a part of it or a day that is none.
+    """
+    GetHolidayCalendar: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.GetHolidayCalendarRequest, _drivers_pb2.GetHolidayCalendarResponse]
+    """Gets the holidays of the tenant."""
+    WhatIf: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.WhatIfRequest, _forecasting_service_pb2.WhatIfResponse]
+    """Says what a forecast would be if drivers were other than expected. Errors as GetForecast. FAILED_PRECONDITION, reason
+    NO_DRIVERS, for a forecast that was fitted without any. NOT_FOUND, reason DRIVER_NOT_FOUND, for one that it does not
+    use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
+    not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
+    add up again.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -191,8 +225,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """Lists jobs, a page at a time. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     GetForecast: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetForecastRequest, _forecasting_service_pb2.GetForecastResponse]  # type: ignore[assignment]
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
-    with an order. The other errors are those of GetSeries.
+    now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
+    NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
+    that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]  # type: ignore[assignment]
     """Gets many forecasts as GetForecast does, in the order of the request. A series that cannot be forecast has an
@@ -280,6 +315,38 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
     effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
+    PutDriver: _aio.UnaryUnaryMultiCallable[_drivers_pb2.PutDriverRequest, _drivers_pb2.PutDriverResponse]  # type: ignore[assignment]
+    """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
+    (`level`, `season`, `calendar`, `adjustment`) or a default that is not finite; FAILED_PRECONDITION, reason
+    TOO_MANY_DRIVERS, past 50.
+    """
+    DeleteDriver: _aio.UnaryUnaryMultiCallable[_drivers_pb2.DeleteDriverRequest, _drivers_pb2.DeleteDriverResponse]  # type: ignore[assignment]
+    """Forgets a driver with its values. One that is not there is passed over. Forecasts stay as they were fitted."""
+    ListDrivers: _aio.UnaryUnaryMultiCallable[_drivers_pb2.ListDriversRequest, _drivers_pb2.ListDriversResponse]  # type: ignore[assignment]
+    """Lists the drivers."""
+    RecordDriverValues: _aio.UnaryUnaryMultiCallable[_drivers_pb2.RecordDriverValuesRequest, _drivers_pb2.RecordDriverValuesResponse]  # type: ignore[assignment]
+    """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
+    index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
+    all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
+    DRIVER_NOT_FOUND.
+    """
+    ListDriverValues: _aio.UnaryUnaryMultiCallable[_drivers_pb2.ListDriverValuesRequest, _drivers_pb2.ListDriverValuesResponse]  # type: ignore[assignment]
+    """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
+    DRIVER_VALUE_INVALID, for days that are none, in the wrong order, or more than 1,100.
+    """
+    PutHolidayCalendar: _aio.UnaryUnaryMultiCallable[_drivers_pb2.PutHolidayCalendarRequest, _drivers_pb2.PutHolidayCalendarResponse]  # type: ignore[assignment]
+    """Keeps the holidays of the tenant, which every forecast that is fitted from now on knows. INVALID_ARGUMENT, reason
+    HOLIDAYS_INVALID, for a country, a part of it or a day that is none.
+    """
+    GetHolidayCalendar: _aio.UnaryUnaryMultiCallable[_drivers_pb2.GetHolidayCalendarRequest, _drivers_pb2.GetHolidayCalendarResponse]  # type: ignore[assignment]
+    """Gets the holidays of the tenant."""
+    WhatIf: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.WhatIfRequest, _forecasting_service_pb2.WhatIfResponse]  # type: ignore[assignment]
+    """Says what a forecast would be if drivers were other than expected. Errors as GetForecast. FAILED_PRECONDITION, reason
+    NO_DRIVERS, for a forecast that was fitted without any. NOT_FOUND, reason DRIVER_NOT_FOUND, for one that it does not
+    use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
+    not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
+    add up again.
+    """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Follows the orders that profiles records, adds them up by period, and forecasts them."""
@@ -361,8 +428,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_forecasting_service_pb2.GetForecastResponse, _abc.Awaitable[_forecasting_service_pb2.GetForecastResponse]]:
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
-        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason NOTHING_TO_FORECAST, for a series without any complete period
-        with an order. The other errors are those of GetSeries.
+        now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
+        NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
+        that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
         """
 
     @_abc_1.abstractmethod
@@ -563,6 +631,86 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
         effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        """
+
+    @_abc_1.abstractmethod
+    def PutDriver(
+        self,
+        request: _drivers_pb2.PutDriverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.PutDriverResponse, _abc.Awaitable[_drivers_pb2.PutDriverResponse]]:
+        """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
+        (`level`, `season`, `calendar`, `adjustment`) or a default that is not finite; FAILED_PRECONDITION, reason
+        TOO_MANY_DRIVERS, past 50.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteDriver(
+        self,
+        request: _drivers_pb2.DeleteDriverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.DeleteDriverResponse, _abc.Awaitable[_drivers_pb2.DeleteDriverResponse]]:
+        """Forgets a driver with its values. One that is not there is passed over. Forecasts stay as they were fitted."""
+
+    @_abc_1.abstractmethod
+    def ListDrivers(
+        self,
+        request: _drivers_pb2.ListDriversRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.ListDriversResponse, _abc.Awaitable[_drivers_pb2.ListDriversResponse]]:
+        """Lists the drivers."""
+
+    @_abc_1.abstractmethod
+    def RecordDriverValues(
+        self,
+        request: _drivers_pb2.RecordDriverValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.RecordDriverValuesResponse, _abc.Awaitable[_drivers_pb2.RecordDriverValuesResponse]]:
+        """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
+        index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
+        all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
+        DRIVER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDriverValues(
+        self,
+        request: _drivers_pb2.ListDriverValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.ListDriverValuesResponse, _abc.Awaitable[_drivers_pb2.ListDriverValuesResponse]]:
+        """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
+        DRIVER_VALUE_INVALID, for days that are none, in the wrong order, or more than 1,100.
+        """
+
+    @_abc_1.abstractmethod
+    def PutHolidayCalendar(
+        self,
+        request: _drivers_pb2.PutHolidayCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.PutHolidayCalendarResponse, _abc.Awaitable[_drivers_pb2.PutHolidayCalendarResponse]]:
+        """Keeps the holidays of the tenant, which every forecast that is fitted from now on knows. INVALID_ARGUMENT, reason
+        HOLIDAYS_INVALID, for a country, a part of it or a day that is none.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHolidayCalendar(
+        self,
+        request: _drivers_pb2.GetHolidayCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drivers_pb2.GetHolidayCalendarResponse, _abc.Awaitable[_drivers_pb2.GetHolidayCalendarResponse]]:
+        """Gets the holidays of the tenant."""
+
+    @_abc_1.abstractmethod
+    def WhatIf(
+        self,
+        request: _forecasting_service_pb2.WhatIfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.WhatIfResponse, _abc.Awaitable[_forecasting_service_pb2.WhatIfResponse]]:
+        """Says what a forecast would be if drivers were other than expected. Errors as GetForecast. FAILED_PRECONDITION, reason
+        NO_DRIVERS, for a forecast that was fitted without any. NOT_FOUND, reason DRIVER_NOT_FOUND, for one that it does not
+        use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
+        not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
+        add up again.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
