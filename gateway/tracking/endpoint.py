@@ -13,7 +13,7 @@ from starlette.routing import Route
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from gateway.backends import Backends
-from gateway.endpoint import BodyTooLarge, TooManyRequests
+from gateway.endpoint import TooManyRequests
 from gateway.errors import RequestInvalid
 from gateway.tracking.body import read_body
 from gateway.tracking.mapping import (
@@ -36,15 +36,8 @@ BATCH_BYTES_MAX = 500 * 1024
 BATCH_EVENTS_MAX = 2_500
 BATCH_CALLS = ("batch", "import")
 RETRY_SECONDS = "1"
-_STATUS: tuple[tuple[type[Refusal], int], ...] = (
-    (Unauthenticated, 401),
-    (BodyTooLarge, 413),
-    (TooManyRequests, 503),
-)
-
-
-class BatchTooLong(BodyTooLarge):
-    """The batch has too many events. Metadata ``maximum``."""
+_STATUS: tuple[tuple[type[Refusal], int], ...] = ((Unauthenticated, 401), (TooManyRequests, 503))
+"""Everything else is a 400, what is too large too, as Segment documents it: its clients send other statuses again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +45,8 @@ class _Body:
     events: list[bytes]
     shared: Shared
     write_key: str
+    surplus: int = 0
+    """How many events came beyond those that a batch may have; they are not among ``events``."""
 
 
 class TrackingEndpoint:
@@ -99,8 +94,7 @@ class TrackingEndpoint:
         if call in BATCH_CALLS:
             return _json({"success": True, "rejections": rejections}, 200)
         (rejection,) = rejections
-        status = 413 if rejection["reason"] == "EVENT_TOO_LARGE" else 400
-        return _error(status, rejection["reason"], rejection["message"])
+        return _error(400, rejection["reason"], rejection["message"])
 
     async def _ingest(self, tenant: str, body: _Body, call: str) -> list[dict[str, Any]]:
         """Hand over what can be read, keep what cannot, and answer what was rejected, by its place in the batch."""
@@ -132,6 +126,9 @@ class TrackingEndpoint:
             ]
         if unreadable:
             await profiles.KeepDeadLetters(pb.KeepDeadLettersRequest(unreadable=unreadable), metadata=metadata)
+        if body.surplus:
+            text = f"a batch has at most {BATCH_EVENTS_MAX} events; the {body.surplus} from here on were not taken"
+            rejections.append({"index": BATCH_EVENTS_MAX, "reason": "BATCH_TOO_LONG", "message": text})
         return sorted(rejections, key=lambda rejection: rejection["index"])
 
 
@@ -148,12 +145,9 @@ def _batch(body: bytes, call: str) -> _Body:
         events, shared, write_key = read_batch(body)
     except BatchUnreadable as error:
         raise RequestInvalid(str(error)) from None
-    if len(events) > BATCH_EVENTS_MAX:
-        text = f"the batch has {len(events)} events; at most {BATCH_EVENTS_MAX} are taken at once"
-        raise BatchTooLong(text, maximum=BATCH_EVENTS_MAX)
     if call == "import":  # history: its times are not those of a clock that is wrong
         shared = replace(shared, history=True)
-    return _Body(events, shared, write_key)
+    return _Body(events[:BATCH_EVENTS_MAX], shared, write_key, max(0, len(events) - BATCH_EVENTS_MAX))
 
 
 def _new_id() -> str:
