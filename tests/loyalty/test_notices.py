@@ -13,6 +13,7 @@ from tessera.loyalty.v1 import notice_pb2
 from tessera.loyalty.v1.loyalty_service_pb2_grpc import LoyaltyServiceStub
 
 from services.common.clock import system_clock, to_micros
+from services.common.errors import InvalidCursor
 from services.common.store.sqlite import SqliteStore
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
@@ -59,6 +60,26 @@ async def sweep(house: House, store: Any = None) -> int:
 
 async def ask(house: House, *lead_days: int, id: str = "leads") -> None:
     await set_expiry_notices(house.ledger, request(id), ExpiryNotices("club", lead_days))
+
+
+async def test_a_follower_goes_on_behind_each_notice_of_an_entry(house: House) -> None:
+    await house.ledger.post(request("mug"), offering("mug", 40))
+    await house.ledger.post(request("e"), earning("e", 120))
+    await house.ledger.post(request("r"), redeeming("r", "mug"))
+    await house.ledger.post(request("b"), burning("b", 20))
+    all_of_it = await told(house)
+    assert len({each.entry_id for each in all_of_it}) < len(all_of_it)
+    cursors = []
+    async for batch in StoredNotices(house.store).follow("", TENANT):
+        cursors += [cursor for _, _, cursor in batch.notices]
+        if len(cursors) == len(all_of_it):
+            break
+    assert len(set(cursors)) == len(cursors)
+    for at, cursor in enumerate(cursors[:-1]):
+        assert await told(house, cursor) == all_of_it[at + 1 :]
+    for wrong in (f"{cursors[-1]}.x", "nothing.1", ".1"):
+        with pytest.raises(InvalidCursor):
+            await told(house, wrong)
 
 
 async def test_what_entries_say_is_told_in_their_order(house: House) -> None:

@@ -210,10 +210,10 @@ def check_against_entries(report: Report, entries: Sequence[Entry], asked: Repor
     bought = Counter(
         entry.member_id
         for entry in entries
-        if entry.kind is EntryKind.ORDER and days.first <= day_of(entry.record_time) <= days.last
+        if entry.kind is EntryKind.ORDER and days.first <= day_of(entry.event_time) <= days.last
     )
     before = {
-        entry.member_id for entry in entries if entry.kind is EntryKind.ORDER and day_of(entry.record_time) < days.first
+        entry.member_id for entry in entries if entry.kind is EntryKind.ORDER and day_of(entry.event_time) < days.first
     }
     assert report.repeat.buyers == len(bought)
     assert report.repeat.repeat_buyers == sum(count > 1 for count in bought.values())

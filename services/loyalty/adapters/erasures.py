@@ -45,6 +45,7 @@ from services.loyalty.domain.leaderboard import LEADERBOARD_NAMES
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
 from services.loyalty.domain.notice import NOTICES
 from services.loyalty.domain.offer import OFFER_USAGES
+from services.loyalty.domain.people import MERGED_NAMES
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
 from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES
@@ -79,6 +80,7 @@ PERSONAL = (
     Personal(RECORDS[QUOTES.name], "customer_id", "quote", Removal.DELETED),
     Personal(RECORDS[CART_ORDERS.name], "customer_id", "cart_order", Removal.PSEUDONYMISED),
     Personal(RECORDS[REDEMPTIONS.name], "member_id", "redemption", Removal.PSEUDONYMISED),
+    Personal(RECORDS[REDEMPTIONS.name], "told_id", "redemption_asked_for", Removal.PSEUDONYMISED),
     Personal(RECORDS[REWARD_USAGES.name], "member_id", "reward_usage", Removal.DELETED),
     Personal(RECORDS[CODES.name], "customer_id", "referral_code", Removal.DELETED),
     Personal(RECORDS[ADVOCATES.name], "customer_id", "referral_advocate", Removal.DELETED),
@@ -103,6 +105,7 @@ FACTS = (
     (RECORDS[CUSTOMERS.name], "customer_traits"),
     (RECORDS[SEGMENTS.name], "segment_memberships"),
     (RECORDS[MERGED_CUSTOMERS.name], "merged_customer"),
+    (RECORDS[MERGED_NAMES.name], "merged_names"),
 )
 """What is kept under the customer's id, and goes."""
 

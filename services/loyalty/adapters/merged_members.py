@@ -8,6 +8,7 @@ from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.domain.books import MERGES_MAX
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
+from services.loyalty.domain.people import MERGED_NAMES
 
 
 async def found_members(store: Store, tenant: str, program_id: str, member_ids: Sequence[str]) -> dict[str, Member]:
@@ -35,6 +36,18 @@ async def person_of(store: Store, tenant: str, program_id: str, member_id: str) 
             break
         member_id = into[member_id]
     return member_id
+
+
+async def names_of_person(store: Store, tenant: str, customer_id: str) -> list[str]:
+    """All names of a person, the one of now first."""
+    for _ in range(MERGES_MAX):
+        document = await store.get(tenant, RECORDS[MERGED_CUSTOMERS.name], customer_id)
+        if document is None:
+            break
+        customer_id = read_record(MERGED_CUSTOMERS, document.body).into_id
+    document = await store.get(tenant, RECORDS[MERGED_NAMES.name], customer_id)
+    others = read_record(MERGED_NAMES, document.body).names if document else ()
+    return [customer_id, *others]
 
 
 async def _into(store: Store, tenant: str, known: Mapping[str, Member], member_ids: Iterable[str]) -> dict[str, str]:

@@ -40,7 +40,12 @@ PROMOTION_RECORDS = {
     QUOTES.name: Collection(QUOTES.name, (Index(("customer_id", "time")), Index(("time",)))),
     REDEMPTIONS.name: Collection(
         REDEMPTIONS.name,
-        (Index(("program_id", "member_id", "time")), Index(("member_id",)), Index(("next_expire_time",))),
+        (
+            Index(("told_id",)),
+            Index(("program_id", "member_id", "time")),
+            Index(("member_id",)),
+            Index(("next_expire_time",)),
+        ),
     ),
     REWARD_USAGES.name: Collection(REWARD_USAGES.name, (Index(("member_id",)),)),
     BOOKS.name: Collection(BOOKS.name),

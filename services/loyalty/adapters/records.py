@@ -16,6 +16,7 @@ from services.loyalty.adapters.earning_records import EARNING_ANSWERS, EARNING_R
 from services.loyalty.adapters.promotion_records import PROMOTION_ANSWERS, PROMOTION_RECORDS, decode, encode
 from services.loyalty.adapters.report_records import REPORT_ANSWERS, REPORT_RECORDS
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
+from services.loyalty.domain.people import MERGED_NAMES
 from services.loyalty.domain.records import Kind
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ RECORDS: Mapping[str, Collection] = {
     **REPORT_RECORDS,
     **CLUB_RECORDS,
     MERGED_CUSTOMERS.name: Collection(MERGED_CUSTOMERS.name),
+    MERGED_NAMES.name: Collection(MERGED_NAMES.name),
 }
 """The collection of each kind, by the kind's name."""
 ANSWERS: Mapping[str, type] = {**PROMOTION_ANSWERS, **EARNING_ANSWERS, **REPORT_ANSWERS, **CLUB_ANSWERS}

@@ -91,18 +91,23 @@ class _Page:
         figures, program_id = self.figures, self.figures.program_id
         days = {(basis, figures_day(entry, basis)) for entry in entries for basis in Basis}
         recorded = {day_of(entry.record_time) for entry in entries}
-        buyers = {entry.member_id for entry in entries if entry.kind is EntryKind.ORDER}
+        bought = [(each.member_id, figures_day(each, Basis.EVENT)) for each in entries if each.kind is EntryKind.ORDER]
         for outstanding in await self._find(REPORT_OUTSTANDING, [program_id]):
             figures.outstanding = outstanding
         for day in await self._find(REPORT_DAYS, (f"{program_id}/{basis.value}/{at}" for basis, at in days)):
             figures.days[Basis(day.basis), day.day] = day
         for cohort in await self._find(REPORT_COHORTS, (f"{program_id}/{month_of(day)}" for day in recorded)):
             figures.cohorts[cohort.month] = cohort
-        if buyers:
-            for returns in await self._find(REPORT_RETURNS, (f"{program_id}/{day}" for day in recorded)):
-                figures.returns[returns.day] = returns
+        if bought:
+            buyers = {buyer for buyer, _ in bought}
             for visits in await self._find(REPORT_VISITS, (f"{program_id}/{buyer}" for buyer in buyers)):
                 figures.visits[visits.member_id] = visits
+            ordered = {day for _, day in bought}
+            for buyer, day in bought:
+                known = figures.visits.get(buyer)
+                ordered.update(known.following(day) if known else ())
+            for returns in await self._find(REPORT_RETURNS, (f"{program_id}/{day}" for day in ordered)):
+                figures.returns[returns.day] = returns
 
     def writes(self) -> list[Write]:
         """The commit that keeps them."""

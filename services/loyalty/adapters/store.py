@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from services.common.errors import InvalidCursor
 from services.common.feed import stored_cursor
 from services.common.store import Query, Range, Store
 from services.loyalty.adapters.documents import (
@@ -21,7 +22,7 @@ from services.loyalty.adapters.documents import (
     read_refunded_order,
     read_reward,
 )
-from services.loyalty.adapters.merged_members import found_members
+from services.loyalty.adapters.merged_members import found_members, names_of_person
 from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.domain.books import OrderCounts
 from services.loyalty.domain.entry import Entry
@@ -110,15 +111,35 @@ class StoredRedemptions:
     async def page(
         self, tenant: str, program_id: str, member_id: str, limit: int, after: str
     ) -> tuple[list[Redemption], str]:
-        where = {"program_id": program_id, "member_id": member_id}
-        query = Query(where=where, order_by="time", descending=True, limit=limit, after=after)
-        page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
-        return [read_record(REDEMPTIONS, document.body) for document in page.documents], page.next_cursor
+        names = await names_of_person(self._store, tenant, member_id)
+        first, token = _name_and_token(after)
+        found: list[Redemption] = []
+        for at in range(min(first, len(names) - 1), len(names)):
+            where = {"program_id": program_id, "member_id": names[at]}
+            query = Query(where=where, order_by="time", descending=True, limit=limit - len(found), after=token)
+            page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
+            found += [read_record(REDEMPTIONS, document.body) for document in page.documents]
+            token = page.next_cursor
+            if token:
+                return found, f"{at}:{token}"
+            if len(found) == limit and at + 1 < len(names):
+                return found, f"{at + 1}:"
+        return found, ""
 
     async def due(self, tenant: str, as_of: int, limit: int) -> list[Redemption]:
         query = Query(range=Range("next_expire_time", at_most=as_of), limit=limit)
         page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
         return [read_record(REDEMPTIONS, document.body) for document in page.documents]
+
+
+def _name_and_token(after: str) -> tuple[int, str]:
+    """Of which of a person's names a page is, and the token within that name's."""
+    if not after:
+        return 0, ""
+    number, colon, token = after.partition(":")
+    if not colon or not number.isdecimal():
+        raise InvalidCursor("this cursor was not made by this service")
+    return int(number), token
 
 
 class StoredMembers:

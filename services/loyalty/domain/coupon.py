@@ -163,6 +163,11 @@ class CouponUsage:
             discount_minor=self.discount_minor + discount_minor,
         )
 
+    def with_more(self, other: "CouponUsage", day: int) -> "CouponUsage":
+        """Together with what the same person used under another name, and on that day."""
+        uses, day_uses = self.uses + other.uses, self.on(day) + other.on(day)
+        return replace(self, uses=uses, day=day, day_uses=day_uses)
+
     def returned(self, day: int, discount_minor: int) -> "CouponUsage":
         """With a use of that day taken back."""
         return replace(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.common.errors import Conflict, NotFound, Refusal
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.cart import Cart, check_cart
 from services.loyalty.domain.coupon import (
     CAMPAIGNS,
@@ -29,6 +29,7 @@ from services.loyalty.domain.coupon import (
 from services.loyalty.domain.days import day_of
 from services.loyalty.domain.guesses import Guesser, check_guesses
 from services.loyalty.domain.notice import Notice, NoticeKind, note
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.shopper import known_of, segments_of, shopper_needs
@@ -77,7 +78,12 @@ def presenting_needs(
     """What a customer who presents codes makes an operation need."""
     refs = presented_refs(presented, order_id, guesser.customer_id)
     shopper = shopper_needs(programs, guesser.customer_id)
-    return replace(shopper, records=[*shopper.records, *guesser.refs, *refs])
+    campaigns = [each.campaign_id for each in presented if each.campaign_id]
+    names = names_needs(
+        (guesser.customer_id,),
+        lambda books, names: [ref for each in campaigns for name in names for ref in usage_refs(each, name)],
+    )
+    return together([replace(shopper, records=[*shopper.records, *guesser.refs, *refs]), names])
 
 
 @dataclass(slots=True)
@@ -122,9 +128,12 @@ class Till:
         customer_id, day = self.cart.shopper.customer_id, day_of(self.now)
         coupon = self._record(Ref(COUPONS, presented.code)) if presented.campaign_id else None
         campaign = self._record(Ref(CAMPAIGNS, presented.campaign_id)) if coupon else None
-        usage, own = (self._usage(ref, presented.campaign_id, customer_id) for ref in self._refs(presented))
+        usage, own = (self._usage(ref, presented.campaign_id, self.order.customer_id) for ref in self._refs(presented))
         facts = self.cart.facts(self.now, self.known)
-        wrong = refusal(coupon, campaign, usage, own, facts, presented.discount_minor)
+        names = names_of(self.books, customer_id)
+        held = replace(coupon, holder_id=customer_id) if coupon and coupon.holder_id in names else coupon
+        together_used = self._of_all_names(own, presented.campaign_id, names)
+        wrong = refusal(held, campaign, usage, together_used, facts, presented.discount_minor)
         if wrong is None and campaign:
             wrong = combination_refusal(campaign, [use for use in self.order.uses if use.state.counts])
         if wrong or coupon is None or campaign is None:
@@ -143,7 +152,7 @@ class Till:
             raise wrong
         more = presented.discount_minor - before.discount_minor
         for ref in self._refs(presented):
-            usage = self._usage(ref, before.campaign_id, self.cart.shopper.customer_id)
+            usage = self._usage(ref, before.campaign_id, self.order.customer_id)
             budget = campaign.limits.budget_minor
             if more > 0 and budget and ref.id == before.campaign_id and usage.discount_minor + more > budget:
                 raise CouponBudgetSpent("the coupon's budget is spent")
@@ -170,7 +179,16 @@ class Till:
         return (UseState.RESERVED, self.now + self.reserve_for) if self.reserve_for else (UseState.REDEEMED, 0)
 
     def _refs(self, presented: Presented) -> tuple[Ref[CouponUsage], Ref[CouponUsage]]:
-        return usage_refs(presented.campaign_id, self.cart.shopper.customer_id)
+        # Under the name that the order has, which may be another of the person's.
+        return usage_refs(presented.campaign_id, self.order.customer_id)
+
+    def _of_all_names(self, own: CouponUsage, campaign_id: str, names: Sequence[str]) -> CouponUsage:
+        """What a person used of a campaign, under whatever name."""
+        day = day_of(self.now)
+        for name in names:
+            other = self._record(usage_refs(campaign_id, name)[1]) if name != own.customer_id else None
+            own = own.with_more(other, day) if other else own
+        return own
 
     def _record(self, ref: Ref[Any]) -> Any:
         return self.changed.get(ref) or self.books.record(ref)
@@ -185,7 +203,7 @@ def open_till(books: Books, cart: Cart, order_id: str, now: int, reserve_for: in
     customer_id = cart.shopper.customer_id
     cart = replace(cart, shopper=replace(cart.shopper, segment_ids=segments_of(books, cart.shopper)))
     order = books.record(Ref(ORDERS, order_id)) if order_id else None
-    if order and order.customer_id != customer_id:
+    if order and order.customer_id not in (customer_id, *names_of(books, customer_id)):
         if any(use.state.counts for use in order.uses):
             raise CouponOrderOfAnother("another customer has used coupons in this order", order_id=order_id)
         order = replace(order, customer_id=customer_id)

@@ -1,9 +1,12 @@
 """What reports count, kept as entries come: by day, by when points end, by tier, and how often members come back.
 
-Every figure is a sum over entries, so the order in which they come changes nothing but who came back, which is told in
-the order of entries. Days and months are UTC's; a month is the number of months since 1970.
+Every figure is a sum over entries, so the order in which they come changes nothing; who came back is told by the times of
+orders, and an order that is told late moves those after it.
+Days and months are UTC's; a month is the number of months since 1970.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import Enum
@@ -16,6 +19,8 @@ from services.loyalty.domain.records import Kind
 _EPOCH = date(1970, 1, 1)
 NEVER_MONTH = 10**6
 """Stands for the month in which points that never expire end."""
+VISITS_MAX = 500
+"""Orders of a member of which the day is known, the latest; one from before these counts as the first of them."""
 BELOW = ""
 """The tier of those who are in none."""
 
@@ -178,7 +183,7 @@ def end_month(expire_time: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class ReturnsDay:
-    """The orders of a day, by RECORD, by the days on which their members had ordered before."""
+    """The orders of a day, by their own time, by the days on which their members had ordered before."""
 
     program_id: str
     day: int
@@ -191,21 +196,36 @@ class ReturnsDay:
 
 @dataclass(slots=True, kw_only=True)
 class Visits:
-    """The days on which a member's last two orders were entered; -1: there was none."""
+    """The days of a member's orders, in order: as many of the latest as are told late at most."""
 
     program_id: str
     member_id: str
-    last_day: int = -1
-    before_day: int = -1
+    days: list[int] = field(default_factory=list)
 
-    def add(self, orders: ReturnsDay) -> None:
-        """Count an order that was entered on that day."""
-        orders.orders += 1
-        if self.last_day >= 0:
-            _plus(orders.before, str(self.last_day), 1)
-        if self.before_day >= 0:
-            _plus(orders.second, str(self.before_day), 1)
-        self.before_day, self.last_day = self.last_day, orders.day
+    def following(self, day: int) -> list[int]:
+        """The days of the two orders after that day, which an order on it comes before."""
+        return self.days[bisect_right(self.days, day) :][:2]
+
+    def add(self, day: int, returns: Callable[[int], ReturnsDay]) -> None:
+        """Count an order of that day, whenever it is told: the two after it have another one before them."""
+        at = bisect_right(self.days, day)
+        self._follow(at, returns, -1)
+        self.days.insert(at, day)
+        returns(day).orders += 1
+        self._tell(at, returns, 1)
+        self._follow(at + 1, returns, 1)
+        del self.days[:-VISITS_MAX]
+
+    def _follow(self, at: int, returns: Callable[[int], ReturnsDay], step: int) -> None:
+        for each in range(at, min(at + 2, len(self.days))):
+            self._tell(each, returns, step)
+
+    def _tell(self, at: int, returns: Callable[[int], ReturnsDay], step: int) -> None:
+        orders = returns(self.days[at])
+        if at >= 1:
+            _plus(orders.before, str(self.days[at - 1]), step)
+        if at >= 2:
+            _plus(orders.second, str(self.days[at - 2]), step)
 
 
 REPORT_DAYS = Kind("report_days", DayFigures)
@@ -249,14 +269,14 @@ class Figures:
                 self.cohorts[month] = CohortMonth(program_id=program_id, month=month)
             self.cohorts[month].add(entry)
         if entry.kind is EntryKind.ORDER:
-            self._count_visit(entry.member_id, day)
+            if entry.member_id not in self.visits:
+                self.visits[entry.member_id] = Visits(program_id=program_id, member_id=entry.member_id)
+            self.visits[entry.member_id].add(figures_day(entry, Basis.EVENT), self._returns_of)
 
-    def _count_visit(self, member_id: str, day: int) -> None:
+    def _returns_of(self, day: int) -> ReturnsDay:
         if day not in self.returns:
             self.returns[day] = ReturnsDay(program_id=self.program_id, day=day)
-        if member_id not in self.visits:
-            self.visits[member_id] = Visits(program_id=self.program_id, member_id=member_id)
-        self.visits[member_id].add(self.returns[day])
+        return self.returns[day]
 
 
 def _sign(entry: Entry) -> int:

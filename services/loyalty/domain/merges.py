@@ -23,6 +23,7 @@ from services.loyalty.domain.member import Cause, Member, entered, taken_lots
 from services.loyalty.domain.merged import MergedCustomer, merged_ref
 from services.loyalty.domain.merged_progress import merge_progress, part_progress, progress_needs
 from services.loyalty.domain.parts import composed, parts_of, together
+from services.loyalty.domain.people import joined_names, names_needs, names_ref, parted_names, root_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 
@@ -55,6 +56,7 @@ class MergeTold:
             _enter(books, program, EntryKind.MERGE, self.merge_id, (merged, left), (survivor, grown), parts, now)
             _add_usage(books, program.id, merged_id, survivor.id, 1)
         books.put_record(merged_ref(merged_id), MergedCustomer(merged_id, self.customer_id))
+        joined_names(books, merged_id, self.customer_id)
         merge_progress(books, self.merge_id, merged_id, self.customer_id, now)
 
     def _circular(self, books: Books) -> bool:
@@ -79,6 +81,7 @@ class UnmergeTold:
     def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
         """Move the parts back, and forget where the account went."""
         restored_id, origins = self.restored_customer_id, {self.restored_customer_id, *self.origin_customer_ids}
+        holder_id = root_of(books, self.customer_id)
         for program in books.programs.values():
             holder = books.found(program.id, self.customer_id)
             restored = books.members.get((program.id, restored_id))
@@ -95,6 +98,7 @@ class UnmergeTold:
             _add_usage(books, program.id, restored_id, holder.id, -1)
         for origin_id in origins:
             self._point(books, origin_id)
+        parted_names(books, holder_id, restored_id, origins)
         part_progress(books, self.merge_id, self.customer_id, restored_id, origins, now)
 
     def _point(self, books: Books, origin_id: str) -> None:
@@ -118,7 +122,9 @@ def _needs(programs: Mapping[str, Program], customer_ids: Sequence[str]) -> Need
             ]
         ),
     )
-    return together_needs([accounts, Needs(then=lambda books: progress_needs(list(programs), customer_ids))])
+    progress = Needs(then=lambda books: progress_needs(list(programs), customer_ids))
+    names = names_needs(customer_ids, lambda books, names: map(names_ref, names))
+    return together_needs([accounts, progress, names])
 
 
 def _enter(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from services.common.errors import FailedPrecondition
 from services.loyalty.domain.books import Books, Needs, together
@@ -12,10 +13,12 @@ from services.loyalty.domain.coupon_uses import Presented, Till, Verdict, open_t
 from services.loyalty.domain.earning import Boost
 from services.loyalty.domain.guesses import Guesser, check_guesses
 from services.loyalty.domain.offer import WHOLE, Offer, OfferUsage, offer_usage_refs
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.pricing import Effect, Pricing
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.qualification import Lack, Usages, idle_lack, lack_of
 from services.loyalty.domain.quoted_points import QuotedPoints, earning_refs, person_refs, quoted_points
+from services.loyalty.domain.records import Ref
 from services.loyalty.domain.shopper import known_of, segments_of
 
 
@@ -123,12 +126,16 @@ class Asked:
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         """Everything that reckoning reads."""
         needs = presenting_needs(programs, self.presented, self.order_id, self.guesser)
-        usages = [ref for offer in self.offers for ref in offer_usage_refs(offer.offer_id, self.guesser.customer_id)]
         earning = earning_refs(programs, self.cart.currency)
-        return together([replace(needs, records=[*needs.records, *usages, *earning]), Needs(then=self._of_person)])
+        names = names_needs((self.guesser.customer_id,), self._of_person)
+        return together([needs, Needs(records=[*earning]), names])
 
-    def _of_person(self, books: Books) -> Needs:
-        return Needs(records=[*person_refs(books, self.guesser.customer_id, self.cart.currency)])
+    def _of_person(self, books: Books, names: Sequence[str]) -> list[Ref[Any]]:
+        """What the person used of the offers and earned, once all of their names are known."""
+        offer_ids = [offer.offer_id for offer in self.offers]
+        told = dict.fromkeys((self.guesser.customer_id, *names))
+        usages = [ref for each in offer_ids for name in told for ref in offer_usage_refs(each, name)]
+        return [*usages, *person_refs(books, self.guesser.customer_id, self.cart.currency)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +298,9 @@ class _Known:
 
     def _usage(self, offer_id: str) -> tuple[OfferUsage, OfferUsage]:
         customer_id = self._cart.shopper.customer_id
-        whole, own = offer_usage_refs(offer_id, customer_id)
-        usage, mine = self._books.record(whole), self._books.record(own)
-        return usage or OfferUsage(offer_id), mine or OfferUsage(offer_id, customer_id)
+        whole, _ = offer_usage_refs(offer_id, customer_id)
+        mine = OfferUsage(offer_id, customer_id)
+        for name in names_of(self._books, customer_id):
+            if used := self._books.record(offer_usage_refs(offer_id, name)[1]):
+                mine = mine.plus(used.uses, used.discount_minor)
+        return self._books.record(whole) or OfferUsage(offer_id), mine

@@ -10,6 +10,7 @@ from services.loyalty.domain.earned import book_ref, known, weighing_refs
 from services.loyalty.domain.earning import Activity, Boost, Line, weigh
 from services.loyalty.domain.earning_rule import Trigger
 from services.loyalty.domain.entry import AccountRole, Block
+from services.loyalty.domain.people import names_of
 from services.loyalty.domain.points_payment import NOTHING, payable
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
@@ -43,7 +44,7 @@ def person_refs(books: Books, customer_id: str, currency: str) -> Iterator[Ref[A
         if program.currency == currency:
             account_id = books.account_id(program.id, customer_id)
             yield from weighing_refs(program.id, account_id)
-            yield usage_ref(program.id, account_id)
+            yield from (usage_ref(program.id, each) for each in {customer_id, *names_of(books, customer_id)})
 
 
 def quoted_points(

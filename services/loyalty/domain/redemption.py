@@ -14,6 +14,7 @@ from services.loyalty.domain.coupon_operations import take_code
 from services.loyalty.domain.entry import Entry, EntryKind, request_entry_id
 from services.loyalty.domain.member import Cause
 from services.loyalty.domain.notice import Notice, NoticeKind, note
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.reward import Reward
@@ -82,6 +83,8 @@ class Redemption:
     next_expire_time: int | None = None
     end_time: int = 0
     code: str = ""
+    told_id: str = ""
+    """Under which name it was asked for, and counts; empty: the member's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +133,26 @@ class TakeReward:
         )
 
     def _usage(self, books: Books) -> Needs:
-        account_id = books.account_id(self.program_id, self.member_id)
-        usage = usage_ref(self.program_id, self.reward_id, account_id)
-        return Needs(records=(usage, spending_usage_ref(self.program_id, account_id)))
+        return names_needs(
+            (self.member_id,),
+            lambda books, names: [
+                ref
+                for each in {self.member_id, *names}
+                for ref in (
+                    usage_ref(self.program_id, self.reward_id, each),
+                    spending_usage_ref(self.program_id, each),
+                )
+            ],
+        )
 
     def apply(self, books: Books, now: int) -> Redemption:
         program = books.program(self.program_id)
         reward = books.reward(program.id, self.reward_id)
         member = books.spender(program.id, self.member_id)
         person_id = books.account_id(program.id, self.member_id)
-        usage_at = usage_ref(program.id, reward.id, person_id)
-        usage = books.record(usage_at) or RewardUsage(person_id)
-        check_terms(books, reward, person_id, usage, now)
+        usage_at = usage_ref(program.id, reward.id, self.member_id)
+        usage = books.record(usage_at) or RewardUsage(self.member_id)
+        check_terms(books, reward, person_id, self._of_all_names(books, person_id), now)
         taken = reward.redeem()
         cause = Cause(
             request_entry_id(self.request_id),
@@ -154,10 +165,10 @@ class TakeReward:
         campaign_id = reward.terms.coupon_campaign_id
         if campaign_id and not _free(books, self.candidates):
             raise CouponPoolEmpty(f"no code of {campaign_id} is free; generate more", campaign_id=campaign_id)
-        entry = spend(books, program, member, reward.cost, cause, person_id)
+        entry = spend(books, program, member, reward.cost, cause, self.member_id)
         books.put_reward(taken)
         if reward.terms.limited:
-            books.put_record(usage_at, RewardUsage(person_id, (*usage.times, now)[-TIMES_MAX:]))
+            books.put_record(usage_at, RewardUsage(self.member_id, (*usage.times, now)[-TIMES_MAX:]))
         redemption = Redemption(
             redemption_id=entry.id,
             program_id=program.id,
@@ -167,11 +178,17 @@ class TakeReward:
             points=reward.cost,
             time=now,
             next_expire_time=now + self.reserve_for,
+            told_id="" if self.member_id == person_id else self.member_id,
         )
         if not self.reserve_for:
             redemption = fulfilled(books, redemption, reward, self.candidates, now)
         books.put_record(Ref(REDEMPTIONS, redemption.redemption_id), redemption)
         return redemption
+
+    def _of_all_names(self, books: Books, person_id: str) -> RewardUsage:
+        names = {self.member_id, *names_of(books, self.member_id)}
+        found = [books.record(usage_ref(self.program_id, self.reward_id, each)) for each in names]
+        return RewardUsage(person_id, tuple(sorted(time for each in found if each for time in each.times)))
 
 
 def _free(books: Books, candidates: Sequence[str]) -> bool:
@@ -268,7 +285,7 @@ class EndRedemption:
         known = self.known
         records: list[Ref[Any]] = [
             Ref(REDEMPTIONS, known.redemption_id),
-            usage_ref(known.program_id, known.reward_id, known.member_id),
+            usage_ref(known.program_id, known.reward_id, known.told_id or known.member_id),
             *([Ref(COUPONS, known.code)] if known.code else []),
         ]
         return Needs(
@@ -293,12 +310,13 @@ class EndRedemption:
             return redemption
         give_back_points(books, _entry(books, redemption), now)
         books.put_reward(books.reward(redemption.program_id, redemption.reward_id).give_back())
-        usage_at = usage_ref(redemption.program_id, redemption.reward_id, redemption.member_id)
+        told_id = redemption.told_id or redemption.member_id
+        usage_at = usage_ref(redemption.program_id, redemption.reward_id, told_id)
         if usage := books.record(usage_at):
             times = list(usage.times)
             if redemption.time in times:
                 times.remove(redemption.time)
-            books.put_record(usage_at, RewardUsage(redemption.member_id, tuple(times)))
+            books.put_record(usage_at, RewardUsage(told_id, tuple(times)))
         ended = replace(redemption, state=state, next_expire_time=None, end_time=now)
         books.put_record(Ref(REDEMPTIONS, redemption.redemption_id), ended)
         return ended

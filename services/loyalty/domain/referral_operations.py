@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from services.common.errors import FailedPrecondition, NotFound
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import Books, Needs, together
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.referral import (
@@ -107,20 +108,25 @@ class AttributeReferral:
         code = books.record(Ref(CODES, self.code))
         if code is None:
             return Needs()
-        refs = (
-            Ref(COUNTS, code.campaign_id),
-            advocate_ref(code.campaign_id, code.customer_id),
-            advocate_ref(code.campaign_id, self.friend_id),
-            referral_ref(code.campaign_id, self.friend_id),
+        campaign_id = code.campaign_id
+        people = names_needs(
+            (self.friend_id, code.customer_id),
+            lambda books, names: [
+                ref
+                for each in {self.friend_id, code.customer_id, *names}
+                for ref in (advocate_ref(campaign_id, each), referral_ref(campaign_id, each))
+            ],
         )
-        return Needs(records=refs, then=lambda books: _chain(books, code.campaign_id, code.customer_id, CHAIN_MAX))
+        counts = Needs(records=(Ref(COUNTS, campaign_id),))
+        chain = Needs(then=lambda books: _chain(books, campaign_id, code.customer_id, CHAIN_MAX))
+        return together([counts, people, chain])
 
     def apply(self, books: Books, now: int) -> Referral:
         code = books.record(Ref(CODES, self.code))
         if code is None:
             raise ReferralCodeNotFound("there is no such referral code")
         campaign = (books.record(BOOK) or ReferralBook()).get(code.campaign_id)
-        existing = books.record(referral_ref(campaign.campaign_id, self.friend_id))
+        existing = _brought(books, campaign.campaign_id, self.friend_id)
         if existing and existing.advocate_id == code.customer_id:
             return existing
         self._check(books, campaign, code.customer_id)
@@ -137,36 +143,49 @@ class AttributeReferral:
         return put(books, referral, ReferralState.ATTRIBUTED, now, now + campaign.attribution_window)
 
     def _check(self, books: Books, campaign: ReferralCampaign, advocate_id: str) -> None:
-        advocate = books.record(advocate_ref(campaign.campaign_id, advocate_id))
-        own = books.record(advocate_ref(campaign.campaign_id, self.friend_id))
-        theirs = {*self.identifiers, *(own.identifiers if own else ())}
-        if self.friend_id == advocate_id or (advocate and theirs & {*advocate.identifiers}):
+        advocates = {advocate_id, *names_of(books, advocate_id)}
+        names = {self.friend_id, *names_of(books, self.friend_id)}
+        known = {
+            each: {*found.identifiers}
+            for each in (*advocates, *names)
+            if (found := books.record(advocate_ref(campaign.campaign_id, each)))
+        }
+        theirs = {*self.identifiers}.union(*(known.get(each, set()) for each in names))
+        if names & advocates or theirs & set[str]().union(*(known.get(each, set()) for each in advocates)):
             raise ReferralOfOneself("nobody can refer themselves, or their household")
-        if self.friend_id in _ancestors(books, campaign.campaign_id, advocate_id):
+        if names & _ancestors(books, campaign.campaign_id, advocate_id):
             raise ReferralLoop("this customer has brought the advocate")
-        found = [books.found(program_id, self.friend_id) for program_id in books.programs]
-        if any(member.orders for member in found if member):
+        members = [books.found(program_id, self.friend_id) for program_id in books.programs]
+        if any(member.orders for member in members if member):
             raise ReferralOfCustomer("this customer has ordered before")
 
 
 def _chain(books: Books, campaign_id: str, customer_id: str, left: int) -> Needs:
-    """What tells who brought somebody, and who brought those."""
-    ref = referral_ref(campaign_id, customer_id)
+    """What tells who brought somebody, under whatever name, and who brought those."""
 
     def on(books: Books) -> Needs:
-        found = books.record(ref)
+        found = _brought(books, campaign_id, customer_id)
         return _chain(books, campaign_id, found.advocate_id, left - 1) if found and left else Needs()
 
-    return Needs(records=(ref,), then=on)
+    return names_needs(
+        (customer_id,), lambda books, names: [referral_ref(campaign_id, each) for each in {customer_id, *names}], on
+    )
+
+
+def _brought(books: Books, campaign_id: str, customer_id: str) -> Referral | None:
+    """The referral by which a person was brought."""
+    names = dict.fromkeys((customer_id, *names_of(books, customer_id)))
+    return next((found for each in names if (found := books.record(referral_ref(campaign_id, each)))), None)
 
 
 def _ancestors(books: Books, campaign_id: str, customer_id: str) -> set[str]:
-    found: set[str] = set()
-    referral = books.record(referral_ref(campaign_id, customer_id))
-    while referral and referral.advocate_id not in found:
-        found.add(referral.advocate_id)
-        referral = books.record(referral_ref(campaign_id, referral.advocate_id))
-    return found
+    """Everybody who brought somebody who brought the customer, under all of their names."""
+    ancestors: set[str] = set()
+    referral = _brought(books, campaign_id, customer_id)
+    while referral and referral.advocate_id not in ancestors:
+        ancestors |= {referral.advocate_id, *names_of(books, referral.advocate_id)}
+        referral = _brought(books, campaign_id, referral.advocate_id)
+    return ancestors
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from hashlib import blake2b
 from typing import Any
 
 from services.loyalty.domain.account_activity import note_activity
-from services.loyalty.domain.books import Books, Needs
+from services.loyalty.domain.books import Books, Needs, together
 from services.loyalty.domain.entry import EntryKind, request_entry_id
 from services.loyalty.domain.errors import BalanceLimitReached, MemberBlocked
 from services.loyalty.domain.member import Cause, earn
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
 from services.loyalty.domain.referral import (
@@ -17,7 +18,6 @@ from services.loyalty.domain.referral import (
     COUNTS,
     REFERRED_ORDERS,
     TIMES_MAX,
-    Advocate,
     Referral,
     ReferralBook,
     ReferralCampaign,
@@ -48,21 +48,37 @@ class FriendOrdered:
             return Needs()
         counts: list[Ref[Any]] = [Ref(COUNTS, each.campaign_id) for each in book.campaigns]
         counts.append(Ref(REFERRED_ORDERS, self.order_id))
-        refs = [referral_ref(each.campaign_id, self.friend_id) for each in book.campaigns]
-        return Needs(records=[*counts, *refs])
+        campaign_ids = [each.campaign_id for each in book.campaigns]
+        people = names_needs(
+            (self.friend_id,),
+            lambda books, names: [
+                referral_ref(campaign_id, each) for campaign_id in campaign_ids for each in {self.friend_id, *names}
+            ],
+        )
+        return together([Needs(records=counts), people])
+
+    def _friend(self, books: Books) -> str:
+        """The name under which the person was brought; their own, where they were not."""
+        book = books.record(BOOK) or ReferralBook()
+        for name in (self.friend_id, *names_of(books, self.friend_id)):
+            found = (books.record(referral_ref(each.campaign_id, name)) for each in book.campaigns)
+            if any(each and each.state is ReferralState.ATTRIBUTED for each in found):
+                return name
+        return self.friend_id
 
     def apply(self, books: Books, now: int, counts: dict[str, int]) -> None:
         """Qualify what it qualifies."""
         qualified: list[str] = []
+        friend_id = self._friend(books)
         for campaign in (books.record(BOOK) or ReferralBook()).campaigns:
-            referral = books.record(referral_ref(campaign.campaign_id, self.friend_id))
+            referral = books.record(referral_ref(campaign.campaign_id, friend_id))
             enough = self.currency == campaign.currency and self.amount_minor >= max(1, campaign.min_order_minor)
             if referral and referral.state is ReferralState.ATTRIBUTED and enough:
                 ordered = replace(referral, order_id=self.order_id, order_minor=self.amount_minor)
                 put(books, ordered, ReferralState.QUALIFIED, now, now + campaign.waiting_time)
                 qualified.append(campaign.campaign_id)
         if qualified:
-            order = ReferredOrder(self.friend_id, tuple(qualified), self.amount_minor)
+            order = ReferredOrder(friend_id, tuple(qualified), self.amount_minor)
             books.put_record(Ref(REFERRED_ORDERS, self.order_id), order)
 
 
@@ -79,7 +95,11 @@ class ReferralDue:
     def _members(self, books: Books) -> Needs:
         book = books.record(BOOK) or ReferralBook()
         program_id = book.get(self.known.campaign_id).program_id
-        return Needs(members=[(program_id, self.known.advocate_id), (program_id, self.known.friend_id)])
+        campaign_id, sides = self.known.campaign_id, (self.known.advocate_id, self.known.friend_id)
+        advocates = names_needs(
+            (self.known.advocate_id,), lambda books, names: [advocate_ref(campaign_id, each) for each in names]
+        )
+        return together([Needs(members=[(program_id, each) for each in sides]), advocates])
 
     def apply(self, books: Books, now: int) -> Referral:
         referral = books.record(referral_ref(self.known.campaign_id, self.known.friend_id)) or self.known
@@ -90,7 +110,7 @@ class ReferralDue:
             return put(books, referral, ReferralState.LAPSED, now, None)
         at = advocate_ref(campaign.campaign_id, referral.advocate_id)
         advocate = books.record(at)
-        if advocate is None or _limited(campaign, advocate, now):
+        if advocate is None or _limited(campaign, _times(books, campaign, referral.advocate_id), now):
             return put(books, referral, ReferralState.LIMITED, now, None)
         program = books.program(campaign.program_id)
         for side, customer_id, points in (
@@ -111,9 +131,16 @@ def refs_of(referral: Referral) -> list[Ref[Any]]:
     ]
 
 
-def _limited(campaign: ReferralCampaign, advocate: Advocate, now: int) -> bool:
-    recent = sum(time > now - campaign.period for time in advocate.times)
-    in_all = campaign.advocate_limit and len(advocate.times) >= campaign.advocate_limit
+def _times(books: Books, campaign: ReferralCampaign, advocate_id: str) -> list[int]:
+    """When a person was rewarded, under all of their names."""
+    names = {advocate_id, *names_of(books, advocate_id)}
+    found = [books.record(advocate_ref(campaign.campaign_id, each)) for each in names]
+    return [time for each in found if each for time in each.times]
+
+
+def _limited(campaign: ReferralCampaign, times: list[int], now: int) -> bool:
+    recent = sum(time > now - campaign.period for time in times)
+    in_all = campaign.advocate_limit and len(times) >= campaign.advocate_limit
     return bool(in_all or (campaign.period_limit and recent >= campaign.period_limit))
 
 

@@ -21,7 +21,7 @@ def spend(books: Books, program: Program, purse: Member, points: int, cause: Cau
     check_movement(books, program, member_id, Movement.SPENT, points, now)
     entry = books.enter_all(*burned(purse, program, points, cause))
     count_movement(books, program, member_id, Movement.SPENT, points, now)
-    return note_activity(books, entry, member_id)
+    return note_activity(books, entry, books.account_id(program.id, member_id))
 
 
 def burned(

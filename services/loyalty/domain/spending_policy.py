@@ -1,12 +1,13 @@
 """How fast the members of a programme may spend and transfer: limits by period, counted where they are used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.earning_rule import PeriodLimit
 from services.loyalty.domain.errors import SpendingLimitReached, SpendingPolicyInvalid
+from services.loyalty.domain.people import names_needs, names_of
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Kind, Ref
 from services.loyalty.domain.zones import period_at
@@ -80,22 +81,31 @@ def policy_of(books: Books, program_id: str) -> SpendingPolicy:
 
 
 def spending_needs(program_id: str, member_id: str) -> Needs:
-    """What must be loaded before a member spends: the usage only where there are limits."""
+    """What must be loaded before a member spends: what they did only where there are limits."""
 
     def usage(books: Books) -> Needs:
-        limited = policy_of(books, program_id).spent
-        return Needs(records=(usage_ref(program_id, books.account_id(program_id, member_id)),)) if limited else Needs()
+        return usage_needs(program_id, (member_id,)) if policy_of(books, program_id).spent else Needs()
 
     return Needs(records=(policy_ref(program_id),), then=usage)
 
 
+def usage_needs(program_id: str, member_ids: Sequence[str]) -> Needs:
+    """What these people did of what is limited, under all of their names."""
+    return names_needs(member_ids, lambda books, names: [usage_ref(program_id, each) for each in {*member_ids, *names}])
+
+
+def _used(books: Books, program_id: str, member_id: str, key: str) -> tuple[int, int]:
+    """What a person did in a period, under all of their names: points, and times."""
+    names = dict.fromkeys((member_id, *names_of(books, member_id)))
+    found = [usage.periods.get(key, (0, 0)) for name in names if (usage := books.record(usage_ref(program_id, name)))]
+    return sum(points for points, _ in found), sum(count for _, count in found)
+
+
 def check_movement(books: Books, program: Program, member_id: str, movement: Movement, points: int, now: int) -> None:
     """``SpendingLimitReached`` if the member would do more of it than the policy allows."""
-    limits = policy_of(books, program.id).limits(movement)
-    usage = books.record(usage_ref(program.id, books.account_id(program.id, member_id))) if limits else None
-    for limit in limits:
+    for limit in policy_of(books, program.id).limits(movement):
         key = f"{movement.value}/{period_at(limit.period, now, program.time_zone).key}"
-        used, count = usage.periods.get(key, (0, 0)) if usage else (0, 0)
+        used, count = _used(books, program.id, member_id, key)
         too_much = (limit.points and used + points > limit.points) or (limit.count and count >= limit.count)
         if too_much:
             raise SpendingLimitReached(
@@ -111,12 +121,10 @@ def check_movement(books: Books, program: Program, member_id: str, movement: Mov
 
 def spending_left(books: Books, program: Program, member_id: str, movement: Movement, now: int) -> int | None:
     """How many points of it the policy leaves a member now; ``None`` without limit."""
-    limits = policy_of(books, program.id).limits(movement)
-    usage = books.record(usage_ref(program.id, books.account_id(program.id, member_id))) if limits else None
     lefts: list[int] = []
-    for limit in limits:
+    for limit in policy_of(books, program.id).limits(movement):
         key = f"{movement.value}/{period_at(limit.period, now, program.time_zone).key}"
-        used, count = usage.periods.get(key, (0, 0)) if usage else (0, 0)
+        used, count = _used(books, program.id, member_id, key)
         if limit.count and count >= limit.count:
             return 0
         if limit.points:
@@ -129,9 +137,8 @@ def count_movement(books: Books, program: Program, member_id: str, movement: Mov
     limits = policy_of(books, program.id).limits(movement)
     if not limits:
         return
-    person_id = books.account_id(program.id, member_id)
-    ref = usage_ref(program.id, person_id)
-    before = books.record(ref) or SpendingUsage(program.id, person_id)
+    ref = usage_ref(program.id, member_id)
+    before = books.record(ref) or SpendingUsage(program.id, member_id)
     periods, ends = dict(before.periods), dict(before.ends)
     for limit in limits:
         period = period_at(limit.period, now, program.time_zone)

@@ -31,7 +31,7 @@ from services.loyalty.domain.spending_policy import (
     count_movement,
     policy_of,
     policy_ref,
-    usage_ref,
+    usage_needs,
 )
 
 
@@ -124,9 +124,7 @@ class TransferPoints:
         return Needs(
             members=[(self.program_id, member_id) for member_id in sides],
             records=[policy_ref(self.program_id)],
-            then=lambda books: Needs(
-                records=[usage_ref(self.program_id, books.account_id(self.program_id, side)) for side in sides]
-            ),
+            then=lambda books: usage_needs(self.program_id, sides),
         )
 
     def apply(self, books: Books, now: int) -> Transferred:

@@ -124,7 +124,7 @@ class Notice(_message.Message):
     kind: Global___NoticeKind.ValueType
     """What it is about."""
     cursor: _builtins.str
-    """To resume after this notice."""
+    """To resume after this notice, and before the next one, of the same entry too: each has its own. For FollowNotices only."""
     program_id: _builtins.str
     """The programme; empty for coupons and offers."""
     entry_id: _builtins.str
@@ -214,7 +214,9 @@ class FollowNoticesRequest(_message.Message):
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     PROGRAM_ID_FIELD_NUMBER: _builtins.int
     after_cursor: _builtins.str
-    """The last cursor that the follower applied, of a notice or of FollowEntries; empty for everything from the beginning."""
+    """The last cursor that the follower applied, of a notice, of a response, or of FollowEntries; empty for everything from the
+    beginning.
+    """
     from_now: _builtins.bool
     """True: without `after_cursor`, only what happens from now on."""
     program_id: _builtins.str

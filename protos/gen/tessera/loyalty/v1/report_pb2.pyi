@@ -846,7 +846,7 @@ Global___ProgramReturn: _TypeAlias = ProgramReturn  # noqa: Y015
 
 @_typing.final
 class RepeatPurchases(_message.Message):
-    """Members who came back, by the days on which their orders were entered."""
+    """Members who came back, by the days of their orders, whenever these were told."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
