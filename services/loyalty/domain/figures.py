@@ -1,8 +1,8 @@
 """What reports count, kept as entries come: by day, by when points end, by tier, and how often members come back.
 
-Every figure is a sum over entries, so the order in which they come changes nothing; who came back is told by the times of
-orders, and an order that is told late moves those after it.
-Days and months are UTC's; a month is the number of months since 1970.
+Every figure is a sum over entries, so the order in which they come changes nothing; who came back is told by the times
+of orders, and one that is told late moves those after it. Days and months are UTC's; a month is the number of months
+since 1970.
 """
 
 from bisect import bisect_right
