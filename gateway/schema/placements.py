@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import strawberry
+from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import placement_pb2 as pb
 
@@ -26,7 +27,8 @@ _WEIGHTS = (
     "rotation_half_life",
 )
 _CONTROL = ("control_id", "effect", "factor", "position", "start_time", "end_time")
-_PLACEMENT = ("placement_id", "title", "scenario", "exclude_bought", "controls", "quotas", "weights")
+_PLACEMENT = ("placement_id", "title", "scenario", "exclude_bought", "controls", "quotas", "weights", "exploration")
+_EXPLORATION = ("slot_count", "share_bp", "impression_goal", "position")
 
 
 @from_proto(item_pb.PriceRange, "currency", "min_minor", "max_minor")
@@ -54,6 +56,10 @@ class ProductFilter: ...
 class PlacementWeights: ...
 
 
+@from_proto(exploration_pb.Exploration, *_EXPLORATION)
+class PlacementExploration: ...
+
+
 @from_proto(pb.Quota, "field", "max_items")
 class PlacementQuota: ...
 
@@ -74,6 +80,10 @@ class Placement: ...
 
 @input_from_proto(pb.Weights, *_WEIGHTS)
 class PlacementWeightsInput: ...
+
+
+@input_from_proto(exploration_pb.Exploration, *_EXPLORATION)
+class PlacementExplorationInput: ...
 
 
 @input_from_proto(pb.Quota, "field", "max_items")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import feedback_pb2 as pb
 
 from gateway.context import Info
@@ -36,7 +37,28 @@ class RecommendationRevenue: ...
 class RecommendationReportRow: ...
 
 
-@from_proto(pb.GetRecommendationReportResponse, "rows", "total", "coverage", "novelty")
+@from_proto(exploration_pb.ExploredItem, "item_id", "impression_count", "click_count", "click_rate", "mean_probability")
+class ExploredProduct: ...
+
+
+@from_proto(exploration_pb.PolicyEstimate, "value", "low", "high", "effective_size")
+class PolicyEstimate: ...
+
+
+@from_proto(
+    exploration_pb.ExplorationReport,
+    "items",
+    "item_count",
+    "impression_count",
+    "click_count",
+    "impression_share",
+    "uniform_ips",
+    "uniform_snips",
+)
+class ExplorationReport: ...
+
+
+@from_proto(pb.GetRecommendationReportResponse, "rows", "total", "coverage", "novelty", "exploration")
 class RecommendationReport: ...
 
 

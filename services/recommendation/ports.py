@@ -12,6 +12,7 @@ from services.recommendation.domain.audience import Audience
 from services.recommendation.domain.baskets import Baskets
 from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.experiment import Experiment, Outcome
+from services.recommendation.domain.exploration import Shown
 from services.recommendation.domain.feedback import Feedback
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import Item
@@ -254,6 +255,8 @@ class ReportRows:
     orders: Sequence[dict[str, Any]]
     items: Sequence[dict[str, Any]]
     customer_count: int
+    explored: Sequence[dict[str, Any]] = ()
+    """Lists with new items: their ids, items of them, impressions and clicks; the newest first."""
 
 
 class FeedbackLog(Protocol):
@@ -273,6 +276,10 @@ class FeedbackLog(Protocol):
 
     async def shown(self, tenant: str, customer_id: str, half_life: int, now: int) -> Mapping[str, float]:
         """What a customer saw and never clicked in 30 days: by item how often, each time half after a half-life."""
+        ...
+
+    async def shown_to_all(self, tenant: str) -> Mapping[str, Shown]:
+        """How often each item was seen and clicked, ten seconds old at most."""
         ...
 
     async def report(self, tenant: str, period: Period) -> ReportRows:

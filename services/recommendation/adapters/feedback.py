@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
@@ -14,7 +14,8 @@ from services.common.columnar import Columnar, of_tenant
 from services.recommendation.adapters.interactions import INTERACTIONS
 from services.recommendation.adapters.tables import EXPOSURES, FEEDBACK
 from services.recommendation.domain.experiment import Experiment, Outcome
-from services.recommendation.domain.feedback import DAY, Feedback, FeedbackKind
+from services.recommendation.domain.exploration import Shown
+from services.recommendation.domain.feedback import DAY, EXPLORING, Feedback, FeedbackKind
 from services.recommendation.ports import Exposure, Period, ReportRows, Request
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ FEEDBACK_FOLLOWER, EXPOSURE_FOLLOWER = "recommendation.feedback", "recommendatio
 EXPOSURES_WAITING_MAX = 100_000
 ROWS_MAX = 10_000
 SHOWN_DAYS = 30
+SHOWN_SECONDS = 10.0
+EXPLORED_MAX = 300_000
+"""Items of lists with new ones, of which a third at most are new."""
 
 _ = ibis._
 DIMENSIONS = ("day", "scenario", "placement_id", "placement_version", "experiment_id", "variant")
@@ -36,6 +40,7 @@ class ColumnarFeedback:
         self._writing = asyncio.Lock()
         self._waiting: dict[tuple[str, str, str], Exposure] = {}
         self._flushes = 0
+        self._shown: dict[str, tuple[float, dict[str, Shown]]] = {}
 
     async def record(self, request: Request, events: Sequence[Feedback]) -> None:
         rows = pa.Table.from_pylist([_row(request.tenant, event) for event in events], schema=FEEDBACK.schema)
@@ -91,6 +96,20 @@ class ColumnarFeedback:
             row["item_id"]: float(row["shown"]) for row in found.to_pylist() if not row["clicked"] and row["shown"] > 0
         }
 
+    async def shown_to_all(self, tenant: str) -> Mapping[str, Shown]:
+        now = asyncio.get_running_loop().time()
+        known = self._shown.get(tenant)
+        if known is None or known[0] < now:
+            seen = self._feedback(tenant).filter(_.kind <= int(FeedbackKind.CLICK)).group_by("item_id")
+            counted = await self._columnar.execute(
+                seen.aggregate(impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum())
+            )
+            columns = (counted[name].to_pylist() for name in ("item_id", "impressions", "clicks"))
+            shown = {item_id: Shown(seen, clicked) for item_id, seen, clicked in zip(*columns, strict=True)}
+            known = now + SHOWN_SECONDS, shown
+            self._shown[tenant] = known
+        return known[1]
+
     async def report(self, tenant: str, period: Period) -> ReportRows:
         events = self._within(tenant, period)
         counted = events.group_by(list(DIMENSIONS)).aggregate(
@@ -106,7 +125,9 @@ class ColumnarFeedback:
         joined = shown.left_join(buyers, "item_id").select("item_id", "count", "buyers")
         everybody = await self._columnar.execute(self._lines(tenant).aggregate(count=_.customer_id.nunique()))
         items = (await self._columnar.execute(joined)).to_pylist()
-        return ReportRows(rows.to_pylist(), orders.to_pylist(), items, int(everybody["count"][0].as_py() or 0))
+        customer_count = int(everybody["count"][0].as_py() or 0)
+        explored = await self._columnar.execute(_explored(events))
+        return ReportRows(rows.to_pylist(), orders.to_pylist(), items, customer_count, explored.to_pylist())
 
     async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:
         exposed = of_tenant(self._columnar.table(EXPOSURES), tenant).filter(_.experiment_id == experiment.experiment_id)
@@ -188,6 +209,16 @@ class ColumnarFeedback:
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(INTERACTIONS), tenant).filter(_.quantity > 0)
+
+
+def _explored(events: ir.Table) -> ir.Table:
+    """Items of lists with new ones: how often they were seen and clicked there."""
+    drawn = events.filter(_.recommendation_id.startswith(EXPLORING), _.kind <= int(FeedbackKind.CLICK))
+    counted = drawn.group_by("recommendation_id", "item_id").aggregate(
+        impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum(), newest=_.time.max()
+    )
+    seen = counted.filter(_.impressions > 0)
+    return seen.order_by(ibis.desc("newest"), "recommendation_id", "item_id").limit(EXPLORED_MAX)
 
 
 def _row(tenant: str, event: Feedback) -> dict[str, Any]:

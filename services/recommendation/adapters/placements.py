@@ -12,6 +12,7 @@ from services.common.rules import wire
 from services.common.rules.condition import Condition
 from services.common.store import Collection, Delete, Insert, Query, Replace, Store
 from services.common.store.port import Write
+from services.recommendation.domain.exploration import Exploration
 from services.recommendation.domain.item import ItemFilter, PriceRange
 from services.recommendation.domain.placement import (
     Control,
@@ -123,6 +124,7 @@ def _body(placement: Placement) -> dict[str, Any]:
         "controls": [_control_body(control) for control in placement.controls],
         "quotas": [[int(quota.field), quota.max_items] for quota in placement.quotas],
         "weights": asdict(placement.weights),
+        "exploration": asdict(placement.exploration),
         "version": placement.version,
         "updated": placement.update_time,
     }
@@ -164,6 +166,7 @@ def _read(body: dict[str, Any]) -> Placement:
         controls=tuple(_read_control(each) for each in body["controls"]),
         quotas=tuple(Quota(QuotaField(field), most) for field, most in body["quotas"]),
         weights=Weights(**body["weights"]),
+        exploration=Exploration(**body.get("exploration", {})),
         version=body["version"],
         update_time=body["updated"],
     )

@@ -3,14 +3,19 @@
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from services.common.errors import InvalidArgument
+from services.recommendation.domain.exploration import Explored
 
 DAY = 86_400_000_000
 HOUR = 3_600_000_000
 OLDEST_DAYS = 90
+EXPLORING = "x."
+"""How the ids of lists with new items begin."""
 
 
 class FeedbackInvalid(InvalidArgument):
@@ -43,23 +48,42 @@ class Origin:
     experiment_id: str = ""
     variant: str = ""
 
-    def named(self, nonce: str) -> str:
+    def named(self, nonce: str, explored: Sequence[Explored] = ()) -> str:
         """The id of a list from here: everything is in it, so nothing needs to be kept of a list that nobody saw."""
         told = [self.scenario, self.placement_id, self.placement_version, self.experiment_id, self.variant, nonce]
-        return base64.urlsafe_b64encode(json.dumps(told, separators=(",", ":")).encode()).decode().rstrip("=")
+        drawn = [[each.item_id, each.probability, each.pool] for each in explored]
+        text = json.dumps([*told, drawn] if drawn else told, separators=(",", ":"))
+        mark = EXPLORING if drawn else ""
+        return mark + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def origin_of(recommendation_id: str) -> Origin | None:
     """Where the list of an id came from; ``None`` for what is no id of ours."""
     try:
-        told = json.loads(base64.urlsafe_b64decode(recommendation_id + "=" * (-len(recommendation_id) % 4)))
-        scenario, placement_id, version, experiment_id, variant, nonce = told
+        scenario, placement_id, version, experiment_id, variant, nonce = _told(recommendation_id)[:6]
     except (binascii.Error, ValueError, TypeError):
         return None
     texts = (placement_id, experiment_id, variant, nonce)
     if not all(isinstance(text, str) for text in texts) or type(scenario) is not int or type(version) is not int:
         return None
     return Origin(scenario, placement_id, version, experiment_id, variant)
+
+
+def explored_in(recommendation_id: str) -> list[Explored]:
+    """The new items that were drawn for the list of an id; none for what is no id of ours."""
+    if not recommendation_id.startswith(EXPLORING):
+        return []
+    try:
+        drawn = [(str(name), float(chance), int(pool)) for name, chance, pool in _told(recommendation_id)[6]]
+    except (binascii.Error, ValueError, TypeError, IndexError):
+        return []
+    return [Explored(*each) for each in drawn if 0 < each[1] <= 1 and each[2] > 0]
+
+
+def _told(recommendation_id: str) -> list[Any]:
+    text = recommendation_id.removeprefix(EXPLORING)
+    told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return list(told)
 
 
 @dataclass(frozen=True, slots=True)

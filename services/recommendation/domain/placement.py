@@ -1,12 +1,13 @@
 """Placements: where lists are shown, what they are made of, and the rules by which a shop controls them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rules import Comparison, SegmentCondition, nodes
 from services.common.rules.condition import Condition, Facts, check_condition, holds
+from services.recommendation.domain.exploration import Exploration
 from services.recommendation.domain.item import ItemFilter
 
 FACTOR_MAX = 100.0
@@ -119,6 +120,7 @@ class Placement:
     controls: tuple[Control, ...] = ()
     quotas: tuple[Quota, ...] = ()
     weights: Weights = Weights()
+    exploration: Exploration = field(default_factory=Exploration)
     version: int = 0
     update_time: int = 0
 
@@ -150,6 +152,8 @@ def check_placement(placement: Placement) -> None:
         raise PlacementInvalid("weights.freshness_half_life", "a weight of freshness needs a half-life")
     if weights.rotation and weights.rotation_half_life <= 0:
         raise PlacementInvalid("weights.rotation_half_life", "rotation needs a half-life")
+    if placement.exploration.slots and placement.exploration.impression_goal <= 0:
+        raise PlacementInvalid("exploration.impression_goal", "say after how many impressions an item is not new")
 
 
 def _check_control(control: Control, at: str) -> None:

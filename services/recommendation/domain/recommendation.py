@@ -22,6 +22,7 @@ class ReasonKind(IntEnum):
     DUE_AGAIN = 10
     GIVEN = 11
     PINNED = 12
+    EXPLORING = 13
 
 
 class AppliedKind(IntEnum):
@@ -35,6 +36,7 @@ class AppliedKind(IntEnum):
     STOCK = 6
     DIVERSITY = 7
     ROTATION = 8
+    EXPLORATION = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Recommendation:
     value: float | None = None
     """What a placement makes of it; ``None`` without one."""
     applied: tuple[Applied, ...] = ()
+    propensity: float = 0.0
+    """How likely it was drawn, where it was."""
 
     @property
     def relevance(self) -> float:

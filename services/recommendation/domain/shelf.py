@@ -194,6 +194,19 @@ class Shelf:
         """The ids that a mask allows, those that came last first."""
         return (self._ids[row] for row in np.flatnonzero(mask)[::-1])
 
+    def latest(self, mask: Mask, without: Iterable[str], count: int) -> list[str]:
+        """The ids that a mask allows, those that were published last, then those that came last; at most ``count``."""
+        allowed = mask.copy()
+        known = [row for row in self._known(without) if row < len(mask)]
+        allowed[known] = False
+        rows = np.flatnonzero(allowed & self._columns["visible"][: len(mask)])
+        published = self._columns["publish"][rows]
+        if len(rows) > count:
+            least = np.partition(published, len(rows) - count)[len(rows) - count]
+            rows = rows[published >= least]
+            published = self._columns["publish"][rows]
+        return [self._ids[row] for row in rows[np.lexsort((-rows, -published))][:count].tolist()]
+
     def _where(self, model_version: str, item_ids: Sequence[str]) -> "Places":
         """Where a model's items stand; kept for one model."""
         if self._places is None or self._places.model_version != model_version:

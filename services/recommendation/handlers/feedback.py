@@ -1,5 +1,6 @@
 """Record what became of lists, report it, and try versions of a placement against each other."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
@@ -15,6 +16,7 @@ from services.recommendation.domain.experiment import (
     check_experiment,
 )
 from services.recommendation.domain.feedback import DAY, Feedback, PeriodInvalid, check_feedback
+from services.recommendation.handlers.exploration import ExplorationReport, exploration_report
 from services.recommendation.handlers.placements import get_placement
 from services.recommendation.ports import (
     Catalogue,
@@ -52,6 +54,7 @@ class Report:
     total: Figures
     coverage: float
     novelty: float
+    exploration: ExplorationReport | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tena
     shelf = await catalogue.shelf(tenant)
     shown = [row["item_id"] for row in read.items if row["item_id"] in shelf]
     coverage = len(shown) / shelf.item_count if shelf.item_count else 0.0
-    return Report(sorted(rows.items()), total, coverage, _novelty(read))
+    exploration = await asyncio.to_thread(exploration_report, read.explored, total.impressions)
+    return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration)
 
 
 def _by_key(read: ReportRows) -> dict[Key, Figures]:

@@ -10,6 +10,7 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.rules.condition import Facts
 from services.recommendation.domain.control import Matched, Situation, controlled
 from services.recommendation.domain.demand import SLOWER, Fading, most_bought, rising
+from services.recommendation.domain.exploration import placed
 from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.item import ItemFilter
 from services.recommendation.domain.model import Model
@@ -27,6 +28,7 @@ from services.recommendation.domain.ranking import filled
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
 from services.recommendation.domain.replenishment import DAY
 from services.recommendation.domain.shelf import Shelf
+from services.recommendation.handlers.exploration import bought_by, new_items
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.scenarios import find_complements, find_replenishments
@@ -138,17 +140,22 @@ async def recommend_for_placement(
     items = await _filled(sources, tenant, shelf, listed.items, wanted, wish.count)
     live = await sources.models.live(tenant)
     model = live.model if live else None
+    shown = await _shown_before(placing, tenant, placement, visit, now)
+    exploring = placement.exploration.slots > 0
+    shown_to_all = await placing.log.shown_to_all(tenant) if exploring else {}
+    bought = await bought_by(sources, tenant, visit.asker) if exploring and wanted.exclude_bought else frozenset()
     # The mask again, after the last await: what was deleted meanwhile is not answered.
     mask = wanted.mask(shelf)
     items = [item for item in items if shelf.allows(mask, item.item_id)]
     names = [item.item_id for item in items]
     situation = Situation(
-        shelf.facets(names), lambda ids: _likeness(model, shelf, ids), _matched(active, shelf, mask, names), now
+        shelf.facets(names), lambda ids: _likeness(model, shelf, ids), _matched(active, shelf, mask, names), now, shown
     )
-    if placement.weights.rotation and visit.asker.customer_id:
-        half_life = placement.weights.rotation_half_life
-        situation = replace(situation, shown=await placing.log.shown(tenant, visit.asker.customer_id, half_life, now))
     chosen = controlled(items, placement, situation, wish.count)
+    without = bought | frozenset(visit.asker.session_item_ids)
+    new = new_items(placement, shelf, mask, chosen, shown_to_all, without, visit.nonce) if exploring else []
+    chosen = placed(chosen, new, placement.exploration.position, wish.count)
+    drawn = [each for each in new if any(item.item_id == each.item_id for item in chosen)]
     reason = EmptyReason.NOT_EMPTY if chosen else listed.empty_reason or EmptyReason.NOTHING_ALLOWED
     version = model.training.model_version if model else ""
     return RecommendationList(
@@ -157,9 +164,18 @@ async def recommend_for_placement(
         reason,
         visit.asker.customer_id,
         placement.version,
-        origin.named(visit.nonce),
+        origin.named(visit.nonce, drawn),
         origin.variant,
     )
+
+
+async def _shown_before(
+    placing: Placing, tenant: str, placement: Placement, visit: Visit, now: int
+) -> Mapping[str, float]:
+    """What the customer saw and did not click, where the placement wants to know."""
+    if not placement.weights.rotation or not visit.asker.customer_id:
+        return {}
+    return await placing.log.shown(tenant, visit.asker.customer_id, placement.weights.rotation_half_life, now)
 
 
 async def _shown(placing: Placing, tenant: str, placement_id: str, visit: Visit, now: int) -> tuple[Placement, Origin]:

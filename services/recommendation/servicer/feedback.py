@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import feedback_pb2 as pb
 from tessera.recommendation.v1 import placement_pb2 as placement_pb
 from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
@@ -10,6 +11,7 @@ from services.common.auth import principal
 from services.common.clock import Clock, to_micros
 from services.recommendation.domain.experiment import Difference, Experiment, Outcome, Variant
 from services.recommendation.domain.feedback import DAY, Feedback, FeedbackInvalid, FeedbackKind, Origin, origin_of
+from services.recommendation.handlers.exploration import ExplorationReport
 from services.recommendation.handlers.feedback import (
     Figures,
     Key,
@@ -21,6 +23,7 @@ from services.recommendation.handlers.feedback import (
 )
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
+from services.recommendation.learning.off_policy import Estimate
 from services.recommendation.ports import Period, Requests
 from services.recommendation.servicer.messages import Context, known, micros, named, page_size, timestamp
 
@@ -54,6 +57,7 @@ class FeedbackRpcs(RecommendationServiceServicer):
             total=_figures(pb.ReportRow(), report.total),
             coverage=report.coverage,
             novelty=report.novelty,
+            exploration=_exploration(report.exploration) if report.exploration else None,
         )
 
     async def StartExperiment(self, request: pb.StartExperimentRequest, context: Context) -> pb.StartExperimentResponse:
@@ -89,6 +93,34 @@ class FeedbackRpcs(RecommendationServiceServicer):
             variants=[_variant(variant, outcome, differences) for variant, outcome, differences in sides],
             currency=report.currency,
         )
+
+
+def _exploration(report: ExplorationReport) -> exploration_pb.ExplorationReport:
+    uniform_ips, uniform_snips = (_estimate(each) for each in report.uniform) if report.uniform else (None, None)
+    return exploration_pb.ExplorationReport(
+        items=[
+            exploration_pb.ExploredItem(
+                item_id=item.item_id,
+                impression_count=item.shown.impressions,
+                click_count=item.shown.clicks,
+                click_rate=item.shown.clicks / max(item.shown.impressions, 1),
+                mean_probability=item.mean_probability,
+            )
+            for item in report.items
+        ],
+        item_count=report.item_count,
+        impression_count=report.total.impressions,
+        click_count=report.total.clicks,
+        impression_share=report.impression_share,
+        uniform_ips=uniform_ips,
+        uniform_snips=uniform_snips,
+    )
+
+
+def _estimate(estimate: Estimate) -> exploration_pb.PolicyEstimate:
+    return exploration_pb.PolicyEstimate(
+        value=estimate.value, low=estimate.low, high=estimate.high, effective_size=estimate.effective_size
+    )
 
 
 def _event(index: int, event: pb.FeedbackEvent, now: int) -> Feedback:

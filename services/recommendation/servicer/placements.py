@@ -1,6 +1,7 @@
 """The rpcs of placements."""
 
 from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import placement_pb2 as pb
 from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
@@ -8,6 +9,7 @@ from services.common.auth import principal
 from services.common.clock import Clock, to_micros
 from services.common.rules import wire
 from services.common.rules.condition import Condition
+from services.recommendation.domain.exploration import Exploration
 from services.recommendation.domain.placement import (
     Control,
     Effect,
@@ -88,6 +90,22 @@ def read_placement(message: pb.Placement) -> Placement:
             rotation=weights.rotation_bp / WHOLE,
             rotation_half_life=micros(weights.rotation_half_life),
         ),
+        exploration=_read_exploration(message.exploration),
+    )
+
+
+def _read_exploration(message: exploration_pb.Exploration) -> Exploration:
+    return Exploration(message.slot_count, message.share_bp / WHOLE, message.impression_goal, message.position)
+
+
+def _exploration_message(exploration: Exploration) -> exploration_pb.Exploration | None:
+    if exploration == Exploration():
+        return None
+    return exploration_pb.Exploration(
+        slot_count=exploration.slots,
+        share_bp=round(exploration.share * WHOLE),
+        impression_goal=exploration.impression_goal,
+        position=exploration.position,
     )
 
 
@@ -126,6 +144,7 @@ def placement_message(placement: Placement) -> pb.Placement:
             rotation_bp=round(weights.rotation * WHOLE),
             rotation_half_life=duration(weights.rotation_half_life) if weights.rotation_half_life else None,
         ),
+        exploration=_exploration_message(placement.exploration),
         version=placement.version,
         update_time=timestamp(placement.update_time),
     )

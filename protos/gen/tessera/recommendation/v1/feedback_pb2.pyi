@@ -11,6 +11,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.recommendation.v1 import exploration_pb2 as _exploration_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
 import builtins as _builtins
 import sys
@@ -203,6 +204,7 @@ class GetRecommendationReportResponse(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     NOVELTY_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
     coverage: _builtins.float
     """The share of the catalogue's items that had an impression."""
     novelty: _builtins.float
@@ -217,6 +219,10 @@ class GetRecommendationReportResponse(_message.Message):
     def total(self) -> Global___ReportRow:
         """All of them together; days and names are empty."""
 
+    @_builtins.property
+    def exploration(self) -> _exploration_pb2.ExplorationReport:
+        """What the places for new items brought; unset where no new item was seen."""
+
     def __init__(
         self,
         *,
@@ -224,10 +230,11 @@ class GetRecommendationReportResponse(_message.Message):
         total: Global___ReportRow | None = ...,
         coverage: _builtins.float = ...,
         novelty: _builtins.float = ...,
+        exploration: _exploration_pb2.ExplorationReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "novelty", b"novelty", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "exploration", b"exploration", "novelty", b"novelty", "rows", b"rows", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

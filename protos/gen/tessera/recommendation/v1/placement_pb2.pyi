@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import rule_pb2 as _rule_pb2
+from tessera.recommendation.v1 import exploration_pb2 as _exploration_pb2
 from tessera.recommendation.v1 import item_pb2 as _item_pb2
 import builtins as _builtins
 import sys
@@ -139,6 +140,7 @@ class Placement(_message.Message):
     WEIGHTS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPLORATION_FIELD_NUMBER: _builtins.int
     placement_id: _builtins.str
     """Chosen by the shop."""
     title: _builtins.str
@@ -169,6 +171,10 @@ class Placement(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed; ignored on the way in."""
 
+    @_builtins.property
+    def exploration(self) -> _exploration_pb2.Exploration:
+        """What is given to new items; unset: nothing."""
+
     def __init__(
         self,
         *,
@@ -182,10 +188,11 @@ class Placement(_message.Message):
         weights: Global___Weights | None = ...,
         version: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        exploration: _exploration_pb2.Exploration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "exclude_bought", b"exclude_bought", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "exclude_bought", b"exclude_bought", "exploration", b"exploration", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

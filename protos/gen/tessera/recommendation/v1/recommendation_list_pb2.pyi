@@ -85,6 +85,8 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     """It was in the list that was given, and nothing more is known of it for this person."""
     REASON_KIND_PINNED: _ReasonKind.ValueType  # 12
     """A control of the placement put it there, and nothing else did; its score is 0."""
+    REASON_KIND_EXPLORING: _ReasonKind.ValueType  # 13
+    """It is new, and is shown to learn how it is clicked; its score is 0."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """The kinds of reason."""
@@ -115,6 +117,8 @@ REASON_KIND_GIVEN: ReasonKind.ValueType  # 11
 """It was in the list that was given, and nothing more is known of it for this person."""
 REASON_KIND_PINNED: ReasonKind.ValueType  # 12
 """A control of the placement put it there, and nothing else did; its score is 0."""
+REASON_KIND_EXPLORING: ReasonKind.ValueType  # 13
+"""It is new, and is shown to learn how it is clicked; its score is 0."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
 class _AppliedKind:
@@ -141,6 +145,8 @@ class _AppliedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppliedKi
     """It is like items that come before it."""
     APPLIED_KIND_ROTATION: _AppliedKind.ValueType  # 8
     """It was shown to the customer, and not clicked: `value` is the factor."""
+    APPLIED_KIND_EXPLORATION: _AppliedKind.ValueType  # 9
+    """It is new, and was drawn: `value` is the probability with which a place that was given to a new item got it."""
 
 class AppliedKind(_AppliedKind, metaclass=_AppliedKindEnumTypeWrapper):
     """The ways in which a placement changes a list."""
@@ -163,6 +169,8 @@ APPLIED_KIND_DIVERSITY: AppliedKind.ValueType  # 7
 """It is like items that come before it."""
 APPLIED_KIND_ROTATION: AppliedKind.ValueType  # 8
 """It was shown to the customer, and not clicked: `value` is the factor."""
+APPLIED_KIND_EXPLORATION: AppliedKind.ValueType  # 9
+"""It is new, and was drawn: `value` is the probability with which a place that was given to a new item got it."""
 Global___AppliedKind: _TypeAlias = AppliedKind  # noqa: Y015
 
 @_typing.final
