@@ -23,7 +23,7 @@ from tests.recommendation.client import Client, ids, new_id, reason_of
 from tests.recommendation.making import catalogue
 
 ALWAYS = Exploration(slots=1, share=1.0, impression_goal=10)
-NEW = list_pb.REASON_KIND_EXPLORING
+NEW, BOUGHT = list_pb.REASON_KIND_EXPLORING, list_pb.REASON_KIND_BOUGHT_BEFORE
 
 
 def test_a_choice_has_the_probability_that_is_told_of_it() -> None:
@@ -166,8 +166,8 @@ async def test_new_items_are_shown_until_they_are_known_and_the_report_says_what
 async def test_what_the_filter_forbids_or_the_customer_has_is_not_explored(trained: Client) -> None:
     await trained.upsert([Item("sold-out", out_of_stock=True), Item("hidden", hidden=True)])
     await save(trained, exclude_bought=True)
-    bought = {item.item_id for item in (await trained.recommend("c1", count=100)).items if any(
-        reason.purchase_count and reason.kind == list_pb.REASON_KIND_BOUGHT_BEFORE for reason in item.reasons)}  # fmt: skip
+    known = (await trained.recommend("c1", count=100)).items
+    bought = {item.item_id for item in known if any(reason.kind == BOUGHT for reason in item.reasons)}
     for _ in range(12):
         wanted = item_pb.ItemFilter(categories=["KIND 0"])
         answer = await trained.recommend("c1", count=5, placement_id="home", filter=wanted)
