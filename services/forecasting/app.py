@@ -18,7 +18,7 @@ from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, media_mixes, store
+from services.forecasting.adapters import customer_models, media_mixes, propensities, store
 from services.forecasting.adapters import drivers as stored_drivers
 from services.forecasting.adapters import goals as stored_goals
 from services.forecasting.adapters.customer_models import StoredCustomerModels
@@ -29,11 +29,13 @@ from services.forecasting.adapters.goals import StoredGoals
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
+from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
+from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.handlers.predict_again import predict_again
@@ -43,6 +45,7 @@ from services.forecasting.servicer import ForecastingServicer
 COLLECTIONS = (
     *store.COLLECTIONS,
     *customer_models.COLLECTIONS,
+    *propensities.COLLECTIONS,
     *media_mixes.COLLECTIONS,
     *stored_goals.COLLECTIONS,
     *stored_drivers.COLLECTIONS,
@@ -75,19 +78,23 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         models = StoredCustomerModels(documents)
         telling = PredictionTelling(models)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
+        likely = StoredPropensityModels(documents)
+        propensity = PropensityFitting(lines, lines, likely, requests, jobs, system_clock)
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
-            ForecastingServicer(fitting, customers, mixing, goals, DriverKeeping(drivers, requests), lines, models),
+            ForecastingServicer(
+                fitting, customers, propensity, mixing, goals, DriverKeeping(drivers, requests), lines, models
+            ),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(
             documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
         )
-        erasures = Erasures(documents, lines, models, acknowledgements)
+        erasures = Erasures(documents, lines, models, likely, acknowledgements)
         moved = MovedCustomers(documents, partial(predict_again, lines, models))
         async with (
             background(follow_orders(profiles, lines, erasures.carry_out, moved), "forecasting.orders"),

@@ -14,6 +14,8 @@ from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
 from services.forecasting.domain.periods import Buckets, Periods
+from services.forecasting.domain.propensity import Goal as PropensityGoal
+from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
 
 
@@ -154,6 +156,65 @@ class CustomerModels(Protocol):
 
     async def page(self, tenant: str, order: PredictionOrder, limit: int, after: str) -> tuple[list[Prediction], str]:
         """A page of what the newest model says, the highest first, and the token of the next."""
+        ...
+
+
+class Moments(Protocol):
+    """What was known of customers in the past, and what they did then."""
+
+    async def moment(self, tenant: str, currency: str, goal: PropensityGoal, at: int) -> Moment:
+        """What was known of each customer at a moment, and who reached the goal within its horizon after it. By id."""
+        ...
+
+
+class PropensityModels(Protocol):
+    """The propensity models of all tenants, and what the newest version of each says of customers."""
+
+    kept: int
+    """How many versions of a name are kept."""
+
+    async def names(self, tenant: str) -> list[str]:
+        """The names that were fitted, or are being fitted."""
+        ...
+
+    async def claim(self, tenant: str, model_id: str) -> int:
+        """A version for a fit that begins to write."""
+        ...
+
+    async def write(self, tenant: str, propensities: Sequence[Propensity]) -> None:
+        """Write what a claimed version says."""
+        ...
+
+    async def drop(self, tenant: str, model_id: str, version: int, customer_ids: Sequence[str]) -> None:
+        """Remove what a version says of these customers."""
+        ...
+
+    async def publish(self, tenant: str, model: PropensityModel) -> None:
+        """Let this version be read; ``PropensityModelNotFound`` if the name was deleted meanwhile."""
+        ...
+
+    async def delete(self, tenant: str, model_id: str) -> None:
+        """Remove all of a name; one that is not there is passed over."""
+        ...
+
+    async def get(self, tenant: str, model_id: str, version: int = 0) -> PropensityModel | None:
+        """The model of that version, 0 for the newest."""
+        ...
+
+    async def newest(self, tenant: str) -> list[PropensityModel]:
+        """The newest version of each name, by name."""
+        ...
+
+    async def page(
+        self, tenant: str, model_id: str, version: int, limit: int, after: str
+    ) -> tuple[list[Propensity], str]:
+        """A page of what a version says, the likeliest first, and the token of the next."""
+        ...
+
+    async def of_customers(
+        self, tenant: str, customer_ids: Sequence[str], model_ids: Sequence[str] = ()
+    ) -> list[Propensity]:
+        """What the newest version of each name (or of these) says of these customers, in their order."""
         ...
 
 

@@ -9,6 +9,7 @@ from services.common.privacy import Removal, Removed
 from services.common.store import Store
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.lines import ColumnarLines
+from services.forecasting.adapters.propensities import StoredPropensityModels
 
 ATTEMPTS_MAX = 5
 
@@ -28,9 +29,15 @@ class Erasures:
     """Carries erasures out. Again, one changes nothing."""
 
     def __init__(
-        self, store: Store, lines: ColumnarLines, models: StoredCustomerModels, acknowledgements: Acknowledgements
+        self,
+        store: Store,
+        lines: ColumnarLines,
+        models: StoredCustomerModels,
+        propensities: StoredPropensityModels,
+        acknowledgements: Acknowledgements,
     ) -> None:
-        self._store, self._lines, self._models, self._acknowledgements = store, lines, models, acknowledgements
+        self._store, self._lines, self._models, self._propensities = store, lines, models, propensities
+        self._acknowledgements = acknowledgements
 
     async def carry_out(self, erasure: Erasure) -> None:
         """Remove everything of the person, and say how much that was."""
@@ -43,6 +50,9 @@ class Erasures:
         predictions = await self._models.forget(erasure.tenant, sorted(erasure.origin_ids))
         if predictions:
             found.append(Removed("customer_prediction", predictions))
+        propensities = await self._propensities.forget(erasure.tenant, sorted(erasure.origin_ids))
+        if propensities:
+            found.append(Removed("propensity", propensities))
         await self._tell(erasure, found, complete=True)
 
     async def _tell(self, erasure: Erasure, removed: Sequence[Removed], *, complete: bool) -> None:

@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from services.common.columnar import Assign, Columnar, Table, of_tenant
 from services.forecasting.adapters.histories import histories, read_histories
+from services.forecasting.adapters.moments import moment, read_moment
 from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.periods import Buckets
+from services.forecasting.domain.propensity import Goal, Moment
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.ports import BoughtLine, Status
 
@@ -162,6 +164,9 @@ class ColumnarLines:
         if customer_ids is not None:
             lines = lines.filter(lines.customer_id.isin(customer_ids))
         return read_histories(await self._columnar.execute(histories(lines, currency, until, end)))
+
+    async def moment(self, tenant: str, currency: str, goal: Goal, at: int) -> Moment:
+        return read_moment(await self._columnar.execute(moment(self._lines(tenant), currency, goal, at)), goal)
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)

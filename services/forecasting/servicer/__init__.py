@@ -18,6 +18,7 @@ from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
+from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
@@ -36,6 +37,7 @@ from services.forecasting.servicer.forecast_messages import (
 )
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
+from services.forecasting.servicer.propensity import PropensityRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CATEGORIES_MAX = 1000
@@ -46,7 +48,13 @@ FIT_DEFAULT = FitOptions()
 
 
 class ForecastingServicer(
-    DemandRpcs, DriverRpcs, MediaMixRpcs, PersonalDataRpcs, PredictionFeedRpcs, ForecastingServiceServicer
+    DemandRpcs,
+    DriverRpcs,
+    MediaMixRpcs,
+    PersonalDataRpcs,
+    PredictionFeedRpcs,
+    PropensityRpcs,
+    ForecastingServiceServicer,
 ):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
 
@@ -54,13 +62,14 @@ class ForecastingServicer(
         self,
         fitting: Fitting,
         customers: CustomerFitting,
+        propensity: PropensityFitting,
         mixing: MediaMixing,
         goals: GoalKeeping,
         drivers: DriverKeeping,
         bought: BoughtLines,
         predictions: PredictionFeed,
     ) -> None:
-        self._fitting, self._customers, self._mixing = fitting, customers, mixing
+        self._fitting, self._customers, self._propensity, self._mixing = fitting, customers, propensity, mixing
         self._goals, self._drivers, self._bought, self._feed = goals, drivers, bought, predictions
         self._get_forecasts, self._forecasts = GetForecasts(fitting.of_panels), fitting.forecasts
 

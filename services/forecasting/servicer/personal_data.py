@@ -12,8 +12,10 @@ from services.common.auth import principal
 from services.common.clock import from_micros
 from services.common.money import decimals
 from services.forecasting.domain.customers import Prediction, churn_band
+from services.forecasting.domain.propensity import Propensity
 from services.forecasting.handlers.export_customer import export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
+from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.ports import BoughtLine, BoughtLines
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -23,19 +25,23 @@ class PersonalDataRpcs:
     """The rpc that shows a person's records."""
 
     _customers: CustomerFitting
+    _propensity: PropensityFitting
     _bought: BoughtLines
 
     async def ExportCustomerData(
         self, request: pb.ExportCustomerDataRequest, context: Context
     ) -> AsyncIterator[pb.ExportCustomerDataResponse]:
         ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
-        async for page in export_customer(self._bought, self._customers.models, principal().tenant, ids):
+        models, propensities = self._customers.models, self._propensity.models
+        async for page in export_customer(self._bought, models, propensities, principal().tenant, ids):
             yield pb.ExportCustomerDataResponse(records=map(_record, page))
 
 
-def _record(it: BoughtLine | Prediction) -> PersonalRecord:
+def _record(it: BoughtLine | Prediction | Propensity) -> PersonalRecord:
     if isinstance(it, BoughtLine):
         return PersonalRecord(kind="order_line", json=orjson.dumps(_line(it)).decode())
+    if isinstance(it, Propensity):
+        return PersonalRecord(kind="propensity", json=orjson.dumps(_likely(it)).decode())
     return PersonalRecord(kind="customer_prediction", json=orjson.dumps(_prediction(it)).decode())
 
 
@@ -65,6 +71,17 @@ def _prediction(it: Prediction) -> dict[str, Any]:
         "expected_revenue": _amount(it.expected_revenue, it.currency),
         "lifetime_value": _amount(it.lifetime_value, it.currency),
         "currency": it.currency,
+    }
+
+
+def _likely(it: Propensity) -> dict[str, Any]:
+    return {
+        "model": it.model_id,
+        "as_of": from_micros(it.as_of).isoformat(),
+        "horizon_days": it.horizon_days,
+        "probability": round(it.probability, 4),
+        "percentile": it.percentile,
+        "because_of": {why.feature: why.value for why in it.reasons},
     }
 
 

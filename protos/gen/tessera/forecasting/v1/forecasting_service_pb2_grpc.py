@@ -8,6 +8,7 @@ from tessera.forecasting.v1 import drivers_pb2 as tessera_dot_forecasting_dot_v1
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
+from tessera.forecasting.v1 import propensity_pb2 as tessera_dot_forecasting_dot_v1_dot_propensity__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -213,6 +214,41 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/WhatIf',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.FitPropensityModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/FitPropensityModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelResponse.FromString,
+                _registered_method=True)
+        self.GetPropensityModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetPropensityModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelResponse.FromString,
+                _registered_method=True)
+        self.ListPropensityModels = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListPropensityModels',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsResponse.FromString,
+                _registered_method=True)
+        self.DeletePropensityModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeletePropensityModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelResponse.FromString,
+                _registered_method=True)
+        self.ListPropensities = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListPropensities',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesResponse.FromString,
+                _registered_method=True)
+        self.BatchGetPropensities = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/BatchGetPropensities',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesResponse.FromString,
+                _registered_method=True)
+        self.MonitorPropensityModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/MonitorPropensityModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.FromString,
                 _registered_method=True)
 
 
@@ -522,6 +558,64 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FitPropensityModel(self, request, context):
+        """Starts a job that fits how likely each customer is to reach a goal, and stores it; answers at once. Until the job has
+        succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
+        it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+        several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
+        currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
+        orders do not span three horizons, TOO_FEW_EXAMPLES where fewer than 100 customers reached the goal in the past, or
+        fewer than 100 did not, TOO_MANY_MODELS past 50 names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPropensityModel(self, request, context):
+        """Gets a propensity model. NOT_FOUND, reason PROPENSITY_MODEL_NOT_FOUND, if none of that name and version was fitted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPropensityModels(self, request, context):
+        """Lists the propensity models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePropensityModel(self, request, context):
+        """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPropensities(self, request, context):
+        """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetPropensities(self, request, context):
+        """Gets what the models say of many customers. Models and customers that are unknown are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MonitorPropensityModel(self, request, context):
+        """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
+        FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -699,6 +793,41 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.WhatIf,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'FitPropensityModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitPropensityModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelResponse.SerializeToString,
+            ),
+            'GetPropensityModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPropensityModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelResponse.SerializeToString,
+            ),
+            'ListPropensityModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPropensityModels,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsResponse.SerializeToString,
+            ),
+            'DeletePropensityModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePropensityModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelResponse.SerializeToString,
+            ),
+            'ListPropensities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPropensities,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesResponse.SerializeToString,
+            ),
+            'BatchGetPropensities': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetPropensities,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesResponse.SerializeToString,
+            ),
+            'MonitorPropensityModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.MonitorPropensityModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1647,6 +1776,195 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/WhatIf',
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitPropensityModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FitPropensityModel',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.FitPropensityModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPropensityModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetPropensityModel',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.GetPropensityModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPropensityModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListPropensityModels',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensityModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePropensityModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeletePropensityModel',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.DeletePropensityModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPropensities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListPropensities',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.ListPropensitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetPropensities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/BatchGetPropensities',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.BatchGetPropensitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MonitorPropensityModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/MonitorPropensityModel',
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,6 +10,7 @@ from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
+from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -189,6 +190,32 @@ class ForecastingServiceStub:
     not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
     add up again.
     """
+    FitPropensityModel: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.FitPropensityModelRequest, _propensity_pb2.FitPropensityModelResponse]
+    """Starts a job that fits how likely each customer is to reach a goal, and stores it; answers at once. Until the job has
+    succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
+    it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
+    currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
+    orders do not span three horizons, TOO_FEW_EXAMPLES where fewer than 100 customers reached the goal in the past, or
+    fewer than 100 did not, TOO_MANY_MODELS past 50 names.
+    """
+    GetPropensityModel: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.GetPropensityModelRequest, _propensity_pb2.GetPropensityModelResponse]
+    """Gets a propensity model. NOT_FOUND, reason PROPENSITY_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+    ListPropensityModels: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensityModelsRequest, _propensity_pb2.ListPropensityModelsResponse]
+    """Lists the propensity models."""
+    DeletePropensityModel: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.DeletePropensityModelRequest, _propensity_pb2.DeletePropensityModelResponse]
+    """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over."""
+    ListPropensities: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensitiesRequest, _propensity_pb2.ListPropensitiesResponse]
+    """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+    """
+    BatchGetPropensities: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.BatchGetPropensitiesRequest, _propensity_pb2.BatchGetPropensitiesResponse]
+    """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+    MonitorPropensityModel: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.MonitorPropensityModelRequest, _propensity_pb2.MonitorPropensityModelResponse]
+    """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
+    FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -346,6 +373,32 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
     not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
     add up again.
+    """
+    FitPropensityModel: _aio.UnaryUnaryMultiCallable[_propensity_pb2.FitPropensityModelRequest, _propensity_pb2.FitPropensityModelResponse]  # type: ignore[assignment]
+    """Starts a job that fits how likely each customer is to reach a goal, and stores it; answers at once. Until the job has
+    succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
+    it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
+    currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
+    orders do not span three horizons, TOO_FEW_EXAMPLES where fewer than 100 customers reached the goal in the past, or
+    fewer than 100 did not, TOO_MANY_MODELS past 50 names.
+    """
+    GetPropensityModel: _aio.UnaryUnaryMultiCallable[_propensity_pb2.GetPropensityModelRequest, _propensity_pb2.GetPropensityModelResponse]  # type: ignore[assignment]
+    """Gets a propensity model. NOT_FOUND, reason PROPENSITY_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+    ListPropensityModels: _aio.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensityModelsRequest, _propensity_pb2.ListPropensityModelsResponse]  # type: ignore[assignment]
+    """Lists the propensity models."""
+    DeletePropensityModel: _aio.UnaryUnaryMultiCallable[_propensity_pb2.DeletePropensityModelRequest, _propensity_pb2.DeletePropensityModelResponse]  # type: ignore[assignment]
+    """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over."""
+    ListPropensities: _aio.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensitiesRequest, _propensity_pb2.ListPropensitiesResponse]  # type: ignore[assignment]
+    """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+    """
+    BatchGetPropensities: _aio.UnaryUnaryMultiCallable[_propensity_pb2.BatchGetPropensitiesRequest, _propensity_pb2.BatchGetPropensitiesResponse]  # type: ignore[assignment]
+    """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+    MonitorPropensityModel: _aio.UnaryUnaryMultiCallable[_propensity_pb2.MonitorPropensityModelRequest, _propensity_pb2.MonitorPropensityModelResponse]  # type: ignore[assignment]
+    """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
+    FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -711,6 +764,74 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         use. INVALID_ARGUMENT, reason DRIVER_CHANGE_INVALID, with the index of the change: for a change that says nothing, is
         not finite, or touches no day that is forecast. Forecasts of a hierarchy are changed one by one: they are not made to
         add up again.
+        """
+
+    @_abc_1.abstractmethod
+    def FitPropensityModel(
+        self,
+        request: _propensity_pb2.FitPropensityModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.FitPropensityModelResponse, _abc.Awaitable[_propensity_pb2.FitPropensityModelResponse]]:
+        """Starts a job that fits how likely each customer is to reach a goal, and stores it; answers at once. Until the job has
+        succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
+        it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+        several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
+        currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
+        orders do not span three horizons, TOO_FEW_EXAMPLES where fewer than 100 customers reached the goal in the past, or
+        fewer than 100 did not, TOO_MANY_MODELS past 50 names.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPropensityModel(
+        self,
+        request: _propensity_pb2.GetPropensityModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.GetPropensityModelResponse, _abc.Awaitable[_propensity_pb2.GetPropensityModelResponse]]:
+        """Gets a propensity model. NOT_FOUND, reason PROPENSITY_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+
+    @_abc_1.abstractmethod
+    def ListPropensityModels(
+        self,
+        request: _propensity_pb2.ListPropensityModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.ListPropensityModelsResponse, _abc.Awaitable[_propensity_pb2.ListPropensityModelsResponse]]:
+        """Lists the propensity models."""
+
+    @_abc_1.abstractmethod
+    def DeletePropensityModel(
+        self,
+        request: _propensity_pb2.DeletePropensityModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.DeletePropensityModelResponse, _abc.Awaitable[_propensity_pb2.DeletePropensityModelResponse]]:
+        """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over."""
+
+    @_abc_1.abstractmethod
+    def ListPropensities(
+        self,
+        request: _propensity_pb2.ListPropensitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.ListPropensitiesResponse, _abc.Awaitable[_propensity_pb2.ListPropensitiesResponse]]:
+        """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetPropensities(
+        self,
+        request: _propensity_pb2.BatchGetPropensitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.BatchGetPropensitiesResponse, _abc.Awaitable[_propensity_pb2.BatchGetPropensitiesResponse]]:
+        """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+
+    @_abc_1.abstractmethod
+    def MonitorPropensityModel(
+        self,
+        request: _propensity_pb2.MonitorPropensityModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_propensity_pb2.MonitorPropensityModelResponse, _abc.Awaitable[_propensity_pb2.MonitorPropensityModelResponse]]:
+        """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
+        FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

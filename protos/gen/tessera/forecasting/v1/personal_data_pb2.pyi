@@ -56,7 +56,7 @@ class ExportCustomerDataResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_privacy_pb2.PersonalRecord]:
-        """One for each record, those of a kind together: `order_line`, then `customer_prediction`."""
+        """One for each record, those of a kind together: `order_line`, `customer_prediction`, `propensity`."""
 
     def __init__(
         self,

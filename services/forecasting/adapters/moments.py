@@ -1,0 +1,119 @@
+"""What was known of each customer at a moment, and what they did after it, as one expression over the order lines.
+
+Nothing but the last aggregation looks past the moment.
+"""
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pyarrow as pa
+
+from services.forecasting.domain.periods import DAY
+from services.forecasting.domain.propensity import GOAL_WINDOWS_DAYS, WINDOWS_DAYS, Goal, Moment
+
+
+def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
+    """One row a customer who had ordered by ``at`` (microseconds): their features, and ``reached``."""
+    lines = lines.filter(lines.currency == currency, lines.customer_id != "")
+    lines = lines.mutate(counts=_counts(lines, goal), day=_day(lines.time))
+    known = lines.filter(lines.time <= at)
+    daily = _daily(known)
+    today = at // DAY
+    found = _habits(daily, today).left_join(_variety(known), "customer_id").drop("customer_id_right")
+    if not goal.of_all_lines:
+        found = found.left_join(_towards(daily, today), "customer_id").drop("customer_id_right")
+    later = _later(lines.filter(lines.time > at, lines.time <= at + goal.horizon, lines.counts == 1))
+    found = found.left_join(later, "customer_id").drop("customer_id_right")
+    came = (found.later_orders.coalesce(0) >= goal.min_orders) & (found.later_amount.coalesce(0) >= goal.min_amount)
+    found = found.mutate(reached=~came if goal.absent else came)
+    return found.select("customer_id", "reached", *goal.features).order_by("customer_id")
+
+
+def read_moment(rows: pa.Table, goal: Goal) -> Moment:
+    """The rows of ``moment``."""
+    columns = [rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in goal.features]
+    reached = rows["reached"].to_numpy(zero_copy_only=False).astype(np.bool_)
+    return Moment(rows["customer_id"].to_pylist(), np.column_stack(columns), reached)
+
+
+def _counts(lines: ir.Table, goal: Goal) -> ir.Value:
+    """1 for a line that counts towards the goal, 0 for any other."""
+    counts: ir.BooleanValue = ibis.literal(value=True)
+    for column, values in (
+        (lines.category, goal.categories),
+        (lines.product_id, goal.product_ids),
+        (lines.store_id, goal.store_ids),
+    ):
+        if values:
+            counts = counts & column.isin(values)
+    return counts.cast("int64")
+
+
+def _day(time: ir.Value) -> ir.Value:
+    # A whole number throughout: a division of doubles could round at midnight.
+    return ((time - time % DAY) / DAY).round().cast("int64")
+
+
+def _daily(known: ir.Table) -> ir.Table:
+    """One row a customer and day whose orders come to more than zero, with the days since the one before."""
+    days = known.group_by("customer_id", "day").aggregate(
+        amount=known.amount_minor.sum(),
+        lines=known.count(),
+        goal_lines=known.counts.sum(),
+        goal_amount=(known.amount_minor * known.counts).sum(),
+    )
+    days = days.filter(days.amount > 0)
+    before = ibis.window(group_by=days.customer_id, order_by=days.day)
+    return days.mutate(gap=days.day - days.day.lag().over(before))
+
+
+def _habits(daily: ir.Table, today: int) -> ir.Table:
+    found = daily.group_by("customer_id").aggregate(
+        recency_days=today - daily.day.max(),
+        tenure_days=today - daily.day.min(),
+        purchase_days=daily.count(),
+        amount=daily.amount.sum(),
+        amount_per_purchase=daily.amount.mean(),
+        amount_deviation=daily.amount.cast("float64").std(how="sample"),
+        gap_days=daily.gap.mean(),
+        gap_days_deviation=daily.gap.cast("float64").std(how="sample"),
+        gap_days_longest=daily.gap.max(),
+        line_count=daily.lines.sum(),
+        **{f"purchase_days_in_{days}": _within(daily, today, days, 1) for days in WINDOWS_DAYS},
+        **{f"amount_in_{days}": _within(daily, today, days, daily.amount) for days in WINDOWS_DAYS},
+    )
+    return found.mutate(
+        overdue=found.recency_days / found.gap_days,
+        lines_per_purchase=found.line_count / found.purchase_days,
+        amount_per_line=found.amount / found.line_count,
+    )
+
+
+def _variety(known: ir.Table) -> ir.Table:
+    return known.group_by("customer_id").aggregate(
+        products=known.product_id.nunique(), categories=known.category.nunique(), stores=known.store_id.nunique()
+    )
+
+
+def _towards(daily: ir.Table, today: int) -> ir.Table:
+    """What the customer did of what the goal asks for; the share of it in all they paid."""
+    goal_day = (daily.goal_lines > 0).cast("int64")
+    found = daily.group_by("customer_id").aggregate(
+        goal_recency_days=today - daily.day.max(where=daily.goal_lines > 0),
+        goal_days=goal_day.sum(),
+        goal_amount=daily.goal_amount.sum(),
+        paid=daily.amount.sum(),
+        **{f"goal_days_in_{days}": _within(daily, today, days, goal_day) for days in GOAL_WINDOWS_DAYS},
+    )
+    return found.mutate(goal_amount_share=found.goal_amount / found.paid)
+
+
+def _within(daily: ir.Table, today: int, days: int, value: ir.Value | int) -> ir.Value:
+    return ibis.cases((daily.day > today - days, value), else_=0).sum()
+
+
+def _later(lines: ir.Table) -> ir.Table:
+    """How many orders came whose lines that count come to more than zero, and to how much these came."""
+    orders = lines.group_by("customer_id", "message_id").aggregate(amount=lines.amount_minor.sum())
+    orders = orders.filter(orders.amount > 0)
+    return orders.group_by("customer_id").aggregate(later_orders=orders.count(), later_amount=orders.amount.sum())
