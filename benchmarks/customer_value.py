@@ -4,19 +4,29 @@
 checkout (``../shared/data``); without them only the speed is measured.
 """
 
+import asyncio
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from benchmarks.harness import Result, report
+from services.common.columnar import open_columnar
+from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.app import Settings
+from services.forecasting.domain.propensity import Goal, Quality
+from services.forecasting.handlers.fit_propensity import moments_until
 from services.forecasting.learning.bg_nbd import BgNbdLikelihood, fit_bg_nbd
 from services.forecasting.learning.customer_value import PURCHASE_MODELS, Spending, expect, fit_value_model
 from services.forecasting.learning.gamma_gamma import fit_gamma_gamma
 from services.forecasting.learning.holdout import Agreement, compare
 from services.forecasting.learning.maximum_likelihood import maximise
+from services.forecasting.learning.propensity import fit as fit_trees
+from services.forecasting.learning.propensity import quality
 from services.forecasting.learning.purchases import FloatArray, IntArray, Purchases, merged, purchases
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -87,6 +97,43 @@ def online_retail() -> Iterator[Result]:
         yield from _ranking(f"online_retail {name}", found)
 
 
+def propensity() -> Iterator[Result]:
+    """Who of Online Retail's customers is lost in the 13 weeks after 2011-08-31, by trees that know nothing of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(_propensity(Path(folder)))
+    yield Result("online_retail trees churn AUC", found.auc or 0.0, "", 0.731, "BG/NBD, reproduced", ">= .75")
+    yield Result("online_retail trees churn Brier", found.brier, "", found.base_brier, "base rate, this run")
+    yield Result("online_retail trees churn, mean gap by decile", 100 * found.calibration_error, "points")
+
+
+async def _propensity(folder: Path) -> Quality:
+    goal, until = Goal(91, absent=True), int(pd.Timestamp("2011-08-31 23:59:59").timestamp() * 1_000_000)
+    rows = pd.read_parquet(DATA / "online_retail" / "online_retail.parquet").dropna(subset=["CustomerID"])
+    rows = rows[(rows["Quantity"] > 0) & (rows["UnitPrice"] > 0)]
+    first = int(rows["InvoiceDate"].min().timestamp() * 1_000_000)
+    async with open_columnar(Settings(data_dir=folder), [ORDER_LINES]) as columnar:
+        lines = ColumnarLines(columnar)
+        await lines.append(_order_lines(rows), "1")
+        times = moments_until(first, until, goal.horizon)
+        trees = fit_trees([await lines.moment("t", "GBP", goal, at) for at in times])
+        held = await lines.moment("t", "GBP", goal, until)
+    return quality(until, trees.probabilities(held.features), held.reached)
+
+
+def _order_lines(rows: pd.DataFrame) -> pa.Table:
+    """An order's invoice number is its id; products have no categories."""
+    customer, whole = rows["CustomerID"].astype(int).astype(str), pd.Series(0, rows.index)
+    columns = {
+        "tenant": "t", "message_id": rows["InvoiceNo"].astype(str), "order_id": rows["InvoiceNo"].astype(str),
+        "time": rows["InvoiceDate"].astype("datetime64[us]").astype("int64"), "customer_id": customer,
+        "origin_id": customer, "product_id": rows["StockCode"].astype(str), "category": "", "store_id": "",
+        "quantity": rows["Quantity"].astype(float), "currency": "GBP", "opens_order": whole, "opens_category": whole,
+        "amount_minor": (100 * rows["Quantity"] * rows["UnitPrice"]).round().astype("int64"),
+    }  # fmt: skip
+    frame = pd.DataFrame(columns, index=rows.index)[ORDER_LINES.schema.names]
+    return pa.Table.from_pandas(frame, schema=ORDER_LINES.schema, preserve_index=False)
+
+
 def _ranking(name: str, found: Agreement) -> Iterator[Result]:
     peer = "BG/NBD with shrunk spend, reproduced"
     yield Result(f"{name} revenue Spearman", found.revenue_rank_correlation or 0.0, "", 0.507, peer, ">= .53")
@@ -142,6 +189,7 @@ def results() -> Iterator[Result]:
         yield from cdnow()
     if (DATA / "online_retail").exists():
         yield from online_retail()
+        yield from propensity()
 
 
 if __name__ == "__main__":

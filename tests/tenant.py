@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
-from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, series_pb2
+from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, propensity_pb2, series_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import (
     cart_pb2,
@@ -274,6 +274,9 @@ class Tenant:
         fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+        for request in (self.likely(), self.likely_then()):
+            job = (await self.call("forecasting", "FitPropensityModel", request)).job
+            await until(lambda job=job: self._succeeded("forecasting", forecasting, job.job_id))  # type: ignore[misc]
         await self._study()
         await self._advertise()
 
@@ -305,6 +308,22 @@ class Tenant:
         job = (await self.call("forecasting", "FitMediaMix", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
         self.goal_id = (await self.call("forecasting", "CreateGoal", self.goal())).goal.goal_id
+
+    def likely(self) -> propensity_pb2.FitPropensityModelRequest:
+        """A model of who orders within a week."""
+        goal = propensity_pb2.PropensityGoal(horizon_days=7)
+        return propensity_pb2.FitPropensityModelRequest(
+            request_id=self.own("likely"), model_id=self.own("weekly"), goal=goal
+        )
+
+    def likely_then(self) -> propensity_pb2.FitPropensityModelRequest:
+        """What was to be expected three days ago of the two days after it, which have passed."""
+        goal = propensity_pb2.PropensityGoal(horizon_days=2)
+        request = propensity_pb2.FitPropensityModelRequest(
+            request_id=self.own("then"), model_id=self.own("past"), goal=goal
+        )
+        request.as_of_time.seconds = (int(time.time()) // DAY_SECONDS - 3) * DAY_SECONDS - 1
+        return request
 
     def goal(self) -> demand_pb2.CreateGoalRequest:
         """Units of this tenant's one category in a year."""

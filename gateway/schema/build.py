@@ -53,6 +53,7 @@ MODULES = (
     "recommendation_feedback",
     "forecasting",
     "customer_value",
+    "propensities",
     "media_mix",
     "drivers",
     "demand",

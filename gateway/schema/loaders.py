@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tessera.crm.v1 import crm_service_pb2 as crm_pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
+from tessera.forecasting.v1 import propensity_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
 from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
@@ -91,6 +92,20 @@ async def customer_prediction(context: Context, customer_id: str) -> forecasting
         return {found.customer_id: found for found in answer.predictions}
 
     return await context.load("customer_predictions", customer_id, fetch, BATCH_GET_MAX)
+
+
+async def propensities(context: Context, customer_id: str) -> list[propensity_pb2.Propensity]:
+    """By ``forecasting.BatchGetPropensities``."""
+
+    async def fetch(ids: list[str]) -> dict[str, list[propensity_pb2.Propensity]]:
+        request = propensity_pb2.BatchGetPropensitiesRequest(customer_ids=ids)
+        answer = await context.backends.forecasting.BatchGetPropensities(request, metadata=context.metadata)
+        found: dict[str, list[propensity_pb2.Propensity]] = {}
+        for each in answer.propensities:
+            found.setdefault(each.customer_id, []).append(each)
+        return found
+
+    return await context.load("propensities", customer_id, fetch, BATCH_GET_MAX) or []
 
 
 async def item(context: Context, item_id: str) -> item_pb.Item | None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import ClassVar
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tessera.forecasting.v1 import forecasting_service_pb2, forecasting_service_pb2_grpc
 from tessera.profiles.v1.erasure_pb2 import AcknowledgeErasureRequest
@@ -32,6 +33,7 @@ from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
+from services.forecasting.domain.propensity import EXAMPLES_MIN
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
@@ -60,6 +62,8 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="FORECASTING_")
     service: ClassVar[str] = "forecasting"
     port: Port = 50054
+    propensity_examples_min: int = Field(EXAMPLES_MIN, ge=5, le=100_000)
+    """Below how many customers who reached a goal, or did not, within a horizon no propensity model is fitted."""
 
 
 @asynccontextmanager
@@ -79,7 +83,9 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         telling = PredictionTelling(models)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
         likely = StoredPropensityModels(documents)
-        propensity = PropensityFitting(lines, lines, likely, requests, jobs, system_clock)
+        propensity = PropensityFitting(
+            lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
+        )
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)

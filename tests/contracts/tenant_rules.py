@@ -11,6 +11,7 @@ from tessera.forecasting.v1 import drivers_pb2 as drivers
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.forecasting.v1 import personal_data_pb2 as forecasting_personal_data
+from tessera.forecasting.v1 import propensity_pb2 as propensity
 from tessera.forecasting.v1 import series_pb2
 from tessera.loyalty.v1 import batch_pb2 as loyalty_batch
 from tessera.loyalty.v1 import earning_pb2 as earning
@@ -541,6 +542,26 @@ FORECASTING: dict[str, Rule] = {
         lambda acme: forecasting.BatchGetCustomerPredictionsRequest(customer_ids=[acme.customer_id])
     ),
     "ListCustomerPredictions": Without(lambda acme: forecasting.ListCustomerPredictionsRequest()),
+    "FitPropensityModel": Refused(
+        lambda acme: acme.likely(), "TOO_LITTLE_HISTORY", grpc.StatusCode.FAILED_PRECONDITION, STRANGER
+    ),
+    "GetPropensityModel": Refused(
+        lambda acme: propensity.GetPropensityModelRequest(model_id=acme.own("weekly")), "PROPENSITY_MODEL_NOT_FOUND"
+    ),
+    "ListPropensityModels": Without(lambda acme: propensity.ListPropensityModelsRequest()),
+    "DeletePropensityModel": Beside(
+        lambda acme: propensity.DeletePropensityModelRequest(model_id=acme.own("weekly")),
+        ("ListPropensityModels", lambda acme: propensity.ListPropensityModelsRequest()),
+    ),
+    "ListPropensities": Refused(
+        lambda acme: propensity.ListPropensitiesRequest(model_id=acme.own("weekly")), "PROPENSITY_MODEL_NOT_FOUND"
+    ),
+    "BatchGetPropensities": Without(
+        lambda acme: propensity.BatchGetPropensitiesRequest(customer_ids=[acme.customer_id])
+    ),
+    "MonitorPropensityModel": Refused(
+        lambda acme: propensity.MonitorPropensityModelRequest(model_id=acme.own("past")), "PROPENSITY_MODEL_NOT_FOUND"
+    ),
     "FollowPredictions": Feed(forecasting.FollowPredictionsRequest(), lambda batch: [*batch.changes, *batch.models]),
     "RecordSpend": Beside(
         lambda acme: media_mix.RecordSpendRequest(request_id=acme.own("spend"), spend=[acme.spend()]),

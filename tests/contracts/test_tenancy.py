@@ -42,7 +42,9 @@ class Tenants:
 async def tenants(keyring: Keyring, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tenants]:
     folder = tmp_path_factory.mktemp("tenants")
     async with (
-        running(keyring, folder, smtp_url=f"smtp://{NOBODY}", erasure_services=()) as addresses,
+        running(
+            keyring, folder, smtp_url=f"smtp://{NOBODY}", erasure_services=(), propensity_examples_min=5
+        ) as addresses,
         AsyncExitStack() as stack,
     ):
         channels = {

@@ -54,6 +54,10 @@ class TooLittleHistory(FailedPrecondition):
     """The orders do not span as many horizons as it takes to learn and to check."""
 
 
+class LearnerMissing(FailedPrecondition):
+    """The library that grows the trees cannot be loaded on this machine."""
+
+
 class TooFewExamples(FailedPrecondition):
     """Too few reached the goal, or too few did not: nothing tells them apart."""
 

@@ -18,6 +18,7 @@ from services.forecasting.domain.propensity import (
     FloatArray,
     Goal,
     GoalInvalid,
+    LearnerMissing,
     Moment,
     Propensity,
     PropensityModel,
@@ -30,7 +31,15 @@ from services.forecasting.domain.propensity import (
 from services.forecasting.domain.series import Selection
 from services.forecasting.handlers.get_series import LATEST
 from services.forecasting.handlers.start_once import start_once
-from services.forecasting.learning.propensity import ROWS_MAX, PropensityTrees, fit, importance, quality, sampled
+from services.forecasting.learning.propensity import (
+    ROWS_MAX,
+    PropensityTrees,
+    fit,
+    importance,
+    missing,
+    quality,
+    sampled,
+)
 from services.forecasting.ports import Lines, Moments, PropensityModels, Requests
 
 KIND = "fit_propensity_model"
@@ -52,6 +61,7 @@ class PropensityFitting:
     requests: Requests
     jobs: Jobs
     clock: Clock
+    examples_min: int = EXAMPLES_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,8 @@ async def fit_propensity(
 
 
 async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOrder) -> "_Work":
+    if why := missing():
+        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
     names = await fitting.models.names(tenant)
     if len(names) >= MODELS_MAX and order.model_id not in names:
         raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
@@ -96,7 +108,7 @@ async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOr
         raise _too_short(max(span, 0), order.goal)
     work = _Work(fitting, tenant, order, currency, extent.first_time, as_of)
     for number in (1, 2):
-        _check(await work.moment(as_of - number * order.goal.horizon), number)
+        _check(await work.moment(as_of - number * order.goal.horizon), number, fitting.examples_min)
     return work
 
 
@@ -109,17 +121,17 @@ def _too_short(span: int, goal: Goal) -> TooLittleHistory:
     )
 
 
-def _check(moment: Moment, number: int) -> None:
+def _check(moment: Moment, number: int, examples_min: int) -> None:
     reached = int(moment.reached.sum())
     missed = len(moment) - reached
-    if min(reached, missed) < EXAMPLES_MIN:
+    if min(reached, missed) < examples_min:
         when = "the last horizon" if number == 1 else "the horizon before the last"
         raise TooFewExamples(
-            f"in {when} {reached} customers reached the goal and {missed} did not; {EXAMPLES_MIN} of each are needed: "
+            f"in {when} {reached} customers reached the goal and {missed} did not; {examples_min} of each are needed: "
             "choose a wider goal or another horizon",
             reached=reached,
             missed=missed,
-            minimum=EXAMPLES_MIN,
+            minimum=examples_min,
         )
 
 

@@ -12,9 +12,8 @@ Everything is deterministic: the same moments give the same model.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
@@ -22,6 +21,9 @@ from scipy.special import expit, logit
 
 from services.forecasting.domain.propensity import BoolArray, Decile, FloatArray, Moment, Quality
 from services.forecasting.learning.holdout import area_under_curve
+
+if TYPE_CHECKING:
+    import lightgbm
 
 PARTS = 10
 ROWS_MAX = 400_000
@@ -49,7 +51,7 @@ _GROWING: Final[dict[str, Any]] = {
 class PropensityTrees:
     """Trees and the line that calibrates what they say: the logarithm of the odds is ``slope * trees + shift``."""
 
-    booster: lgb.Booster
+    booster: "lightgbm.Booster"
     slope: float
     shift: float
 
@@ -69,9 +71,20 @@ class PropensityTrees:
         return {"trees": self.booster.model_to_string(), "slope": self.slope, "shift": self.shift}
 
 
+def missing() -> str:
+    """Why LightGBM cannot be loaded, empty if it can: it needs the runtime of OpenMP, which not every machine has."""
+    try:
+        import lightgbm  # noqa: F401
+    except (ImportError, OSError) as error:
+        return str(error)
+    return ""
+
+
 def load(plain: Mapping[str, Any]) -> PropensityTrees:
     """What ``dump`` gave."""
-    return PropensityTrees(lgb.Booster(model_str=plain["trees"]), plain["slope"], plain["shift"])
+    import lightgbm
+
+    return PropensityTrees(lightgbm.Booster(model_str=plain["trees"]), plain["slope"], plain["shift"])
 
 
 def fit(moments: Sequence[Moment]) -> PropensityTrees:
@@ -79,24 +92,28 @@ def fit(moments: Sequence[Moment]) -> PropensityTrees:
     features = np.vstack([it.features for it in moments])
     reached = np.concatenate([it.reached for it in moments])
     part = np.array([zlib.crc32(customer_id.encode()) % _FOLDS for it in moments for customer_id in it.ids])
-    data = lgb.Dataset(features, reached.astype(np.float64), free_raw_data=False)
+    import lightgbm
+
+    data = lightgbm.Dataset(features, reached.astype(np.float64), free_raw_data=False)
     folds = [(np.flatnonzero(part != number), np.flatnonzero(part == number)) for number in range(_FOLDS)]
     folds = [(train, test) for train, test in folds if len(train) and len(test)]
     rounds, unseen = _cross_validated(data, features, folds)
     slope, shift = calibration(unseen, reached)
-    return PropensityTrees(lgb.train(_GROWING, data, rounds), slope, shift)
+    return PropensityTrees(lightgbm.train(_GROWING, data, rounds), slope, shift)
 
 
 def _cross_validated(
-    data: lgb.Dataset, features: FloatArray, folds: Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
+    data: "lightgbm.Dataset", features: FloatArray, folds: Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 ) -> tuple[int, FloatArray]:
     """How many trees are best, and what that many say of rows that they did not see."""
-    found: dict[str, Any] = lgb.cv(
+    import lightgbm
+
+    found: dict[str, Any] = lightgbm.cv(
         _GROWING,
         data,
         _ROUNDS_MAX,
         folds=folds,
-        callbacks=[lgb.early_stopping(_PATIENCE, verbose=False)],
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
         return_cvbooster=True,
     )
     boosters = found["cvbooster"]

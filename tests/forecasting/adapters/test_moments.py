@@ -54,7 +54,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[asyncio.Runner]
 @pytest.fixture(scope="module")
 def kept(engine: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ColumnarLines]:
     stack = AsyncExitStack()
-    settings = Settings(data_dir=tmp_path_factory.mktemp("moments"), _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=tmp_path_factory.mktemp("moments"), _env_file=None)
     columnar = engine.run(stack.enter_async_context(open_columnar(settings, [ORDER_LINES])))
     yield ColumnarLines(columnar)
     engine.run(stack.aclose())
@@ -109,7 +109,7 @@ GOALS = (
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines(), st.sampled_from(GOALS))
 def test_features_and_goals_are_those_of_a_slow_reading(book: Book, rows: list[Line], goal: Goal) -> None:
     it = book.read(rows, goal)
@@ -122,7 +122,7 @@ def test_features_and_goals_are_those_of_a_slow_reading(book: Book, rows: list[L
             assert values[names.index(name)] == pytest.approx(expected, nan_ok=True), name
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines(), lines(), st.sampled_from(GOALS))
 def test_what_comes_after_the_moment_changes_no_feature(
     book: Book, rows: list[Line], later: list[Line], goal: Goal

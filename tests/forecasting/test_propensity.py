@@ -1,0 +1,200 @@
+"""Orders in through profiles, how likely each customer is to reach a goal out, over gRPC."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tessera.common.v1.money_pb2 import Money
+from tessera.forecasting.v1 import propensity_pb2 as pb
+from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.person_pb2 import Person
+from tessera.profiles.v1.profiles_service_pb2 import Event, GetCustomerRequest, Identifier
+
+from tests.forecasting.conftest import Shop, instant, line, order, timestamp
+from tests.forecasting.test_servicer import refusal
+from tests.whole_platform import until
+
+FIRST = instant("2026-01-01T09:00")
+DAYS = 200
+FOOD = pb.PropensityGoal(categories=["FOOD"], horizon_days=30)
+
+
+def orders(customers: int = 320, seed: int = 4) -> list[Event]:
+    """Customers who come every ten days to every half year; one in five buys toys, and never food."""
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(customers):
+        day, gap = float(random.integers(0, 40)), random.choice([14.0, 40.0, 180.0])
+        while day < DAYS:
+            category = "TOYS" if number % 5 == 0 else "FOOD"
+            found.append(bought(f"u{number}", day, category, 20.0 + number % 7))
+            day += 1 + random.exponential(gap)
+    return [*found, bought("last", DAYS, "TOYS", 5.0)]
+
+
+def bought(user: str, day: float, category: str, amount: float, currency: str = "USD") -> Event:
+    time = FIRST + timedelta(days=int(day), hours=int(24 * (day % 1)) % 12)
+    event = order(f"{user}-{time:%Y%m%d%H}-{currency}", time, [line("1", amount, category)], currency=currency)
+    event.user_id = user
+    return event
+
+
+def asked(name: str = "food", goal: pb.PropensityGoal = FOOD, **more: Any) -> pb.FitPropensityModelRequest:
+    return pb.FitPropensityModelRequest(request_id=f"fit-{name}-{more}", model_id=name, goal=goal, **more)
+
+
+async def fitted(shop: Shop, request: pb.FitPropensityModelRequest) -> pb.PropensityModel:
+    started = await shop.forecasting.FitPropensityModel(request, metadata=shop.header())
+    job = await shop.finished(started.job.job_id)
+    assert (job.kind, job.state, job.message) == ("fit_propensity_model", 3, "done")
+    wanted = pb.GetPropensityModelRequest(model_id=request.model_id)
+    model = (await shop.forecasting.GetPropensityModel(wanted, metadata=shop.header())).propensity_model
+    assert job.results["version"] == str(model.version)
+    return model
+
+
+async def listed(shop: Shop, name: str = "food", size: int = 100) -> list[pb.Propensity]:
+    found: list[pb.Propensity] = []
+    request = pb.ListPropensitiesRequest(model_id=name, page_size=size)
+    while True:
+        page = await shop.forecasting.ListPropensities(request, metadata=shop.header())
+        found.extend(page.propensities)
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+async def test_a_goal_is_learnt_measured_on_the_last_horizon_and_told_of_each_customer(shop: Shop) -> None:
+    events = orders()
+    await shop.sell(events)
+    model = await fitted(shop, asked())
+    assert (model.version, model.currency, model.moment_count) == (1, "USD", 8)
+    assert model.goal.categories == ["FOOD"]
+    assert model.customer_count == len({it.user_id for it in events})
+    assert model.as_of_time.seconds - model.quality.start_time.seconds == 30 * 86400
+    assert model.quality.auc > 0.75
+    assert model.quality.brier < model.quality.base_brier
+    assert model.quality.average_precision > model.quality.base_rate
+    assert sum(it.customer_count for it in model.quality.deciles) == model.quality.customer_count
+    assert sum(it.importance for it in model.features) == pytest.approx(1.0)
+    found = await listed(shop)
+    assert len({it.customer_id for it in found}) == len(found) == model.customer_count
+    chances = [it.probability for it in found]
+    assert chances == sorted(chances, reverse=True)
+    assert 0 <= chances[-1] < 0.1 < 0.6 < chances[0] <= 1
+    assert [found[0].percentile, found[-1].percentile] == [100, 1]
+    for it in (found[0], found[-1]):
+        sizes = [abs(why.contribution) for why in it.reasons]
+        assert len(sizes) == 3
+        assert sizes == sorted(sizes, reverse=True)
+    assert {it.horizon_days for it in found} == {30}
+
+
+async def test_who_never_bought_of_it_is_the_least_likely_and_absence_is_the_rest(shop: Shop) -> None:
+    await shop.sell(orders())
+    await fitted(shop, asked())
+    without = pb.PropensityGoal(categories=["FOOD"], horizon_days=30, absent=True)
+    await fitted(shop, asked("no-food", without))
+    request = GetCustomerRequest(identifier=Identifier(type="user_id", value="u0"))
+    toys = (await shop.profiles.GetCustomer(request, metadata=shop.header())).customer.customer_id
+    both = await shop.forecasting.BatchGetPropensities(
+        pb.BatchGetPropensitiesRequest(customer_ids=["nobody", toys]), metadata=shop.header()
+    )
+    assert [it.model_id for it in both.propensities] == ["food", "no-food"]
+    assert both.propensities[0].probability < 0.1
+    assert both.propensities[0].probability + both.propensities[1].probability == pytest.approx(1.0, abs=0.05)
+    one = pb.BatchGetPropensitiesRequest(customer_ids=[toys], model_ids=["no-food", "unknown"])
+    chosen = await shop.forecasting.BatchGetPropensities(one, metadata=shop.header())
+    assert [it.model_id for it in chosen.propensities] == ["no-food"]
+
+
+async def test_a_model_is_held_against_what_came_once_its_horizon_has_passed(shop: Shop) -> None:
+    await shop.sell(orders())
+    then = timestamp(FIRST + timedelta(days=DAYS - 40))
+    early = await fitted(shop, asked(as_of_time=then))
+    said = {it.customer_id: it.probability for it in await listed(shop)}
+    await fitted(shop, asked())
+    monitor = pb.MonitorPropensityModelRequest(model_id="food")
+    found = await shop.forecasting.MonitorPropensityModel(monitor, metadata=shop.header())
+    assert found.version == early.version
+    assert found.quality.start_time == then
+    assert found.quality.customer_count == early.customer_count
+    mean = sum(it.customer_count * it.probability for it in found.quality.deciles) / early.customer_count
+    assert mean == pytest.approx(sum(said.values()) / len(said))
+    assert found.quality.auc > 0.7
+    monitor.version = 2
+    error = await refusal(shop.forecasting.MonitorPropensityModel(monitor, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "do not reach to the end of the 30 days" in (error.details() or "")
+
+
+async def test_what_is_said_goes_with_the_person_with_the_next_fit_and_with_the_model(shop: Shop) -> None:
+    await shop.sell(orders())
+    await fitted(shop, asked())
+    gone = (await listed(shop))[0].customer_id
+    person = Person(customer_id=gone)
+    erase = erasure_pb2.EraseCustomersRequest(request_id="erase", persons=[person])
+    await shop.profiles.EraseCustomers(erase, metadata=shop.header())
+    batch = pb.BatchGetPropensitiesRequest(customer_ids=[gone])
+
+    async def forgotten() -> bool:
+        return not (await shop.forecasting.BatchGetPropensities(batch, metadata=shop.header())).propensities
+
+    await until(forgotten)
+    first = pb.ListPropensitiesRequest(model_id="food", page_size=5)
+    page = await shop.forecasting.ListPropensities(first, metadata=shop.header())
+    await fitted(shop, asked(currency="USD"))
+    first.page_token = page.next_page_token
+    error = await refusal(shop.forecasting.ListPropensities(first, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    for _ in range(2):
+        delete = pb.DeletePropensityModelRequest(model_id="food")
+        await shop.forecasting.DeletePropensityModel(delete, metadata=shop.header())
+    batch.customer_ids.append(page.propensities[0].customer_id)
+    assert not (await shop.forecasting.BatchGetPropensities(batch, metadata=shop.header())).propensities
+    models = await shop.forecasting.ListPropensityModels(pb.ListPropensityModelsRequest(), metadata=shop.header())
+    assert not models.propensity_models
+    first.page_token = ""
+    error = await refusal(shop.forecasting.ListPropensities(first, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+
+
+Change = Callable[[], pb.FitPropensityModelRequest]
+WRONG: Sequence[tuple[Change, grpc.StatusCode, str]] = (
+    (
+        lambda: asked(goal=pb.PropensityGoal(horizon_days=70)),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "span 200 days and 210 are needed",
+    ),
+    (
+        lambda: asked(goal=pb.PropensityGoal(categories=["NONE"], horizon_days=30)),
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "in the last horizon 0 customers reached the goal",
+    ),
+    (
+        lambda: asked(goal=pb.PropensityGoal(min_amount=Money(currency="USD"), horizon_days=30)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "must be above zero",
+    ),
+    (
+        lambda: asked(goal=pb.PropensityGoal(min_amount=Money(currency="EUR", amount_minor=5), horizon_days=30)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "must be in USD",
+    ),
+    (lambda: asked(as_of_time=timestamp(instant("2400-01-01"))), grpc.StatusCode.INVALID_ARGUMENT, "between 1970"),
+    (lambda: asked(goal=pb.PropensityGoal()), grpc.StatusCode.INVALID_ARGUMENT, "horizon_days"),
+    (lambda: asked("No Name"), grpc.StatusCode.INVALID_ARGUMENT, "model_id"),
+)
+
+
+async def test_what_is_wrong_with_a_fit_is_said_and_starts_no_job(shop: Shop) -> None:
+    await shop.sell(orders())
+    for request, code, reason in WRONG:
+        error = await refusal(shop.forecasting.FitPropensityModel(request(), metadata=shop.header()))
+        assert error.code() == code
+        assert reason in (error.details() or "")
+    models = await shop.forecasting.ListPropensityModels(pb.ListPropensityModelsRequest(), metadata=shop.header())
+    assert not models.propensity_models
