@@ -157,7 +157,9 @@ async def platform(
     folder, names = tmp_path_factory.mktemp("platform"), (*NAMES, "gateway")
     before = measured(metric_reader)
     async with (
-        running(keyring, folder, names, smtp_url=f"smtp://{NOBODY}", erasure_services=()) as addresses,
+        running(
+            keyring, folder, names, smtp_url=f"smtp://{NOBODY}", erasure_services=(), propensity_examples_min=5
+        ) as addresses,
         httpx.AsyncClient(base_url=f"http://{addresses['gateway']}") as http,
         AsyncExitStack() as stack,
     ):
