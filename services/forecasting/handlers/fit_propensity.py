@@ -31,6 +31,7 @@ from services.forecasting.domain.propensity import (
 from services.forecasting.domain.series import Selection
 from services.forecasting.handlers.get_series import LATEST
 from services.forecasting.handlers.start_once import start_once
+from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.propensity import (
     ROWS_MAX,
     PropensityTrees,

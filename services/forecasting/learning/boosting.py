@@ -5,7 +5,6 @@ seasons (``lagged``). The step is a feature; no forecast is fed back into anothe
 NeurIPS 2017), on one thread, so that the same data give the same trees.
 """
 
-import importlib
 import logging
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.lagged import Panel, Rows
+from services.forecasting.learning.lightgbm_runtime import missing
 
 if TYPE_CHECKING:
     import lightgbm
@@ -86,13 +86,10 @@ def parts(panel: Panel) -> list[str]:
 
 @cache
 def available() -> bool:
-    """Whether LightGBM can be loaded: it needs the runtime of OpenMP (libgomp, libomp), which not every machine has."""
-    try:
-        importlib.import_module("lightgbm")
-    except (ImportError, OSError) as error:
-        log.warning("forecasts are made without gradient boosting: %s", error)
-        return False
-    return True
+    """Whether LightGBM can be loaded."""
+    if why := missing():
+        log.warning("forecasts are made without gradient boosting: %s", why)
+    return not why
 
 
 def fit(panel: Panel, end: int, horizon: int, parameters: dict[str, Any] | None = None) -> Boosted | None:

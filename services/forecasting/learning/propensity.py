@@ -71,15 +71,6 @@ class PropensityTrees:
         return {"trees": self.booster.model_to_string(), "slope": self.slope, "shift": self.shift}
 
 
-def missing() -> str:
-    """Why LightGBM cannot be loaded, empty if it can: it needs the runtime of OpenMP, which not every machine has."""
-    try:
-        import lightgbm  # noqa: F401
-    except (ImportError, OSError) as error:
-        return str(error)
-    return ""
-
-
 def load(plain: Mapping[str, Any]) -> PropensityTrees:
     """What ``dump`` gave."""
     import lightgbm

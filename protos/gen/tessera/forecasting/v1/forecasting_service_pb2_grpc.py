@@ -565,8 +565,9 @@ class ForecastingServiceServicer:
         ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
         several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
         currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
-        orders do not span three horizons, TOO_FEW_EXAMPLES where fewer than 100 customers reached the goal in the past, or
-        fewer than 100 did not, TOO_MANY_MODELS past 50 names.
+        orders do not span three horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
+        what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
+        LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
