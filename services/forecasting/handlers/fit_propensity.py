@@ -37,7 +37,6 @@ from services.forecasting.learning.propensity import (
     PropensityTrees,
     fit,
     importance,
-    missing,
     quality,
     sampled,
 )
