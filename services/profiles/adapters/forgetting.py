@@ -5,11 +5,12 @@ Every step can be repeated and the work taken up by another process: what is lef
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from services.common.errors import Conflict
 from services.common.privacy import Removed
-from services.common.store import Collection, Delete, Document, Query, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Query, Range, Replace, Store, Write
 from services.profiles.adapters.anonymising import Anonymising
 from services.profiles.adapters.changes import CHANGES, tell
 from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS, value_count
@@ -31,6 +32,7 @@ from services.profiles.domain.suppression import Occasion
 from services.profiles.ports import CustomerErased, Identifier, Versioned
 
 CHUNK_MAX = 500
+EXPECTED_MAX = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class StoredForgetting:
         while owned := (await self._store.find(work.tenant, IDENTITIES, query)).documents:
             names = await self._identities.read(work.tenant, owned)
             await self._dead_letters(work, names)
-            await self._imports.forget_person(work.tenant, names, work.commit_one)
+            await self._imports.forget_person(work.tenant, names, work.commit_one, partial(self._expected, work.tenant))
             writes: list[Write] = [Delete(work.tenant, IDENTITIES, each.id, each.version) for each in owned]
             if work.erasure.suppress:
                 occasion = Occasion(now, work.erasure.requested_by, work.erasure.reason, work.erasure.erasure_id)
@@ -152,6 +154,18 @@ class StoredForgetting:
             if found:
                 deletes = self._letters.deletes(work.tenant, found)
                 await work.commit(deletes, [Removed("dead_letter", len(found))])
+
+    async def _expected(self, tenant: str) -> set[str]:
+        """The names of all whom there is work on."""
+        query = Query(range=Range("due", at_least=0), order_by="due", limit=EXPECTED_MAX)
+        waiting = (await self._store.find(PLATFORM, OPEN_ERASURES, query)).documents
+        ids = [each.body["erasure_id"] for each in waiting if each.body["tenant"] == tenant]
+        erasures = await self._store.get_many(tenant, ERASURES, ids)
+        names: list[Identifier] = []
+        for erasure in erasures.values():
+            owned = Query(where={"customer_id": erasure.body["customer_id"]}, limit=CHUNK_MAX)
+            names += await self._identities.read(tenant, (await self._store.find(tenant, IDENTITIES, owned)).documents)
+        return {value for _, value in names}
 
     async def _members(self, work: "_Work", origin: str) -> None:
         """Take the person out of groups, which are smaller from then on."""

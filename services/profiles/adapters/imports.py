@@ -30,6 +30,12 @@ PLATFORM = "*"
 NAMING = frozenset({"user_id", "anonymous_id"})
 CHUNKS_AT_ONCE = 4
 FORGET_AT_ONCE = 500
+FILES_KNOWN_MAX = 100
+"""Of how many files, as they are, it is remembered whom they do not name."""
+
+Commit = Callable[[Sequence[Write], Removed], Awaitable[None]]
+Expected = Callable[[], Awaitable[Set[str]]]
+"""The names of who will be erased soon."""
 
 
 class StoredImports:
@@ -37,6 +43,7 @@ class StoredImports:
 
     def __init__(self, store: Store, keys: ContentKeys, keep_seconds: int) -> None:
         self._store, self._keys, self._keep_micros = store, keys, keep_seconds * 1_000_000
+        self._innocent: dict[tuple[str, str, int], Set[str]] = {}
 
     async def created(self, request: Request) -> str | None:
         answer = await replayed(self._store, request.tenant, request.id, request.fingerprint)
@@ -160,12 +167,11 @@ class StoredImports:
             return True
         return True
 
-    async def forget_person(
-        self, tenant: str, names: Sequence[Identifier], commit: Callable[[Sequence[Write], Removed], Awaitable[None]]
-    ) -> None:
+    async def forget_person(self, tenant: str, names: Sequence[Identifier], commit: Commit, expected: Expected) -> None:
         """Delete wrong rows that name a person, and files that do and are not being taken in.
 
-        Of a file that is being taken in the person's rows are refused, and it goes at its end.
+        Of a file that is being taken in the person's rows are refused, and it goes at its end. A file is read once for
+        all who are ``expected`` to be erased soon, not once for each of them.
         """
         values = {value for _, value in names}
         told = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values) if len(value) >= NAME_LENGTH_MIN]
@@ -179,19 +185,24 @@ class StoredImports:
         async for documents in self._pages(tenant, IMPORTS, {"finished": 0}):
             for document in documents:
                 if document.body["received"] and not await self._at_work(tenant, document.body["job_id"]):
-                    await self._forget_file_of(tenant, document, values, commit)
+                    await self._forget_file_of(tenant, document, values, commit, expected)
 
     async def _forget_file_of(
-        self,
-        tenant: str,
-        document: Document,
-        values: Set[str],
-        commit: Callable[[Sequence[Write], Removed], Awaitable[None]],
+        self, tenant: str, document: Document, values: Set[str], commit: Commit, expected: Expected
     ) -> None:
         found = _import(document)
+        key = tenant, document.id, document.version
+        if values <= self._innocent.get(key, frozenset()):
+            return
+        wanted = values | await expected()
         try:
             async with self.reading(tenant, found) as (rows, _):
-                named = await asyncio.to_thread(_names_any, rows, _named_columns(found), values)
+                told = await asyncio.to_thread(_names_among, rows, _named_columns(found), wanted, values)
+            named = told is None or not told.isdisjoint(values)
+            if told is not None and not named:
+                self._innocent[key] = wanted - told
+                while len(self._innocent) > FILES_KNOWN_MAX:
+                    del self._innocent[next(iter(self._innocent))]
         except TableUnreadable:  # not to be told whether the person is in it
             named = True
         if named:
@@ -229,16 +240,20 @@ def _named_columns(it: TableImport) -> Set[str]:
     return NAMING | {column for column, target in mapped.items() if target in NAMING}
 
 
-def _names_any(rows: Rows, columns: Set[str], values: Set[str]) -> bool:
+def _names_among(rows: Rows, columns: Set[str], values: Set[str], enough: Set[str]) -> set[str] | None:
+    """Which of ``values`` stand in a file, to its end or to the first of ``enough``; ``None``: it may be any."""
     anywhere = {value for value in values if len(value) >= NAME_LENGTH_MIN}
     wanted = [values if name in columns else anywhere for name in rows.names]
+    found: set[str] = set()
     while batch := rows.next():
         for _, cells in batch:
             if isinstance(cells, str):
-                return True  # what cannot be read may name anybody
-            if any(not found.isdisjoint(values_in(cell)) for found, cell in zip(wanted, cells, strict=False)):
-                return True
-    return False
+                return None  # what cannot be read may name anybody
+            for some, cell in zip(wanted, cells, strict=False):
+                found |= some & values_in(cell)
+        if not found.isdisjoint(enough):
+            break
+    return found
 
 
 def _gone(tenant: str, import_id: str) -> list[Write]:
