@@ -16,10 +16,13 @@ from services.common.rules import (
     Comparison,
     ConsentCondition,
     EventCondition,
+    GroupTraitCondition,
     Instant,
     ListCondition,
+    MembersCondition,
     Not,
     Operator,
+    Quantifier,
     Rule,
     RuleInvalid,
     ScoreCondition,
@@ -66,6 +69,8 @@ leaves: st.SearchStrategy[Rule] = st.one_of(
     st.builds(ScoreCondition, texts, operators, many),
     st.builds(BucketCondition, st.text(), st.integers(0, 9_999), st.integers(1, 10_000)),
     st.builds(ListCondition, texts),
+    st.builds(GroupTraitCondition, st.text(), comparisons),
+    st.builds(MembersCondition, st.text(), st.just(Quantifier.COUNT), st.none(), st.booleans(), operators, many),
 )
 rules = st.recursive(
     leaves,
@@ -73,6 +78,7 @@ rules = st.recursive(
         st.lists(rule, max_size=3).map(lambda parts: AllOf(tuple(parts))),
         st.lists(rule, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
         rule.map(Not),
+        st.builds(MembersCondition, st.text(), st.sampled_from(Quantifier), rule, st.booleans(), operators, many),
     ),
 )
 
@@ -139,6 +145,22 @@ FAULTS: list[tuple[Rule, str, str]] = [
     (BucketCondition("s", 5, 5), "bucket.from", "from < to"),
     (BucketCondition("s", 0, 10_001), "bucket.from", "from < to"),
     (ListCondition(""), "list.list_id", "a list is needed"),
+    (MembersCondition("household", Quantifier.ANY), "members.rule", "what is asked of each member"),
+    (MembersCondition("k" * 201, Quantifier.ANY, CITY), "members.kind", "at most 200"),
+    (MembersCondition("", Quantifier.ANY, ListCondition("")), "members.rule.list.list_id", "a list is needed"),
+    (MembersCondition("", Quantifier.NONE, CITY, operator=Operator.EQUALS), "members.operator", "COUNT takes one"),
+    (MembersCondition("", Quantifier.ALL, CITY, values=(1.0,)), "members.values", "only COUNT"),
+    (MembersCondition("", Quantifier.COUNT, CITY), "members.operator", "COUNT takes one"),
+    (MembersCondition("", Quantifier.COUNT, None, False, Operator.CONTAINS, ("a",)), "members.operator", "numbers"),
+    (MembersCondition("", Quantifier.COUNT, None, False, Operator.AT_LEAST, ("a",)), "members.values[0]", "a number"),
+    (
+        MembersCondition("", Quantifier.ANY, Not(AllOf((CITY, MembersCondition("", Quantifier.ANY, CITY))))),
+        "members.rule.not.all_of.rules[1].members",
+        "not asked about members",
+    ),
+    (GroupTraitCondition("k" * 201, CITY), "group.kind", "at most 200"),
+    (GroupTraitCondition("", Comparison("", Operator.EXISTS)), "group.trait.field", "a path is needed"),
+    (GroupTraitCondition("", Comparison("a", Operator.EQUALS)), "group.trait.values", "takes 1, not 0"),
     (deep(32), "not" + ".not" * 31 + ".field", "nested at most 32 deep"),
     (AllOf((CITY,) * 1000), "all_of.rules[999].field", "at most 1,000 nodes"),
 ]
@@ -165,6 +187,13 @@ def test_a_rule_at_its_limits_is_valid(rule: Rule) -> None:
         (pb.Rule(field=pb.Comparison(field="a")), "field.operator"),
         (pb.Rule(field=pb.Comparison(field="a", operator=pb.OPERATOR_EQUALS, values=[pb.Value()])), "field.values[0]"),
         (pb.Rule(event=pb.EventCondition(event="a", operator=pb.OPERATOR_EQUALS)), "event.aggregate"),
+        (pb.Rule(members=pb.MembersCondition(rule=wire.write(CITY))), "members.quantifier"),
+        (
+            pb.Rule(members=pb.MembersCondition(quantifier=pb.QUANTIFIER_ANY, rule=pb.Rule(event=pb.EventCondition()))),
+            "members.rule.event.aggregate",
+        ),
+        (pb.Rule(members=pb.MembersCondition(quantifier=pb.QUANTIFIER_COUNT)), "members.operator"),
+        (pb.Rule(group=pb.GroupTraitCondition()), "group.trait.operator"),
     ],
 )
 def test_what_a_message_leaves_out_is_told_with_its_path(message: pb.Rule, path: str) -> None:

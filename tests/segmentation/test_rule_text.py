@@ -14,10 +14,13 @@ from services.common.rules import (
     Comparison,
     ConsentCondition,
     EventCondition,
+    GroupTraitCondition,
     Instant,
     ListCondition,
+    MembersCondition,
     Not,
     Operator,
+    Quantifier,
     Rule,
     ScoreCondition,
     SegmentCondition,
@@ -56,6 +59,15 @@ leaves: st.SearchStrategy[Rule] = st.one_of(
     ),
     st.builds(Comparison, st.just("born"), st.just(Operator.AFTER), st.tuples(st.builds(Instant, micros))),
     st.builds(Comparison, st.just("born"), st.just(Operator.BEFORE_LAST), st.tuples(st.builds(Span, micros))),
+    st.builds(GroupTraitCondition, st.just("") | names, fields),
+    st.builds(
+        MembersCondition,
+        st.just("") | names,
+        st.just(Quantifier.COUNT),
+        others_only=st.booleans(),
+        operator=st.sampled_from([Operator.AT_LEAST, Operator.ANY_OF, Operator.NOT_ANY_OF]),
+        values=st.just((2.0,)),
+    ),
 )
 rules = st.recursive(
     leaves,
@@ -63,6 +75,13 @@ rules = st.recursive(
         st.lists(rule, min_size=1, max_size=4).map(lambda parts: AllOf(tuple(parts))),
         st.lists(rule, min_size=1, max_size=4).map(lambda parts: AnyOf(tuple(parts))),
         rule.map(Not),
+        st.builds(
+            MembersCondition,
+            st.just("") | names,
+            st.sampled_from([Quantifier.ANY, Quantifier.ALL, Quantifier.NONE]),
+            rule,
+            st.booleans(),
+        ),
     ),
     max_leaves=8,
 )
@@ -109,6 +128,36 @@ WRITTEN: dict[str, Rule] = {
         (Comparison("address.city", Operator.EXISTS), Comparison("vip", Operator.IS_TRUE))
     ),
     'field("first name") != "Ann"': Comparison("first name", Operator.NOT_EQUALS, ("Ann",)),
+    'members("household").any(city == "Rome" && segment("s")) && !others().none(vip.isTrue())': AllOf(
+        (
+            MembersCondition(
+                "household",
+                Quantifier.ANY,
+                AllOf((Comparison("city", Operator.EQUALS, ("Rome",)), SegmentCondition("s"))),
+            ),
+            Not(MembersCondition("", Quantifier.NONE, Comparison("vip", Operator.IS_TRUE), others_only=True)),
+        )
+    ),
+    'members("household").count() >= 3 || others("account").count(has(email)).between(1, 2)': AnyOf(
+        (
+            MembersCondition("household", Quantifier.COUNT, operator=Operator.AT_LEAST, values=(3.0,)),
+            MembersCondition(
+                "account", Quantifier.COUNT, Comparison("email", Operator.EXISTS), True, Operator.BETWEEN, (1.0, 2.0)
+            ),
+        )
+    ),
+    'members("household").all(events("Order Completed").count() == 0)': MembersCondition(
+        "household", Quantifier.ALL, EventCondition("Order Completed", Aggregate.COUNT, Operator.EQUALS, (0.0,))
+    ),
+    'group("firm").city == "Lyon" && has(group().address.zip)': AllOf(
+        (
+            GroupTraitCondition("firm", Comparison("city", Operator.EQUALS, ("Lyon",))),
+            GroupTraitCondition("", Comparison("address.zip", Operator.EXISTS)),
+        )
+    ),
+    'group("firm").field("first name") in ["A"]': GroupTraitCondition(
+        "firm", Comparison("first name", Operator.ANY_OF, ("A",))
+    ),
 }
 
 
@@ -157,6 +206,13 @@ WRONG = {
     'city == "\\q"': (1, 9, "escape that is not known", ""),
     'city == "\\ud800"': (1, 9, "no character", ""),
     "": (1, 1, "ends too soon", ""),
+    'members("a").size() > 1': (1, 14, "size is not known of members", ".count"),
+    'members("a") > 1': (1, 1, "members(…) cannot be compared", "a trait"),
+    'members("a").any() ': (1, 14, "any(…) is no condition", ""),
+    'members("a", "b").any(x == 1)': (1, 1, "members takes 1 argument, not 2", ""),
+    'group("a") == "x"': (1, 1, "group(…) cannot be compared", "a trait"),
+    'events("a").sum(group("b").c) > 1': (1, 17, "group(…) cannot be compared", "a trait"),
+    'events("a").where(group("b").c == 1).count() > 1': (1, 19, "only comparisons", ""),
 }
 
 

@@ -60,6 +60,15 @@ class Aggregate(IntEnum):
     DISTINCT_COUNT = 8
 
 
+class Quantifier(IntEnum):
+    """How many of some members it takes."""
+
+    ANY = 1
+    ALL = 2
+    NONE = 3
+    COUNT = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Instant:
     """A moment."""
@@ -194,6 +203,29 @@ class ListCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class MembersCondition:
+    """What holds of the members of the subject's groups of a kind (empty: any); only COUNT has operator and values."""
+
+    kind: str
+    quantifier: Quantifier
+    rule: "Rule | None" = None
+    others_only: bool = False
+    operator: Operator | None = None
+    values: tuple[Value, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _floats(self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTraitCondition:
+    """A trait of one of the subject's groups of a kind (empty: any), compared."""
+
+    kind: str
+    trait: Comparison
+
+
+@dataclass(frozen=True, slots=True)
 class AllOf:
     """True if every part is."""
 
@@ -226,6 +258,8 @@ Rule: TypeAlias = (
     | ScoreCondition
     | BucketCondition
     | ListCondition
+    | MembersCondition
+    | GroupTraitCondition
 )
 
 MEMBERS: dict[type, str] = {
@@ -240,6 +274,8 @@ MEMBERS: dict[type, str] = {
     ScoreCondition: "score",
     BucketCondition: "bucket",
     ListCondition: "list",
+    MembersCondition: "members",
+    GroupTraitCondition: "group",
 }
 """The member of ``Rule.node`` that holds each kind: what paths are made of."""
 
@@ -271,5 +307,7 @@ def _parts(node: Node) -> list[tuple[str, Rule]]:
             return [(f".rules[{index}]", part) for index, part in enumerate(rules)]
         case Not(rule):
             return [("", rule)]
+        case MembersCondition(rule=asked) if asked is not None:
+            return [(".rule", asked)]
         case _:
             return []

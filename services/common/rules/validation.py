@@ -13,9 +13,12 @@ from services.common.rules.model import (
     Comparison,
     ConsentCondition,
     EventCondition,
+    GroupTraitCondition,
     Instant,
     ListCondition,
+    MembersCondition,
     Operator,
+    Quantifier,
     Rule,
     ScoreCondition,
     SegmentCondition,
@@ -31,6 +34,8 @@ NODES_MAX = 1000
 DEPTH_MAX = 32
 PATTERN_LENGTH_MAX = 1000
 
+KIND_LENGTH_MAX = 200
+_KIND = f"the kind of a group has at most {KIND_LENGTH_MAX} characters"
 _CALENDAR = "the time must lie in the years 1 to 9999"
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
@@ -126,6 +131,11 @@ class _Check:
                 self._need(0 <= start < end <= BUCKETS, "from", f"0 <= from < to <= {BUCKETS:,} is needed")
             case ListCondition(list_id):
                 self._need(bool(list_id), "list_id", "a list is needed")
+            case MembersCondition():
+                self._members(rule)
+            case GroupTraitCondition(kind, trait):
+                self._need(len(kind) <= KIND_LENGTH_MAX, "kind", _KIND)
+                self._comparison(trait, "trait.", 0)
 
     def _need(self, holds: bool, place: str, problem: str) -> None:
         if not holds:
@@ -192,6 +202,19 @@ class _Check:
             self._values(condition.operator, condition.values, "", 0)
         else:
             self._numeric(condition.operator, condition.values)
+
+    def _members(self, condition: MembersCondition) -> None:
+        self._need(len(condition.kind) <= KIND_LENGTH_MAX, "kind", _KIND)
+        counts, asked = condition.quantifier is Quantifier.COUNT, condition.rule
+        self._need(counts or asked is not None, "rule", "what is asked of each member is needed, except by COUNT")
+        if asked is not None:
+            nested = next((node for node in nodes(asked) if isinstance(node.rule, MembersCondition)), None)
+            self._need(nested is None, f"rule.{nested.path if nested else ''}", "members are not asked about members")
+        if counts and condition.operator is not None:
+            self._numeric(condition.operator, condition.values)
+        else:
+            self._need(condition.operator is None and not counts, "operator", "COUNT takes one, the others take none")
+            self._need(not condition.values, "values", "only COUNT is compared with something")
 
     def _where(self, where: Sequence[Comparison], place: str, steps: int) -> None:
         for index, comparison in enumerate(where):

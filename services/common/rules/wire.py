@@ -30,7 +30,24 @@ def _read(message: pb.Rule, path: str, depth: int) -> Rule:
         return model.AllOf(parts) if member == "all_of" else model.AnyOf(parts)
     if member == "not":
         return model.Not(_read(node, at, depth + 1))
+    if member == "members":
+        return _members(node, at, depth)
     return _LEAVES[member](node, at)
+
+
+def _members(node: pb.MembersCondition, at: str, depth: int) -> model.MembersCondition:
+    try:
+        quantifier = model.Quantifier(node.quantifier)
+    except ValueError:
+        raise RuleInvalid(f"{at}.quantifier", "a quantifier is needed") from None
+    return model.MembersCondition(
+        kind=node.kind,
+        quantifier=quantifier,
+        rule=_read(node.rule, f"{at}.rule", depth + 1) if node.HasField("rule") else None,
+        others_only=node.others_only,
+        operator=_operator(node.operator, at) if node.operator or quantifier is model.Quantifier.COUNT else None,
+        values=_values(node.values, at),
+    )
 
 
 def _comparison(node: pb.Comparison, at: str) -> model.Comparison:
@@ -127,6 +144,7 @@ _LEAVES: dict[str, Callable[[Any, str], Rule]] = {
     "score": _score,
     "bucket": _bucket,
     "list": lambda node, at: model.ListCondition(node.list_id),
+    "group": lambda node, at: model.GroupTraitCondition(node.kind, _comparison(node.trait, f"{at}.trait")),
 }
 
 
@@ -161,6 +179,21 @@ def _node(rule: Rule) -> Any:
             return pb.BucketCondition(**{"salt": salt, "from": start, "to": end})  # type: ignore[arg-type]  # keyword
         case model.ListCondition(list_id):
             return pb.ListCondition(list_id=list_id)
+        case model.MembersCondition():
+            return _written_members(rule)
+        case model.GroupTraitCondition(kind, trait):
+            return pb.GroupTraitCondition(kind=kind, trait=_written_comparison(trait))
+
+
+def _written_members(condition: model.MembersCondition) -> pb.MembersCondition:
+    return pb.MembersCondition(
+        kind=condition.kind,
+        quantifier=pb.Quantifier.ValueType(condition.quantifier),
+        rule=None if condition.rule is None else write(condition.rule),
+        others_only=condition.others_only,
+        operator=pb.Operator.ValueType(condition.operator or 0),
+        values=map(write_value, condition.values),
+    )
 
 
 def _written_comparison(comparison: model.Comparison) -> pb.Comparison:

@@ -18,11 +18,12 @@ from services.common.rules.text.syntax import (
     RuleTextInvalid,
     expression,
 )
-from services.common.rules.text.vocabulary import AGGREGATES, INFIX, METHODS, instant, span
+from services.common.rules.text.vocabulary import AGGREGATES, INFIX, METHODS, QUANTIFIERS, instant, span
 from services.common.rules.validation import DEPTH_MAX
 
 T = TypeVar("T", str, float, bool)
 _SUBJECT = "a trait, score(…) or a figure like events(…).count()"
+_MEMBERS = ("members", "others")
 
 
 def parse(text: str) -> Rule:
@@ -46,7 +47,9 @@ def _rule(asked: Expression, depth: int) -> Rule:
             return _FUNCTIONS[name](asked)
         case Call() if _base(asked) == "sequence":
             return _sequence(asked)
-    return _compared(asked)
+        case Call(_, name, (only,), Call(_, function, _, None)) if name in QUANTIFIERS and function in _MEMBERS:
+            return _members(asked, QUANTIFIERS[name], _rule(only, depth + 1))
+    return _compared(asked, depth)
 
 
 def _base(asked: Expression) -> str:
@@ -56,32 +59,74 @@ def _base(asked: Expression) -> str:
     return asked.name if isinstance(asked, Call) else ""
 
 
-def _compared(asked: Expression) -> Rule:
+def _compared(asked: Expression, depth: int) -> Rule:
     match asked:
         case Relation(_, left, "in", Items(_, items)):
-            return _condition(left, Operator.ANY_OF, items)
+            return _condition(left, Operator.ANY_OF, items, depth)
         case Relation(_, _, "in", right):
             raise RuleTextInvalid(right.place, "`in` needs a list", ["["])
         case Relation(_, left, operator, right):
-            return _condition(left, INFIX[operator], (right,))
+            return _condition(left, INFIX[operator], (right,), depth)
         case Call(_, "has" | "missing", arguments, None):
             (subject,) = _count(asked, arguments, 1)
-            return _condition(subject, Operator.EXISTS if asked.name == "has" else Operator.NOT_EXISTS, ())
+            return _condition(subject, Operator.EXISTS if asked.name == "has" else Operator.NOT_EXISTS, (), depth)
         case Call(_, "notIn", (Items(_, items),), target) if target is not None:
-            return _condition(target, Operator.NOT_ANY_OF, items)
+            return _condition(target, Operator.NOT_ANY_OF, items, depth)
         case Call(_, name, arguments, target) if target is not None and name in METHODS:
-            return _condition(target, METHODS[name], arguments)
+            return _condition(target, METHODS[name], arguments, depth)
     expected = ['a comparison, for example city == "Rome" or vip.isTrue()']
     raise RuleTextInvalid(asked.place, f"{_shown(asked)} is no condition", expected)
 
 
-def _condition(subject: Expression, operator: Operator, values: Sequence[Expression]) -> Rule:
+def _condition(subject: Expression, operator: Operator, values: Sequence[Expression], depth: int) -> Rule:
     given = tuple(map(_value, values))
+    if isinstance(subject, Call) and isinstance(subject.target, Call) and _base(subject) in _MEMBERS:
+        return _member_count(subject, operator, given, depth)
+    if (trait := _group_trait(subject)) is not None:
+        kind, path = trait
+        return model.GroupTraitCondition(kind, model.Comparison(path, operator, given))
     if isinstance(subject, Call) and subject.target is None and subject.name == "score":
         return model.ScoreCondition(_text(subject, 1)[0], operator, given)
     if isinstance(subject, Call) and _base(subject) == "events":
         return _figure(subject, operator, given)
     return model.Comparison(_path(subject), operator, given)
+
+
+def _group_trait(asked: Expression) -> tuple[str, str] | None:
+    """The kind of group and the path, if ``asked`` is a trait of ``group(…)``."""
+    parts: list[str] = []
+    while isinstance(asked, Name) and asked.target is not None:
+        parts, asked = [asked.name, *parts], asked.target
+    if not parts and isinstance(asked, Call) and asked.name == "field" and asked.target is not None:
+        parts, asked = _text(asked, 1), asked.target
+    if parts and isinstance(asked, Call) and (asked.name, asked.target) == ("group", None):
+        return _kind(asked), ".".join(parts)
+    return None
+
+
+def _kind(asked: Call) -> str:
+    return _text(asked, 1)[0] if asked.arguments else ""
+
+
+def _members(
+    asked: Call,
+    quantifier: model.Quantifier,
+    rule: Rule | None,
+    operator: Operator | None = None,
+    values: tuple[Value, ...] = (),
+) -> Rule:
+    assert isinstance(asked.target, Call)
+    others = asked.target.name == "others"
+    return model.MembersCondition(_kind(asked.target), quantifier, rule, others, operator, values)
+
+
+def _member_count(asked: Call, operator: Operator, values: tuple[Value, ...], depth: int) -> Rule:
+    assert isinstance(asked.target, Call)
+    if asked.name != "count" or asked.target.target is not None:
+        expected = [".any(…)", ".all(…)", ".none(…)", ".count(…) >= 2"]
+        raise RuleTextInvalid(asked.place, f"{asked.name} is not known of members", expected)
+    counted = _rule(_count(asked, asked.arguments, 1)[0], depth + 1) if asked.arguments else None
+    return _members(asked, model.Quantifier.COUNT, counted, operator, values)
 
 
 def _path(asked: Expression) -> str:
@@ -149,7 +194,7 @@ def _where(chain: _Chain) -> tuple[model.Comparison, ...]:
 
 
 def _comparison(asked: Expression) -> model.Comparison:
-    found = None if isinstance(asked, Junction | Negation) else _compared(asked)
+    found = None if isinstance(asked, Junction | Negation) else _compared(asked, 1)
     if not isinstance(found, model.Comparison):
         problem = "only comparisons of properties with && between them stand in where(…)"
         raise RuleTextInvalid(asked.place, problem)

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from services.common.clock import from_micros, to_micros
-from services.common.rules.model import Aggregate, Operator
+from services.common.rules.model import Aggregate, Operator, Quantifier
 
 INFIX = {
     "==": Operator.EQUALS,
@@ -42,6 +42,8 @@ AGGREGATES = {
     "last": Aggregate.LAST,
     "distinctCount": Aggregate.DISTINCT_COUNT,
 }
+QUANTIFIERS = {"any": Quantifier.ANY, "all": Quantifier.ALL, "none": Quantifier.NONE}
+"""What is called on members. ``count`` is a figure, compared like those of events."""
 RESERVED = frozenset({"true", "false", "in"})
 _UNITS = {
     "d": 86_400_000_000,

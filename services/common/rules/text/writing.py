@@ -10,6 +10,7 @@ from services.common.rules.text.vocabulary import (
     AGGREGATES,
     INFIX,
     METHODS,
+    QUANTIFIERS,
     RESERVED,
     written_instant,
     written_span,
@@ -18,6 +19,7 @@ from services.common.rules.text.vocabulary import (
 LINE_MAX = 100
 _INFIX = {operator: sign for sign, operator in INFIX.items()}
 _METHODS = {operator: name for name, operator in METHODS.items()}
+_QUANTIFIERS = {quantifier: name for name, quantifier in QUANTIFIERS.items()}
 _AGGREGATES = {aggregate: name for name, aggregate in AGGREGATES.items()}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -54,11 +56,27 @@ def _written(rule: Rule) -> str:
             return f"{'consent' if granted else 'noConsent'}({named})"
         case model.BucketCondition(salt, start, end):
             return f"bucket({_quoted(salt)}, {start}, {end})"
+        case model.MembersCondition():
+            return _members(rule)
+        case model.GroupTraitCondition(kind, trait):
+            plain = _path(trait.field)
+            subject = f"group({_quoted(kind) if kind else ''}).{plain}"
+            return _compared(subject, trait.operator, trait.values)
+
+
+def _members(condition: model.MembersCondition) -> str:
+    function = "others" if condition.others_only else "members"
+    subject = f"{function}({_quoted(condition.kind) if condition.kind else ''})"
+    asked = _written(condition.rule) if condition.rule else ""
+    if condition.operator is None:
+        return f"{subject}.{_QUANTIFIERS[condition.quantifier]}({asked})"
+    return _compared(f"{subject}.count({asked})", condition.operator, condition.values)
 
 
 def _is_call(rule: Rule) -> bool:
     kinds = model.SegmentCondition | model.ListCondition | model.ConsentCondition | model.BucketCondition
-    return isinstance(rule, kinds | model.SequenceCondition | model.Not)
+    quantified = isinstance(rule, model.MembersCondition) and rule.operator is None
+    return quantified or isinstance(rule, kinds | model.SequenceCondition | model.Not)
 
 
 def _junction(rule: model.AllOf | model.AnyOf, space: str) -> str:

@@ -26,45 +26,51 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctessera/common/v1/rule.proto\x12\x11tessera.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n\x04Rule\x12*\n\x06\x61ll_of\x18\x01 \x01(\x0b\x32\x18.tessera.common.v1.AllOfH\x00\x12*\n\x06\x61ny_of\x18\x02 \x01(\x0b\x32\x18.tessera.common.v1.AnyOfH\x00\x12&\n\x03not\x18\x03 \x01(\x0b\x32\x17.tessera.common.v1.RuleH\x00\x12.\n\x05\x66ield\x18\x04 \x01(\x0b\x32\x1d.tessera.common.v1.ComparisonH\x00\x12\x32\n\x05\x65vent\x18\x05 \x01(\x0b\x32!.tessera.common.v1.EventConditionH\x00\x12\x38\n\x08sequence\x18\x06 \x01(\x0b\x32$.tessera.common.v1.SequenceConditionH\x00\x12\x36\n\x07segment\x18\x07 \x01(\x0b\x32#.tessera.common.v1.SegmentConditionH\x00\x12\x36\n\x07\x63onsent\x18\x08 \x01(\x0b\x32#.tessera.common.v1.ConsentConditionH\x00\x12\x32\n\x05score\x18\t \x01(\x0b\x32!.tessera.common.v1.ScoreConditionH\x00\x12\x34\n\x06\x62ucket\x18\n \x01(\x0b\x32\".tessera.common.v1.BucketConditionH\x00\x12\x30\n\x04list\x18\x0b \x01(\x0b\x32 .tessera.common.v1.ListConditionH\x00\x42\x06\n\x04node\"/\n\x05\x41llOf\x12&\n\x05rules\x18\x01 \x03(\x0b\x32\x17.tessera.common.v1.Rule\"/\n\x05\x41nyOf\x12&\n\x05rules\x18\x01 \x03(\x0b\x32\x17.tessera.common.v1.Rule\"\xf0\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x16\n\x0cnumber_value\x18\x02 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x03 \x01(\x08H\x00\x12\x30\n\ntime_value\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x33\n\x0e\x64uration_value\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x32\n\nstep_field\x18\x06 \x01(\x0b\x32\x1c.tessera.common.v1.StepFieldH\x00\x42\x06\n\x04kind\"(\n\tStepField\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\"t\n\nComparison\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x03 \x03(\x0b\x32\x18.tessera.common.v1.Value\"\xc0\x01\n\nTimeWindow\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x0e\x45ventCondition\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12,\n\x05where\x18\x02 \x03(\x0b\x32\x1d.tessera.common.v1.Comparison\x12-\n\x06window\x18\x03 \x01(\x0b\x32\x1d.tessera.common.v1.TimeWindow\x12/\n\taggregate\x18\x04 \x01(\x0e\x32\x1c.tessera.common.v1.Aggregate\x12\x10\n\x08property\x18\x05 \x01(\t\x12-\n\x08operator\x18\x06 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x07 \x03(\x0b\x32\x18.tessera.common.v1.Value\"r\n\x11SequenceCondition\x12.\n\x05steps\x18\x01 \x03(\x0b\x32\x1f.tessera.common.v1.SequenceStep\x12-\n\x06window\x18\x02 \x01(\x0b\x32\x1d.tessera.common.v1.TimeWindow\"\x87\x01\n\x0cSequenceStep\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12,\n\x05where\x18\x02 \x03(\x0b\x32\x1d.tessera.common.v1.Comparison\x12)\n\x06within\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07negated\x18\x04 \x01(\x08\"&\n\x10SegmentCondition\x12\x12\n\nsegment_id\x18\x01 \x01(\t\"E\n\x10\x43onsentCondition\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0f\n\x07granted\x18\x03 \x01(\x08\"x\n\x0eScoreCondition\x12\r\n\x05score\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x03 \x03(\x0b\x32\x18.tessera.common.v1.Value\"9\n\x0f\x42ucketCondition\x12\x0c\n\x04salt\x18\x01 \x01(\t\x12\x0c\n\x04\x66rom\x18\x02 \x01(\r\x12\n\n\x02to\x18\x03 \x01(\r\" \n\rListCondition\x12\x0f\n\x07list_id\x18\x01 \x01(\t*\xdb\x04\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x03\x12\x14\n\x10OPERATOR_AT_MOST\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12\x15\n\x11OPERATOR_AT_LEAST\x10\x06\x12\x14\n\x10OPERATOR_BETWEEN\x10\x07\x12\x13\n\x0fOPERATOR_ANY_OF\x10\x08\x12\x17\n\x13OPERATOR_NOT_ANY_OF\x10\t\x12\x15\n\x11OPERATOR_CONTAINS\x10\n\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x0b\x12\x18\n\x14OPERATOR_STARTS_WITH\x10\x0c\x12\x16\n\x12OPERATOR_ENDS_WITH\x10\r\x12\x13\n\x0fOPERATOR_EXISTS\x10\x0e\x12\x17\n\x13OPERATOR_NOT_EXISTS\x10\x0f\x12\x14\n\x10OPERATOR_IS_TRUE\x10\x10\x12\x15\n\x11OPERATOR_IS_FALSE\x10\x11\x12\x13\n\x0fOPERATOR_BEFORE\x10\x12\x12\x12\n\x0eOPERATOR_AFTER\x10\x13\x12\x18\n\x14OPERATOR_WITHIN_LAST\x10\x14\x12\x18\n\x14OPERATOR_WITHIN_NEXT\x10\x15\x12\x18\n\x14OPERATOR_BEFORE_LAST\x10\x16\x12\x17\n\x13OPERATOR_AFTER_NEXT\x10\x17\x12\x14\n\x10OPERATOR_MATCHES\x10\x18*\xda\x01\n\tAggregate\x12\x19\n\x15\x41GGREGATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41GGREGATE_COUNT\x10\x01\x12\x11\n\rAGGREGATE_SUM\x10\x02\x12\x15\n\x11\x41GGREGATE_AVERAGE\x10\x03\x12\x15\n\x11\x41GGREGATE_MINIMUM\x10\x04\x12\x15\n\x11\x41GGREGATE_MAXIMUM\x10\x05\x12\x13\n\x0f\x41GGREGATE_FIRST\x10\x06\x12\x12\n\x0e\x41GGREGATE_LAST\x10\x07\x12\x1c\n\x18\x41GGREGATE_DISTINCT_COUNT\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctessera/common/v1/rule.proto\x12\x11tessera.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x05\n\x04Rule\x12*\n\x06\x61ll_of\x18\x01 \x01(\x0b\x32\x18.tessera.common.v1.AllOfH\x00\x12*\n\x06\x61ny_of\x18\x02 \x01(\x0b\x32\x18.tessera.common.v1.AnyOfH\x00\x12&\n\x03not\x18\x03 \x01(\x0b\x32\x17.tessera.common.v1.RuleH\x00\x12.\n\x05\x66ield\x18\x04 \x01(\x0b\x32\x1d.tessera.common.v1.ComparisonH\x00\x12\x32\n\x05\x65vent\x18\x05 \x01(\x0b\x32!.tessera.common.v1.EventConditionH\x00\x12\x38\n\x08sequence\x18\x06 \x01(\x0b\x32$.tessera.common.v1.SequenceConditionH\x00\x12\x36\n\x07segment\x18\x07 \x01(\x0b\x32#.tessera.common.v1.SegmentConditionH\x00\x12\x36\n\x07\x63onsent\x18\x08 \x01(\x0b\x32#.tessera.common.v1.ConsentConditionH\x00\x12\x32\n\x05score\x18\t \x01(\x0b\x32!.tessera.common.v1.ScoreConditionH\x00\x12\x34\n\x06\x62ucket\x18\n \x01(\x0b\x32\".tessera.common.v1.BucketConditionH\x00\x12\x30\n\x04list\x18\x0b \x01(\x0b\x32 .tessera.common.v1.ListConditionH\x00\x12\x36\n\x07members\x18\x0c \x01(\x0b\x32#.tessera.common.v1.MembersConditionH\x00\x12\x37\n\x05group\x18\r \x01(\x0b\x32&.tessera.common.v1.GroupTraitConditionH\x00\x42\x06\n\x04node\"/\n\x05\x41llOf\x12&\n\x05rules\x18\x01 \x03(\x0b\x32\x17.tessera.common.v1.Rule\"/\n\x05\x41nyOf\x12&\n\x05rules\x18\x01 \x03(\x0b\x32\x17.tessera.common.v1.Rule\"\xf0\x01\n\x05Value\x12\x16\n\x0cstring_value\x18\x01 \x01(\tH\x00\x12\x16\n\x0cnumber_value\x18\x02 \x01(\x01H\x00\x12\x14\n\nbool_value\x18\x03 \x01(\x08H\x00\x12\x30\n\ntime_value\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x33\n\x0e\x64uration_value\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationH\x00\x12\x32\n\nstep_field\x18\x06 \x01(\x0b\x32\x1c.tessera.common.v1.StepFieldH\x00\x42\x06\n\x04kind\"(\n\tStepField\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\r\n\x05\x66ield\x18\x02 \x01(\t\"t\n\nComparison\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x03 \x03(\x0b\x32\x18.tessera.common.v1.Value\"\xc0\x01\n\nTimeWindow\x12)\n\x06within\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x02\n\x0e\x45ventCondition\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12,\n\x05where\x18\x02 \x03(\x0b\x32\x1d.tessera.common.v1.Comparison\x12-\n\x06window\x18\x03 \x01(\x0b\x32\x1d.tessera.common.v1.TimeWindow\x12/\n\taggregate\x18\x04 \x01(\x0e\x32\x1c.tessera.common.v1.Aggregate\x12\x10\n\x08property\x18\x05 \x01(\t\x12-\n\x08operator\x18\x06 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x07 \x03(\x0b\x32\x18.tessera.common.v1.Value\"r\n\x11SequenceCondition\x12.\n\x05steps\x18\x01 \x03(\x0b\x32\x1f.tessera.common.v1.SequenceStep\x12-\n\x06window\x18\x02 \x01(\x0b\x32\x1d.tessera.common.v1.TimeWindow\"\x87\x01\n\x0cSequenceStep\x12\r\n\x05\x65vent\x18\x01 \x01(\t\x12,\n\x05where\x18\x02 \x03(\x0b\x32\x1d.tessera.common.v1.Comparison\x12)\n\x06within\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07negated\x18\x04 \x01(\x08\"&\n\x10SegmentCondition\x12\x12\n\nsegment_id\x18\x01 \x01(\t\"E\n\x10\x43onsentCondition\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12\x0f\n\x07\x63hannel\x18\x02 \x01(\t\x12\x0f\n\x07granted\x18\x03 \x01(\x08\"x\n\x0eScoreCondition\x12\r\n\x05score\x18\x01 \x01(\t\x12-\n\x08operator\x18\x02 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x03 \x03(\x0b\x32\x18.tessera.common.v1.Value\"9\n\x0f\x42ucketCondition\x12\x0c\n\x04salt\x18\x01 \x01(\t\x12\x0c\n\x04\x66rom\x18\x02 \x01(\r\x12\n\n\x02to\x18\x03 \x01(\r\" \n\rListCondition\x12\x0f\n\x07list_id\x18\x01 \x01(\t\"\xe8\x01\n\x10MembersCondition\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x31\n\nquantifier\x18\x02 \x01(\x0e\x32\x1d.tessera.common.v1.Quantifier\x12%\n\x04rule\x18\x03 \x01(\x0b\x32\x17.tessera.common.v1.Rule\x12\x13\n\x0bothers_only\x18\x04 \x01(\x08\x12-\n\x08operator\x18\x05 \x01(\x0e\x32\x1b.tessera.common.v1.Operator\x12(\n\x06values\x18\x06 \x03(\x0b\x32\x18.tessera.common.v1.Value\"Q\n\x13GroupTraitCondition\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12,\n\x05trait\x18\x02 \x01(\x0b\x32\x1d.tessera.common.v1.Comparison*\xdb\x04\n\x08Operator\x12\x18\n\x14OPERATOR_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPERATOR_EQUALS\x10\x01\x12\x17\n\x13OPERATOR_NOT_EQUALS\x10\x02\x12\x16\n\x12OPERATOR_LESS_THAN\x10\x03\x12\x14\n\x10OPERATOR_AT_MOST\x10\x04\x12\x19\n\x15OPERATOR_GREATER_THAN\x10\x05\x12\x15\n\x11OPERATOR_AT_LEAST\x10\x06\x12\x14\n\x10OPERATOR_BETWEEN\x10\x07\x12\x13\n\x0fOPERATOR_ANY_OF\x10\x08\x12\x17\n\x13OPERATOR_NOT_ANY_OF\x10\t\x12\x15\n\x11OPERATOR_CONTAINS\x10\n\x12\x19\n\x15OPERATOR_NOT_CONTAINS\x10\x0b\x12\x18\n\x14OPERATOR_STARTS_WITH\x10\x0c\x12\x16\n\x12OPERATOR_ENDS_WITH\x10\r\x12\x13\n\x0fOPERATOR_EXISTS\x10\x0e\x12\x17\n\x13OPERATOR_NOT_EXISTS\x10\x0f\x12\x14\n\x10OPERATOR_IS_TRUE\x10\x10\x12\x15\n\x11OPERATOR_IS_FALSE\x10\x11\x12\x13\n\x0fOPERATOR_BEFORE\x10\x12\x12\x12\n\x0eOPERATOR_AFTER\x10\x13\x12\x18\n\x14OPERATOR_WITHIN_LAST\x10\x14\x12\x18\n\x14OPERATOR_WITHIN_NEXT\x10\x15\x12\x18\n\x14OPERATOR_BEFORE_LAST\x10\x16\x12\x17\n\x13OPERATOR_AFTER_NEXT\x10\x17\x12\x14\n\x10OPERATOR_MATCHES\x10\x18*\xda\x01\n\tAggregate\x12\x19\n\x15\x41GGREGATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41GGREGATE_COUNT\x10\x01\x12\x11\n\rAGGREGATE_SUM\x10\x02\x12\x15\n\x11\x41GGREGATE_AVERAGE\x10\x03\x12\x15\n\x11\x41GGREGATE_MINIMUM\x10\x04\x12\x15\n\x11\x41GGREGATE_MAXIMUM\x10\x05\x12\x13\n\x0f\x41GGREGATE_FIRST\x10\x06\x12\x12\n\x0e\x41GGREGATE_LAST\x10\x07\x12\x1c\n\x18\x41GGREGATE_DISTINCT_COUNT\x10\x08*{\n\nQuantifier\x12\x1a\n\x16QUANTIFIER_UNSPECIFIED\x10\x00\x12\x12\n\x0eQUANTIFIER_ANY\x10\x01\x12\x12\n\x0eQUANTIFIER_ALL\x10\x02\x12\x13\n\x0fQUANTIFIER_NONE\x10\x03\x12\x14\n\x10QUANTIFIER_COUNT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.common.v1.rule_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATOR']._serialized_start=2247
-  _globals['_OPERATOR']._serialized_end=2850
-  _globals['_AGGREGATE']._serialized_start=2853
-  _globals['_AGGREGATE']._serialized_end=3071
+  _globals['_OPERATOR']._serialized_start=2678
+  _globals['_OPERATOR']._serialized_end=3281
+  _globals['_AGGREGATE']._serialized_start=3284
+  _globals['_AGGREGATE']._serialized_end=3502
+  _globals['_QUANTIFIER']._serialized_start=3504
+  _globals['_QUANTIFIER']._serialized_end=3627
   _globals['_RULE']._serialized_start=117
-  _globals['_RULE']._serialized_end=685
-  _globals['_ALLOF']._serialized_start=687
-  _globals['_ALLOF']._serialized_end=734
-  _globals['_ANYOF']._serialized_start=736
-  _globals['_ANYOF']._serialized_end=783
-  _globals['_VALUE']._serialized_start=786
-  _globals['_VALUE']._serialized_end=1026
-  _globals['_STEPFIELD']._serialized_start=1028
-  _globals['_STEPFIELD']._serialized_end=1068
-  _globals['_COMPARISON']._serialized_start=1070
-  _globals['_COMPARISON']._serialized_end=1186
-  _globals['_TIMEWINDOW']._serialized_start=1189
-  _globals['_TIMEWINDOW']._serialized_end=1381
-  _globals['_EVENTCONDITION']._serialized_start=1384
-  _globals['_EVENTCONDITION']._serialized_end=1664
-  _globals['_SEQUENCECONDITION']._serialized_start=1666
-  _globals['_SEQUENCECONDITION']._serialized_end=1780
-  _globals['_SEQUENCESTEP']._serialized_start=1783
-  _globals['_SEQUENCESTEP']._serialized_end=1918
-  _globals['_SEGMENTCONDITION']._serialized_start=1920
-  _globals['_SEGMENTCONDITION']._serialized_end=1958
-  _globals['_CONSENTCONDITION']._serialized_start=1960
-  _globals['_CONSENTCONDITION']._serialized_end=2029
-  _globals['_SCORECONDITION']._serialized_start=2031
-  _globals['_SCORECONDITION']._serialized_end=2151
-  _globals['_BUCKETCONDITION']._serialized_start=2153
-  _globals['_BUCKETCONDITION']._serialized_end=2210
-  _globals['_LISTCONDITION']._serialized_start=2212
-  _globals['_LISTCONDITION']._serialized_end=2244
+  _globals['_RULE']._serialized_end=798
+  _globals['_ALLOF']._serialized_start=800
+  _globals['_ALLOF']._serialized_end=847
+  _globals['_ANYOF']._serialized_start=849
+  _globals['_ANYOF']._serialized_end=896
+  _globals['_VALUE']._serialized_start=899
+  _globals['_VALUE']._serialized_end=1139
+  _globals['_STEPFIELD']._serialized_start=1141
+  _globals['_STEPFIELD']._serialized_end=1181
+  _globals['_COMPARISON']._serialized_start=1183
+  _globals['_COMPARISON']._serialized_end=1299
+  _globals['_TIMEWINDOW']._serialized_start=1302
+  _globals['_TIMEWINDOW']._serialized_end=1494
+  _globals['_EVENTCONDITION']._serialized_start=1497
+  _globals['_EVENTCONDITION']._serialized_end=1777
+  _globals['_SEQUENCECONDITION']._serialized_start=1779
+  _globals['_SEQUENCECONDITION']._serialized_end=1893
+  _globals['_SEQUENCESTEP']._serialized_start=1896
+  _globals['_SEQUENCESTEP']._serialized_end=2031
+  _globals['_SEGMENTCONDITION']._serialized_start=2033
+  _globals['_SEGMENTCONDITION']._serialized_end=2071
+  _globals['_CONSENTCONDITION']._serialized_start=2073
+  _globals['_CONSENTCONDITION']._serialized_end=2142
+  _globals['_SCORECONDITION']._serialized_start=2144
+  _globals['_SCORECONDITION']._serialized_end=2264
+  _globals['_BUCKETCONDITION']._serialized_start=2266
+  _globals['_BUCKETCONDITION']._serialized_end=2323
+  _globals['_LISTCONDITION']._serialized_start=2325
+  _globals['_LISTCONDITION']._serialized_end=2357
+  _globals['_MEMBERSCONDITION']._serialized_start=2360
+  _globals['_MEMBERSCONDITION']._serialized_end=2592
+  _globals['_GROUPTRAITCONDITION']._serialized_start=2594
+  _globals['_GROUPTRAITCONDITION']._serialized_end=2675
 # @@protoc_insertion_point(module_scope)

@@ -183,6 +183,38 @@ AGGREGATE_DISTINCT_COUNT: Aggregate.ValueType  # 8
 """How many different values of a property."""
 Global___Aggregate: _TypeAlias = Aggregate  # noqa: Y015
 
+class _Quantifier:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuantifierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Quantifier.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUANTIFIER_UNSPECIFIED: _Quantifier.ValueType  # 0
+    """Refused."""
+    QUANTIFIER_ANY: _Quantifier.ValueType  # 1
+    """One at least."""
+    QUANTIFIER_ALL: _Quantifier.ValueType  # 2
+    """Each of them, of whom there is one at least."""
+    QUANTIFIER_NONE: _Quantifier.ValueType  # 3
+    """Not one."""
+    QUANTIFIER_COUNT: _Quantifier.ValueType  # 4
+    """As many as compare so with a number."""
+
+class Quantifier(_Quantifier, metaclass=_QuantifierEnumTypeWrapper):
+    """How many of some members it takes."""
+
+QUANTIFIER_UNSPECIFIED: Quantifier.ValueType  # 0
+"""Refused."""
+QUANTIFIER_ANY: Quantifier.ValueType  # 1
+"""One at least."""
+QUANTIFIER_ALL: Quantifier.ValueType  # 2
+"""Each of them, of whom there is one at least."""
+QUANTIFIER_NONE: Quantifier.ValueType  # 3
+"""Not one."""
+QUANTIFIER_COUNT: Quantifier.ValueType  # 4
+"""As many as compare so with a number."""
+Global___Quantifier: _TypeAlias = Quantifier  # noqa: Y015
+
 @_typing.final
 class Rule(_message.Message):
     """A predicate over one subject: a customer, an item or a cart. Exactly one member of `node` is set. At most 1,000
@@ -203,6 +235,8 @@ class Rule(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     BUCKET_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def all_of(self) -> Global___AllOf:
         """True if every part is."""
@@ -243,6 +277,14 @@ class Rule(_message.Message):
     def list(self) -> Global___ListCondition:
         """Membership of a list that was uploaded."""
 
+    @_builtins.property
+    def members(self) -> Global___MembersCondition:
+        """What the members of the subject's household or account are and did."""
+
+    @_builtins.property
+    def group(self) -> Global___GroupTraitCondition:
+        """A trait of the subject's household or account itself."""
+
     def __init__(
         self,
         *,
@@ -256,12 +298,14 @@ class Rule(_message.Message):
         score: Global___ScoreCondition | None = ...,
         bucket: Global___BucketCondition | None = ...,
         list: Global___ListCondition | None = ...,
+        members: Global___MembersCondition | None = ...,
+        group: Global___GroupTraitCondition | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "bucket", b"bucket", "consent", b"consent", "event", b"event", "field", b"field", "list", b"list", "node", b"node", "not", b"not", "score", b"score", "segment", b"segment", "sequence", b"sequence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "bucket", b"bucket", "consent", b"consent", "event", b"event", "field", b"field", "group", b"group", "list", b"list", "members", b"members", "node", b"node", "not", b"not", "score", b"score", "segment", b"segment", "sequence", b"sequence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "bucket", b"bucket", "consent", b"consent", "event", b"event", "field", b"field", "list", b"list", "node", b"node", "not", b"not", "score", b"score", "segment", b"segment", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "bucket", b"bucket", "consent", b"consent", "event", b"event", "field", b"field", "group", b"group", "list", b"list", "members", b"members", "node", b"node", "not", b"not", "score", b"score", "segment", b"segment", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_node: _TypeAlias = _typing.Literal["all_of", "any_of", "not", "field", "event", "sequence", "segment", "consent", "score", "bucket", "list"]  # noqa: Y015
+    _WhichOneofReturnType_node: _TypeAlias = _typing.Literal["all_of", "any_of", "not", "field", "event", "sequence", "segment", "consent", "score", "bucket", "list", "members", "group"]  # noqa: Y015
     _WhichOneofArgType_node: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_node) -> _WhichOneofReturnType_node | None: ...
 
@@ -741,3 +785,88 @@ class ListCondition(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCondition: _TypeAlias = ListCondition  # noqa: Y015
+
+@_typing.final
+class MembersCondition(_message.Message):
+    """What holds of the members of a group that the subject is in: a household, an account, a team. Refused below another
+    condition on members, also by way of a segment: members are not asked about the members of their groups in turn.
+
+    A subject that is in several groups of the kind is asked about all of them: ANY is true with some member of some of
+    them, NONE and ALL look at every member of each, COUNT is that of the group in which it is largest.
+
+    A subject that is in no such group, or with `others_only` is alone in it, has no members to look at: ANY is false, NONE
+    is true, COUNT is 0, and ALL is false, as every comparison of something missing is. Whoever wants everybody of whom
+    nobody says no, those without a group too, asks for NONE of the opposite.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    QUANTIFIER_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    OTHERS_ONLY_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Of which kind the group is: its trait `type`, for example `household`. Empty: any group."""
+    quantifier: Global___Quantifier.ValueType
+    """How many of the members it takes."""
+    others_only: _builtins.bool
+    """True: only the others count. False: the subject is one of the members."""
+    operator: Global___Operator.ValueType
+    """With COUNT: how to compare the count. With the other quantifiers unset."""
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """What is asked of each member. Needed, except by COUNT, which then counts all of them."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]:
+        """With COUNT: what to compare it with, numbers, as in Comparison."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        quantifier: Global___Quantifier.ValueType = ...,
+        rule: Global___Rule | None = ...,
+        others_only: _builtins.bool = ...,
+        operator: Global___Operator.ValueType = ...,
+        values: _abc.Iterable[Global___Value] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "operator", b"operator", "others_only", b"others_only", "quantifier", b"quantifier", "rule", b"rule", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembersCondition: _TypeAlias = MembersCondition  # noqa: Y015
+
+@_typing.final
+class GroupTraitCondition(_message.Message):
+    """A trait of a group that the subject is in, compared: true if it is so of some group of the kind. NOT_EXISTS, NOT_EQUALS,
+    NOT_ANY_OF and NOT_CONTAINS are the exact opposites of their positives, so they are true without a group too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TRAIT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Of which kind the group is: its trait `type`. Empty: any group."""
+    @_builtins.property
+    def trait(self) -> Global___Comparison:
+        """The trait, how to compare it, and with what; as if it were the subject's own."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        trait: Global___Comparison | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trait", b"trait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupTraitCondition: _TypeAlias = GroupTraitCondition  # noqa: Y015
