@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import product
@@ -16,9 +17,12 @@ from services.common.rules import (
     BucketCondition,
     Comparison,
     EventCondition,
+    GroupTraitCondition,
     Instant,
+    MembersCondition,
     Not,
     Operator,
+    Quantifier,
     Rule,
     SegmentCondition,
     SequenceCondition,
@@ -28,7 +32,42 @@ from services.common.rules import (
     TimeWindow,
     bucket,
 )
+from services.segmentation.adapters.group_rows import Belonged, Described
 from services.segmentation.adapters.tables import IDENTIFY, Observed
+
+
+@dataclass(frozen=True)
+class World:
+    """Everybody's events, and what was said of groups and their members."""
+
+    history: Sequence[Observed] = ()
+    described: Sequence[Described] = ()
+    belonged: Sequence[Belonged] = ()
+
+    def groups(self, customer: str, kind: str, at: int) -> list[str]:
+        """The groups of a kind that the customer is in."""
+        told = {each.group_id for each in self.belonged}
+        return [
+            each
+            for each in sorted(told)
+            if customer in self.people(each, at) and kind in ("", self.traits(each, at).get("type"))
+        ]
+
+    def people(self, group_id: str, at: int) -> set[str]:
+        """The members of a group who have done something."""
+        said = [each for each in self.belonged if each.group_id == group_id and each.time <= at]
+        last = {each.origin_id: each for each in sorted(said, key=lambda each: (each.time, each.member))}
+        seen = {event.customer_id for event in self.history if event.time <= at}
+        return {each.customer_id for each in last.values() if each.member} & seen
+
+    def traits(self, group_id: str, at: int) -> dict[str, Any]:
+        """The newest value of each trait of a group."""
+        said = [each for each in self.described if each.group_id == group_id and each.time <= at]
+        values = [(name, each.time, repr(value), value) for each in said for name, value in each.traits.items()]
+        return {name: value for name, _, _, value in sorted(values, key=lambda value: value[:3])}
+
+
+ALONE = World()
 
 
 def look_up(content: Any, path: Sequence[str]) -> list[Any]:
@@ -42,27 +81,38 @@ def look_up(content: Any, path: Sequence[str]) -> list[Any]:
     return []
 
 
-def members(rules: Mapping[str, Rule], name: str, history: Sequence[Observed], at: int) -> set[str]:
+def members(
+    rules: Mapping[str, Rule], name: str, history: Sequence[Observed], at: int, world: World = ALONE
+) -> set[str]:
     """The customers seen up to ``at`` that fulfil the rule ``name``; rules may name each other."""
     seen = [event for event in history if event.time <= at]
     customers = {event.customer_id for event in seen}
     return {
         customer
         for customer in customers
-        if fulfils(rules, rules[name], customer, [event for event in seen if event.customer_id == customer], at)
+        if fulfils(rules, rules[name], customer, [event for event in seen if event.customer_id == customer], at, world)
     }
 
 
-def fulfils(rules: Mapping[str, Rule], rule: Rule, customer: str, events: Sequence[Observed], at: int) -> bool:
+def fulfils(
+    rules: Mapping[str, Rule], rule: Rule, customer: str, events: Sequence[Observed], at: int, world: World = ALONE
+) -> bool:
     match rule:
         case AllOf(parts):
-            return all(fulfils(rules, part, customer, events, at) for part in parts)
+            return all(fulfils(rules, part, customer, events, at, world) for part in parts)
         case AnyOf(parts):
-            return any(fulfils(rules, part, customer, events, at) for part in parts)
+            return any(fulfils(rules, part, customer, events, at, world) for part in parts)
         case Not(part):
-            return not fulfils(rules, part, customer, events, at)
+            return not fulfils(rules, part, customer, events, at, world)
         case SegmentCondition(segment_id):
-            return fulfils(rules, rules[segment_id], customer, events, at)
+            return fulfils(rules, rules[segment_id], customer, events, at, world)
+        case MembersCondition():
+            return members_condition(rules, rule, customer, at, world)
+        case GroupTraitCondition(kind, trait):
+            positive = Comparison(trait.field, POSITIVE.get(trait.operator, trait.operator), trait.values)
+            known = [world.traits(each, at) for each in world.groups(customer, kind, at)]
+            found = any(compare(look_up(each, trait.field.split(".")), positive, at) for each in known)
+            return found == (positive.operator is trait.operator)
         case BucketCondition(salt, start, end):
             return start <= bucket(salt, customer) < end
         case Comparison():
@@ -73,6 +123,38 @@ def fulfils(rules: Mapping[str, Rule], rule: Rule, customer: str, events: Sequen
             return sequence_condition(rule, events, at)
         case _:
             raise AssertionError(rule)
+
+
+def members_condition(
+    rules: Mapping[str, Rule], condition: MembersCondition, customer: str, at: int, world: World
+) -> bool:
+    groups = [
+        [
+            condition.rule is None
+            or fulfils(
+                rules,
+                condition.rule,
+                member,
+                [event for event in world.history if event.customer_id == member and event.time <= at],
+                at,
+                world,
+            )
+            for member in world.people(each, at)
+            if not (condition.others_only and member == customer)
+        ]
+        for each in world.groups(customer, condition.kind, at)
+    ]
+    everybody = [truth for group in groups for truth in group]
+    match condition.quantifier:
+        case Quantifier.ANY:
+            return any(everybody)
+        case Quantifier.ALL:
+            return bool(everybody) and all(everybody)
+        case Quantifier.NONE:
+            return not any(everybody)
+        case _:
+            assert condition.operator is not None
+            return ordered(max((sum(group) for group in groups), default=0), condition.operator, condition.values)
 
 
 def traits(events: Sequence[Observed]) -> dict[str, Any]:

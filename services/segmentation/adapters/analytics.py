@@ -18,10 +18,12 @@ from services.common.clock import Clock, to_micros
 from services.common.columnar import Amendment, Columnar, Table, of_tenant, unbound
 from services.common.columnar.patterns import pattern_fault
 from services.common.columnar.texts import Bound
-from services.common.rules import Rule
+from services.common.rules import MembersCondition, Rule
 from services.segmentation.adapters import rfm_query
-from services.segmentation.adapters.explanations import explanation, finding
+from services.segmentation.adapters.explanations import explanation, finding, looked_at
 from services.segmentation.adapters.expressions import History, Leaves, evaluation
+from services.segmentation.adapters.group_query import Groups, fellows
+from services.segmentation.adapters.group_tables import GROUP_TABLES
 from services.segmentation.adapters.kept import Kept
 from services.segmentation.adapters.kept_rules import Undecided, happened, streams_of
 from services.segmentation.adapters.kept_streams import Wanted
@@ -54,6 +56,7 @@ RANKED_FROM = 1000
 QUERIES_MAX = 64
 """Composing a query takes longer than most queries over few customers: so many are kept."""
 _TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
+_GROUPS = ibis.table({"group_id": "string"}, name="asked_groups")
 _AT, _SINCE, _UNTIL, _HASHES = (ibis.param("int64") for _ in range(4))
 _KEY = ["tenant", "message_id", "time"]
 _SOUGHT = ibis.table({"tenant": "string", "message_id": "string", "time": "int64"}, name="sought")
@@ -91,8 +94,12 @@ class ColumnarAnalytics:
         self._streams = lru_cache(QUERIES_MAX)(_streams_of)
         self._ranked_from, self._rankings = ranked_from, dict[str, Ranking]()
         self._ranks = lru_cache(QUERIES_MAX)(lambda asked, known: Leaves(asked, dict(known)).ranks)
+        self._asks_members = lru_cache(QUERIES_MAX)(lambda asked, known: bool(Leaves(asked, dict(known)).members))
         self._matching = lru_cache(QUERIES_MAX)(self._matching_query)
         self._upcoming = lru_cache(QUERIES_MAX)(self._upcoming_query)
+        self._fellows = lru_cache(QUERIES_MAX)(
+            lambda tenant: fellows(self._history(tenant).groups.members, _of_touched)
+        )
 
     async def applied_cursor(self) -> str:
         """The cursor up to which profiles' feed is applied."""
@@ -207,15 +214,41 @@ class ColumnarAnalytics:
         customer_ids: Collection[str] | None,
     ) -> dict[str, set[str]]:
         asked, known = tuple(rules.values()), tuple(segments.items())
-        given = _given(customer_ids)
+        read = await self._read_for(tenant, asked, known, customer_ids)
+        given = _given(read)
         ranked = await self._ranking(tenant, at) if given and self._ranks(asked, known) else None
         if given and ranked:
             given["ranking"] = ranked
         query = await asyncio.to_thread(
             self._matching, tenant, asked, known, customer_ids is not None, ranked is not None
         )
-        answer = await self._columnar.execute(query, given, {_AT: at, **_hashes(customer_ids)})
-        return await asyncio.to_thread(_members, answer, list(rules))
+        answer = await self._columnar.execute(query, given, {_AT: at, **_hashes(read)})
+        found = await asyncio.to_thread(_members, answer, list(rules))
+        return found if read is customer_ids else {key: who & set(customer_ids or ()) for key, who in found.items()}
+
+    async def _read_for(
+        self,
+        tenant: str,
+        rules: tuple[Rule, ...],
+        segments: tuple[tuple[str, Rule], ...],
+        customer_ids: Collection[str] | None,
+    ) -> Collection[str] | None:
+        """Whose history tells of these customers: with rules about members, that of all in their groups too."""
+        if customer_ids is None or not self._asks_members(rules, segments):
+            return customer_ids
+        return await self.fellows(tenant, customer_ids)
+
+    async def fellows(self, tenant: str, customer_ids: Collection[str]) -> set[str]:
+        query = await asyncio.to_thread(self._fellows, tenant)
+        found = await self._columnar.execute(query, _given(customer_ids), _hashes(customer_ids))
+        return {*customer_ids, *found["customer_id"].to_pylist()}
+
+    async def members_of(self, tenant: str, group_ids: Collection[str]) -> set[str]:
+        """Whoever is or was a member of one of the groups."""
+        rows = self._history(tenant).groups.members
+        theirs = rows.semi_join(_GROUPS, "group_id").select("customer_id").distinct()
+        given = {"asked_groups": pa.table({"group_id": pa.array(group_ids, pa.string())})}
+        return set((await self._columnar.execute(theirs, given))["customer_id"].to_pylist())
 
     async def sizes(
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
@@ -247,12 +280,22 @@ class ColumnarAnalytics:
     async def explained(
         self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
     ) -> dict[str, Finding] | None:
-        history = self._history(tenant).narrowed(lambda rows: rows.filter(rows.customer_id == customer_id))
+        read = await self._read_for(tenant, tuple(rules.values()), tuple(segments.items()), [customer_id])
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
-        found = (await self._columnar.execute(explanation(history, numbered, segments, at))).to_pylist()
+        query = explanation(self._part(tenant, True), numbered, segments, at)
+        query = query.filter(query.customer_id == customer_id)
+        found = (await self._columnar.execute(query, _given(read), _hashes(read))).to_pylist()
         if not found:
             return None
         return {path: finding(found[0], name) for path, name in zip(rules, numbered, strict=True)}
+
+    async def looked_at(
+        self, tenant: str, customer_id: str, condition: MembersCondition, segments: Mapping[str, Rule], at: int
+    ) -> dict[str, bool]:
+        read = await self.fellows(tenant, [customer_id])
+        query = looked_at(self._part(tenant, True), condition, segments, customer_id, at)
+        found = (await self._columnar.execute(query, _given(read), _hashes(read))).to_pylist()
+        return {row["customer_id"]: row["fulfilled"] for row in found}
 
     async def upcoming(
         self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
@@ -356,7 +399,8 @@ def tenant_history(columnar: Columnar, tenant: str) -> History:
         of_tenant(columnar.table(table), tenant)
         for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, CLUSTERED, RESEMBLING)
     )
-    return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling))
+    groups = Groups(*(of_tenant(columnar.table(table), tenant) for table in GROUP_TABLES))
+    return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling), groups)
 
 
 def _of_touched(rows: ir.Table) -> ir.Table:

@@ -13,10 +13,12 @@ from services.common.rules import (
     BucketCondition,
     Comparison,
     EventCondition,
+    MembersCondition,
     Not,
     Rule,
     ScoreCondition,
 )
+from services.segmentation.adapters import group_query
 from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.event_figures import counts
 from services.segmentation.adapters.expressions import History, Leaves, bucket_of
@@ -51,7 +53,16 @@ def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[s
     for name, rule in rules.items():
         columns[name] = leaves.condition(figures, rule)
         columns.update(_found(figures, leaves, name, rule))
-    return figures.select(**columns)
+    return figures.select("customer_id", **columns)
+
+
+def looked_at(
+    history: History, condition: MembersCondition, segments: Mapping[str, Rule], customer_id: str, at: Moment
+) -> ir.Table:
+    """The members whom ``condition`` looks at for one customer, and of each whether what is asked is true."""
+    leaves = Leaves([condition.rule] if condition.rule is not None else [], segments)
+    figures = leaves.figures(history, at)
+    return group_query.looked_at(figures, history.groups, condition, leaves.condition, customer_id, at)
 
 
 def _property(events: ir.Table, condition: EventCondition, at: Moment) -> ir.Value:
@@ -81,6 +92,8 @@ def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str
             return {f"{name}_found": figures[f"{name}_found"]}
         case EventCondition():
             return {f"{name}_found": leaves.figure(figures, rule).cast("float64")}
+        case MembersCondition():
+            return {f"{name}_found": leaves.member_count(figures, rule).cast("float64")}
         case BucketCondition(salt):
             return {f"{name}_found": bucket_of(salt, figures.customer_hash).cast("float64")}
         case ScoreCondition(score):

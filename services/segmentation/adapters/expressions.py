@@ -21,7 +21,9 @@ from services.common.rules import (
     Comparison,
     ConsentCondition,
     EventCondition,
+    GroupTraitCondition,
     ListCondition,
+    MembersCondition,
     Not,
     Operator,
     Rule,
@@ -33,6 +35,14 @@ from services.common.rules import (
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
 from services.segmentation.adapters.comparisons import Moment, positively
 from services.segmentation.adapters.event_figures import NOTHING, scans
+from services.segmentation.adapters.group_query import (
+    Groups,
+    group_trait,
+    group_traits,
+    member_count,
+    members,
+    of_members,
+)
 from services.segmentation.adapters.picks import pick
 from services.segmentation.adapters.rfm_query import ranked_scores, scores
 from services.segmentation.adapters.score_query import Found, with_scores
@@ -56,6 +66,8 @@ class History:
     """The events of all customers, which scores compare."""
     found: Found
     """What was predicted or found of all customers."""
+    groups: Groups
+    """Their groups."""
     some: bool = False
     """Whether it is the part of some customers."""
     ranked: bool = False
@@ -70,6 +82,7 @@ class History:
             some(self.listed),
             self.everyone,
             self.found,
+            self.groups.narrowed(some),
             some=True,
         )
 
@@ -94,6 +107,8 @@ class Leaves:
         self.sequences: dict[SequenceCondition, str] = {}
         self.consents: dict[tuple[str, str], str] = {}
         self.lists: dict[str, str] = {}
+        self.group_traits: dict[GroupTraitCondition, str] = {}
+        self.members: dict[MembersCondition, str] = {}
         self.scores: set[str] = set()
         self.drawn = False
         for rule in rules:
@@ -124,7 +139,12 @@ class Leaves:
                 figures = figures.left_join(more, "customer_id")
         for condition, name in self.sequences.items():
             figures = figures.left_join(fulfilling(history.events, condition, at).mutate(**{name: True}), "customer_id")
-        return with_scores(figures, lambda: self._rfm(history, at), history.found, self.scores, at)
+        figures = with_scores(figures, lambda: self._rfm(history, at), history.found, self.scores, at)
+        if self.group_traits:
+            figures = group_traits(figures, history.groups, self.group_traits, at)
+        if self.members:  # the last: what members are asked is made of the other figures
+            figures = members(figures, history.groups, self.members, self.condition, at)
+        return figures
 
     @property
     def ranks(self) -> bool:
@@ -138,6 +158,10 @@ class Leaves:
         """The figure of ``condition``; null where it is missing."""
         found = figures[self.events[condition]]
         return found.fill_null(NOTHING[condition.aggregate]) if condition.aggregate in NOTHING else found
+
+    def member_count(self, figures: ir.Table, condition: MembersCondition) -> ir.IntegerValue:
+        """Of how many members what is asked is true, in the group where it is of most."""
+        return member_count(figures, self.members[condition])
 
     def collect(self, rule: Rule) -> None:
         match rule:
@@ -161,6 +185,12 @@ class Leaves:
                     self.consents.setdefault((purpose, each), f"c{len(self.consents)}")
             case ListCondition(list_id):
                 self.lists.setdefault(list_id, f"l{len(self.lists)}")
+            case GroupTraitCondition():
+                self.group_traits.setdefault(rule, f"g{len(self.group_traits)}")
+            case MembersCondition():
+                self.members.setdefault(rule, f"m{len(self.members)}")
+                if rule.rule is not None:
+                    self.collect(rule.rule)
             case Comparison():
                 for name in trait_names(rule.field):
                     self.traits.setdefault((name, rule), f"t{len(self.traits)}")
@@ -190,6 +220,10 @@ class Leaves:
                 return given if wanted else ~given
             case ListCondition(list_id):
                 return figures[self.lists[list_id]].fill_null(False)
+            case GroupTraitCondition():
+                return group_trait(figures, rule, self.group_traits[rule])
+            case MembersCondition():
+                return of_members(figures, rule, self.members[rule], _counted)
             case BucketCondition(salt, start, end):
                 number = bucket_of(salt, figures.customer_hash)
                 return (number >= start) & (number < end)
@@ -202,6 +236,11 @@ def _compared(figure: ir.Value, condition: EventCondition) -> ir.BooleanValue:
     if condition.aggregate in (Aggregate.FIRST, Aggregate.LAST):
         return (~figure if condition.operator in POSITIVE else figure).fill_null(False)
     return _numerically(figure, condition.operator, condition.values)
+
+
+def _counted(count: ir.Value, condition: MembersCondition) -> ir.BooleanValue:
+    assert condition.operator is not None, "validation has made sure of it"
+    return _numerically(count, condition.operator, condition.values)
 
 
 _LITERALS: dict[type, str] = {float: "float64", str: "string"}

@@ -13,6 +13,7 @@ from services.common.privacy import Removed
 from services.common.store import Collection as Documents
 from services.common.store import Delete, Query, Store
 from services.segmentation.adapters.events import Erased
+from services.segmentation.adapters.group_tables import GROUP_MEMBERS
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
 from services.segmentation.adapters.tables import (
@@ -33,6 +34,7 @@ KINDS: dict[Table, str] = {
     CLUSTERED: "cluster_assignment",
     RESEMBLING: "lookalike",
     PREDICTIONS: "prediction_copy",
+    GROUP_MEMBERS: "group_membership_copy",
 }
 READ_AT_ONCE = 500
 

@@ -1,7 +1,7 @@
 """The analytical tables of segmentation, and their rows made from profiles' events."""
 
 import logging
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeGuard
@@ -12,23 +12,14 @@ from services.common import telemetry
 from services.common.columnar import Amendment, Assign, Keep, Table
 from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
+from services.segmentation.adapters.flat_columns import FLAT, flat_columns
+from services.segmentation.adapters.group_tables import GROUP_MEMBERS, GROUP_TABLES
 from services.segmentation.domain.properties import Flat, flatten
 
 log = logging.getLogger(__name__)
 
 ORDER_COMPLETED = "Order Completed"
 IDENTIFY, TRACK = 1, 2  # the types of the contract
-MAPS: dict[str, pa.DataType] = {
-    "texts": pa.string(),
-    "numbers": pa.float64(),
-    "flags": pa.bool_(),
-    "instants": pa.int64(),
-    "elements": pa.string(),
-}
-_FLAT = [
-    *((name, pa.map_(pa.string(), pa.list_(kind))) for name, kind in MAPS.items()),
-    ("present", pa.list_(pa.string())),
-]
 
 EVENTS = Table(
     "events",
@@ -43,7 +34,7 @@ EVENTS = Table(
             ("time", pa.int64()),
             ("currency", pa.string()),  # of an order; null for other events
             ("total_minor", pa.int64()),
-            *_FLAT,
+            *FLAT,
         ]
     ),
     key=("tenant", "message_id", "time"),  # the time spares looking for a message among those of other times
@@ -61,7 +52,7 @@ TRAITS = Table(
             ("name", pa.string()),
             ("time", pa.int64()),
             ("tie", pa.string()),  # orders values of the same moment as profiles does
-            *_FLAT,
+            *FLAT,
         ]
     ),
     key=("tenant", "message_id", "time"),
@@ -143,8 +134,8 @@ RESEMBLING = Table(
         ]
     ),
 )
-TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS)
-MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES)
+TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS, *GROUP_TABLES)
+MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, GROUP_MEMBERS)
 """The tables whose rows belong to whoever their origin belongs to."""
 
 
@@ -220,7 +211,7 @@ def _events(observed: Sequence[Observed]) -> pa.Table:
         "origin_id": [event.origin_id or event.customer_id for event in observed],
         "currency": currencies,
         "total_minor": totals,
-        **_flat_columns(flats),
+        **flat_columns(flats),
     }
     return pa.table({name: columns[name] for name in EVENTS.schema.names}, schema=EVENTS.schema)
 
@@ -312,7 +303,7 @@ def _traits(told: Sequence[_Told]) -> pa.Table:
     columns = {
         **_columns(told, "tenant", "customer_id", "origin_id", "message_id", "name", "time"),
         "tie": [repr(each.value) for each in told],
-        **_flat_columns([flatten({each.name: each.value}) for each in told]),
+        **flat_columns([flatten({each.name: each.value}) for each in told]),
     }
     return pa.table({name: columns[name] for name in TRAITS.schema.names}, schema=TRAITS.schema)
 
@@ -353,28 +344,3 @@ def owners_of(amendments: Sequence[Amendment]) -> dict[tuple[str, str], str]:
 
 def _columns(observed: Sequence[object], *names: str) -> dict[str, list[Any]]:
     return {name: [getattr(event, name) for event in observed] for name in names}
-
-
-def _flat_columns(flats: Sequence[Flat]) -> dict[str, pa.Array]:
-    columns = {name: _maps([getattr(flat, name) for flat in flats], kind) for name, kind in MAPS.items()}
-    return {**columns, "present": _lists([flat.present for flat in flats], pa.string())}
-
-
-def _maps(maps: Sequence[Mapping[str, list[Any]]], kind: pa.DataType) -> pa.Array:
-    """An array of maps from a path to a list of values, built from offsets: much faster than from Python maps."""
-    keys = [key for values in maps for key in values]
-    lists = _lists([values for each in maps for values in each.values()], kind)
-    return pa.MapArray.from_arrays(_offsets(maps), pa.array(keys, pa.string()), lists)
-
-
-def _lists(lists: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    values = [value for each in lists for value in each]
-    return pa.ListArray.from_arrays(_offsets(lists), pa.array(values, kind))
-
-
-def _offsets(parts: Sequence[Sized]) -> pa.Array:
-    offsets, end = [0], 0
-    for part in parts:
-        end += len(part)
-        offsets.append(end)
-    return pa.array(offsets, pa.int32())
