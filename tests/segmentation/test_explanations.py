@@ -57,7 +57,7 @@ async def test_a_customer_of_another_tenant_or_of_later_is_not_there(engine: Col
 
 def test_leaves_tell_what_they_were_compared_with_and_groups_do_not() -> None:
     rule = AllOf((Not(BucketCondition("", 10, 20)), Comparison("city", Operator.ANY_OF, ("Rome", "Graz"))))
-    told = explanation(rule, {node.path: Finding(True) for node in nodes(rule)})
+    told = explanation(rule, {node.path: Finding(True) for node in nodes(rule)}, {})
     assert [(it.path, it.operator, tuple(it.expected)) for it in told] == [
         ("all_of", None, ()),
         ("all_of.rules[0].not", None, ()),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import orjson
+import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
@@ -13,8 +14,10 @@ from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
+from services.common.columnar import Table
 from services.common.feed import follow
 from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
+from services.segmentation.adapters.group_rows import Belonged, Described, group_rows
 from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
 from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
@@ -58,6 +61,8 @@ class Follower:
         self._stream, self._analytics, self._touch, self._erase = stream, analytics, touch, erase
         self._applying = False
         self._caught_up = False
+        self._left: dict[str, set[str]] = {}
+        """Who was in a group with somebody who was erased, until they are told to ``touch``."""
 
     @property
     def settled(self) -> bool:
@@ -79,14 +84,19 @@ class Follower:
         self._applying = True
         try:
             heard = await asyncio.to_thread(_heard, batch.changes)
-            added = await asyncio.to_thread(rows, heard.observed, heard.computed, heard.consented)
+            added = await asyncio.to_thread(heard.rows)
             amendments = owned(heard.owners) if heard.owners else []
             for erased in heard.erased:
+                left = await self._analytics.fellows(erased.tenant, erased.customer_ids)
+                self._left.setdefault(erased.tenant, set()).update(left)
                 await self._erase(erased)
             await self._analytics.apply(added, amendments, FOLLOWER, batch.cursor)
             self._caught_up = batch.caught_up
-            for tenant, customer_ids in heard.touched.items():
-                self._touch(tenant, customer_ids)
+            for tenant, group_ids in heard.groups.items():
+                heard.touch(tenant, *await self._analytics.members_of(tenant, group_ids))
+            for tenant, customer_ids in (*heard.touched.items(), *self._left.items()):
+                self._touch(tenant, customer_ids - heard.gone(tenant))
+            self._left.clear()
         finally:
             self._applying = False
 
@@ -98,10 +108,29 @@ class _Heard:
     observed: list[Observed] = field(default_factory=list)
     computed: list[Computed] = field(default_factory=list)
     consented: list[Consented] = field(default_factory=list)
+    described: list[Described] = field(default_factory=list)
+    belonged: list[Belonged] = field(default_factory=list)
     owners: dict[tuple[str, str], str] = field(default_factory=dict)
     """To whom the origins of a tenant belong after the batch, where it says so."""
     erased: list[Erased] = field(default_factory=list)
     touched: dict[str, set[str]] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, set[str]]:
+        """The groups of each tenant of which something was said."""
+        found: dict[str, set[str]] = {}
+        for each in self.described:
+            found.setdefault(each.tenant, set()).add(each.group_id)
+        return found
+
+    def rows(self) -> dict[Table, pa.Table]:
+        """What is added to each table."""
+        added = rows(self.observed, self.computed, self.consented)
+        return added | group_rows(self.described, self.belonged)
+
+    def gone(self, tenant: str) -> set[str]:
+        """Who is erased."""
+        return set[str]().union(*(each.customer_ids for each in self.erased if each.tenant == tenant))
 
     def touch(self, tenant: str, *customer_ids: str) -> None:
         self.touched.setdefault(tenant, set()).update(customer_ids)
@@ -113,13 +142,14 @@ class _Heard:
         """What the batch said of the person before is not stored either."""
         self.erased.append(erased)
 
-        def stays(told: Observed | Computed | Consented) -> bool:
+        def stays(told: Observed | Computed | Consented | Belonged) -> bool:
             named = {told.customer_id, getattr(told, "origin_id", "")}
             return told.tenant != erased.tenant or not named & erased.customer_ids
 
         self.observed = [each for each in self.observed if stays(each)]
         self.computed = [each for each in self.computed if stays(each)]
         self.consented = [each for each in self.consented if stays(each)]
+        self.belonged = [each for each in self.belonged if stays(each)]
         self.touched.get(erased.tenant, set()).difference_update(erased.customer_ids)
 
 
@@ -136,6 +166,11 @@ def _heard(changes: Iterable[pb.Change]) -> _Heard:
             case "consent_changed":
                 heard.consented.append(_consented(change.tenant_id, change.consent_changed))
                 heard.touch(change.tenant_id, change.consent_changed.customer_id)
+            case "group_traits_changed":
+                heard.described.append(_described(change.tenant_id, change.group_traits_changed))
+            case "group_membership_changed":
+                heard.belonged.append(_belonged(change.tenant_id, change.group_membership_changed))
+                heard.touch(change.tenant_id, change.group_membership_changed.customer_id)
             case "customers_merged":
                 merged = change.customers_merged
                 heard.own(change.tenant_id, merged.origin_customer_ids, merged.customer_id)
@@ -178,6 +213,21 @@ def _consented(tenant: str, change: pb.ConsentChanged) -> Consented:
         change.channel,
         _micros(change.change_time),
         change.state == consent_pb2.CONSENT_STATE_GRANTED,
+    )
+
+
+def _described(tenant: str, change: pb.GroupTraitsChanged) -> Described:
+    return Described(tenant, change.group_id, _micros(change.change_time), orjson.loads(change.traits_json or "{}"))
+
+
+def _belonged(tenant: str, change: pb.GroupMembershipChanged) -> Belonged:
+    return Belonged(
+        tenant,
+        change.customer_id,
+        change.origin_customer_id or change.customer_id,
+        change.group_id,
+        _micros(change.change_time),
+        change.member,
     )
 
 

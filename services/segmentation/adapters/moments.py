@@ -34,10 +34,21 @@ def _parts(history: History, timing: Timing, since: Moment, until: Moment) -> It
     else:
         for age, pairs in groupby(sorted((age, name) for name, age in timing.ages), key=lambda pair: pair[0]):
             yield _timely(events.filter(events.name.isin([name for _, name in pairs])), age, since, until)
+    if timing.groups:
+        yield from _of_groups(history, timing, since, until)
     for field, offset in sorted(timing.traits):
         yield _valued(traits.filter(traits.name.isin(trait_names(field))), field, offset, since, until)
     for name, field, offset in sorted(timing.properties):
         yield _valued(events.filter(events.name == name), field, offset, since, until)
+
+
+def _of_groups(history: History, timing: Timing, since: Moment, until: Moment) -> Iterator[ir.Table]:
+    members = history.groups.members
+    yield _timely(members, 0, since, until)
+    said = members.select("customer_id", "group_id").distinct().inner_join(history.groups.traits, "group_id")
+    yield _timely(said, 0, since, until)
+    for field, offset in sorted(timing.group_traits):
+        yield _valued(said.filter(said.name.isin(trait_names(field))), field, offset, since, until)
 
 
 def _timely(rows: ir.Table, age: int, since: Moment, until: Moment) -> ir.Table:

@@ -12,9 +12,12 @@ from services.common.rules import (
     Comparison,
     ConsentCondition,
     EventCondition,
+    GroupTraitCondition,
     ListCondition,
+    MembersCondition,
     Not,
     Operator,
+    Quantifier,
     Rule,
     ScoreCondition,
     SegmentCondition,
@@ -53,19 +56,35 @@ class NodeExplanation:
     finding: Finding
     operator: Operator | None
     expected: Sequence[Value]
+    member: str = ""
+    """Of a condition on members who decided, and of what is asked of them whose finding it is."""
 
 
-def explanation(rule: Rule, findings: Mapping[str, Finding]) -> list[NodeExplanation]:
-    """Every node with its finding, which is known by path."""
-    return [NodeExplanation(node.path, findings[node.path], *_test(node.rule)) for node in nodes(rule)]
+def explanation(rule: Rule, findings: Mapping[str, Finding], members: Mapping[str, str]) -> list[NodeExplanation]:
+    """Every node with its finding and the member whom it is about, which are known by path. What was asked of nobody
+    is left out."""
+    return [
+        NodeExplanation(node.path, findings[node.path], *_test(node.rule), members.get(node.path, ""))
+        for node in nodes(rule)
+        if node.path in findings
+    ]
+
+
+def decisive(condition: MembersCondition, fulfilled: Mapping[str, bool]) -> str:
+    """The member who decides: the first by id who fulfils what is asked, or with ALL who does not; where nobody does,
+    the first of those who were looked at. Empty where there are none."""
+    wanted = condition.quantifier is not Quantifier.ALL
+    return min((who for who, truth in fulfilled.items() if truth is wanted), default=min(fulfilled, default=""))
 
 
 def _test(rule: Rule) -> tuple[Operator | None, Sequence[Value]]:
     match rule:
         case AllOf() | AnyOf() | Not():
             return None, ()
-        case Comparison() | EventCondition() | ScoreCondition():
+        case Comparison() | EventCondition() | ScoreCondition() | MembersCondition():
             return rule.operator, rule.values
+        case GroupTraitCondition(_, trait):
+            return trait.operator, trait.values
         case BucketCondition(_, start, end):
             return Operator.BETWEEN, (float(start), float(end - 1))
         case SegmentCondition() | SequenceCondition() | ListCondition() | ConsentCondition():

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from services.common.errors import Conflict, FailedPrecondition, NotFound
 from services.common.rules import (
     ListCondition,
+    MembersCondition,
     PatternFault,
     Rule,
     RuleInvalid,
+    RuleUnsupported,
     ScoreCondition,
     SegmentCondition,
     nodes,
@@ -16,6 +18,9 @@ from services.common.rules import (
 )
 from services.segmentation.domain.customer_list import CustomerListNotFound
 from services.segmentation.domain.supported import refuse_unsupported
+
+MEMBERS_CONDITIONS_MAX = 20
+"""How often one segment asks about members: an explanation looks at the members of each."""
 
 
 class SegmentNotFound(NotFound):
@@ -77,6 +82,38 @@ def check(
             raise SegmentNotFound(named)
         if segment_id in reachable(named, others) | {named}:
             raise RuleInvalid(path, f"segment {named} depends on this one: segments cannot form a cycle")
+    _check_members(rule, segment_id, others)
+
+
+def _check_members(rule: Rule, segment_id: str, others: Mapping[str, Rule]) -> None:
+    """Refuse that members are asked about the members of their groups by way of a segment, or too often."""
+    rules = {**others, segment_id: rule}
+    asking = {key for key, each in rules.items() if asks_members(each)}
+    own = [node for node in nodes(rule) if isinstance(node.rule, MembersCondition)]
+    if len(own) > MEMBERS_CONDITIONS_MAX:
+        path = own[MEMBERS_CONDITIONS_MAX].path
+        raise RuleUnsupported(path, f"a segment asks about members at most {MEMBERS_CONDITIONS_MAX} times")
+    for path, named in _asked_of_members(rule):
+        if asking & {named, *reachable(named, rules)}:
+            raise RuleInvalid(path, f"segment {named} asks about members: members are not asked about members")
+    indirect = {key for key in others if segment_id in reachable(key, rules)}
+    for other, each in others.items():
+        for _, named in _asked_of_members(each):
+            if named in {segment_id, *indirect} and asking & {segment_id, *reachable(segment_id, rules)}:
+                problem = f"segment {other} asks members about this one: members are not asked about members"
+                raise RuleInvalid(next(nodes(rule)).path, problem)
+
+
+def asks_members(rule: Rule) -> bool:
+    """Whether it depends on what others are and do who are in a group with the customer."""
+    return any(isinstance(node.rule, MembersCondition) for node in nodes(rule))
+
+
+def _asked_of_members(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The segments that members are asked about, each with its path."""
+    for node in nodes(rule):
+        if isinstance(node.rule, MembersCondition) and node.rule.rule is not None:
+            yield from ((f"{node.path}.rule.{path}", named) for path, named in references(node.rule.rule))
 
 
 def reachable(segment_id: str, rules: Mapping[str, Rule]) -> set[str]:
@@ -99,6 +136,12 @@ def dependants(segment_id: str, rules: Mapping[str, Rule]) -> set[str]:
 def users(segment_id: str, rules: Mapping[str, Rule]) -> list[str]:
     """The segments whose own rule names ``segment_id``."""
     return sorted(other for other, rule in rules.items() if any(named == segment_id for _, named in references(rule)))
+
+
+def grouped(rules: Mapping[str, Rule]) -> set[str]:
+    """The segments that depend on what others do who are in a group with the customer."""
+    own = {key for key, rule in rules.items() if asks_members(rule)}
+    return own.union(*(dependants(segment_id, rules) for segment_id in own))
 
 
 def scored(rules: Mapping[str, Rule]) -> set[str]:

@@ -4,7 +4,17 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from services.common.rules import Comparison, EventCondition, Operator, Rule, SequenceCondition, TimeWindow, nodes
+from services.common.rules import (
+    Comparison,
+    EventCondition,
+    GroupTraitCondition,
+    MembersCondition,
+    Operator,
+    Rule,
+    SequenceCondition,
+    TimeWindow,
+    nodes,
+)
 
 _OFFSETS = {Operator.WITHIN_LAST: (0, 1), Operator.WITHIN_NEXT: (-1, 0), Operator.BEFORE_LAST: (1,)}
 """An instant t changes such a comparison with a span s at t + 0·s, t + 1·s or t - 1·s."""
@@ -21,6 +31,10 @@ class Timing:
     """Paths of traits, each with an offset: the value plus the offset is a moment at which something may change."""
     properties: frozenset[tuple[str, str, int]]
     """The same for properties of events: event, path and offset."""
+    group_traits: frozenset[tuple[str, int]] = frozenset()
+    """The same for traits of groups."""
+    groups: bool = False
+    """Whether it matters who is in which group, and what is said of groups, which may be told ahead of its time."""
 
 
 def timing(rules: Iterable[Rule]) -> Timing:
@@ -28,9 +42,16 @@ def timing(rules: Iterable[Rule]) -> Timing:
     ages: set[tuple[str, int]] = set()
     traits: set[tuple[str, int]] = set()
     properties: set[tuple[str, str, int]] = set()
+    group_traits: set[tuple[str, int]] = set()
+    groups = False
     for node in (node.rule for rule in rules for node in nodes(rule)):
         if isinstance(node, Comparison):
             traits.update((node.field, offset) for offset in _offsets(node))
+        elif isinstance(node, GroupTraitCondition):
+            groups = True
+            group_traits.update((node.trait.field, offset) for offset in _offsets(node.trait))
+        elif isinstance(node, MembersCondition):
+            groups = True
         elif isinstance(node, EventCondition):
             ages.update((node.event, age) for age in _edges(node.window))
             figure = Comparison(node.property, node.operator, node.values)
@@ -39,7 +60,7 @@ def timing(rules: Iterable[Rule]) -> Timing:
             ages.update(_sequence_ages(node))
             for step in node.steps:
                 properties.update(_of_properties(step.event, step.where))
-    return Timing(frozenset(ages), frozenset(traits), frozenset(properties))
+    return Timing(frozenset(ages), frozenset(traits), frozenset(properties), frozenset(group_traits), groups)
 
 
 def trait_names(field: str) -> list[str]:

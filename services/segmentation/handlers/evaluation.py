@@ -12,7 +12,7 @@ from services.common.errors import AlreadyExists, Conflict
 from services.common.rules import Rule
 from services.segmentation.domain.history import Calculation, failed
 from services.segmentation.domain.membership import transitions
-from services.segmentation.domain.segment import scored
+from services.segmentation.domain.segment import grouped, scored
 from services.segmentation.domain.timing import Schedule, timing
 from services.segmentation.handlers.reading import member_ids
 from services.segmentation.ports import Analytics, Memberships, Segments
@@ -25,6 +25,8 @@ RETRY_SECONDS = 1.0
 GATHER_SECONDS = 0.2
 AHEAD_MICROS_MIN = 60_000_000
 """How far ahead of the clock the moments are known at which something changes."""
+FELLOWS_MAX = 20_000
+"""If those who were touched have more fellows in their groups, segments about members are evaluated for all instead."""
 SCORES_MICROS = 60_000_000
 """How often segments that depend on scores are evaluated for all: others' orders and the time change a score."""
 
@@ -32,7 +34,15 @@ SCORES_MICROS = 60_000_000
 class Evaluation:
     """One evaluation at a time, whatever asks for it: so the transitions of a customer are in order."""
 
-    def __init__(self, segments: Segments, memberships: Memberships, analytics: Analytics, clock: Clock) -> None:
+    def __init__(
+        self,
+        segments: Segments,
+        memberships: Memberships,
+        analytics: Analytics,
+        clock: Clock,
+        fellows_max: int = FELLOWS_MAX,
+    ) -> None:
+        self._fellows_max = fellows_max
         self._segments, self._memberships, self._analytics, self._clock = segments, memberships, analytics, clock
         self._turn = asyncio.Lock()
         self._touched: dict[str, set[str]] = {}
@@ -204,10 +214,21 @@ class Evaluation:
             if not rules:
                 return
             async with self._measured("touched"):
+                customer_ids = await self._with_fellows(tenant, customer_ids, rules)
                 at = self._now()
                 matched = await self._analytics.matching(tenant, rules, rules, at, customer_ids)
                 await self._record(tenant, customer_ids, matched, at)
                 await self._look_ahead(tenant, rules, at, customer_ids)
+
+    async def _with_fellows(self, tenant: str, customer_ids: Set[str], rules: Mapping[str, Rule]) -> Set[str]:
+        """With all in their groups, if some rule asks about members: what one does may move the others."""
+        if not (asking := grouped(rules)):
+            return customer_ids
+        fellows = await self._analytics.fellows(tenant, customer_ids)
+        if len(fellows) > max(self._fellows_max, len(customer_ids)):
+            self.renew(tenant, asking)
+            return customer_ids
+        return fellows
 
     async def _record(self, tenant: str, customer_ids: Iterable[str], matched: Mapping[str, Set[str]], at: int) -> None:
         ordered = sorted(customer_ids)

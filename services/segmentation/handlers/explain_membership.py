@@ -1,11 +1,17 @@
 """Explain why one customer fulfils a rule or does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.common.clock import Clock, to_micros
-from services.common.rules import Rule, nodes
-from services.segmentation.domain.explanation import CustomerNotFound, NodeExplanation, explanation
+from services.common.rules import MembersCondition, Rule, nodes
+from services.segmentation.domain.explanation import (
+    CustomerNotFound,
+    Finding,
+    NodeExplanation,
+    decisive,
+    explanation,
+)
 from services.segmentation.domain.segment import SegmentNotFound, check
 from services.segmentation.ports import Analytics, Segments
 
@@ -39,8 +45,30 @@ async def explain_membership(
     else:
         raise SegmentNotFound(subject)
     moment = to_micros(clock()) if at is None else at
-    parts = {node.path: node.rule for node in nodes(rule)}
-    findings = await analytics.explained(tenant, customer_id, parts, others, moment)
-    if findings is None:
-        raise CustomerNotFound(customer_id)
-    return Explanation(explanation(rule, findings), moment)
+    return Explanation(await _explained(analytics, tenant, customer_id, rule, others, moment), moment)
+
+
+async def _explained(
+    analytics: Analytics, tenant: str, customer_id: str, rule: Rule, others: Mapping[str, Rule], at: int
+) -> list[NodeExplanation]:
+    """What is asked of members is explained of the one who decides."""
+    deciding: dict[str, str] = {}
+    subjects: dict[str, dict[str, Rule]] = {customer_id: {}}
+    members: dict[str, str] = {}
+    for node in nodes(rule):
+        above = next((path for path in deciding if node.path.startswith(f"{path}.rule.")), None)
+        subject = customer_id if above is None else deciding[above]
+        if isinstance(node.rule, MembersCondition):
+            looked_at = await analytics.looked_at(tenant, customer_id, node.rule, others, at)
+            deciding[node.path] = members[node.path] = decisive(node.rule, looked_at)
+        elif above is not None:
+            members[node.path] = subject
+        if subject:  # nobody is, where there are no members
+            subjects.setdefault(subject, {})[node.path] = node.rule
+    findings: dict[str, Finding] = {}
+    for subject, parts in subjects.items():
+        found = await analytics.explained(tenant, subject, parts, others, at)
+        if found is None:
+            raise CustomerNotFound(subject)
+        findings |= found
+    return explanation(rule, findings, members)

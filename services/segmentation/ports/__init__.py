@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.common.rules import Rule
+from services.common.rules import MembersCondition, Rule
 from services.segmentation.domain.association import Baskets
 from services.segmentation.domain.calendar import Calendar
 from services.segmentation.domain.customer_list import CustomerList, Named
@@ -255,6 +255,16 @@ class Analytics(Protocol):
         self, tenant: str, customer_id: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int
     ) -> dict[str, Finding] | None:
         """For each rule whether the customer fulfils it, and what was found; ``None`` of a customer without events."""
+        ...
+
+    async def looked_at(
+        self, tenant: str, customer_id: str, condition: MembersCondition, segments: Mapping[str, Rule], at: int
+    ) -> dict[str, bool]:
+        """The members whom a condition looks at for a customer, and of each whether what is asked is true."""
+        ...
+
+    async def fellows(self, tenant: str, customer_ids: Collection[str]) -> set[str]:
+        """The customers, and whoever is or was in a group with one of them."""
         ...
 
     async def upcoming(

@@ -294,6 +294,7 @@ def _node(node: NodeExplanation) -> pb.NodeExplanation:
         found=map(wire.write_value, node.finding.found),
         operator=rule_pb2.Operator.ValueType(node.operator or 0),
         expected=map(wire.write_value, node.expected),
+        member_customer_id=node.member,
     )
 
 

@@ -650,7 +650,7 @@ class NodeCount(_message.Message):
     path: _builtins.str
     """Where the node is, for example `all_of.rules[1].event`."""
     count: _builtins.int
-    """How many."""
+    """How many. Of a node below a condition on members: how many customers fulfil it themselves."""
     def __init__(
         self,
         *,
@@ -750,17 +750,23 @@ class NodeExplanation(_message.Message):
     FOUND_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
+    MEMBER_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Where the node is, for example `all_of.rules[1].event`."""
     fulfilled: _builtins.bool
     """Whether it is true of the customer."""
     operator: _rule_pb2.Operator.ValueType
     """At a leaf, how that was compared. A bucket lies BETWEEN its ends, a segment or a sequence IS_TRUE."""
+    member_customer_id: _builtins.str
+    """At a condition on members, the member who decided: the first by id of whom it is true, for ALL of whom it is not; if it
+    takes all of them to decide, the first of all; empty if there are none. Below such a condition, whose finding
+    this is: that member's. Nodes below it are left out where there are no members.
+    """
     @_builtins.property
     def found(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Value]:
         """At a leaf, what was found: the figure over events; the values of a trait, of which a list has each element; the
         customer's bucket; the score; whether the customer is in the segment that is named, or went through the sequence.
-        Empty where nothing was found, and at a node that has parts.
+        Empty where nothing was found, and at a node that has parts. At a condition on members, of how many it is true.
         """
 
     @_builtins.property
@@ -775,10 +781,11 @@ class NodeExplanation(_message.Message):
         found: _abc.Iterable[_rule_pb2.Value] | None = ...,
         operator: _rule_pb2.Operator.ValueType = ...,
         expected: _abc.Iterable[_rule_pb2.Value] | None = ...,
+        member_customer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "found", b"found", "fulfilled", b"fulfilled", "operator", b"operator", "path", b"path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "found", b"found", "fulfilled", b"fulfilled", "member_customer_id", b"member_customer_id", "operator", b"operator", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
