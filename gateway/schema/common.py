@@ -40,6 +40,8 @@ class Job: ...
     "score",
     "bucket",
     "list",
+    "members",
+    "group",
 )
 class RuleInput: ...
 
@@ -100,3 +102,11 @@ class BucketConditionInput: ...
 
 @input_from_proto(rule_pb2.ListCondition, "list_id")
 class ListConditionInput: ...
+
+
+@input_from_proto(rule_pb2.MembersCondition, "kind", "quantifier", "rule", "others_only", "operator", "values")
+class MembersConditionInput: ...
+
+
+@input_from_proto(rule_pb2.GroupTraitCondition, "kind", "trait")
+class GroupTraitConditionInput: ...

@@ -335,6 +335,12 @@ async def customer_of_member(member: Parent[pb.Member], info: Info) -> profiles_
     return await loaders.customer(info.context, member.customer_id)
 
 
+@edge(RuleNodeExplanation, by_rpc("profiles.BatchGetCustomers"), name="member")
+async def member_of_explanation(node: Parent[pb.NodeExplanation], info: Info) -> profiles_pb.Customer | None:
+    """The member who decided; null of what is not about members, and where there are none."""
+    return await loaders.customer(info.context, node.member_customer_id) if node.member_customer_id else None
+
+
 @edge(SegmentPreview, by_rpc("profiles.BatchGetCustomers"), name="customers")
 async def customers_of_preview(preview: Parent[pb.PreviewSegmentResponse], info: Info) -> list[profiles_pb.Customer]:
     """The first customers who fulfil the rule, by id."""

@@ -1,6 +1,7 @@
 """Explanations, overlap, dependents, versions and calculations of segments as GraphQL answers them."""
 
 from tessera.common.v1 import rule_pb2
+from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.segmentation.v1 import segmentation_service_pb2 as pb
 
 from tests.gateway.platform import Backend, Client
@@ -43,6 +44,34 @@ async def test_an_explanation_shows_what_was_found(client: Client, backend: Back
     assert (asked.customer_id, asked.rule, asked.segment_id) == ("c1", ROME, "")
     await client.data('{ explainSegment(customerId: "c1", segmentId: "s1") { fulfilled } }')
     assert backend.requests("segmentation.ExplainMembership")[1].segment_id == "s1"
+
+
+async def test_a_condition_on_members_is_taken_and_explained_with_the_member(client: Client, backend: Backend) -> None:
+    told = [pb.NodeExplanation(path="members", fulfilled=True, member_customer_id="c2"), pb.NodeExplanation(path="x")]
+    backend.on("segmentation.ExplainMembership", lambda _: pb.ExplainMembershipResponse(fulfilled=True, nodes=told))
+    backend.on(
+        "profiles.BatchGetCustomers",
+        lambda request: profiles_pb.BatchGetCustomersResponse(
+            customers=[profiles_pb.Customer(customer_id=each) for each in request.customer_ids]
+        ),
+    )
+    query = """query ($rule: RuleInput!) { explainSegment(customerId: "c1", rule: $rule) {
+        nodes { path member { customerId } } } }"""
+    members = {"kind": "household", "quantifier": "COUNT", "rule": ROME_INPUT, "othersOnly": True}
+    members |= {"operator": "AT_LEAST", "values": [{"numberValue": 2}]}
+    trait = {"kind": "account", "trait": ROME_INPUT["field"]}
+    rule = {"allOf": {"rules": [{"members": members}, {"group": trait}]}}
+    explained = (await client.data(query, {"rule": rule}))["explainSegment"]
+    assert explained["nodes"] == [
+        {"path": "members", "member": {"customerId": "c2"}},
+        {"path": "x", "member": None},
+    ]
+    (asked,) = backend.requests("segmentation.ExplainMembership")
+    condition, group = (part for part in asked.rule.all_of.rules)
+    assert (condition.members.kind, condition.members.rule, condition.members.others_only) == ("household", ROME, True)
+    assert condition.members.quantifier == rule_pb2.QUANTIFIER_COUNT
+    assert condition.members.values[0].number_value == 2
+    assert group.group == rule_pb2.GroupTraitCondition(kind="account", trait=ROME.field)
 
 
 async def test_overlap_and_dependents_name_segments(client: Client, backend: Backend) -> None:

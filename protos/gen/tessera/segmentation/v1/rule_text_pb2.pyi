@@ -38,6 +38,8 @@ class ParseRuleRequest(_message.Message):
     | `score("rfm.recency_score") >= 4`                        | a score                                               |
     | `segment("id")`, `list("id")`, `bucket("salt", 0, 5000)` | membership of a segment, of a list, a random part     |
     | `consent("marketing", "email")`, `noConsent("marketing")`| consent given, or not                                 |
+    | `members("household").any(city == "Rome")`, `.all`, `.none`, `.count() >= 3`, `.count(vip.isTrue()) >= 2` | what the members of the customer's household are and did; `members()`: of any group; `others("household")`: without the customer |
+    | `group("household").city == "Lyon"`, `has(group("account").plan)`, `group().field("first name")` | a trait of the customer's household itself |
     | `all(x)`, `any(x)`                                       | a group with one part                                 |
     """
 
