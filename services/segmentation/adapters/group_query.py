@@ -74,10 +74,11 @@ def members(
         **{column: ibis.literal(True) if rule is None else holds(figures, rule) for rule, column in asked.items()},
     )
     seen = _memberships(groups, {}, at).inner_join(flags, "customer_id")
-    counted = seen.group_by("group_id").aggregate(
-        all_count=seen.count(), **{f"{column}_count": seen.count(where=seen[column]) for column in asked.values()}
+    group = ibis.window(group_by="group_id")
+    own = seen.mutate(
+        all_count=seen.count().over(group),
+        **{f"{column}_count": seen[column].cast("int64").sum().over(group) for column in asked.values()},
     )
-    own = seen.inner_join(counted, "group_id")
     found: dict[str, ir.Value] = {}
     for condition, column in wanted.items():
         name, about = asked[condition.rule], _of_kind(own, condition.kind)
