@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from itertools import compress
 from operator import or_
-from typing import TypeAlias
 
 import ibis
 import ibis.expr.types as ir
@@ -17,32 +16,25 @@ import pyarrow.compute as pc
 from services.common.clock import Clock, to_micros
 from services.common.columnar import Amendment, Columnar, Table, of_tenant, unbound
 from services.common.columnar.patterns import pattern_fault
-from services.common.columnar.texts import Bound
 from services.common.rules import MembersCondition, Rule
 from services.segmentation.adapters import rfm_query
 from services.segmentation.adapters.explanations import explanation, finding, looked_at
 from services.segmentation.adapters.expressions import History, Leaves, evaluation
-from services.segmentation.adapters.group_query import Groups, fellows
-from services.segmentation.adapters.group_tables import GROUP_TABLES
+from services.segmentation.adapters.fellows import Fellows
 from services.segmentation.adapters.kept import Kept
 from services.segmentation.adapters.kept_rules import Undecided, happened, streams_of
 from services.segmentation.adapters.kept_streams import Wanted
 from services.segmentation.adapters.moments import upcoming
 from services.segmentation.adapters.ranking import Ranking, ranking
-from services.segmentation.adapters.score_query import Found
 from services.segmentation.adapters.tables import (
-    CLUSTERED,
-    CONSENTS,
     EVENTS,
     LIST_ENTRIES,
-    PREDICTIONS,
-    RESEMBLING,
     TRAITS,
     Observed,
-    hashed,
     owners_of,
     rows,
 )
+from services.segmentation.adapters.tenant_history import TOUCHED, given_to, hashes_of, of_touched, tenant_history
 from services.segmentation.domain.explanation import Finding
 from services.segmentation.domain.rfm import Cuts, Rfm, RfmTable
 from services.segmentation.domain.timing import Timing, timing
@@ -55,9 +47,7 @@ RANKED_FROM = 1000
 """From so many customers with orders on, those who are touched are scored against a ranking that is kept."""
 QUERIES_MAX = 64
 """Composing a query takes longer than most queries over few customers: so many are kept."""
-_TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
-_GROUPS = ibis.table({"group_id": "string"}, name="asked_groups")
-_AT, _SINCE, _UNTIL, _HASHES = (ibis.param("int64") for _ in range(4))
+_AT, _SINCE, _UNTIL = (ibis.param("int64") for _ in range(3))
 _KEY = ["tenant", "message_id", "time"]
 _SOUGHT = ibis.table({"tenant": "string", "message_id": "string", "time": "int64"}, name="sought")
 
@@ -69,7 +59,6 @@ def _known(table: Table) -> ir.Table:
 
 
 _KNOWN = {table: _known(table) for table in (EVENTS, TRAITS)}
-_Given: TypeAlias = dict[str, pa.Table] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +86,7 @@ class ColumnarAnalytics:
         self._asks_members = lru_cache(QUERIES_MAX)(lambda asked, known: bool(Leaves(asked, dict(known)).members))
         self._matching = lru_cache(QUERIES_MAX)(self._matching_query)
         self._upcoming = lru_cache(QUERIES_MAX)(self._upcoming_query)
-        self._fellows = lru_cache(QUERIES_MAX)(
-            lambda tenant: fellows(self._history(tenant).groups.members, _of_touched)
-        )
+        self._fellows = Fellows(columnar)
 
     async def applied_cursor(self) -> str:
         """The cursor up to which profiles' feed is applied."""
@@ -161,9 +148,7 @@ class ColumnarAnalytics:
     async def owners(self, tenant: str, customer_ids: Collection[str]) -> dict[str, str]:
         """To whom the history of each customer belongs: somebody else, if it was merged."""
         events = of_tenant(self._columnar.table(EVENTS), tenant)
-        wanted = (
-            events.filter(events.origin_id.isin(_TOUCHED.customer_id)).select("origin_id", "customer_id").distinct()
-        )
+        wanted = events.filter(events.origin_id.isin(TOUCHED.customer_id)).select("origin_id", "customer_id").distinct()
         given = {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
         found = (await self._columnar.execute(wanted, given)).to_pylist()
         return {who: who for who in customer_ids} | {row["origin_id"]: row["customer_id"] for row in found}
@@ -215,14 +200,14 @@ class ColumnarAnalytics:
     ) -> dict[str, set[str]]:
         asked, known = tuple(rules.values()), tuple(segments.items())
         read = await self._read_for(tenant, asked, known, customer_ids)
-        given = _given(read)
+        given = given_to(read)
         ranked = await self._ranking(tenant, at) if given and self._ranks(asked, known) else None
         if given and ranked:
             given["ranking"] = ranked
         query = await asyncio.to_thread(
             self._matching, tenant, asked, known, customer_ids is not None, ranked is not None
         )
-        answer = await self._columnar.execute(query, given, {_AT: at, **_hashes(read)})
+        answer = await self._columnar.execute(query, given, {_AT: at, **hashes_of(read)})
         found = await asyncio.to_thread(_members, answer, list(rules))
         return found if read is customer_ids else {key: who & set(customer_ids or ()) for key, who in found.items()}
 
@@ -236,19 +221,14 @@ class ColumnarAnalytics:
         """Whose history tells of these customers: with rules about members, that of all in their groups too."""
         if customer_ids is None or not self._asks_members(rules, segments):
             return customer_ids
-        return await self.fellows(tenant, customer_ids)
+        return await self._fellows.of(tenant, customer_ids)
 
     async def fellows(self, tenant: str, customer_ids: Collection[str]) -> set[str]:
-        query = await asyncio.to_thread(self._fellows, tenant)
-        found = await self._columnar.execute(query, _given(customer_ids), _hashes(customer_ids))
-        return {*customer_ids, *found["customer_id"].to_pylist()}
+        return await self._fellows.of(tenant, customer_ids)
 
     async def members_of(self, tenant: str, group_ids: Collection[str]) -> set[str]:
         """Whoever is or was a member of one of the groups."""
-        rows = self._history(tenant).groups.members
-        theirs = rows.semi_join(_GROUPS, "group_id").select("customer_id").distinct()
-        given = {"asked_groups": pa.table({"group_id": pa.array(group_ids, pa.string())})}
-        return set((await self._columnar.execute(theirs, given))["customer_id"].to_pylist())
+        return await self._fellows.members(tenant, group_ids)
 
     async def sizes(
         self, tenant: str, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int
@@ -284,7 +264,7 @@ class ColumnarAnalytics:
         numbered = {f"r{number}": rule for number, rule in enumerate(rules.values())}
         query = explanation(self._part(tenant, True), numbered, segments, at)
         query = query.filter(query.customer_id == customer_id)
-        found = (await self._columnar.execute(query, _given(read), _hashes(read))).to_pylist()
+        found = (await self._columnar.execute(query, given_to(read), hashes_of(read))).to_pylist()
         if not found:
             return None
         return {path: finding(found[0], name) for path, name in zip(rules, numbered, strict=True)}
@@ -292,9 +272,9 @@ class ColumnarAnalytics:
     async def looked_at(
         self, tenant: str, customer_id: str, condition: MembersCondition, segments: Mapping[str, Rule], at: int
     ) -> dict[str, bool]:
-        read = await self.fellows(tenant, [customer_id])
+        read = await self._fellows.of(tenant, [customer_id])
         query = looked_at(self._part(tenant, True), condition, segments, customer_id, at)
-        found = (await self._columnar.execute(query, _given(read), _hashes(read))).to_pylist()
+        found = (await self._columnar.execute(query, given_to(read), hashes_of(read))).to_pylist()
         return {row["customer_id"]: row["fulfilled"] for row in found}
 
     async def upcoming(
@@ -306,7 +286,7 @@ class ColumnarAnalytics:
             if held is None:
                 return await self._upcoming_scanned(tenant, timing, since, until, customer_ids)
             moments = await asyncio.to_thread(held.upcoming, timing.ages, since, until, customer_ids)
-        if timing.traits or timing.properties:
+        if timing.traits or timing.properties or timing.groups:
             rest = replace(timing, ages=frozenset())
             for who, moment in (await self._upcoming_scanned(tenant, rest, since, until, customer_ids)).items():
                 moments[who] = min(moment, moments.get(who, moment))
@@ -317,7 +297,7 @@ class ColumnarAnalytics:
     ) -> dict[str, int]:
         query = await asyncio.to_thread(self._upcoming, tenant, timing, customer_ids is not None)
         answer = await self._columnar.execute(
-            query, _given(customer_ids), {_SINCE: since, _UNTIL: until, **_hashes(customer_ids)}
+            query, given_to(customer_ids), {_SINCE: since, _UNTIL: until, **hashes_of(customer_ids)}
         )
         return dict(zip(answer["customer_id"].to_pylist(), answer["moment"].to_pylist(), strict=True))
 
@@ -387,30 +367,10 @@ class ColumnarAnalytics:
     def _part(self, tenant: str, some: bool) -> History:
         """The history of all customers, or of those that are given when the query is executed."""
         history = self._history(tenant)
-        return history.narrowed(_of_touched) if some else history
+        return history.narrowed(of_touched) if some else history
 
     def _history(self, tenant: str) -> History:
         return tenant_history(self._columnar, tenant)
-
-
-def tenant_history(columnar: Columnar, tenant: str) -> History:
-    """Everything that is known of a tenant's customers."""
-    events, traits, consents, entries, predictions, clustered, resembling = (
-        of_tenant(columnar.table(table), tenant)
-        for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, CLUSTERED, RESEMBLING)
-    )
-    groups = Groups(*(of_tenant(columnar.table(table), tenant) for table in GROUP_TABLES))
-    return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling), groups)
-
-
-def _of_touched(rows: ir.Table) -> ir.Table:
-    # The numbers are looked for first: engines find them several times as fast as texts.
-    likely = rows.filter(rows.customer_hash.isin([_HASHES])) if "customer_hash" in rows.columns else rows
-    return likely.semi_join(_TOUCHED, "customer_id")
-
-
-def _hashes(customer_ids: Collection[str] | None) -> Bound:
-    return {} if customer_ids is None else {_HASHES: [hashed(who) for who in customer_ids] or [-1]}
 
 
 def _streams_of(
@@ -423,10 +383,6 @@ def _streams_of(
 def _aging(timing: Timing) -> frozenset[Wanted]:
     """The streams that tell when events reach an age."""
     return frozenset(happened(name) for name, _ in timing.ages)
-
-
-def _given(customer_ids: Collection[str] | None) -> _Given:
-    return None if customer_ids is None else {"touched": pa.table({"customer_id": pa.array(customer_ids, pa.string())})}
 
 
 def _members(answer: pa.Table, keys: Sequence[str]) -> dict[str, set[str]]:

@@ -17,11 +17,11 @@ from services.segmentation.adapters import (
     retention_query,
     value_query,
 )
-from services.segmentation.adapters.analytics import tenant_history
 from services.segmentation.adapters.breakdowns import LABEL, label
 from services.segmentation.adapters.expressions import History
 from services.segmentation.adapters.feature_query import behaviour_of
 from services.segmentation.adapters.rfm_query import currencies, orders_until
+from services.segmentation.adapters.tenant_history import tenant_history
 from services.segmentation.domain.association import PAIRS_MAX, AssociationsTooMany, Baskets
 from services.segmentation.domain.calendar import Calendar
 from services.segmentation.domain.funnel import Funnel, FunnelResult, StepResult
