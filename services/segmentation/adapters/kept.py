@@ -277,7 +277,8 @@ def _note(kept: Tenant, table: Table, rows: pa.Table, now: int) -> None:
     """Who the rows are of, and which of them are ahead of their time."""
     if table is EVENTS:
         kept.people.meet(rows["origin_id"], rows["customer_id"], rows["time"].to_numpy())
-    _look_ahead(kept, rows, now)
+    if table in MOVED:
+        _look_ahead(kept, rows, now)
 
 
 def _look_ahead(kept: Tenant, rows: pa.Table, now: int) -> None:
