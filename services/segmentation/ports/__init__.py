@@ -261,11 +261,9 @@ class Analytics(Protocol):
         self, tenant: str, customer_id: str, condition: MembersCondition, segments: Mapping[str, Rule], at: int
     ) -> dict[str, bool]:
         """The members whom a condition looks at for a customer, and of each whether what is asked is true."""
-        ...
 
     async def fellows(self, tenant: str, customer_ids: Collection[str]) -> set[str]:
         """The customers, and whoever is or was in a group with one of them."""
-        ...
 
     async def upcoming(
         self, tenant: str, timing: Timing, since: int, until: int, customer_ids: Collection[str] | None = None
