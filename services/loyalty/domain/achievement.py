@@ -154,7 +154,6 @@ def check_achievement(told: Achievement) -> None:
         place, summed = f"steps[{at}]", step.measure is StepMeasure.SUM
         _need(bool(step.property_name) == summed, f"{place}.property_name", "a SUM, and only it, names its property")
         _need(step.target >= 1, f"{place}.target", "it must be above zero")
-        check_condition(step.condition, f"{place}.condition")
     if told.period.repeated:
         _need(told.length >= 1, "length", "a rolling window and a streak have a length")
         longest = WEEKS_MAX if told.period is AchievementPeriod.WEEK_STREAK else LENGTH_MAX
@@ -163,6 +162,8 @@ def check_achievement(told: Achievement) -> None:
         _need(not told.length and not told.completions_max, "length", "only rolling windows and streaks have one")
     _need(told.period.streak or not told.misses, "misses", "only streaks have them")
     _need(told.end_time is None or told.start_time < told.end_time, "end_time", "it must be later than start_time")
+    for at, step in enumerate(told.steps):
+        check_condition(step.condition, f"steps[{at}].condition")
 
 
 def same_task(one: Achievement, other: Achievement) -> bool:

@@ -197,9 +197,9 @@ def check_offer(offer: Offer) -> None:
             raise OfferInvalid("a slot has weekdays from 1 to 7, and ends after it starts", field="slots")
     if not offer.stackable and offer.exclusivity_group:
         raise OfferInvalid("an offer that is not stackable needs no group: it stands alone", field="exclusivity_group")
+    _check_action(offer.action)
     for place, condition in _conditions(offer):
         check_condition(condition, place)
-    _check_action(offer.action)
 
 
 def _conditions(offer: Offer) -> Iterable[tuple[str, Condition | None]]:

@@ -3,6 +3,17 @@
 isort:skip_file
 Achievements: what members are asked to do, in which time, and what it brings. Streaks are achievements of units in a
 row, challenges are achievements of several steps in a time of their own.
+
+Why an achievement is refused, in order of precedence:
+  A1. INVALID_ARGUMENT    FIELD_INVALID
+  A2. ALREADY_EXISTS      REQUEST_ID_REUSED
+  A3. INVALID_ARGUMENT    ACHIEVEMENT_INVALID, it contradicts itself
+  A4. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+  A5. NOT_FOUND           PROGRAM_NOT_FOUND
+  A6. ALREADY_EXISTS      ACHIEVEMENT_EXISTS, or NOT_FOUND, reason ACHIEVEMENT_NOT_FOUND
+  A7. RESOURCE_EXHAUSTED  ACHIEVEMENT_LIMIT_REACHED
+  A8. FAILED_PRECONDITION ACHIEVEMENT_CHANGED
+  A9. INVALID_ARGUMENT    ACHIEVEMENT_INVALID, it asks something else than before
 """
 
 from collections import abc as _abc

@@ -29,6 +29,16 @@ Why a code cannot be used, in order of precedence. A code that deserves several 
 COUPON_NOT_FOUND is the one answer to codes that do not exist, are switched off or paused, or are somebody else's: it
 tells nobody which. Each counts as a failed guess; after 10 of one customer, 1,000 of one caller or 10,000 of one
 tenant in 15 minutes no code of theirs is looked at before the 15 minutes are over.
+
+Why a campaign is refused, in order of precedence:
+  C1. INVALID_ARGUMENT    FIELD_INVALID
+  C2. ALREADY_EXISTS      REQUEST_ID_REUSED
+  C3. NOT_FOUND           COUPON_CAMPAIGN_NOT_FOUND
+  C4. INVALID_ARGUMENT    COUPON_CAMPAIGN_INVALID
+  C5. INVALID_ARGUMENT    COUPON_PATTERN_INVALID
+  C6. INVALID_ARGUMENT    RULE_INVALID, RULE_UNSUPPORTED
+  C7. ALREADY_EXISTS      COUPON_CAMPAIGN_EXISTS
+  C8. ALREADY_EXISTS      COUPON_CODE_EXISTS
 """
 
 from collections import abc as _abc

@@ -3,6 +3,15 @@
 isort:skip_file
 Leaderboards: members compared by what they earned, spent or did, in a time. Who is compared is never shown to others
 but by an alias that they chose, or a pseudonym, and whoever is hidden is not compared at all.
+
+Why a leaderboard is refused, in order of precedence:
+  L1. INVALID_ARGUMENT    FIELD_INVALID
+  L2. ALREADY_EXISTS      REQUEST_ID_REUSED
+  L3. INVALID_ARGUMENT    LEADERBOARD_INVALID, it contradicts itself
+  L4. NOT_FOUND           PROGRAM_NOT_FOUND
+  L5. INVALID_ARGUMENT    LEADERBOARD_INVALID, its achievement cannot be added up
+  L6. ALREADY_EXISTS      LEADERBOARD_EXISTS, or NOT_FOUND, reason LEADERBOARD_NOT_FOUND
+  L7. RESOURCE_EXHAUSTED  LEADERBOARD_LIMIT_REACHED
 """
 
 from collections import abc as _abc

@@ -1076,7 +1076,7 @@ class LoyaltyServiceServicer:
 
     def QuoteCart(self, request, context):
         """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
-        counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+        counts codes that are not found. Refusals: COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER; codes that
         cannot be used are answered with their reasons.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -1102,8 +1102,8 @@ class LoyaltyServiceServicer:
     def CommitCart(self, request, context):
         """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
         nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
-        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
-        CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, CART_ORDER_OF_ANOTHER,
+        COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
         metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
         ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
         SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.

@@ -309,7 +309,7 @@ class LoyaltyServiceStub:
     """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     QuoteCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.QuoteCartRequest, _offer_pb2.QuoteCartResponse]
     """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
-    counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+    counts codes that are not found. Refusals: COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER; codes that
     cannot be used are answered with their reasons.
     """
     KeepQuote: _grpc.UnaryUnaryMultiCallable[_offer_pb2.KeepQuoteRequest, _offer_pb2.KeepQuoteResponse]
@@ -323,8 +323,8 @@ class LoyaltyServiceStub:
     CommitCart: _grpc.UnaryUnaryMultiCallable[_offer_pb2.CommitCartRequest, _offer_pb2.CommitCartResponse]
     """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
     nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
-    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
-    CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, CART_ORDER_OF_ANOTHER,
+    COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
     metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
     ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
     SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
@@ -730,7 +730,7 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """Lists offers by id. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours."""
     QuoteCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.QuoteCartRequest, _offer_pb2.QuoteCartResponse]  # type: ignore[assignment]
     """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
-    counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+    counts codes that are not found. Refusals: COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER; codes that
     cannot be used are answered with their reasons.
     """
     KeepQuote: _aio.UnaryUnaryMultiCallable[_offer_pb2.KeepQuoteRequest, _offer_pb2.KeepQuoteResponse]  # type: ignore[assignment]
@@ -744,8 +744,8 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     CommitCart: _aio.UnaryUnaryMultiCallable[_offer_pb2.CommitCartRequest, _offer_pb2.CommitCartResponse]  # type: ignore[assignment]
     """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
     nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
-    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
-    CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+    wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, CART_ORDER_OF_ANOTHER,
+    COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
     metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
     ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
     SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.
@@ -1478,7 +1478,7 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_offer_pb2.QuoteCartResponse, _abc.Awaitable[_offer_pb2.QuoteCartResponse]]:
         """Answers what a cart costs for a customer, which offers applied and why, and which nearly did. Changes nothing, but
-        counts codes that are not found. Refusals: CART_INVALID, COUPON_GUESSES_EXCEEDED, COUPON_ORDER_OF_ANOTHER; codes that
+        counts codes that are not found. Refusals: COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER; codes that
         cannot be used are answered with their reasons.
         """
 
@@ -1510,8 +1510,8 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_offer_pb2.CommitCartResponse, _abc.Awaitable[_offer_pb2.CommitCartResponse]]:
         """Uses up what a cart is quoted at this moment, for an order: uses of offers, their budgets, codes, and points, all or
         nothing, and once an order however often it is asked. Codes that cannot be used are left out, as in the quote: who
-        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, COUPON_GUESSES_EXCEEDED,
-        CART_ORDER_OF_ANOTHER, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
+        wants none of that gives `expected_total_minor`. Refusals: QUOTE_NOT_FOUND, CART_ORDER_OF_ANOTHER,
+        COUPON_GUESSES_EXCEEDED, CART_INVALID, COUPON_ORDER_OF_ANOTHER, QUOTE_CHANGED (it costs something else by now; the
         metadata says both), PROGRAM_NOT_FOUND, MEMBER_NOT_FOUND, WALLET_NOT_REDEEMABLE, MEMBER_BLOCKED,
         ACCOUNT_ROLE_INSUFFICIENT, POINTS_NOT_PAYABLE (the spending policy allows fewer points for this cart, or more),
         SPENDING_LIMIT_REACHED, INSUFFICIENT_POINTS.

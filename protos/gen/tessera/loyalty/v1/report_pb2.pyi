@@ -17,6 +17,12 @@ expires. New points come in as in the mean of the last three complete months, by
 
 Breakage. What of today's points will expire, by the same shares, without new points. Without three complete months of
 entries there are no estimates.
+
+Why a report, or the cost of points, is refused, in order of precedence:
+  P1. INVALID_ARGUMENT    FIELD_INVALID
+  P2. ALREADY_EXISTS      REQUEST_ID_REUSED
+  P3. INVALID_ARGUMENT    REPORT_INVALID
+  P4. NOT_FOUND           PROGRAM_NOT_FOUND
 """
 
 from collections import abc as _abc
