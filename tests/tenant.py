@@ -18,6 +18,7 @@ from tessera.loyalty.v1 import (
     coupon_pb2,
     leaderboard_pb2,
     offer_pb2,
+    pricing_pb2,
     referral_pb2,
     reward_pb2,
     shared_account_pb2,
@@ -55,6 +56,7 @@ from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 from services.__main__ import NAMES
 from tests.conftest import Keyring
 from tests.shelf_events import seen, trial
+from tests.tenant_prices import learn_prices
 from tests.whole_platform import until
 
 DAYS = 30
@@ -81,7 +83,7 @@ class Tenant:
         self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
-        self.redemption_id = self.referral_code = ""
+        self.redemption_id = self.referral_code = self.pricing_job_id = ""
         self.erasure_id = self.export_id = ""
         self.identity_settings = IdentitySettings()
 
@@ -105,6 +107,7 @@ class Tenant:
         await self._learn()
         await self._write()
         await self._return()
+        self.pricing_job_id = await learn_prices(self)
 
     @property
     def names(self) -> set[str]:
@@ -154,11 +157,28 @@ class Tenant:
             action = offer_pb2.OfferAction(order_share=offer_pb2.ShareOff(share=share))
             made = offer_pb2.Offer(offer_id=self.own(noun), name=noun, currency="USD", action=action)
             await self.call("loyalty", "CreateOffer", offer_pb2.CreateOfferRequest(offer=made, request_id=noun))
+        await self._price()
         keep = offer_pb2.KeepQuoteRequest(cart=self.cart(), request_id="keep")
         self.quote_id = (await self.call("loyalty", "KeepQuote", keep)).quote.quote_id
         commit = offer_pb2.CommitCartRequest(order_id=self.own("bought"), cart=self.cart(), request_id="buy")
         await self.call("loyalty", "CommitCart", commit)
         await self._refer()
+
+    async def _price(self) -> None:
+        """A policy of personal prices, and an offer that has one for everybody."""
+        policy = pricing_pb2.PricingPolicy(
+            enabled=True, consent_purpose=self.own("news"), segment_ids=[self.own("vip")]
+        )
+        decide = pricing_pb2.SetPricingPolicyRequest(policy=policy, request_id="on")
+        await self.call("loyalty", "SetPricingPolicy", decide)
+        share = pricing_pb2.PersonalShare(max_share=500, cost_share=5000)
+        made = offer_pb2.Offer(
+            offer_id=self.own("personal"),
+            name="Personal",
+            currency="USD",
+            action=offer_pb2.OfferAction(personal_share=share),
+        )
+        await self.call("loyalty", "CreateOffer", offer_pb2.CreateOfferRequest(offer=made, request_id="personal"))
 
     async def _refer(self) -> None:
         """A reward that is set aside, and a friend who was brought."""

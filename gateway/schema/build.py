@@ -63,6 +63,7 @@ MODULES = (
     "coupons",
     "loyalty_earning",
     "offers",
+    "pricing",
     "redemptions",
     "referrals",
     "lots",

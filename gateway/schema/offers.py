@@ -122,6 +122,7 @@ class QuotedPoints: ...
     "coupons",
     "points",
     "exact",
+    "personal_discounts",
 )
 class Quote: ...
 
@@ -208,6 +209,7 @@ class PointsMultiplierInput: ...
     "free_shipping",
     "gift",
     "points_multiplier",
+    "personal_share",
 )
 class OfferActionInput: ...
 

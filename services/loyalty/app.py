@@ -20,6 +20,7 @@ from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import Store, open_store
 from services.loyalty.adapters.checks import StoredChecks
+from services.loyalty.adapters.clients import price_stream
 from services.loyalty.adapters.clubs import StoredClubs
 from services.loyalty.adapters.coupons import StoredCoupons
 from services.loyalty.adapters.documents import COLLECTIONS
@@ -31,6 +32,8 @@ from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.ledger_files import csv_entries, parquet_entries
 from services.loyalty.adapters.notices import StoredNotices
 from services.loyalty.adapters.offers import StoredOffers
+from services.loyalty.adapters.price_follower import PriceFollower
+from services.loyalty.adapters.prices import StoredPrices
 from services.loyalty.adapters.referrals import StoredReferrals
 from services.loyalty.adapters.report_keeper import ReportKeeper
 from services.loyalty.adapters.reports import StoredReports
@@ -51,10 +54,14 @@ from services.loyalty.handlers.leaderboards import forget_scores_that_are_over
 from services.loyalty.handlers.notices import announce_expiring, forget_notices
 from services.loyalty.handlers.offers import forget_quotes
 from services.loyalty.handlers.orders import apply_order_events
+from services.loyalty.handlers.pricing import estimate_all, forget_quoted
 from services.loyalty.handlers.referrals import settle_referrals
 from services.loyalty.handlers.rewards import expire_redemptions
 from services.loyalty.handlers.running_check import RunningCheck
 from services.loyalty.servicer import LoyaltyServicer
+
+ESTIMATE_LOOK_SECONDS = 3600.0
+"""How often it looks which tenants' price sensitivities have become too old."""
 
 
 class Settings(ServiceSettings):
@@ -69,6 +76,8 @@ class Settings(ServiceSettings):
     """How often the running check looks at some members."""
     quote_retention_days: int = Field(400, ge=1, le=3650)
     """How long it can be told what a person was quoted, and why."""
+    pricing_interval_seconds: float = Field(86_400.0, gt=0)
+    """How old what is known of price sensitivities becomes before it is estimated anew."""
     notice_retention_days: int = Field(400, ge=1, le=3650)
     """How long notices are kept for those who follow them."""
 
@@ -106,6 +115,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(erasures.run(), "loyalty-erasures"),
                 background(keeper.run(), "loyalty-reports"),
                 background(comparing.run(), "loyalty-leaderboards"),
+                background(PriceFollower(store, price_stream(profiles)).run(), "loyalty-prices"),
+                background(_estimate(settings, store, clock), "loyalty-price-estimates"),
                 background(acknowledgements.run(), "loyalty-acknowledgements"),
                 background(_expire(settings, store, ledger, comparing, clock), "loyalty-expiry"),
                 background(_check(settings, store, clock), "loyalty-check"),
@@ -138,6 +149,7 @@ def _servicer(
         clock=clock,
         coupons=StoredCoupons(store),
         offers=StoredOffers(store),
+        prices=StoredPrices(store),
         referrals=StoredReferrals(store),
         clubs=StoredClubs(store),
         reports=StoredReports(store, keeper),
@@ -154,6 +166,12 @@ def _servicer(
 async def _check(settings: Settings, store: Store, clock: Clock) -> None:
     check = RunningCheck(StoredPrograms(store), StoredEntries(store), StoredChecks(store))
     await every(settings.check_interval_seconds, lambda: check.tick(to_micros(clock())))
+
+
+async def _estimate(settings: Settings, store: Store, clock: Clock) -> None:
+    interval, prices = settings.pricing_interval_seconds, StoredPrices(store)
+    looks = min(interval, ESTIMATE_LOOK_SECONDS)
+    await every(looks, lambda: estimate_all(prices, to_micros(clock()), int(interval * 1_000_000)))
 
 
 async def _expire(
@@ -174,6 +192,8 @@ async def _expire(
         await announce_expiring(programs, members, notices, ledger, now)
         await forget_notices(programs, notices, ledger, now - settings.notice_retention_days * DAY_MICROS)
         await forget_scores_that_are_over(programs, leaderboards, now)
-        await forget_quotes(ledger, offers, coupons, now - settings.quote_retention_days * DAY_MICROS)
+        forgotten = now - settings.quote_retention_days * DAY_MICROS
+        await forget_quotes(ledger, offers, coupons, forgotten)
+        await forget_quoted(StoredPrices(store), coupons, forgotten, now)
 
     await every(settings.expiry_interval_seconds, tick)

@@ -51,6 +51,7 @@ from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 from services.crm.domain.unsubscribe import token_of
 from tests.contracts.club_rules import CLUB
 from tests.contracts.destination_rules import DESTINATIONS, SAVED
+from tests.contracts.pricing_rules import PRICING
 from tests.contracts.promotion_rules import PROMOTIONS
 from tests.contracts.report_rules import REPORTS
 from tests.contracts.shelf_rules import SHELVES
@@ -828,7 +829,7 @@ TABLES = {
     "segmentation": SEGMENTATION,
     "recommendation": RECOMMENDATION | SHELVES,
     "forecasting": FORECASTING,
-    "loyalty": LOYALTY | PROMOTIONS | CLUB | REPORTS,
+    "loyalty": LOYALTY | PROMOTIONS | PRICING | CLUB | REPORTS,
     "crm": CRM,
 }
 RULES = {f"{service}.{rpc}": rule for service, table in TABLES.items() for rpc, rule in table.items()}

@@ -64,7 +64,7 @@ def truth() -> NDArray[np.float64]:
 
 def test_the_elasticity_of_a_population_and_its_spread_are_found(truth: NDArray[np.float64]) -> None:
     pooling = pool_groups(weigh(market(truth)), np.full(len(truth), -1))
-    assert pooling.population.mean == pytest.approx(truth.mean(), abs=4 * pooling.standard_error)
+    assert pooling.population.mean == pytest.approx(truth.mean(), abs=4 * pooling.population.mean_error)
     assert pooling.population.variance**0.5 == pytest.approx(0.8, abs=0.25)
 
 
@@ -145,6 +145,9 @@ def test_an_estimate_lies_between_what_is_expected_and_what_is_seen_and_is_surer
     mean: float, variance: float, seen: float, precision: float
 ) -> None:
     found = posterior(Prior(mean, variance), seen * precision, precision, 7)
+    unsure = posterior(Prior(mean, variance, 0.5), seen * precision, precision, 7)
+    assert unsure.elasticity == found.elasticity
+    assert found.standard_error <= unsure.standard_error <= (found.standard_error**2 + 0.25) ** 0.5 + 1e-12
     assert min(mean, seen) - 1e-9 <= found.elasticity <= max(mean, seen) + 1e-9
     assert found.standard_error <= min(variance**0.5, precision**-0.5) + 1e-12
     assert found.interval[0] < found.elasticity < found.interval[1]
@@ -152,11 +155,12 @@ def test_an_estimate_lies_between_what_is_expected_and_what_is_seen_and_is_surer
 
 
 def test_what_does_not_differ_is_pooled_into_one() -> None:
-    prior, error = pool(np.full(50, 1.5), np.full(50, 0.25))
+    prior = pool(np.full(50, 1.5), np.full(50, 0.25))
     assert prior.mean == pytest.approx(1.5)
     assert prior.variance == 0
-    assert error == pytest.approx(0.5 / 50**0.5)
-    assert posterior(prior, 9.0, 3.0, 1).elasticity == prior.mean
+    assert prior.mean_error == pytest.approx(0.5 / 50**0.5)
+    found = posterior(prior, 9.0, 3.0, 1)
+    assert (found.elasticity, found.standard_error) == (prior.mean, prior.mean_error)
 
 
 def test_a_retailers_weeks_to_come_are_told_better_with_persons_than_without() -> None:

@@ -17,6 +17,7 @@ from services.loyalty.adapters.merge_documents import (
     read_merged_entry,
     read_merged_member,
 )
+from services.loyalty.adapters.pricing_records import PRICE_EPOCHS, PRICING_TENANTS
 from services.loyalty.adapters.promotion_records import PROMOTION_TENANTS
 from services.loyalty.adapters.records import RECORDS, read_record, record_body
 from services.loyalty.domain.books import OrderCounts
@@ -71,6 +72,8 @@ COLLECTIONS = (
     ACKNOWLEDGEMENTS,
     *RECORDS.values(),
     PROMOTION_TENANTS,
+    PRICING_TENANTS,
+    PRICE_EPOCHS,
     *JOB_COLLECTIONS,
 )
 

@@ -46,6 +46,9 @@ from services.loyalty.domain.merged import MERGED_CUSTOMERS
 from services.loyalty.domain.notice import NOTICES
 from services.loyalty.domain.offer import OFFER_USAGES
 from services.loyalty.domain.people import MERGED_NAMES
+from services.loyalty.domain.personal_price import PERSONAL_DISCOUNTS, PERSONAL_PRICES
+from services.loyalty.domain.price_history import PRICED_ORDERS
+from services.loyalty.domain.price_model import PRICE_CONSENTS, PRICE_EVIDENCE
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.recount import own_id
 from services.loyalty.domain.redemption import REDEMPTIONS, REWARD_USAGES
@@ -98,6 +101,11 @@ PERSONAL = (
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
     Personal(RECORDS[NOTICES.name], "customer_id", "notice", Removal.DELETED),
+    Personal(RECORDS[PRICED_ORDERS.name], "customer_id", "priced_order", Removal.DELETED),
+    Personal(RECORDS[PRICE_CONSENTS.name], "customer_id", "price_consent", Removal.DELETED),
+    Personal(RECORDS[PRICE_EVIDENCE.name], "customer_id", "price_sensitivity", Removal.DELETED),
+    Personal(RECORDS[PERSONAL_DISCOUNTS.name], "customer_id", "personal_discount", Removal.DELETED),
+    Personal(RECORDS[PERSONAL_PRICES.name], "customer_id", "personal_price", Removal.PSEUDONYMISED),
     Personal(RECORDS[REPORT_VISITS.name], "member_id", "order_days", Removal.DELETED),
 )
 """What is kept of a person beside the accounts, and what becomes of it."""
@@ -218,7 +226,11 @@ class Erasures:
                         Delete(tenant, personal.collection, each.id, each.version)
                         if personal.removal is Removal.DELETED
                         else Replace(
-                            tenant, personal.collection, each.id, {**each.body, personal.field: pseudonym}, each.version
+                            tenant,
+                            personal.collection,
+                            each.id,
+                            _named(each.body, customer_id, pseudonym),
+                            each.version,
                         )
                         for each in found
                     ]
@@ -330,6 +342,15 @@ def _path(text: str, member_id: str, pseudonym: str) -> str:
     if not (of_occasion and text.endswith(f"/{member_id}")):
         return text
     return f"{text.removesuffix(member_id)}{pseudonym}"
+
+
+def _named(value: Any, customer_id: str, pseudonym: str) -> Any:
+    """The same, of the pseudonym wherever it names the person: a quote inside an order does too."""
+    if isinstance(value, dict):
+        return {name: _named(part, customer_id, pseudonym) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_named(part, customer_id, pseudonym) for part in value]
+    return pseudonym if value == customer_id else value
 
 
 def _without(value: Any, names: Mapping[str, str]) -> Any:

@@ -3,10 +3,12 @@
 from typing import Any, TypeVar
 
 from services.common.store import Query, Range, Store
+from services.loyalty.adapters.prices import StoredPrices
 from services.loyalty.adapters.records import RECORDS, read_record
 from services.loyalty.domain.cart_order import CART_ORDERS, CartOrder
 from services.loyalty.domain.kept_quote import QUOTES, KeptQuote
 from services.loyalty.domain.offer import OFFER_USAGES, OFFERS, OFFERS_MAX, Offer, OfferNotFound, OfferUsage
+from services.loyalty.domain.price_model import PriceStanding
 from services.loyalty.domain.records import Kind
 
 T = TypeVar("T")
@@ -48,6 +50,9 @@ class StoredOffers:
 
     async def order(self, tenant: str, order_id: str) -> CartOrder | None:
         return await self._get(tenant, CART_ORDERS, order_id)
+
+    async def standing(self, tenant: str, customer_id: str, segment_ids: frozenset[str]) -> PriceStanding:
+        return await StoredPrices(self._store).standing(tenant, customer_id, segment_ids)
 
     async def _get(self, tenant: str, kind: Kind[T], id: str) -> T | None:
         document = await self._store.get(tenant, RECORDS[kind.name], id)

@@ -13,6 +13,7 @@ from services.common.store import Collection
 from services.common.store.port import Body
 from services.loyalty.adapters.club_records import CLUB_ANSWERS, CLUB_RECORDS
 from services.loyalty.adapters.earning_records import EARNING_ANSWERS, EARNING_RECORDS
+from services.loyalty.adapters.pricing_records import PRICING_ANSWERS, PRICING_RECORDS
 from services.loyalty.adapters.promotion_records import PROMOTION_ANSWERS, PROMOTION_RECORDS, decode, encode
 from services.loyalty.adapters.report_records import REPORT_ANSWERS, REPORT_RECORDS
 from services.loyalty.domain.merged import MERGED_CUSTOMERS
@@ -26,11 +27,18 @@ RECORDS: Mapping[str, Collection] = {
     **EARNING_RECORDS,
     **REPORT_RECORDS,
     **CLUB_RECORDS,
+    **PRICING_RECORDS,
     MERGED_CUSTOMERS.name: Collection(MERGED_CUSTOMERS.name),
     MERGED_NAMES.name: Collection(MERGED_NAMES.name),
 }
 """The collection of each kind, by the kind's name."""
-ANSWERS: Mapping[str, type] = {**PROMOTION_ANSWERS, **EARNING_ANSWERS, **REPORT_ANSWERS, **CLUB_ANSWERS}
+ANSWERS: Mapping[str, type] = {
+    **PROMOTION_ANSWERS,
+    **EARNING_ANSWERS,
+    **REPORT_ANSWERS,
+    **CLUB_ANSWERS,
+    **PRICING_ANSWERS,
+}
 """The types of answers that are records or plain dataclasses, by the name they are kept under."""
 _NAMES = {type_: name for name, type_ in ANSWERS.items()}
 

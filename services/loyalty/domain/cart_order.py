@@ -13,6 +13,7 @@ from services.loyalty.domain.member import Cause
 from services.loyalty.domain.notice import Notice, NoticeKind, note
 from services.loyalty.domain.offer import offer_usage_refs
 from services.loyalty.domain.people import names_of
+from services.loyalty.domain.personal_quote import keep_personal
 from services.loyalty.domain.points_payment import paid_with
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import AppliedOffer, Asked, Quote, reckon
@@ -103,6 +104,8 @@ class CommitCart:
         spent = self._spend(books, reckoned.quote.total_minor, now)  # the last that can be refused
         reckoned.till.close()
         turn = existing.turn + 1 if existing else 0
+        name = f"order/{asked.order_id}/{turn}"
+        personal = keep_personal(books, reckoned.quote, asked.cart.shopper, name, order_id=asked.order_id)
         for applied in reckoned.quote.applied:
             _use_offer(books, applied.offer_id, customer_id, 1, applied.discount_minor)
             note(books, _offer_notice(NoticeKind.OFFER_USED, asked.order_id, reckoned.quote, applied, now), turn)
@@ -110,7 +113,7 @@ class CommitCart:
             order_id=asked.order_id,
             customer_id=customer_id,
             state=CartOrderState.COMMITTED,
-            quote=reckoned.quote,
+            quote=replace(reckoned.quote, personal=personal),
             codes=tuple(code.code for code in reckoned.quote.codes if not code.reason),
             time=now,
             spent=spent,

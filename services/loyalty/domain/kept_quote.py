@@ -1,10 +1,11 @@
 """Quotes that are kept: what each person was quoted and why, and the cart that an order can be made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.cart import Cart
+from services.loyalty.domain.personal_quote import keep_personal
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.quote import Asked, Quote, reckon
 from services.loyalty.domain.records import Kind, Ref
@@ -37,13 +38,15 @@ class KeepQuote:
 
     def apply(self, books: Books, now: int) -> KeptQuote:
         asked = self.asked
+        quote = reckon(books, asked, now).quote
+        personal = keep_personal(books, quote, asked.cart.shopper, self.quote_id, quote_id=self.quote_id)
         kept = KeptQuote(
             quote_id=self.quote_id,
             customer_id=asked.guesser.customer_id,
             time=now,
             cart=asked.cart,
             codes=tuple(each.code for each in asked.presented),
-            quote=reckon(books, asked, now).quote,
+            quote=replace(quote, personal=personal),
         )
         books.put_record(Ref(QUOTES, self.quote_id), kept)
         return kept

@@ -10,10 +10,10 @@ from services.common.clock import from_micros
 from services.common.errors import AlreadyExists, InvalidArgument, NotFound, ResourceExhausted
 from services.common.rules.condition import Condition, check_condition
 from services.loyalty.domain.coupon import ALWAYS
+from services.loyalty.domain.personal_price import PersonalTerms, problem_of
 from services.loyalty.domain.records import Kind, Ref
+from services.loyalty.domain.share import WHOLE
 
-WHOLE = 10_000
-"""All of something, in ten-thousandths."""
 OFFERS_MAX = 1000
 MINUTES = 24 * 60
 
@@ -49,6 +49,7 @@ class ActionKind(Enum):
     FREE_SHIPPING = "free_shipping"
     GIFT = "gift"
     POINTS_MULTIPLIER = "points_multiplier"
+    PERSONAL_SHARE = "personal_share"
 
 
 class Chosen(Enum):
@@ -104,6 +105,7 @@ class Action:
     parts: tuple[BundlePart, ...] = ()
     prices: tuple[ItemPrice, ...] = ()
     gift_item_id: str = ""
+    personal: PersonalTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +243,6 @@ def _check_action(action: Action) -> None:
             need(bool(action.gift_item_id) and action.get_quantity > 0, "a gift is so many of an item")
         case ActionKind.POINTS_MULTIPLIER:
             need(action.share > WHOLE, "a multiplier is above 10,000 ten-thousandths")
+        case ActionKind.PERSONAL_SHARE:
+            problem = problem_of(action.personal) if action.personal else "a personal share has terms"
+            need(not problem, problem)

@@ -17,8 +17,8 @@ person adds up. However many units are bought of an item in a week, it is one pu
 What it cannot show. Prices were not drawn at random: where an item is advertised, shown better or in season in the very
 weeks in which it is cheap, the elasticity holds that too. It holds purchases that were only brought forward, so it says
 more about when than about how much. Who comes because of a price is not seen. Prices of others are means over stores.
-Standard errors leave out that the population's figures are estimates. It ranks people and is good for choosing between
-discounts inside narrow bounds; what a discount brings in truth only an experiment shows.
+Standard errors leave out that the variances between persons and groups are estimates. It ranks people and is good for
+choosing between discounts inside narrow bounds; what a discount brings in truth only an experiment shows.
 """
 
 from collections.abc import Iterator
@@ -85,6 +85,8 @@ class Prior:
 
     mean: float
     variance: float
+    mean_error: float = 0.0
+    """The standard error of the mean, which is an estimate itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,14 @@ class Sensitivity:
 
 
 def posterior(prior: Prior, weighted: float, precision: float, event_count: int) -> Sensitivity:
-    """The prior with somebody's own evidence, each by its precision; without evidence it is the prior."""
-    if prior.variance <= 0:
-        return Sensitivity(prior.mean, 0.0, event_count)
-    whole = 1 / prior.variance + precision
-    return Sensitivity((prior.mean / prior.variance + weighted) / whole, float(whole**-0.5), event_count)
+    """The prior with somebody's own evidence, each by its precision; without evidence it is the prior.
+
+    The standard error holds that of the prior's mean, as far as the estimate rests on it (Morris 1983).
+    """
+    rest = 1 / (1 + prior.variance * precision)
+    mean = rest * (prior.mean + prior.variance * weighted)
+    variance = prior.variance * rest + (rest * prior.mean_error) ** 2
+    return Sensitivity(float(mean), float(variance**0.5), int(event_count))
 
 
 def weigh(purchases: Purchases) -> Evidence:
@@ -215,12 +220,12 @@ def _score(choices: list[Choices], elasticity: float, person_count: int) -> tupl
     return score, precision, events
 
 
-def pool(estimate: Floats, variance: Floats) -> tuple[Prior, float]:
-    """The normal distribution that estimates with known variances come from, and the standard error of its mean.
+def pool(estimate: Floats, variance: Floats) -> Prior:
+    """The normal distribution that estimates with known variances come from.
 
     Marginal maximum likelihood of the variance between them, over a grid of standard deviations from 0 to 20.
     """
-    best, chosen = -np.inf, (Prior(0.0, 0.0), 0.0)
+    best, chosen = -np.inf, Prior(0.0, 0.0)
     for deviation in _DEVIATIONS:
         whole = variance + deviation * deviation
         weight = 1 / whole
@@ -228,7 +233,7 @@ def pool(estimate: Floats, variance: Floats) -> tuple[Prior, float]:
         likelihood = -0.5 * float((np.log(whole) + weight * (estimate - mean) ** 2).sum())
         if likelihood > best:
             best = likelihood
-            chosen = Prior(mean, float(deviation * deviation)), float(weight.sum() ** -0.5)
+            chosen = Prior(mean, float(deviation * deviation), float(weight.sum() ** -0.5))
     return chosen
 
 
@@ -237,15 +242,15 @@ class Pooling:
     """What is expected of whom: the population's distribution, and that of each group."""
 
     population: Prior
-    standard_error: float
-    """Of the population's mean."""
     groups: dict[int, Sensitivity]
     """The shrunk mean of each group, its standard error and how many purchases it rests on."""
 
     def prior_of(self, group: int) -> Prior:
         """Of somebody of the group; of a group that is not known, the population's."""
         found = self.groups.get(group)
-        return Prior(found.elasticity, self.population.variance) if found else self.population
+        if found is None:
+            return self.population
+        return Prior(found.elasticity, self.population.variance, found.standard_error)
 
 
 def pool_groups(evidence: Evidence, group: Ints) -> Pooling:
@@ -256,19 +261,16 @@ def pool_groups(evidence: Evidence, group: Ints) -> Pooling:
     """
     told = evidence.precision > PRECISION_MIN
     estimate, variance = evidence.weighted[told] / evidence.precision[told], 1 / evidence.precision[told]
-    population, error = pool(estimate, variance)
-    if population.variance == 0:
-        return Pooling(population, error, {})
+    population = pool(estimate, variance)
     grouped, names = group[told], np.unique(group[told])
     names = names[names >= 0]
     weight = 1 / (variance + population.variance)
     whole = np.array([weight[grouped == name].sum() for name in names])
     means = np.array([(weight * estimate)[grouped == name].sum() for name in names]) / whole
-    between = pool(means, 1 / whole)[0].variance if len(names) > 1 else 0.0
+    between = pool(means, 1 / whole).variance if len(names) > 1 else 0.0
     groups = {}
     for name, mean, precision in zip(names.tolist(), means.tolist(), whole.tolist(), strict=True):
         events = int(evidence.event_count[group == name].sum())
-        alike = Sensitivity(population.mean, error, events)
-        differing = posterior(Prior(population.mean, between), mean * precision, precision, events)
-        groups[name] = differing if between else alike
-    return Pooling(population, error, groups)
+        expected = Prior(population.mean, between, population.mean_error)
+        groups[name] = posterior(expected, mean * precision, precision, events)
+    return Pooling(population, groups)

@@ -1,13 +1,14 @@
 """What an offer takes off a cart, one offer after the other, in integers; no line ever costs less than its floor."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from services.common.rules.condition import Condition, holds
 from services.loyalty.domain.allocation import allocate
 from services.loyalty.domain.cart import Cart, CartLine
-from services.loyalty.domain.offer import WHOLE, Action, ActionKind, Chosen, Offer, VolumeTier
+from services.loyalty.domain.offer import Action, ActionKind, Chosen, Offer, VolumeTier
+from services.loyalty.domain.share import WHOLE
 
 _PHASES = {
     ActionKind.PRICE_LIST: 0,
@@ -15,6 +16,7 @@ _PHASES = {
     ActionKind.VOLUME: 0,
     ActionKind.LINE_SHARE: 1,
     ActionKind.LINE_AMOUNT: 1,
+    ActionKind.PERSONAL_SHARE: 1,
     ActionKind.BUY_GET: 2,
     ActionKind.BUNDLE: 2,
     ActionKind.ORDER_SHARE: 3,
@@ -61,6 +63,8 @@ class Pricing:
 
     cart: Cart
     now: int
+    shares: Mapping[str, int] = field(default_factory=dict)
+    """What personal offers have for this person, in ten-thousandths."""
     left: dict[str, int] = field(init=False)
     shipping_left: int = field(init=False)
     _matches: dict[Condition, frozenset[str]] = field(default_factory=dict)
@@ -96,7 +100,7 @@ class Pricing:
                 return Effect(offer.offer_id, gift_item_id=action.gift_item_id, gift_quantity=action.get_quantity)
             case ActionKind.POINTS_MULTIPLIER:
                 return Effect(offer.offer_id, points_multiplier=action.share)
-        return Effect(offer.offer_id, self._take(offer, self._wishes(action)))
+        return Effect(offer.offer_id, self._take(offer, self._wishes(offer)))
 
     def _take(self, offer: Offer, wishes: dict[str, int]) -> dict[str, int]:
         """What is taken of what is wished for: not below a floor, and in all not above the offer's limit."""
@@ -112,12 +116,17 @@ class Pricing:
         return taken
 
     def _room(self, offer: Offer, line: CartLine) -> int:
-        floor = max(line.floor_minor * line.quantity, -(-line.total_minor * offer.floor_share // WHOLE))
-        return max(0, self.left[line.line_id] - floor)
+        personal = offer.action.personal
+        least = personal.least_minor(line.total_minor) if personal else 0
+        return max(0, self.left[line.line_id] - max(least, floor_of(offer, line)))
 
-    def _wishes(self, action: Action) -> dict[str, int]:
+    def _wishes(self, offer: Offer) -> dict[str, int]:
+        action = offer.action
         lines = self.matching(action.items)
         match action.kind:
+            case ActionKind.PERSONAL_SHARE:
+                share = self.shares.get(offer.offer_id, 0)
+                return {line.line_id: self.left[line.line_id] * share // WHOLE for line in lines}
             case ActionKind.ORDER_SHARE:
                 total = sum(self.left[line.line_id] for line in lines) * action.share // WHOLE
                 return self._spread(lines, total)
@@ -219,6 +228,11 @@ class Pricing:
                 return
             count -= units
             yield line, units, self.left[line.line_id]
+
+
+def floor_of(offer: Offer, line: CartLine) -> int:
+    """What a line costs at least, by its own floor and the offer's."""
+    return max(line.floor_minor * line.quantity, -(-line.total_minor * offer.floor_share // WHOLE))
 
 
 def _times(possible: int, action: Action) -> int:

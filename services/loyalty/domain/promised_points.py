@@ -7,9 +7,9 @@ from typing import NamedTuple
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.cart_order import CART_ORDERS, CartOrder, CartOrderState
 from services.loyalty.domain.earning import Activity, Boost
-from services.loyalty.domain.offer import WHOLE
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.records import Ref
+from services.loyalty.domain.share import WHOLE
 
 
 class Promise(NamedTuple):

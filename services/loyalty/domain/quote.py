@@ -12,13 +12,17 @@ from services.loyalty.domain.coupon import CouponBudgetSpent
 from services.loyalty.domain.coupon_uses import Presented, Till, Verdict, open_till, presenting_needs, weigh
 from services.loyalty.domain.earning import Boost
 from services.loyalty.domain.guesses import Guesser, check_guesses
-from services.loyalty.domain.offer import WHOLE, Offer, OfferUsage, offer_usage_refs
+from services.loyalty.domain.offer import Offer, OfferUsage, offer_usage_refs
 from services.loyalty.domain.people import names_needs, names_of
+from services.loyalty.domain.personal_price import PersonalDiscount, QuotedPersonal
+from services.loyalty.domain.personal_quote import discount_refs, discounts_for, quoted_personal
+from services.loyalty.domain.price_model import PriceStanding, knowledge_of
 from services.loyalty.domain.pricing import Effect, Pricing
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.qualification import Lack, Usages, idle_lack, lack_of
 from services.loyalty.domain.quoted_points import QuotedPoints, earning_refs, person_refs, quoted_points
 from services.loyalty.domain.records import Ref
+from services.loyalty.domain.share import WHOLE
 from services.loyalty.domain.shopper import known_of, segments_of
 
 
@@ -96,6 +100,7 @@ class Quote:
     codes: tuple[QuotedCode, ...]
     points: tuple[QuotedPoints, ...]
     exact: bool
+    personal: tuple[QuotedPersonal, ...] = ()
 
     @property
     def list_minor(self) -> int:
@@ -122,6 +127,8 @@ class Asked:
     offers: Sequence[Offer]
     guesser: Guesser
     order_id: str = ""
+    standing: PriceStanding | None = None
+    """What is kept of the person's answers to prices, where an offer asks for it."""
 
     def needs(self, programs: Mapping[str, Program]) -> Needs:
         """Everything that reckoning reads."""
@@ -135,7 +142,8 @@ class Asked:
         offer_ids = [offer.offer_id for offer in self.offers]
         told = dict.fromkeys((self.guesser.customer_id, *names))
         usages = [ref for each in offer_ids for name in told for ref in offer_usage_refs(each, name)]
-        return [*usages, *person_refs(books, self.guesser.customer_id, self.cart.currency)]
+        earning = person_refs(books, self.guesser.customer_id, self.cart.currency)
+        return [*usages, *discount_refs(self.offers, told), *earning]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +201,17 @@ class _Known:
 
     def __init__(self, books: Books, asked: Asked, cart: Cart, now: int, campaigns: set[str]) -> None:
         self._books, self._asked, self._cart, self._now = books, asked, cart, now
-        self._pricing = Pricing(cart, now)
         self._offers = {
             offer.offer_id: offer for offer in asked.offers if offer.currency == cart.currency and offer.open_at(now)
         }
+        self._discounts: Mapping[str, PersonalDiscount] = discounts_for(
+            books,
+            self._offers.values(),
+            cart.shopper.customer_id,
+            knowledge_of(asked.standing, now) if asked.standing else None,
+            now,
+        )
+        self._pricing = Pricing(cart, now, {each.offer_id: each.share for each in self._discounts.values()})
         self._usages: Usages = {offer_id: self._usage(offer_id) for offer_id in self._offers}
         facts = cart.facts(now, known_of(books, cart.shopper.customer_id, now))
         lacks = [
@@ -256,6 +271,11 @@ class _Known:
             codes=tuple(self._code(each.code, verdicts[each.code], choice) for each in self._asked.presented),
             points=self._points(lines, effects),
             exact=choice.exact,
+            personal=tuple(
+                quoted_personal(self._offers[offer_id], discount, self._pricing, effects)
+                for offer_id, discount in sorted(self._discounts.items())
+                if offer_id not in self._lacks and self._pricing.matching(self._offers[offer_id].action.items)
+            ),
         )
 
     def _applied(self, effect: Effect, codes: Mapping[str, str]) -> AppliedOffer:

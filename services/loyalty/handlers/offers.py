@@ -134,7 +134,11 @@ async def ask(offers: Offers, coupons: Coupons, tenant: str, shopping: Shopping)
     )
     guesser = Guesser(shopping.cart.shopper.customer_id, shopping.caller)
     cart = replace(shopping.cart, lines=tuple(sorted(shopping.cart.lines, key=lambda line: line.line_id)))
-    return Asked(cart=cart, presented=presented, offers=known, guesser=guesser, order_id=shopping.order_id)
+    asked = Asked(cart=cart, presented=presented, offers=known, guesser=guesser, order_id=shopping.order_id)
+    if not any(offer.action.personal for offer in known):
+        return asked
+    standing = await offers.standing(tenant, cart.shopper.customer_id, cart.shopper.segment_ids)
+    return replace(asked, standing=standing)
 
 
 async def _count(ledger: Ledger, tenant: str, asked: Asked, quote: Quote) -> None:

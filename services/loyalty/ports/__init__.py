@@ -18,6 +18,7 @@ from services.loyalty.domain.member import Member
 from services.loyalty.domain.offer import Offer, OfferUsage
 from services.loyalty.domain.operations import Operation
 from services.loyalty.domain.orders import ApplyOrderEvents
+from services.loyalty.domain.price_model import PriceStanding
 from services.loyalty.domain.program import Program
 from services.loyalty.domain.redemption import Redemption
 from services.loyalty.domain.referral import Referral, ReferralBook, ReferralCounts
@@ -389,4 +390,8 @@ class Offers(Protocol):
 
     async def order(self, tenant: str, order_id: str) -> CartOrder | None:
         """What the order has used."""
+        ...
+
+    async def standing(self, tenant: str, customer_id: str, segment_ids: frozenset[str]) -> PriceStanding:
+        """What is kept of a person's answers to prices; ``segment_ids`` are those that the caller knows of."""
         ...

@@ -16,6 +16,7 @@ from services.loyalty.servicer.notices import NoticeRpcs
 from services.loyalty.servicer.offers import OfferRpcs
 from services.loyalty.servicer.personal_data import PersonalDataRpcs
 from services.loyalty.servicer.points import PointRpcs
+from services.loyalty.servicer.pricing import PricingRpcs
 from services.loyalty.servicer.programs import ProgramRpcs
 from services.loyalty.servicer.referrals import ReferralRpcs
 from services.loyalty.servicer.reports import ReportRpcs
@@ -48,5 +49,6 @@ class LoyaltyServicer(
     SharedAccountRpcs,
     WalletRpcs,
     LeaderboardRpcs,
+    PricingRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

@@ -6,7 +6,6 @@ from services.common.validation import FieldInvalid
 from services.loyalty.domain.coupon import ALWAYS
 from services.loyalty.domain.offer import (
     MINUTES,
-    WHOLE,
     Action,
     ActionKind,
     BundlePart,
@@ -16,8 +15,10 @@ from services.loyalty.domain.offer import (
     TimeSlot,
     VolumeTier,
 )
+from services.loyalty.domain.share import WHOLE
 from services.loyalty.servicer.calls import timestamp
 from services.loyalty.servicer.carts import condition_message, read_condition, read_time, time_message
+from services.loyalty.servicer.pricing_messages import personal_message, read_personal
 
 _CHOICES = {chosen: pb.BuyGetChoice.Value(f"BUY_GET_CHOICE_{chosen.name}") for chosen in Chosen}
 _CHOICES_ASKED = {pb.BUY_GET_CHOICE_UNSPECIFIED: Chosen.CHEAPEST, **{number: each for each, number in _CHOICES.items()}}
@@ -85,6 +86,8 @@ def _read_action(message: pb.OfferAction) -> Action:
             return Action(kind=kind, gift_item_id=message.gift.item_id, get_quantity=message.gift.quantity)
         case ActionKind.POINTS_MULTIPLIER:
             return Action(kind=kind, share=message.points_multiplier.multiplier)
+        case ActionKind.PERSONAL_SHARE:
+            return read_personal(message.personal_share)
 
 
 def _read_volume(volume: pb.VolumePrice) -> Action:
@@ -176,6 +179,8 @@ def _action(action: Action) -> pb.OfferAction:
             return pb.OfferAction(gift=pb.Gift(item_id=action.gift_item_id, quantity=action.get_quantity))
         case ActionKind.POINTS_MULTIPLIER:
             return pb.OfferAction(points_multiplier=pb.PointsMultiplier(multiplier=action.share))
+        case ActionKind.PERSONAL_SHARE:
+            return pb.OfferAction(personal_share=personal_message(action))
 
 
 def _tier(tier: VolumeTier) -> pb.VolumeTier:

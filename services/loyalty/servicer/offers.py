@@ -26,6 +26,7 @@ from services.loyalty.ports import Coupons, Ledger, Offers
 from services.loyalty.servicer.calls import Context, micros, named, page_size, timestamp
 from services.loyalty.servicer.carts import read_cart, time_message
 from services.loyalty.servicer.offer_messages import offer_message, read_offer
+from services.loyalty.servicer.pricing_messages import discount_message
 
 _STATES = {state: pb.CartOrderState.Value(f"CART_ORDER_STATE_{state.name}") for state in CartOrderState}
 
@@ -132,6 +133,7 @@ def quote_message(quote: Quote) -> pb.Quote:
             for each in quote.points
         ],
         exact=quote.exact,
+        personal_discounts=[discount_message(each.discount) for each in quote.personal],
     )
 
 

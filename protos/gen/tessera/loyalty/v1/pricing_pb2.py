@@ -22,15 +22,114 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tessera.common.v1 import job_pb2 as tessera_dot_common_dot_v1_dot_job__pb2
+from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
+from tessera.common.v1 import rule_pb2 as tessera_dot_common_dot_v1_dot_rule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/loyalty/v1/pricing.proto\x12\x12tessera.loyalty.v1\"w\n\x10PriceSensitivity\x12\x12\n\nelasticity\x18\x01 \x01(\x01\x12\x16\n\x0estandard_error\x18\x02 \x01(\x01\x12\r\n\x05lower\x18\x03 \x01(\x01\x12\r\n\x05upper\x18\x04 \x01(\x01\x12\x19\n\x11observation_count\x18\x05 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tessera/loyalty/v1/pricing.proto\x12\x12tessera.loyalty.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ctessera/common/v1/rule.proto\"w\n\x10PriceSensitivity\x12\x12\n\nelasticity\x18\x01 \x01(\x01\x12\x16\n\x0estandard_error\x18\x02 \x01(\x01\x12\r\n\x05lower\x18\x03 \x01(\x01\x12\r\n\x05upper\x18\x04 \x01(\x01\x12\x19\n\x11observation_count\x18\x05 \x01(\x03\"\xa7\x02\n\rPersonalShare\x12&\n\x05items\x18\x01 \x01(\x0b\x32\x17.tessera.common.v1.Rule\x12\x1d\n\tmin_share\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xd8\x9a\x01\x12\x1d\n\tmax_share\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\xd8\x9a\x01\x12!\n\rdefault_share\x18\x04 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xd8\x9a\x01\x12\x1e\n\nstep_share\x18\x05 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xd8\x9a\x01\x12\x1e\n\ncost_share\x18\x06 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\x9e\x9c\x01\x12 \n\x0cmargin_share\x18\x07 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\x9e\x9c\x01\x12+\n\x08validity\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xeb\x01\n\x10PersonalDiscount\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x05\x12\x30\n\x05\x62\x61sis\x18\x03 \x01(\x0e\x32!.tessera.loyalty.v1.PersonalBasis\x12.\n\x06\x62ounds\x18\x04 \x03(\x0e\x32\x1e.tessera.loyalty.v1.PriceBound\x12\x15\n\rmodel_version\x18\x05 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kept\x18\x07 \x01(\x08\"\x95\x03\n\rPersonalPrice\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12.\n\nquote_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08quote_id\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x36\n\x08\x64iscount\x18\x06 \x01(\x0b\x32$.tessera.loyalty.v1.PersonalDiscount\x12\x11\n\tmin_share\x18\x07 \x01(\x05\x12\x11\n\tmax_share\x18\x08 \x01(\x05\x12\x39\n\x0bsensitivity\x18\t \x01(\x0b\x32$.tessera.loyalty.v1.PriceSensitivity\x12/\n\x05lines\x18\n \x03(\x0b\x32 .tessera.loyalty.v1.PersonalLine\x12\x0f\n\x07\x61pplied\x18\x0b \x01(\x08\x12\x19\n\x11\x61pplied_offer_ids\x18\x0c \x03(\t\x12\x13\n\x0bsegment_ids\x18\r \x03(\t\"\xa2\x01\n\x0cPersonalLine\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12\x12\n\nlist_minor\x18\x03 \x01(\x03\x12\x16\n\x0e\x64iscount_minor\x18\x04 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x05 \x01(\x03\x12.\n\x06\x62ounds\x18\x06 \x03(\x0e\x32\x1e.tessera.loyalty.v1.PriceBound\"\xb0\x01\n\rPricingPolicy\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x1f\n\x0f\x63onsent_purpose\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x1e\n\x0bsegment_ids\x18\x03 \x03(\tB\t\xaa\xbb\x18\x05\x10\x80\x01\x18\x32\x12\x1f\n\x0chistory_days\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\x8e\x11\x12,\n\x08set_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x02\n\nPriceModel\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x31\n\restimate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\npopulation\x18\x03 \x01(\x0b\x32$.tessera.loyalty.v1.PriceSensitivity\x12\x18\n\x10person_deviation\x18\x04 \x01(\x01\x12\x14\n\x0cperson_count\x18\x05 \x01(\x03\x12\x12\n\nline_count\x18\x06 \x01(\x03\x12\x38\n\x08segments\x18\x07 \x03(\x0b\x32&.tessera.loyalty.v1.SegmentSensitivity\"c\n\x12SegmentSensitivity\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x39\n\x0bsensitivity\x18\x02 \x01(\x0b\x32$.tessera.loyalty.v1.PriceSensitivity\"~\n\x17SetPricingPolicyRequest\x12\x39\n\x06policy\x18\x01 \x01(\x0b\x32!.tessera.loyalty.v1.PricingPolicyB\x06\xaa\xbb\x18\x02\x08\x01\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"M\n\x18SetPricingPolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.tessera.loyalty.v1.PricingPolicy\"\x19\n\x17GetPricingPolicyRequest\"\x91\x01\n\x18GetPricingPolicyResponse\x12\x31\n\x06policy\x18\x01 \x01(\x0b\x32!.tessera.loyalty.v1.PricingPolicy\x12-\n\x05model\x18\x02 \x01(\x0b\x32\x1e.tessera.loyalty.v1.PriceModel\x12\x13\n\x0border_count\x18\x03 \x01(\x03\"K\n\x1f\x45stimatePriceSensitivityRequest\x12(\n\nrequest_id\x18\x01 \x01(\tB\x14\xaa\xbb\x18\x10\x08\x01\x32\x0c[!-~]{1,128}\"G\n EstimatePriceSensitivityResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\".\n\x14GetPricingJobRequest\x12\x16\n\x06job_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"<\n\x15GetPricingJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"W\n\x1aGetPriceSensitivityRequest\x12\x1c\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x1b\n\nsegment_id\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\"\x8a\x01\n\x1bGetPriceSensitivityResponse\x12\x39\n\x0bsensitivity\x18\x01 \x01(\x0b\x32$.tessera.loyalty.v1.PriceSensitivity\x12\x19\n\x11pooled_segment_id\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\"\x85\x01\n\x19ListPersonalPricesRequest\x12\x1c\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x18\n\x08offer_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x10?\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x1aListPersonalPricesResponse\x12\x31\n\x06prices\x18\x01 \x03(\x0b\x32!.tessera.loyalty.v1.PersonalPrice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc1\x01\n\x17GetPricingReportRequest\x12\x36\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\x12\x18\n\x08offer_id\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02\x10?\x12\x1e\n\x0bsegment_ids\x18\x04 \x03(\tB\t\xaa\xbb\x18\x05\x10\x80\x01\x18\x32\"\x8c\x01\n\x18GetPricingReportResponse\x12\x35\n\x03\x61ll\x18\x01 \x01(\x0b\x32(.tessera.loyalty.v1.PersonalDistribution\x12\x39\n\x08segments\x18\x02 \x03(\x0b\x32\'.tessera.loyalty.v1.SegmentDistribution\"\xb8\x01\n\x13SegmentDistribution\x12\x12\n\nsegment_id\x18\x01 \x01(\t\x12\x38\n\x06inside\x18\x02 \x01(\x0b\x32(.tessera.loyalty.v1.PersonalDistribution\x12\x39\n\x07outside\x18\x03 \x01(\x0b\x32(.tessera.loyalty.v1.PersonalDistribution\x12\x18\n\x10share_difference\x18\x04 \x01(\x01\"\xcc\x01\n\x14PersonalDistribution\x12\x14\n\x0cperson_count\x18\x01 \x01(\x03\x12\x13\n\x0bshare_count\x18\x02 \x01(\x03\x12\x12\n\nmean_share\x18\x03 \x01(\x01\x12\x11\n\tlow_share\x18\x04 \x01(\x05\x12\x14\n\x0cmedian_share\x18\x05 \x01(\x05\x12\x12\n\nhigh_share\x18\x06 \x01(\x05\x12\x14\n\x0c\x64\x65\x66\x61ult_part\x18\x07 \x01(\x01\x12\x10\n\x08min_part\x18\x08 \x01(\x01\x12\x10\n\x08max_part\x18\t \x01(\x01*\x89\x01\n\rPersonalBasis\x12\x1e\n\x1aPERSONAL_BASIS_UNSPECIFIED\x10\x00\x12\x1c\n\x18PERSONAL_BASIS_ESTIMATED\x10\x01\x12\x1d\n\x19PERSONAL_BASIS_NO_CONSENT\x10\x02\x12\x1b\n\x17PERSONAL_BASIS_NO_MODEL\x10\x03*\x8e\x01\n\nPriceBound\x12\x1b\n\x17PRICE_BOUND_UNSPECIFIED\x10\x00\x12\x19\n\x15PRICE_BOUND_MIN_SHARE\x10\x01\x12\x19\n\x15PRICE_BOUND_MAX_SHARE\x10\x02\x12\x16\n\x12PRICE_BOUND_MARGIN\x10\x03\x12\x15\n\x11PRICE_BOUND_FLOOR\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.loyalty.v1.pricing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PRICESENSITIVITY']._serialized_start=56
-  _globals['_PRICESENSITIVITY']._serialized_end=175
+  _globals['_PERSONALSHARE'].fields_by_name['min_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['min_share']._serialized_options = b'\252\273\030\006 \000(\330\232\001'
+  _globals['_PERSONALSHARE'].fields_by_name['max_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['max_share']._serialized_options = b'\252\273\030\006 \002(\330\232\001'
+  _globals['_PERSONALSHARE'].fields_by_name['default_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['default_share']._serialized_options = b'\252\273\030\006 \000(\330\232\001'
+  _globals['_PERSONALSHARE'].fields_by_name['step_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['step_share']._serialized_options = b'\252\273\030\006 \000(\330\232\001'
+  _globals['_PERSONALSHARE'].fields_by_name['cost_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['cost_share']._serialized_options = b'\252\273\030\006 \002(\236\234\001'
+  _globals['_PERSONALSHARE'].fields_by_name['margin_share']._loaded_options = None
+  _globals['_PERSONALSHARE'].fields_by_name['margin_share']._serialized_options = b'\252\273\030\006 \000(\236\234\001'
+  _globals['_PRICINGPOLICY'].fields_by_name['consent_purpose']._loaded_options = None
+  _globals['_PRICINGPOLICY'].fields_by_name['consent_purpose']._serialized_options = b'\252\273\030\002\020@'
+  _globals['_PRICINGPOLICY'].fields_by_name['segment_ids']._loaded_options = None
+  _globals['_PRICINGPOLICY'].fields_by_name['segment_ids']._serialized_options = b'\252\273\030\005\020\200\001\0302'
+  _globals['_PRICINGPOLICY'].fields_by_name['history_days']._loaded_options = None
+  _globals['_PRICINGPOLICY'].fields_by_name['history_days']._serialized_options = b'\252\273\030\005 \000(\216\021'
+  _globals['_SETPRICINGPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETPRICINGPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_SETPRICINGPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_SETPRICINGPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\020\010\0012\014[!-~]{1,128}'
+  _globals['_ESTIMATEPRICESENSITIVITYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_ESTIMATEPRICESENSITIVITYREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\020\010\0012\014[!-~]{1,128}'
+  _globals['_GETPRICINGJOBREQUEST'].fields_by_name['job_id']._loaded_options = None
+  _globals['_GETPRICINGJOBREQUEST'].fields_by_name['job_id']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_GETPRICESENSITIVITYREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_GETPRICESENSITIVITYREQUEST'].fields_by_name['customer_id']._serialized_options = b'\252\273\030\003\020\200\001'
+  _globals['_GETPRICESENSITIVITYREQUEST'].fields_by_name['segment_id']._loaded_options = None
+  _globals['_GETPRICESENSITIVITYREQUEST'].fields_by_name['segment_id']._serialized_options = b'\252\273\030\003\020\200\001'
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['customer_id']._loaded_options = None
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['customer_id']._serialized_options = b'\252\273\030\003\020\200\001'
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['offer_id']._loaded_options = None
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['offer_id']._serialized_options = b'\252\273\030\002\020?'
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPERSONALPRICESREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005 \000(\320\017'
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['start_time']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['end_time']._serialized_options = b'\252\273\030\002\010\001'
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['offer_id']._loaded_options = None
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['offer_id']._serialized_options = b'\252\273\030\002\020?'
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['segment_ids']._loaded_options = None
+  _globals['_GETPRICINGREPORTREQUEST'].fields_by_name['segment_ids']._serialized_options = b'\252\273\030\005\020\200\001\0302'
+  _globals['_PERSONALBASIS']._serialized_start=3838
+  _globals['_PERSONALBASIS']._serialized_end=3975
+  _globals['_PRICEBOUND']._serialized_start=3978
+  _globals['_PRICEBOUND']._serialized_end=4120
+  _globals['_PRICESENSITIVITY']._serialized_start=213
+  _globals['_PRICESENSITIVITY']._serialized_end=332
+  _globals['_PERSONALSHARE']._serialized_start=335
+  _globals['_PERSONALSHARE']._serialized_end=630
+  _globals['_PERSONALDISCOUNT']._serialized_start=633
+  _globals['_PERSONALDISCOUNT']._serialized_end=868
+  _globals['_PERSONALPRICE']._serialized_start=871
+  _globals['_PERSONALPRICE']._serialized_end=1276
+  _globals['_PERSONALLINE']._serialized_start=1279
+  _globals['_PERSONALLINE']._serialized_end=1441
+  _globals['_PRICINGPOLICY']._serialized_start=1444
+  _globals['_PRICINGPOLICY']._serialized_end=1620
+  _globals['_PRICEMODEL']._serialized_start=1623
+  _globals['_PRICEMODEL']._serialized_end=1887
+  _globals['_SEGMENTSENSITIVITY']._serialized_start=1889
+  _globals['_SEGMENTSENSITIVITY']._serialized_end=1988
+  _globals['_SETPRICINGPOLICYREQUEST']._serialized_start=1990
+  _globals['_SETPRICINGPOLICYREQUEST']._serialized_end=2116
+  _globals['_SETPRICINGPOLICYRESPONSE']._serialized_start=2118
+  _globals['_SETPRICINGPOLICYRESPONSE']._serialized_end=2195
+  _globals['_GETPRICINGPOLICYREQUEST']._serialized_start=2197
+  _globals['_GETPRICINGPOLICYREQUEST']._serialized_end=2222
+  _globals['_GETPRICINGPOLICYRESPONSE']._serialized_start=2225
+  _globals['_GETPRICINGPOLICYRESPONSE']._serialized_end=2370
+  _globals['_ESTIMATEPRICESENSITIVITYREQUEST']._serialized_start=2372
+  _globals['_ESTIMATEPRICESENSITIVITYREQUEST']._serialized_end=2447
+  _globals['_ESTIMATEPRICESENSITIVITYRESPONSE']._serialized_start=2449
+  _globals['_ESTIMATEPRICESENSITIVITYRESPONSE']._serialized_end=2520
+  _globals['_GETPRICINGJOBREQUEST']._serialized_start=2522
+  _globals['_GETPRICINGJOBREQUEST']._serialized_end=2568
+  _globals['_GETPRICINGJOBRESPONSE']._serialized_start=2570
+  _globals['_GETPRICINGJOBRESPONSE']._serialized_end=2630
+  _globals['_GETPRICESENSITIVITYREQUEST']._serialized_start=2632
+  _globals['_GETPRICESENSITIVITYREQUEST']._serialized_end=2719
+  _globals['_GETPRICESENSITIVITYRESPONSE']._serialized_start=2722
+  _globals['_GETPRICESENSITIVITYRESPONSE']._serialized_end=2860
+  _globals['_LISTPERSONALPRICESREQUEST']._serialized_start=2863
+  _globals['_LISTPERSONALPRICESREQUEST']._serialized_end=2996
+  _globals['_LISTPERSONALPRICESRESPONSE']._serialized_start=2998
+  _globals['_LISTPERSONALPRICESRESPONSE']._serialized_end=3102
+  _globals['_GETPRICINGREPORTREQUEST']._serialized_start=3105
+  _globals['_GETPRICINGREPORTREQUEST']._serialized_end=3298
+  _globals['_GETPRICINGREPORTRESPONSE']._serialized_start=3301
+  _globals['_GETPRICINGREPORTRESPONSE']._serialized_end=3441
+  _globals['_SEGMENTDISTRIBUTION']._serialized_start=3444
+  _globals['_SEGMENTDISTRIBUTION']._serialized_end=3628
+  _globals['_PERSONALDISTRIBUTION']._serialized_start=3631
+  _globals['_PERSONALDISTRIBUTION']._serialized_end=3835
 # @@protoc_insertion_point(module_scope)

@@ -17,10 +17,26 @@ is what others paid. Few purchases say little, so a person's figure is shrunk to
 towards the population's, as much as its standard error says (empirical Bayes, Efron and Morris 1975). It is no
 experiment: what was advertised or in season when it was cheap is in it, and so are purchases that were only brought
 forward. Less than 200 purchases of 10 persons at changing prices are not estimated from: PRICE_DATA_INSUFFICIENT.
+
+What discount is chosen for whom. With demand of constant elasticity e, a share s off the list price p and a unit cost
+of c (`cost_share`), the expected margin is proportional to (1 - s - c) * (1 - s)^-e; of the shares from `min_share` to
+`max_share`, in steps, that leave `margin_share` of the price as margin, the one with the greatest is chosen, of equals
+the smallest. So it never falls where sensitivity rises, and the same data gives the same share. What a line costs is
+then its list price less that share, rounded down; never above its list price, below its floors, or below cost with that
+margin, whichever share was chosen. `KeepQuote` and `CommitCart` keep the share for the person until `expire_time`, and
+nobody is quoted another one until then, unless consent is withdrawn; `QuoteCart` leaves no trace, so it promises that
+only where `kept` is true, and otherwise says what the model of the moment says.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tessera.common.v1 import job_pb2 as _job_pb2
+from tessera.common.v1 import rule_pb2 as _rule_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,6 +47,66 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PersonalBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PersonalBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PersonalBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PERSONAL_BASIS_UNSPECIFIED: _PersonalBasis.ValueType  # 0
+    """Never answered."""
+    PERSONAL_BASIS_ESTIMATED: _PersonalBasis.ValueType  # 1
+    """From what the person is expected to answer to prices."""
+    PERSONAL_BASIS_NO_CONSENT: _PersonalBasis.ValueType  # 2
+    """The offer's default: the person did not consent, or withdrew."""
+    PERSONAL_BASIS_NO_MODEL: _PersonalBasis.ValueType  # 3
+    """The offer's default: nothing was estimated yet, or personal prices are switched off."""
+
+class PersonalBasis(_PersonalBasis, metaclass=_PersonalBasisEnumTypeWrapper):
+    """Where a personal share comes from."""
+
+PERSONAL_BASIS_UNSPECIFIED: PersonalBasis.ValueType  # 0
+"""Never answered."""
+PERSONAL_BASIS_ESTIMATED: PersonalBasis.ValueType  # 1
+"""From what the person is expected to answer to prices."""
+PERSONAL_BASIS_NO_CONSENT: PersonalBasis.ValueType  # 2
+"""The offer's default: the person did not consent, or withdrew."""
+PERSONAL_BASIS_NO_MODEL: PersonalBasis.ValueType  # 3
+"""The offer's default: nothing was estimated yet, or personal prices are switched off."""
+Global___PersonalBasis: _TypeAlias = PersonalBasis  # noqa: Y015
+
+class _PriceBound:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriceBoundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceBound.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRICE_BOUND_UNSPECIFIED: _PriceBound.ValueType  # 0
+    """Never answered."""
+    PRICE_BOUND_MIN_SHARE: _PriceBound.ValueType  # 1
+    """The least share."""
+    PRICE_BOUND_MAX_SHARE: _PriceBound.ValueType  # 2
+    """The most share."""
+    PRICE_BOUND_MARGIN: _PriceBound.ValueType  # 3
+    """Cost and margin."""
+    PRICE_BOUND_FLOOR: _PriceBound.ValueType  # 4
+    """A line's or the offer's floor."""
+
+class PriceBound(_PriceBound, metaclass=_PriceBoundEnumTypeWrapper):
+    """What kept a share or a price from being another one."""
+
+PRICE_BOUND_UNSPECIFIED: PriceBound.ValueType  # 0
+"""Never answered."""
+PRICE_BOUND_MIN_SHARE: PriceBound.ValueType  # 1
+"""The least share."""
+PRICE_BOUND_MAX_SHARE: PriceBound.ValueType  # 2
+"""The most share."""
+PRICE_BOUND_MARGIN: PriceBound.ValueType  # 3
+"""Cost and margin."""
+PRICE_BOUND_FLOOR: PriceBound.ValueType  # 4
+"""A line's or the offer's floor."""
+Global___PriceBound: _TypeAlias = PriceBound  # noqa: Y015
 
 @_typing.final
 class PriceSensitivity(_message.Message):
@@ -46,7 +122,7 @@ class PriceSensitivity(_message.Message):
     elasticity: _builtins.float
     """The estimate, shrunk."""
     standard_error: _builtins.float
-    """How far off it may be: a standard deviation. That the population's own figures are estimates is left out."""
+    """How far off it may be: a standard deviation. That the variances between persons are estimates is left out."""
     lower: _builtins.float
     """Where the 95 % interval begins."""
     upper: _builtins.float
@@ -69,3 +145,838 @@ class PriceSensitivity(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceSensitivity: _TypeAlias = PriceSensitivity  # noqa: Y015
+
+@_typing.final
+class PersonalShare(_message.Message):
+    """A share off that is chosen for each person. OFFER_INVALID unless `min_share` <= `default_share` <= `max_share`, and
+    `default_share` leaves cost and margin.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    MIN_SHARE_FIELD_NUMBER: _builtins.int
+    MAX_SHARE_FIELD_NUMBER: _builtins.int
+    DEFAULT_SHARE_FIELD_NUMBER: _builtins.int
+    STEP_SHARE_FIELD_NUMBER: _builtins.int
+    COST_SHARE_FIELD_NUMBER: _builtins.int
+    MARGIN_SHARE_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    min_share: _builtins.int
+    """The least that is off, in ten-thousandths."""
+    max_share: _builtins.int
+    """The most that is off, in ten-thousandths."""
+    default_share: _builtins.int
+    """What is off for everybody whose sensitivity may not be used, or is not known yet, in ten-thousandths."""
+    step_share: _builtins.int
+    """How far shares are apart, in ten-thousandths; 0 means 100."""
+    cost_share: _builtins.int
+    """What the items cost the retailer, as a share of their list price, in ten-thousandths."""
+    margin_share: _builtins.int
+    """How much of what is paid must be margin, in ten-thousandths; 0: nothing is sold below cost."""
+    @_builtins.property
+    def items(self) -> _rule_pb2.Rule:
+        """Of which items; unset: of all."""
+
+    @_builtins.property
+    def validity(self) -> _duration_pb2.Duration:
+        """How long a share stays a person's once it was kept, from a minute to 90 days in whole seconds; otherwise FIELD_INVALID.
+        Unset: 7 days.
+        """
+
+    def __init__(
+        self,
+        *,
+        items: _rule_pb2.Rule | None = ...,
+        min_share: _builtins.int = ...,
+        max_share: _builtins.int = ...,
+        default_share: _builtins.int = ...,
+        step_share: _builtins.int = ...,
+        cost_share: _builtins.int = ...,
+        margin_share: _builtins.int = ...,
+        validity: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "validity", b"validity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_share", b"cost_share", "default_share", b"default_share", "items", b"items", "margin_share", b"margin_share", "max_share", b"max_share", "min_share", b"min_share", "step_share", b"step_share", "validity", b"validity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalShare: _TypeAlias = PersonalShare  # noqa: Y015
+
+@_typing.final
+class PersonalDiscount(_message.Message):
+    """The share that an offer has for a person, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    offer_id: _builtins.str
+    """The offer."""
+    share: _builtins.int
+    """In ten-thousandths."""
+    basis: Global___PersonalBasis.ValueType
+    """Where it comes from."""
+    model_version: _builtins.int
+    """The version of the model; 0: none."""
+    kept: _builtins.bool
+    """True: it is kept, so the person is quoted this until `expire_time`."""
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceBound.ValueType]:
+        """What it stopped at."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it is the person's; where it is not kept, until when it would be, from now."""
+
+    def __init__(
+        self,
+        *,
+        offer_id: _builtins.str = ...,
+        share: _builtins.int = ...,
+        basis: Global___PersonalBasis.ValueType = ...,
+        bounds: _abc.Iterable[Global___PriceBound.ValueType] | None = ...,
+        model_version: _builtins.int = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        kept: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "bounds", b"bounds", "expire_time", b"expire_time", "kept", b"kept", "model_version", b"model_version", "offer_id", b"offer_id", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalDiscount: _TypeAlias = PersonalDiscount  # noqa: Y015
+
+@_typing.final
+class PersonalPrice(_message.Message):
+    """What a person was quoted by a personal offer: one record for each kept quote and each committed order, applied or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    QUOTE_TIME_FIELD_NUMBER: _builtins.int
+    QUOTE_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
+    MIN_SHARE_FIELD_NUMBER: _builtins.int
+    MAX_SHARE_FIELD_NUMBER: _builtins.int
+    SENSITIVITY_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    APPLIED_OFFER_IDS_FIELD_NUMBER: _builtins.int
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Who: after an erasure, a pseudonym."""
+    quote_id: _builtins.str
+    """The kept quote; empty: an order was committed without one."""
+    order_id: _builtins.str
+    """The order; empty: a quote was kept."""
+    currency: _builtins.str
+    """ISO 4217."""
+    min_share: _builtins.int
+    """The least share that the offer allowed."""
+    max_share: _builtins.int
+    """The most."""
+    applied: _builtins.bool
+    """False: others took off more, or there was nothing to take off."""
+    @_builtins.property
+    def quote_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def discount(self) -> Global___PersonalDiscount:
+        """The share, and where it comes from."""
+
+    @_builtins.property
+    def sensitivity(self) -> Global___PriceSensitivity:
+        """What it was chosen by; unset: the default was taken."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonalLine]:
+        """The lines that the offer is about."""
+
+    @_builtins.property
+    def applied_offer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All offers that applied to the cart, in that order."""
+
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments that the person was in, at most 200."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        quote_time: _timestamp_pb2.Timestamp | None = ...,
+        quote_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        discount: Global___PersonalDiscount | None = ...,
+        min_share: _builtins.int = ...,
+        max_share: _builtins.int = ...,
+        sensitivity: Global___PriceSensitivity | None = ...,
+        lines: _abc.Iterable[Global___PersonalLine] | None = ...,
+        applied: _builtins.bool = ...,
+        applied_offer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discount", b"discount", "quote_time", b"quote_time", "sensitivity", b"sensitivity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "applied_offer_ids", b"applied_offer_ids", "currency", b"currency", "customer_id", b"customer_id", "discount", b"discount", "lines", b"lines", "max_share", b"max_share", "min_share", b"min_share", "order_id", b"order_id", "quote_id", b"quote_id", "quote_time", b"quote_time", "segment_ids", b"segment_ids", "sensitivity", b"sensitivity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalPrice: _TypeAlias = PersonalPrice  # noqa: Y015
+
+@_typing.final
+class PersonalLine(_message.Message):
+    """A line of a quote that a personal offer is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_ID_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    LIST_MINOR_FIELD_NUMBER: _builtins.int
+    DISCOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    TOTAL_MINOR_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    item_id: _builtins.str
+    """The item."""
+    quantity: _builtins.int
+    """How many units."""
+    list_minor: _builtins.int
+    """At list price."""
+    discount_minor: _builtins.int
+    """What the personal offer took off."""
+    total_minor: _builtins.int
+    """What it cost after all offers."""
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedScalarFieldContainer[Global___PriceBound.ValueType]:
+        """What kept the discount from being the whole share."""
+
+    def __init__(
+        self,
+        *,
+        item_id: _builtins.str = ...,
+        quantity: _builtins.int = ...,
+        list_minor: _builtins.int = ...,
+        discount_minor: _builtins.int = ...,
+        total_minor: _builtins.int = ...,
+        bounds: _abc.Iterable[Global___PriceBound.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "discount_minor", b"discount_minor", "item_id", b"item_id", "list_minor", b"list_minor", "quantity", b"quantity", "total_minor", b"total_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalLine: _TypeAlias = PersonalLine  # noqa: Y015
+
+@_typing.final
+class PricingPolicy(_message.Message):
+    """Whether personal prices are learnt, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    CONSENT_PURPOSE_FIELD_NUMBER: _builtins.int
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    HISTORY_DAYS_FIELD_NUMBER: _builtins.int
+    SET_TIME_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """False: nothing is kept, and personal offers take off their default. Switching off removes what was kept to learn from."""
+    consent_purpose: _builtins.str
+    """The purpose in profiles that a person must have consented to, for all channels; required where enabled: otherwise
+    FIELD_INVALID.
+    """
+    history_days: _builtins.int
+    """How many days of orders are learnt from and kept; 0 means 400."""
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments whose people are expected to be alike; of several the first counts. Each once."""
+
+    @_builtins.property
+    def set_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was set; ignored in a request."""
+
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool = ...,
+        consent_purpose: _builtins.str = ...,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+        history_days: _builtins.int = ...,
+        set_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["set_time", b"set_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_purpose", b"consent_purpose", "enabled", b"enabled", "history_days", b"history_days", "segment_ids", b"segment_ids", "set_time", b"set_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PricingPolicy: _TypeAlias = PricingPolicy  # noqa: Y015
+
+@_typing.final
+class PriceModel(_message.Message):
+    """What was learnt of everybody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    ESTIMATE_TIME_FIELD_NUMBER: _builtins.int
+    POPULATION_FIELD_NUMBER: _builtins.int
+    PERSON_DEVIATION_FIELD_NUMBER: _builtins.int
+    PERSON_COUNT_FIELD_NUMBER: _builtins.int
+    LINE_COUNT_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Grows by one with each estimation."""
+    person_deviation: _builtins.float
+    """The standard deviation of elasticities between persons."""
+    person_count: _builtins.int
+    """Of how many persons who consented there is an estimate of their own."""
+    line_count: _builtins.int
+    """How many lines of orders it was learnt from."""
+    @_builtins.property
+    def estimate_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was estimated."""
+
+    @_builtins.property
+    def population(self) -> Global___PriceSensitivity:
+        """The population."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentSensitivity]:
+        """The policy's segments that anybody is in."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        estimate_time: _timestamp_pb2.Timestamp | None = ...,
+        population: Global___PriceSensitivity | None = ...,
+        person_deviation: _builtins.float = ...,
+        person_count: _builtins.int = ...,
+        line_count: _builtins.int = ...,
+        segments: _abc.Iterable[Global___SegmentSensitivity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate_time", b"estimate_time", "population", b"population"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate_time", b"estimate_time", "line_count", b"line_count", "person_count", b"person_count", "person_deviation", b"person_deviation", "population", b"population", "segments", b"segments", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceModel: _TypeAlias = PriceModel  # noqa: Y015
+
+@_typing.final
+class SegmentSensitivity(_message.Message):
+    """What is expected of the people of a segment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    SENSITIVITY_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """The segment."""
+    @_builtins.property
+    def sensitivity(self) -> Global___PriceSensitivity:
+        """The mean of its people's elasticities, shrunk."""
+
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        sensitivity: Global___PriceSensitivity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sensitivity", b"sensitivity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["segment_id", b"segment_id", "sensitivity", b"sensitivity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentSensitivity: _TypeAlias = SegmentSensitivity  # noqa: Y015
+
+@_typing.final
+class SetPricingPolicyRequest(_message.Message):
+    """Asks to set the policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the mutation, for ever."""
+    @_builtins.property
+    def policy(self) -> Global___PricingPolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___PricingPolicy | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPricingPolicyRequest: _TypeAlias = SetPricingPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetPricingPolicyResponse(_message.Message):
+    """The policy that was set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def policy(self) -> Global___PricingPolicy:
+        """The policy."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___PricingPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPricingPolicyResponse: _TypeAlias = SetPricingPolicyResponse  # noqa: Y015
+
+@_typing.final
+class GetPricingPolicyRequest(_message.Message):
+    """Asks for the policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingPolicyRequest: _TypeAlias = GetPricingPolicyRequest  # noqa: Y015
+
+@_typing.final
+class GetPricingPolicyResponse(_message.Message):
+    """The policy, and what was learnt under it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    order_count: _builtins.int
+    """How many orders are kept to learn from."""
+    @_builtins.property
+    def policy(self) -> Global___PricingPolicy:
+        """The policy; never set: not enabled."""
+
+    @_builtins.property
+    def model(self) -> Global___PriceModel:
+        """Unset: nothing was estimated yet."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___PricingPolicy | None = ...,
+        model: Global___PriceModel | None = ...,
+        order_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "order_count", b"order_count", "policy", b"policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingPolicyResponse: _TypeAlias = GetPricingPolicyResponse  # noqa: Y015
+
+@_typing.final
+class EstimatePriceSensitivityRequest(_message.Message):
+    """Asks to estimate now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the mutation, for ever."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimatePriceSensitivityRequest: _TypeAlias = EstimatePriceSensitivityRequest  # noqa: Y015
+
+@_typing.final
+class EstimatePriceSensitivityResponse(_message.Message):
+    """The job that estimates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """Its results: `version`, `line_count`, `person_count`."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimatePriceSensitivityResponse: _TypeAlias = EstimatePriceSensitivityResponse  # noqa: Y015
+
+@_typing.final
+class GetPricingJobRequest(_message.Message):
+    """Asks for a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingJobRequest: _TypeAlias = GetPricingJobRequest  # noqa: Y015
+
+@_typing.final
+class GetPricingJobResponse(_message.Message):
+    """A job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """The job, as it is now."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingJobResponse: _TypeAlias = GetPricingJobResponse  # noqa: Y015
+
+@_typing.final
+class GetPriceSensitivityRequest(_message.Message):
+    """Asks how sensitive a person or a segment is; exactly one, otherwise FIELD_INVALID."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """A customer."""
+    segment_id: _builtins.str
+    """A segment of the policy."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        segment_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "segment_id", b"segment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceSensitivityRequest: _TypeAlias = GetPriceSensitivityRequest  # noqa: Y015
+
+@_typing.final
+class GetPriceSensitivityResponse(_message.Message):
+    """How sensitive somebody is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENSITIVITY_FIELD_NUMBER: _builtins.int
+    POOLED_SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    pooled_segment_id: _builtins.str
+    """Whose estimate theirs was drawn to: a segment of the policy; empty: the population's."""
+    model_version: _builtins.int
+    """By which version of the model."""
+    @_builtins.property
+    def sensitivity(self) -> Global___PriceSensitivity:
+        """The estimate."""
+
+    def __init__(
+        self,
+        *,
+        sensitivity: Global___PriceSensitivity | None = ...,
+        pooled_segment_id: _builtins.str = ...,
+        model_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sensitivity", b"sensitivity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "pooled_segment_id", b"pooled_segment_id", "sensitivity", b"sensitivity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriceSensitivityResponse: _TypeAlias = GetPriceSensitivityResponse  # noqa: Y015
+
+@_typing.final
+class ListPersonalPricesRequest(_message.Message):
+    """Asks for what was quoted, to one customer or by one offer; exactly one, otherwise FIELD_INVALID."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """A customer."""
+    offer_id: _builtins.str
+    """An offer."""
+    page_size: _builtins.int
+    """At most this many; 0 means 100."""
+    page_token: _builtins.str
+    """From the last page."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        offer_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "offer_id", b"offer_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPersonalPricesRequest: _TypeAlias = ListPersonalPricesRequest  # noqa: Y015
+
+@_typing.final
+class ListPersonalPricesResponse(_message.Message):
+    """A page of what was quoted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PersonalPrice]:
+        """Latest first."""
+
+    def __init__(
+        self,
+        *,
+        prices: _abc.Iterable[Global___PersonalPrice] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "prices", b"prices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPersonalPricesResponse: _TypeAlias = ListPersonalPricesResponse  # noqa: Y015
+
+@_typing.final
+class GetPricingReportRequest(_message.Message):
+    """Asks how personal discounts were distributed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    SEGMENT_IDS_FIELD_NUMBER: _builtins.int
+    offer_id: _builtins.str
+    """Only of this offer; empty: of all, each person and offer once."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, excluded; later than `start_time`, otherwise FIELD_INVALID."""
+
+    @_builtins.property
+    def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The segments to compare, each once."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        offer_id: _builtins.str = ...,
+        segment_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "offer_id", b"offer_id", "segment_ids", b"segment_ids", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingReportRequest: _TypeAlias = GetPricingReportRequest  # noqa: Y015
+
+@_typing.final
+class GetPricingReportResponse(_message.Message):
+    """How personal discounts were distributed: first over everybody, then over each segment's people and everybody else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALL_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def all(self) -> Global___PersonalDistribution:
+        """Everybody."""
+
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentDistribution]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        all: Global___PersonalDistribution | None = ...,
+        segments: _abc.Iterable[Global___SegmentDistribution] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "segments", b"segments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPricingReportResponse: _TypeAlias = GetPricingReportResponse  # noqa: Y015
+
+@_typing.final
+class SegmentDistribution(_message.Message):
+    """A segment beside everybody who is not in it, at the time of their quotes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEGMENT_ID_FIELD_NUMBER: _builtins.int
+    INSIDE_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
+    SHARE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    segment_id: _builtins.str
+    """The segment."""
+    share_difference: _builtins.float
+    """The mean share inside less that outside, in ten-thousandths; 0 where either is empty."""
+    @_builtins.property
+    def inside(self) -> Global___PersonalDistribution:
+        """Its people."""
+
+    @_builtins.property
+    def outside(self) -> Global___PersonalDistribution:
+        """Everybody else."""
+
+    def __init__(
+        self,
+        *,
+        segment_id: _builtins.str = ...,
+        inside: Global___PersonalDistribution | None = ...,
+        outside: Global___PersonalDistribution | None = ...,
+        share_difference: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inside", b"inside", "outside", b"outside"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inside", b"inside", "outside", b"outside", "segment_id", b"segment_id", "share_difference", b"share_difference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentDistribution: _TypeAlias = SegmentDistribution  # noqa: Y015
+
+@_typing.final
+class PersonalDistribution(_message.Message):
+    """Shares that people were quoted, of each person and offer the last in the period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERSON_COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_COUNT_FIELD_NUMBER: _builtins.int
+    MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    LOW_SHARE_FIELD_NUMBER: _builtins.int
+    MEDIAN_SHARE_FIELD_NUMBER: _builtins.int
+    HIGH_SHARE_FIELD_NUMBER: _builtins.int
+    DEFAULT_PART_FIELD_NUMBER: _builtins.int
+    MIN_PART_FIELD_NUMBER: _builtins.int
+    MAX_PART_FIELD_NUMBER: _builtins.int
+    person_count: _builtins.int
+    """How many persons."""
+    share_count: _builtins.int
+    """How many shares: one a person and offer."""
+    mean_share: _builtins.float
+    """The mean share, in ten-thousandths."""
+    low_share: _builtins.int
+    """A tenth of the shares is at most this."""
+    median_share: _builtins.int
+    """Half of them."""
+    high_share: _builtins.int
+    """Nine tenths."""
+    default_part: _builtins.float
+    """What part of them is the default."""
+    min_part: _builtins.float
+    """What part stopped at the least share."""
+    max_part: _builtins.float
+    """What part stopped at the most share, or at cost and margin."""
+    def __init__(
+        self,
+        *,
+        person_count: _builtins.int = ...,
+        share_count: _builtins.int = ...,
+        mean_share: _builtins.float = ...,
+        low_share: _builtins.int = ...,
+        median_share: _builtins.int = ...,
+        high_share: _builtins.int = ...,
+        default_part: _builtins.float = ...,
+        min_part: _builtins.float = ...,
+        max_part: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_part", b"default_part", "high_share", b"high_share", "low_share", b"low_share", "max_part", b"max_part", "mean_share", b"mean_share", "median_share", b"median_share", "min_part", b"min_part", "person_count", b"person_count", "share_count", b"share_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PersonalDistribution: _TypeAlias = PersonalDistribution  # noqa: Y015
