@@ -30,7 +30,16 @@ BUILT = schema()
 # Those of Subscription are asked over WebSocket: test_subscriptions enumerates them.
 ROOT_FIELDS = {(root, name): field for root, name, field in root_fields(BUILT) if root != "Subscription"}
 GUARDED = [key for key, field in ROOT_FIELDS.items() if field.access.scope]
-_LEAVES = {"ID": '"x"', "String": '"x"', "Int": "1", "SafeInt": "1", "Float": "1", "Boolean": "true", "JSON": "{}"}
+_LEAVES = {
+    "ID": '"x"',
+    "String": '"x"',
+    "Int": "1",
+    "SafeInt": "1",
+    "Float": "1",
+    "Boolean": "true",
+    "JSON": "{}",
+    "DateTime": '"2026-01-01T00:00:00Z"',
+}
 
 
 def _literal(kind: Any) -> str:
