@@ -14,6 +14,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as tessera_dot_loyalty_dot_v1
 from tessera.loyalty.v1 import notice_pb2 as tessera_dot_loyalty_dot_v1_dot_notice__pb2
 from tessera.loyalty.v1 import offer_pb2 as tessera_dot_loyalty_dot_v1_dot_offer__pb2
 from tessera.loyalty.v1 import personal_data_pb2 as tessera_dot_loyalty_dot_v1_dot_personal__data__pb2
+from tessera.loyalty.v1 import pricing_pb2 as tessera_dot_loyalty_dot_v1_dot_pricing__pb2
 from tessera.loyalty.v1 import referral_pb2 as tessera_dot_loyalty_dot_v1_dot_referral__pb2
 from tessera.loyalty.v1 import report_pb2 as tessera_dot_loyalty_dot_v1_dot_report__pb2
 from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_reward__pb2
@@ -579,6 +580,41 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/SetLeaderboardName',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.FromString,
+                _registered_method=True)
+        self.SetPricingPolicy = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SetPricingPolicy',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetPricingPolicy = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetPricingPolicy',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyResponse.FromString,
+                _registered_method=True)
+        self.EstimatePriceSensitivity = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/EstimatePriceSensitivity',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityResponse.FromString,
+                _registered_method=True)
+        self.GetPricingJob = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetPricingJob',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobResponse.FromString,
+                _registered_method=True)
+        self.GetPriceSensitivity = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetPriceSensitivity',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityResponse.FromString,
+                _registered_method=True)
+        self.ListPersonalPrices = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListPersonalPrices',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesResponse.FromString,
+                _registered_method=True)
+        self.GetPricingReport = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/GetPricingReport',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.FromString,
                 _registered_method=True)
 
 
@@ -1413,6 +1449,61 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetPricingPolicy(self, request, context):
+        """Says whether personal prices are learnt in this tenant, by which consent and for which segments. Where it is switched
+        on, or the purpose changes, what profiles has told before is read again. Refusals: FIELD_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPricingPolicy(self, request, context):
+        """Answers the policy of personal prices, and what was learnt of everybody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimatePriceSensitivity(self, request, context):
+        """Starts to estimate price sensitivities from the orders that are kept; it happens once a day without. Refusals:
+        PRICING_NOT_ENABLED. Its job fails with PRICE_DATA_INSUFFICIENT in words where there is too little to learn from.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPricingJob(self, request, context):
+        """Answers how far an estimation is. NOT_FOUND, reason JOB_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPriceSensitivity(self, request, context):
+        """Answers how price-sensitive a customer, or a segment of the policy, is. Refusals, in this order: FIELD_INVALID,
+        PRICING_NOT_ENABLED, PRICE_MODEL_NOT_FOUND (nothing was estimated yet), PRICING_CONSENT_MISSING (of a customer),
+        PRICE_SEGMENT_NOT_FOUND (it is none of the policy's, or nobody who bought was in it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPersonalPrices(self, request, context):
+        """Lists what personal offers quoted to a customer, or what an offer quoted to everybody, latest first, as long as quotes
+        are kept. Refusals: FIELD_INVALID, INVALID_CURSOR (a token that is not ours).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPricingReport(self, request, context):
+        """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
+        PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1895,6 +1986,41 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.SetLeaderboardName,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.SerializeToString,
+            ),
+            'SetPricingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPricingPolicy,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyResponse.SerializeToString,
+            ),
+            'GetPricingPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPricingPolicy,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyResponse.SerializeToString,
+            ),
+            'EstimatePriceSensitivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimatePriceSensitivity,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityResponse.SerializeToString,
+            ),
+            'GetPricingJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPricingJob,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobResponse.SerializeToString,
+            ),
+            'GetPriceSensitivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPriceSensitivity,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityResponse.SerializeToString,
+            ),
+            'ListPersonalPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPersonalPrices,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesResponse.SerializeToString,
+            ),
+            'GetPricingReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPricingReport,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -4539,6 +4665,195 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/SetLeaderboardName',
             tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_leaderboard__pb2.SetLeaderboardNameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPricingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SetPricingPolicy',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.SetPricingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPricingPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetPricingPolicy',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimatePriceSensitivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/EstimatePriceSensitivity',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.EstimatePriceSensitivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPricingJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetPricingJob',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPriceSensitivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetPriceSensitivity',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPriceSensitivityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPersonalPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListPersonalPrices',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.ListPersonalPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPricingReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/GetPricingReport',
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,6 +16,7 @@ from tessera.loyalty.v1 import loyalty_service_pb2 as _loyalty_service_pb2
 from tessera.loyalty.v1 import notice_pb2 as _notice_pb2
 from tessera.loyalty.v1 import offer_pb2 as _offer_pb2
 from tessera.loyalty.v1 import personal_data_pb2 as _personal_data_pb2
+from tessera.loyalty.v1 import pricing_pb2 as _pricing_pb2
 from tessera.loyalty.v1 import referral_pb2 as _referral_pb2
 from tessera.loyalty.v1 import report_pb2 as _report_pb2
 from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
@@ -464,6 +465,31 @@ class LoyaltyServiceStub:
     """
     SetLeaderboardName: _grpc.UnaryUnaryMultiCallable[_leaderboard_pb2.SetLeaderboardNameRequest, _leaderboard_pb2.SetLeaderboardNameResponse]
     """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
+    SetPricingPolicy: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPricingPolicyRequest, _pricing_pb2.SetPricingPolicyResponse]
+    """Says whether personal prices are learnt in this tenant, by which consent and for which segments. Where it is switched
+    on, or the purpose changes, what profiles has told before is read again. Refusals: FIELD_INVALID.
+    """
+    GetPricingPolicy: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingPolicyRequest, _pricing_pb2.GetPricingPolicyResponse]
+    """Answers the policy of personal prices, and what was learnt of everybody."""
+    EstimatePriceSensitivity: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.EstimatePriceSensitivityRequest, _pricing_pb2.EstimatePriceSensitivityResponse]
+    """Starts to estimate price sensitivities from the orders that are kept; it happens once a day without. Refusals:
+    PRICING_NOT_ENABLED. Its job fails with PRICE_DATA_INSUFFICIENT in words where there is too little to learn from.
+    """
+    GetPricingJob: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingJobRequest, _pricing_pb2.GetPricingJobResponse]
+    """Answers how far an estimation is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    GetPriceSensitivity: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetPriceSensitivityRequest, _pricing_pb2.GetPriceSensitivityResponse]
+    """Answers how price-sensitive a customer, or a segment of the policy, is. Refusals, in this order: FIELD_INVALID,
+    PRICING_NOT_ENABLED, PRICE_MODEL_NOT_FOUND (nothing was estimated yet), PRICING_CONSENT_MISSING (of a customer),
+    PRICE_SEGMENT_NOT_FOUND (it is none of the policy's, or nobody who bought was in it).
+    """
+    ListPersonalPrices: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.ListPersonalPricesRequest, _pricing_pb2.ListPersonalPricesResponse]
+    """Lists what personal offers quoted to a customer, or what an offer quoted to everybody, latest first, as long as quotes
+    are kept. Refusals: FIELD_INVALID, INVALID_CURSOR (a token that is not ours).
+    """
+    GetPricingReport: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingReportRequest, _pricing_pb2.GetPricingReportResponse]
+    """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
+    PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+    """
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -885,6 +911,31 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     """
     SetLeaderboardName: _aio.UnaryUnaryMultiCallable[_leaderboard_pb2.SetLeaderboardNameRequest, _leaderboard_pb2.SetLeaderboardNameResponse]  # type: ignore[assignment]
     """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
+    SetPricingPolicy: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPricingPolicyRequest, _pricing_pb2.SetPricingPolicyResponse]  # type: ignore[assignment]
+    """Says whether personal prices are learnt in this tenant, by which consent and for which segments. Where it is switched
+    on, or the purpose changes, what profiles has told before is read again. Refusals: FIELD_INVALID.
+    """
+    GetPricingPolicy: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingPolicyRequest, _pricing_pb2.GetPricingPolicyResponse]  # type: ignore[assignment]
+    """Answers the policy of personal prices, and what was learnt of everybody."""
+    EstimatePriceSensitivity: _aio.UnaryUnaryMultiCallable[_pricing_pb2.EstimatePriceSensitivityRequest, _pricing_pb2.EstimatePriceSensitivityResponse]  # type: ignore[assignment]
+    """Starts to estimate price sensitivities from the orders that are kept; it happens once a day without. Refusals:
+    PRICING_NOT_ENABLED. Its job fails with PRICE_DATA_INSUFFICIENT in words where there is too little to learn from.
+    """
+    GetPricingJob: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingJobRequest, _pricing_pb2.GetPricingJobResponse]  # type: ignore[assignment]
+    """Answers how far an estimation is. NOT_FOUND, reason JOB_NOT_FOUND."""
+    GetPriceSensitivity: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPriceSensitivityRequest, _pricing_pb2.GetPriceSensitivityResponse]  # type: ignore[assignment]
+    """Answers how price-sensitive a customer, or a segment of the policy, is. Refusals, in this order: FIELD_INVALID,
+    PRICING_NOT_ENABLED, PRICE_MODEL_NOT_FOUND (nothing was estimated yet), PRICING_CONSENT_MISSING (of a customer),
+    PRICE_SEGMENT_NOT_FOUND (it is none of the policy's, or nobody who bought was in it).
+    """
+    ListPersonalPrices: _aio.UnaryUnaryMultiCallable[_pricing_pb2.ListPersonalPricesRequest, _pricing_pb2.ListPersonalPricesResponse]  # type: ignore[assignment]
+    """Lists what personal offers quoted to a customer, or what an offer quoted to everybody, latest first, as long as quotes
+    are kept. Refusals: FIELD_INVALID, INVALID_CURSOR (a token that is not ours).
+    """
+    GetPricingReport: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingReportRequest, _pricing_pb2.GetPricingReportResponse]  # type: ignore[assignment]
+    """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
+    PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+    """
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps a double-entry ledger of points. Every movement of points is one entry that takes from one account (debit)
@@ -1879,5 +1930,72 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_leaderboard_pb2.SetLeaderboardNameResponse, _abc.Awaitable[_leaderboard_pb2.SetLeaderboardNameResponse]]:
         """Sets what others see of a member, or that they see nothing. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def SetPricingPolicy(
+        self,
+        request: _pricing_pb2.SetPricingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.SetPricingPolicyResponse, _abc.Awaitable[_pricing_pb2.SetPricingPolicyResponse]]:
+        """Says whether personal prices are learnt in this tenant, by which consent and for which segments. Where it is switched
+        on, or the purpose changes, what profiles has told before is read again. Refusals: FIELD_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPricingPolicy(
+        self,
+        request: _pricing_pb2.GetPricingPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.GetPricingPolicyResponse, _abc.Awaitable[_pricing_pb2.GetPricingPolicyResponse]]:
+        """Answers the policy of personal prices, and what was learnt of everybody."""
+
+    @_abc_1.abstractmethod
+    def EstimatePriceSensitivity(
+        self,
+        request: _pricing_pb2.EstimatePriceSensitivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.EstimatePriceSensitivityResponse, _abc.Awaitable[_pricing_pb2.EstimatePriceSensitivityResponse]]:
+        """Starts to estimate price sensitivities from the orders that are kept; it happens once a day without. Refusals:
+        PRICING_NOT_ENABLED. Its job fails with PRICE_DATA_INSUFFICIENT in words where there is too little to learn from.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPricingJob(
+        self,
+        request: _pricing_pb2.GetPricingJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.GetPricingJobResponse, _abc.Awaitable[_pricing_pb2.GetPricingJobResponse]]:
+        """Answers how far an estimation is. NOT_FOUND, reason JOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetPriceSensitivity(
+        self,
+        request: _pricing_pb2.GetPriceSensitivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.GetPriceSensitivityResponse, _abc.Awaitable[_pricing_pb2.GetPriceSensitivityResponse]]:
+        """Answers how price-sensitive a customer, or a segment of the policy, is. Refusals, in this order: FIELD_INVALID,
+        PRICING_NOT_ENABLED, PRICE_MODEL_NOT_FOUND (nothing was estimated yet), PRICING_CONSENT_MISSING (of a customer),
+        PRICE_SEGMENT_NOT_FOUND (it is none of the policy's, or nobody who bought was in it).
+        """
+
+    @_abc_1.abstractmethod
+    def ListPersonalPrices(
+        self,
+        request: _pricing_pb2.ListPersonalPricesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.ListPersonalPricesResponse, _abc.Awaitable[_pricing_pb2.ListPersonalPricesResponse]]:
+        """Lists what personal offers quoted to a customer, or what an offer quoted to everybody, latest first, as long as quotes
+        are kept. Refusals: FIELD_INVALID, INVALID_CURSOR (a token that is not ours).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPricingReport(
+        self,
+        request: _pricing_pb2.GetPricingReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pricing_pb2.GetPricingReportResponse, _abc.Awaitable[_pricing_pb2.GetPricingReportResponse]]:
+        """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
+        PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+        """
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -54,6 +54,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import rule_pb2 as _rule_pb2
 from tessera.loyalty.v1 import cart_pb2 as _cart_pb2
+from tessera.loyalty.v1 import pricing_pb2 as _pricing_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -287,6 +288,7 @@ class OfferAction(_message.Message):
     FREE_SHIPPING_FIELD_NUMBER: _builtins.int
     GIFT_FIELD_NUMBER: _builtins.int
     POINTS_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    PERSONAL_SHARE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order_share(self) -> Global___ShareOff:
         """A share off the order."""
@@ -335,6 +337,10 @@ class OfferAction(_message.Message):
     def points_multiplier(self) -> Global___PointsMultiplier:
         """More points; what several offers add is added up."""
 
+    @_builtins.property
+    def personal_share(self) -> _pricing_pb2.PersonalShare:
+        """A share off each line, chosen for the person: pricing.proto."""
+
     def __init__(
         self,
         *,
@@ -350,12 +356,13 @@ class OfferAction(_message.Message):
         free_shipping: Global___FreeShipping | None = ...,
         gift: Global___Gift | None = ...,
         points_multiplier: Global___PointsMultiplier | None = ...,
+        personal_share: _pricing_pb2.PersonalShare | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "buy_get", b"buy_get", "free_shipping", b"free_shipping", "gift", b"gift", "kind", b"kind", "line_amount", b"line_amount", "line_price", b"line_price", "line_share", b"line_share", "order_amount", b"order_amount", "order_share", b"order_share", "points_multiplier", b"points_multiplier", "price_list", b"price_list", "volume", b"volume"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "buy_get", b"buy_get", "free_shipping", b"free_shipping", "gift", b"gift", "kind", b"kind", "line_amount", b"line_amount", "line_price", b"line_price", "line_share", b"line_share", "order_amount", b"order_amount", "order_share", b"order_share", "personal_share", b"personal_share", "points_multiplier", b"points_multiplier", "price_list", b"price_list", "volume", b"volume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "buy_get", b"buy_get", "free_shipping", b"free_shipping", "gift", b"gift", "kind", b"kind", "line_amount", b"line_amount", "line_price", b"line_price", "line_share", b"line_share", "order_amount", b"order_amount", "order_share", b"order_share", "points_multiplier", b"points_multiplier", "price_list", b"price_list", "volume", b"volume"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "buy_get", b"buy_get", "free_shipping", b"free_shipping", "gift", b"gift", "kind", b"kind", "line_amount", b"line_amount", "line_price", b"line_price", "line_share", b"line_share", "order_amount", b"order_amount", "order_share", b"order_share", "personal_share", b"personal_share", "points_multiplier", b"points_multiplier", "price_list", b"price_list", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["order_share", "order_amount", "line_share", "line_amount", "line_price", "price_list", "volume", "buy_get", "bundle", "free_shipping", "gift", "points_multiplier"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["order_share", "order_amount", "line_share", "line_amount", "line_price", "price_list", "volume", "buy_get", "bundle", "free_shipping", "gift", "points_multiplier", "personal_share"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -769,6 +776,7 @@ class Quote(_message.Message):
     COUPONS_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     EXACT_FIELD_NUMBER: _builtins.int
+    PERSONAL_DISCOUNTS_FIELD_NUMBER: _builtins.int
     currency: _builtins.str
     """ISO 4217."""
     shipping_minor: _builtins.int
@@ -811,6 +819,10 @@ class Quote(_message.Message):
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotedPoints]:
         """What the order would earn, and what could be spent, by programme."""
 
+    @_builtins.property
+    def personal_discounts(self) -> _containers.RepeatedCompositeFieldContainer[_pricing_pb2.PersonalDiscount]:
+        """What personal offers that are for this cart have for this person, by offer, whether they applied or not."""
+
     def __init__(
         self,
         *,
@@ -828,10 +840,11 @@ class Quote(_message.Message):
         coupons: _abc.Iterable[Global___QuotedCoupon] | None = ...,
         points: _abc.Iterable[Global___QuotedPoints] | None = ...,
         exact: _builtins.bool = ...,
+        personal_discounts: _abc.Iterable[_pricing_pb2.PersonalDiscount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["quote_time", b"quote_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offers", b"applied_offers", "coupons", b"coupons", "currency", b"currency", "discount_minor", b"discount_minor", "exact", b"exact", "lines", b"lines", "list_minor", b"list_minor", "missed_offers", b"missed_offers", "nearly_offers", b"nearly_offers", "points", b"points", "quote_time", b"quote_time", "shipping_discount_minor", b"shipping_discount_minor", "shipping_minor", b"shipping_minor", "total_minor", b"total_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_offers", b"applied_offers", "coupons", b"coupons", "currency", b"currency", "discount_minor", b"discount_minor", "exact", b"exact", "lines", b"lines", "list_minor", b"list_minor", "missed_offers", b"missed_offers", "nearly_offers", b"nearly_offers", "personal_discounts", b"personal_discounts", "points", b"points", "quote_time", b"quote_time", "shipping_discount_minor", b"shipping_discount_minor", "shipping_minor", b"shipping_minor", "total_minor", b"total_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
