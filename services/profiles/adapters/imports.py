@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from services.common.store import Collection, Delete, Document, Index, Insert, P
 from services.profiles.adapters.customer_keys import ContentKeys, Keys, seal_content, unseal_content
 from services.profiles.adapters.scratch import scratch
 from services.profiles.adapters.tables import TableReader, TableUnreadable
-from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, values_in
+from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, values_in, words_among
 from services.profiles.domain.table_import import ColumnMapping, ColumnType, ImportKind, TableFormat, TableImport
 from services.profiles.ports.request import Identifier, Request
 from services.profiles.ports.transfer import RowError, Rows
@@ -30,8 +29,8 @@ PLATFORM = "*"
 NAMING = frozenset({"user_id", "anonymous_id"})
 CHUNKS_AT_ONCE = 4
 FORGET_AT_ONCE = 500
-FILES_KNOWN_MAX = 100
-"""Of how many files, as they are, it is remembered whom they do not name."""
+KNOWN_MAX = 100
+"""Of how many files, and of how many tenants' wrong rows, it is remembered whom they do not name."""
 
 Commit = Callable[[Sequence[Write], Removed], Awaitable[None]]
 Expected = Callable[[], Awaitable[Set[str]]]
@@ -44,6 +43,7 @@ class StoredImports:
     def __init__(self, store: Store, keys: ContentKeys, keep_seconds: int) -> None:
         self._store, self._keys, self._keep_micros = store, keys, keep_seconds * 1_000_000
         self._innocent: dict[tuple[str, str, int], Set[str]] = {}
+        self._innocent_errors: dict[str, tuple[frozenset[tuple[str, int]], Set[str]]] = {}
 
     async def created(self, request: Request) -> str | None:
         answer = await replayed(self._store, request.tenant, request.id, request.fingerprint)
@@ -174,18 +174,40 @@ class StoredImports:
         all who are ``expected`` to be erased soon, not once for each of them.
         """
         values = {value for _, value in names}
-        told = [rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values) if len(value) >= NAME_LENGTH_MIN]
-        pattern = re.compile("|".join(told))
-        async for documents in self._pages(tenant, IMPORT_ERRORS, {}):
-            read = zip(documents, await self._errors(tenant, documents), strict=True) if told else ()
-            wrong = [document for document, error in read if pattern.search(error.message)]
-            if wrong:
-                deletes = [Delete(tenant, IMPORT_ERRORS, each.id) for each in wrong]
-                await commit(deletes, Removed("import_error", len(wrong)))
+        await self._forget_errors_of(tenant, values, commit, expected)
         async for documents in self._pages(tenant, IMPORTS, {"finished": 0}):
             for document in documents:
                 if document.body["received"] and not await self._at_work(tenant, document.body["job_id"]):
                     await self._forget_file_of(tenant, document, values, commit, expected)
+
+    async def _forget_errors_of(self, tenant: str, values: Set[str], commit: Commit, expected: Expected) -> None:
+        own = {value for value in values if len(value) >= NAME_LENGTH_MIN}
+        state, at_work = await self._state(tenant)
+        known, innocent = self._innocent_errors.get(tenant, (state, frozenset()))
+        if known == state and own <= innocent:
+            return
+        wanted = own | {value for value in await expected() if len(value) >= NAME_LENGTH_MIN}
+        found: set[str] = set()
+        async for documents in self._pages(tenant, IMPORT_ERRORS, {}):
+            named = await asyncio.to_thread(_words_among, await self._errors(tenant, documents), wanted)
+            found.update(*named)
+            wrong = [document for document, words in zip(documents, named, strict=True) if words & own]
+            if wrong:
+                deletes = [Delete(tenant, IMPORT_ERRORS, each.id) for each in wrong]
+                await commit(deletes, Removed("import_error", len(wrong)))
+        if not at_work:  # nothing is added before an import changes
+            self._innocent_errors[tenant] = state, (wanted - found) | own
+            _bound(self._innocent_errors)
+
+    async def _state(self, tenant: str) -> tuple[frozenset[tuple[str, int]], bool]:
+        """Which imports there are, each as it is, and whether one of them is being taken in."""
+        state, at_work = set(), False
+        async for documents in self._pages(tenant, IMPORTS, {}):
+            state |= {(document.id, document.version) for document in documents}
+            jobs = [each.body["job_id"] for each in documents if not each.body["finished"]]
+            for job_id in filter(None, jobs):
+                at_work = at_work or await self._at_work(tenant, job_id)
+        return frozenset(state), at_work
 
     async def _forget_file_of(
         self, tenant: str, document: Document, values: Set[str], commit: Commit, expected: Expected
@@ -201,8 +223,7 @@ class StoredImports:
             named = told is None or not told.isdisjoint(values)
             if told is not None and not named:
                 self._innocent[key] = wanted - told
-                while len(self._innocent) > FILES_KNOWN_MAX:
-                    del self._innocent[next(iter(self._innocent))]
+                _bound(self._innocent)
         except TableUnreadable:  # not to be told whether the person is in it
             named = True
         if named:
@@ -232,6 +253,16 @@ class StoredImports:
             if not page.documents:
                 return
             await self._store.commit([Delete(tenant, collection, document.id) for document in page.documents])
+
+
+def _bound(known: dict[Any, Any]) -> None:
+    while len(known) > KNOWN_MAX:
+        del known[next(iter(known))]
+
+
+def _words_among(errors: Sequence[RowError], values: Set[str]) -> list[set[str]]:
+    lengths = {len(value) for value in values}
+    return [words_among(error.message, values, lengths) for error in errors]
 
 
 def _named_columns(it: TableImport) -> Set[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,6 +90,17 @@ def _mentions(text: str, values: Collection[str]) -> bool:
         return not values_in(orjson.loads(text)).isdisjoint(values)
     except orjson.JSONDecodeError:
         return any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) for value in values)
+
+
+def words_among(text: str, values: Set[str], lengths: Collection[int]) -> set[str]:
+    """Which of ``values``, of these ``lengths``, stand in a text, not as a part of a longer word."""
+    begins = [place for place in range(len(text)) if not place or not _is_word(text[place - 1])]
+    found = {text[begin : begin + length] for begin in begins for length in lengths} & values
+    return {value for value in found if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)}
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def values_in(content: Any) -> set[str]:
