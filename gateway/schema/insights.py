@@ -260,8 +260,27 @@ async def associations(
     "churn_probability_mean",
     "expected_revenue",
     "lifetime_value",
+    "campaign_response",
 )
 class SegmentValue: ...
+
+
+@from_proto(
+    segment_value_pb2.CampaignResponse,
+    "message_count",
+    "sent_customer_count",
+    "delivered_customer_count",
+    "opened_customer_count",
+    "clicked_customer_count",
+    "converted_customer_count",
+    "delivery_rate",
+    "open_rate",
+    "click_rate",
+    "conversion_rate",
+    "attributed_order_count",
+    "attributed_revenue",
+)
+class CampaignResponse: ...
 
 
 @from_proto(segment_value_pb2.GetSegmentValueResponse, "segments", "others", "everybody", "as_of_time")
@@ -274,6 +293,7 @@ class SegmentValues: ...
     "window_days",
     "growth_days",
     "lapse_days",
+    "response_days",
     "currency",
     "as_of_time",
 )

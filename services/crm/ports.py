@@ -152,6 +152,8 @@ class MessageEvent:
     state: MessageState
     reason: str
     event_time: datetime
+    origin_id: str = ""
+    """Whose it was when it was sent; empty: the customer's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,14 @@ from services.common.store import Store, open_store
 from services.segmentation.adapters import destinations as destination_store
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.clients import ProfilesPeople
-from services.segmentation.adapters.events import Follower, PredictionFollower, predictions_stream, profiles_stream
+from services.segmentation.adapters.events import (
+    Follower,
+    MessageFollower,
+    PredictionFollower,
+    messages_stream,
+    predictions_stream,
+    profiles_stream,
+)
 from services.segmentation.adapters.forgetting import Forgetting
 from services.segmentation.adapters.insights import ColumnarInsights
 from services.segmentation.adapters.kept import ROWS_MAX, Kept
@@ -100,6 +107,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.profiles_addr, settings) as profiles,
         connect(settings.forecasting_addr, settings) as forecasting,
         connect(settings.recommendation_addr, settings) as recommendation,
+        connect(settings.crm_addr, settings) as crm,
     ):
         kept = None if settings.analytics_url else Kept(columnar, clock, settings.kept_rows_max)
         analytics = ColumnarAnalytics(columnar, clock, kept=kept)
@@ -149,6 +157,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             background(every(settings.clock_seconds, evaluation.tick), "segmentation-clock"),
             background(dispatch.run(), "segmentation-destinations"),
             background(predicted.run(), "segmentation-predictions"),
+            background(MessageFollower(messages_stream(crm), analytics).run(), "segmentation-messages"),
             serving(settings, _exposed(servicer)) as up,
         ):
             try:

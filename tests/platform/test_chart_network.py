@@ -15,6 +15,7 @@ CALLS = {
     ("crm", "segmentation"),
     ("segmentation", "forecasting"),
     ("segmentation", "recommendation"),
+    ("segmentation", "crm"),
     ("recommendation", "segmentation"),
     ("loyalty", "segmentation"),
 }

@@ -279,7 +279,10 @@ class StoredMessages:
         for event in events:
             ids.setdefault(event.tenant, set()).add(event.customer_id)
         owners = {tenant: await self._people.owners(tenant, found) for tenant, found in ids.items()}
-        return [replace(event, customer_id=owners[event.tenant][event.customer_id]) for event in events]
+        return [
+            replace(event, customer_id=owners[event.tenant][event.customer_id], origin_id=event.customer_id)
+            for event in events
+        ]
 
 
 def _count(changes: Sequence[Change]) -> None:

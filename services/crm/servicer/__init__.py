@@ -296,6 +296,7 @@ def _event(event: MessageEvent) -> pb.MessageEvent:
         message_id=event.message_id,
         campaign_id=event.campaign_id,
         customer_id=event.customer_id,
+        origin_customer_id=event.origin_id or event.customer_id,
         state=pb.MessageState.ValueType(event.state),
         reason=event.reason,
         event_time=_timestamp(event.event_time),

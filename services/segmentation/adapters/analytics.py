@@ -126,8 +126,8 @@ class ColumnarAnalytics:
                     fresh[table] = fresh[table].filter(pa.array(new))
         return fresh
 
-    async def apply_listed(self, entries: pa.Table, follower: str, cursor: str) -> None:
-        """Append entries of lists as those of whoever the customers that they name belong to."""
+    async def apply_listed(self, entries: pa.Table, follower: str, cursor: str, table: Table = LIST_ENTRIES) -> None:
+        """Append entries of lists, or rows of another table, as those of whoever the customers they name belong to."""
         async with self._writing:  # no merge comes between
             place = entries.schema.get_field_index("customer_id")
             owned = entries.slice(0, 0)
@@ -136,8 +136,8 @@ class ColumnarAnalytics:
                 owners = await self.owners(tenant, part["customer_id"].to_pylist())
                 known = pa.array([owners[who] for who in part["customer_id"].to_pylist()], pa.string())
                 owned = pa.concat_tables([owned, part.set_column(place, "customer_id", known)])
-            await self._columnar.append({LIST_ENTRIES: owned} if len(owned) else {}, follower, cursor)
-            if self._kept:
+            await self._columnar.append({table: owned} if len(owned) else {}, follower, cursor)
+            if self._kept and table is LIST_ENTRIES:
                 self._kept.tell({LIST_ENTRIES: owned}, {})
 
     def forget(self, tenant: str, customer_ids: Collection[str]) -> None:

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import orjson
 import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
+from tessera.crm.v1 import crm_service_pb2 as crm
+from tessera.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.profiles.v1 import consent_pb2
@@ -18,6 +21,8 @@ from services.common.columnar import Table
 from services.common.feed import follow
 from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
 from services.segmentation.adapters.group_rows import Belonged, Described, group_rows
+from services.segmentation.adapters.messages import FOLLOWER as CRM
+from services.segmentation.adapters.messages import MESSAGES, Sent, message_rows
 from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
 from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
@@ -307,3 +312,48 @@ def _prediction(told: forecasting.CustomerPrediction) -> Prediction:
         next_order_time=_micros(due) if told.HasField("expected_next_order_time") else None,
         version=told.version,
     )
+
+
+MessageStream = Callable[[str], AsyncIterator[crm.FollowMessagesResponse]]
+"""Batches of crm's feed after a cursor."""
+
+
+def messages_stream(channel: grpc.aio.Channel) -> MessageStream:
+    """The feed of all tenants."""
+    stub = CrmServiceStub(channel)
+
+    async def stream(cursor: str) -> AsyncIterator[crm.FollowMessagesResponse]:
+        async for batch in stub.FollowMessages(crm.FollowMessagesRequest(after_cursor=cursor)):
+            yield batch
+
+    return stream
+
+
+class MessageFollower:
+    """Applies crm's feed: of each message that left, a row. No rule asks for them, so nobody is evaluated."""
+
+    def __init__(self, stream: MessageStream, analytics: ColumnarAnalytics) -> None:
+        self._stream, self._analytics = stream, analytics
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        load = partial(self._analytics.cursor, CRM)
+        await follow(f"segmentation.{CRM}", load, self._stream, self.apply, self._begin_again)
+
+    async def _begin_again(self) -> None:
+        await self._analytics.apply_listed(message_rows([]), CRM, "", MESSAGES)
+
+    async def apply(self, batch: crm.FollowMessagesResponse) -> None:
+        """Store a batch with its cursor."""
+        sent = [
+            Sent(
+                each.tenant_id,
+                each.origin_customer_id or each.customer_id,
+                each.message_id,
+                each.campaign_id,
+                _micros(each.event_time),
+            )
+            for each in batch.events
+            if each.state == crm.MESSAGE_STATE_SENT
+        ]
+        await self._analytics.apply_listed(message_rows(sent), CRM, batch.cursor, MESSAGES)

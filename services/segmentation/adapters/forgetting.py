@@ -16,6 +16,7 @@ from services.segmentation.adapters.events import Erased
 from services.segmentation.adapters.group_tables import GROUP_MEMBERS
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
+from services.segmentation.adapters.messages import MESSAGES
 from services.segmentation.adapters.tables import (
     CLUSTERED,
     CONSENTS,
@@ -35,6 +36,7 @@ KINDS: dict[Table, str] = {
     RESEMBLING: "lookalike",
     PREDICTIONS: "prediction_copy",
     GROUP_MEMBERS: "group_membership_copy",
+    MESSAGES: "message_copy",
 }
 READ_AT_ONCE = 500
 

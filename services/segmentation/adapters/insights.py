@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis.expr.types as ir
 
-from services.common.columnar import Columnar
+from services.common.columnar import Columnar, of_tenant
 from services.common.rules import Rule
 from services.segmentation.adapters import (
     basket_query,
@@ -20,6 +20,7 @@ from services.segmentation.adapters import (
 from services.segmentation.adapters.breakdowns import LABEL, label
 from services.segmentation.adapters.expressions import History
 from services.segmentation.adapters.feature_query import behaviour_of
+from services.segmentation.adapters.messages import MESSAGES
 from services.segmentation.adapters.rfm_query import currencies, orders_until
 from services.segmentation.adapters.tenant_history import tenant_history
 from services.segmentation.domain.association import PAIRS_MAX, AssociationsTooMany, Baskets
@@ -148,13 +149,14 @@ class ColumnarInsights:
     ) -> SegmentValues:
         history = tenant_history(self._columnar, tenant)
         currency = await self._currency(history, currency, at)
+        messages = of_tenant(self._columnar.table(MESSAGES), tenant)
         names = [*(f"s{number}" for number in range(len(segment_ids))), value_query.OTHERS, value_query.EVERYBODY]
         now = value_query.groups(history, segment_ids, segments, at)
         earlier = value_query.groups(history, segment_ids, segments, at - spans.growth)
         ((sizes,), (before,), (worth,)) = await self._rows(
             value_query.sizes(now, names),
             value_query.sizes(earlier, names),
-            value_query.worth(history, now, names, currency, spans, at),
+            value_query.worth(history, messages, now, names, currency, spans, at),
         )
 
         def of(name: str) -> Worth:

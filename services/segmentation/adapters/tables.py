@@ -14,6 +14,7 @@ from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
 from services.segmentation.adapters.flat_columns import FLAT, flat_columns
 from services.segmentation.adapters.group_tables import GROUP_MEMBERS, GROUP_TABLES
+from services.segmentation.adapters.messages import MESSAGES
 from services.segmentation.domain.properties import Flat, flatten
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ RESEMBLING = Table(
         ]
     ),
 )
-TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS, *GROUP_TABLES)
+TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS, MESSAGES, *GROUP_TABLES)
 MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, GROUP_MEMBERS)
 """The tables whose rows belong to whoever their origin belongs to."""
 
@@ -328,7 +329,7 @@ def owned(owners: Mapping[tuple[str, str], str]) -> list[Amendment]:
     with_hash = values.append_column("customer_hash", pa.array([hashed(who) for who in owners.values()], pa.int64()))
     return [
         Assign(table, ("tenant", "origin_id"), with_hash if "customer_hash" in table.schema.names else values)
-        for table in MOVED
+        for table in (*MOVED, MESSAGES)
     ]
 
 

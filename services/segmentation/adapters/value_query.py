@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 from services.common.money import decimals
 from services.common.rules import Rule, SegmentCondition
 from services.segmentation.adapters.expressions import History, evaluation
+from services.segmentation.adapters.response_query import responses
 from services.segmentation.adapters.rfm_query import orders_until
 from services.segmentation.domain.segment_value import Spans
 
@@ -30,9 +31,15 @@ def sizes(customers: ir.Table, names: Sequence[str]) -> ir.Table:
 
 
 def worth(
-    history: History, customers: ir.Table, names: Sequence[str], currency: str, spans: Spans, at: int
+    history: History,
+    messages: ir.Table,
+    customers: ir.Table,
+    names: Sequence[str],
+    currency: str,
+    spans: Spans,
+    at: int,
 ) -> ir.Table:
-    """Every figure of each group."""
+    """Every figure of each group; ``messages`` are those that were sent."""
     orders = orders_until(history.events, at)
     orders = orders.filter(orders.currency == currency)
     recent = orders.time > at - spans.window
@@ -47,7 +54,8 @@ def worth(
         cost=minor.sum(where=costed),
     )
     joined = customers.left_join(bought, "customer_id").drop("customer_id_right")
-    joined = joined.left_join(_predicted(history, currency, at), "customer_id")
+    joined = joined.left_join(_predicted(history, currency, at), "customer_id").drop("customer_id_right")
+    joined = joined.left_join(responses(messages, history.events, orders, spans, at), "customer_id")
     filled = joined.mutate(
         orders=joined.orders.fill_null(0),
         revenue=joined.revenue.fill_null(0),
@@ -69,7 +77,19 @@ def worth(
         figures[f"{name}_churn_probability"] = filled.churn.mean(where=inside).fill_null(0.0)
         for figure in ("expected_revenue", "lifetime_value"):
             figures[f"{name}_{figure}"] = filled[figure].sum(where=inside).fill_null(0).cast("int64")
+        figures |= _responded(filled, inside, name)
     return filled.aggregate(**figures)
+
+
+def _responded(filled: ir.Table, inside: ir.BooleanValue, name: str) -> dict[str, ir.Value]:
+    figures: dict[str, ir.Value] = {}
+    counts = {"sent": "messages", "converted": "attributed_orders"}
+    for figure in ("sent", "delivered", "opened", "clicked", "converted"):
+        some = (filled[counts.get(figure, figure)] > 0).fill_null(False)
+        figures[f"{name}_{figure}"] = filled.count(where=inside & some)
+    for figure in ("messages", "attributed_orders", "attributed"):
+        figures[f"{name}_{figure}"] = filled[figure].sum(where=inside).fill_null(0).cast("int64")
+    return figures
 
 
 def _predicted(history: History, currency: str, at: int) -> ir.Table:

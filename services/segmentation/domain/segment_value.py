@@ -13,6 +13,7 @@ class Spans:
     window_days: int = 365
     growth_days: int = 30
     lapse_days: int = 90
+    response_days: int = 7
 
     @property
     def window(self) -> int:
@@ -28,6 +29,11 @@ class Spans:
     def lapse(self) -> int:
         """In microseconds."""
         return self.lapse_days * DAY_MICROS
+
+    @property
+    def response(self) -> int:
+        """In microseconds."""
+        return self.response_days * DAY_MICROS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,15 @@ class Worth:
     """The mean."""
     expected_revenue: int = 0
     lifetime_value: int = 0
+    messages: int = 0
+    """How many crm sent them; the rest is of those who were sent one."""
+    sent: int = 0
+    delivered: int = 0
+    opened: int = 0
+    clicked: int = 0
+    converted: int = 0
+    attributed_orders: int = 0
+    attributed: int = 0
 
     @property
     def growth(self) -> float:

@@ -31,6 +31,7 @@ class SegmentValueRpcs(SegmentationServiceServicer):
             request.window_days or _DEFAULT.window_days,
             request.growth_days or _DEFAULT.growth_days,
             request.lapse_days or _DEFAULT.lapse_days,
+            request.response_days or _DEFAULT.response_days,
         )
         found, at = await get_segment_value(
             self.segments, self.insights, self.clock, principal().tenant, ids, spans, request.currency, as_of(request)
@@ -68,4 +69,22 @@ def _value(segment_id: str, currency: str, it: Worth, whole: int) -> pb.SegmentV
         churn_probability_mean=it.churn_probability,
         expected_revenue=money(currency, it.expected_revenue),
         lifetime_value=money(currency, it.lifetime_value),
+        campaign_response=_response(currency, it),
+    )
+
+
+def _response(currency: str, it: Worth) -> pb.CampaignResponse:
+    return pb.CampaignResponse(
+        message_count=it.messages,
+        sent_customer_count=it.sent,
+        delivered_customer_count=it.delivered,
+        opened_customer_count=it.opened,
+        clicked_customer_count=it.clicked,
+        converted_customer_count=it.converted,
+        delivery_rate=share(it.delivered, it.sent),
+        open_rate=share(it.opened, it.sent),
+        click_rate=share(it.clicked, it.sent),
+        conversion_rate=share(it.converted, it.sent),
+        attributed_order_count=it.attributed_orders,
+        attributed_revenue=money(currency, it.attributed),
     )

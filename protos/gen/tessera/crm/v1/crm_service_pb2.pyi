@@ -1358,6 +1358,7 @@ class MessageEvent(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
+    ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     message_id: _builtins.str
@@ -1370,6 +1371,8 @@ class MessageEvent(_message.Message):
     """The state it entered; each state at most once a message."""
     reason: _builtins.str
     """As in Message."""
+    origin_customer_id: _builtins.str
+    """To whom it was sent; since then that customer may have become part of `customer_id`."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -1384,10 +1387,11 @@ class MessageEvent(_message.Message):
         state: Global___MessageState.ValueType = ...,
         reason: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
+        origin_customer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "customer_id", b"customer_id", "event_time", b"event_time", "message_id", b"message_id", "reason", b"reason", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "customer_id", b"customer_id", "event_time", b"event_time", "message_id", b"message_id", "origin_customer_id", b"origin_customer_id", "reason", b"reason", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

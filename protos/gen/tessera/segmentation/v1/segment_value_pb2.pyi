@@ -32,6 +32,7 @@ class GetSegmentValueRequest(_message.Message):
     LAPSE_DAYS_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    RESPONSE_DAYS_FIELD_NUMBER: _builtins.int
     window_days: _builtins.int
     """Orders of the last so many days count. 0 means 365."""
     growth_days: _builtins.int
@@ -40,6 +41,8 @@ class GetSegmentValueRequest(_message.Message):
     """A buyer without an order for so many days counts as lapsed. 0 means 90."""
     currency: _builtins.str
     """Only orders in this currency count. Empty: the one with the most orders."""
+    response_days: _builtins.int
+    """An order so many days after a message counts as a response to it. 0 means 7."""
     @_builtins.property
     def segment_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which; a customer may be in several."""
@@ -57,10 +60,11 @@ class GetSegmentValueRequest(_message.Message):
         lapse_days: _builtins.int = ...,
         currency: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
+        response_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "growth_days", b"growth_days", "lapse_days", b"lapse_days", "segment_ids", b"segment_ids", "window_days", b"window_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "growth_days", b"growth_days", "lapse_days", b"lapse_days", "response_days", b"response_days", "segment_ids", b"segment_ids", "window_days", b"window_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +136,7 @@ class SegmentValue(_message.Message):
     CHURN_PROBABILITY_MEAN_FIELD_NUMBER: _builtins.int
     EXPECTED_REVENUE_FIELD_NUMBER: _builtins.int
     LIFETIME_VALUE_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_RESPONSE_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Which segment; empty for the others and for everybody."""
     customer_count: _builtins.int
@@ -186,6 +191,10 @@ class SegmentValue(_message.Message):
     def lifetime_value(self) -> _money_pb2.Money:
         """Their expected revenue over the model's lifetime, discounted, of those predicted in the currency."""
 
+    @_builtins.property
+    def campaign_response(self) -> Global___CampaignResponse:
+        """How they responded to what crm sent them within the window."""
+
     def __init__(
         self,
         *,
@@ -207,11 +216,82 @@ class SegmentValue(_message.Message):
         churn_probability_mean: _builtins.float = ...,
         expected_revenue: _money_pb2.Money | None = ...,
         lifetime_value: _money_pb2.Money | None = ...,
+        campaign_response: Global___CampaignResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_revenue", b"expected_revenue", "lifetime_value", b"lifetime_value", "margin", b"margin", "order_value", b"order_value", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign_response", b"campaign_response", "expected_revenue", b"expected_revenue", "lifetime_value", b"lifetime_value", "margin", b"margin", "order_value", b"order_value", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer_count", b"buyer_count", "churn_probability_mean", b"churn_probability_mean", "customer_count", b"customer_count", "earlier_customer_count", b"earlier_customer_count", "expected_revenue", b"expected_revenue", "growth", b"growth", "lapsed_share", b"lapsed_share", "lifetime_value", b"lifetime_value", "margin", b"margin", "margin_known_share", b"margin_known_share", "order_count", b"order_count", "order_value", b"order_value", "predicted_customer_count", b"predicted_customer_count", "repeat_rate", b"repeat_rate", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer", "revenue_share", b"revenue_share", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buyer_count", b"buyer_count", "campaign_response", b"campaign_response", "churn_probability_mean", b"churn_probability_mean", "customer_count", b"customer_count", "earlier_customer_count", b"earlier_customer_count", "expected_revenue", b"expected_revenue", "growth", b"growth", "lapsed_share", b"lapsed_share", "lifetime_value", b"lifetime_value", "margin", b"margin", "margin_known_share", b"margin_known_share", "order_count", b"order_count", "order_value", b"order_value", "predicted_customer_count", b"predicted_customer_count", "repeat_rate", b"repeat_rate", "revenue", b"revenue", "revenue_per_customer", b"revenue_per_customer", "revenue_share", b"revenue_share", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SegmentValue: _TypeAlias = SegmentValue  # noqa: Y015
+
+@_typing.final
+class CampaignResponse(_message.Message):
+    """How customers responded to messages of campaigns. Each count but the first is of customers, and only of those who were
+    sent a message within the window; all are 0 where nobody was. It says what came after messages, not because of them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    DELIVERED_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    OPENED_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    CLICKED_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    CONVERTED_CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    DELIVERY_RATE_FIELD_NUMBER: _builtins.int
+    OPEN_RATE_FIELD_NUMBER: _builtins.int
+    CLICK_RATE_FIELD_NUMBER: _builtins.int
+    CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    ATTRIBUTED_REVENUE_FIELD_NUMBER: _builtins.int
+    message_count: _builtins.int
+    """The messages that crm sent within the window."""
+    sent_customer_count: _builtins.int
+    """Who was sent one."""
+    delivered_customer_count: _builtins.int
+    """Of whom a source told `Email Delivered`, `Email Opened` or `Email Link Clicked` within the window."""
+    opened_customer_count: _builtins.int
+    """Of whom it told `Email Opened` or `Email Link Clicked`."""
+    clicked_customer_count: _builtins.int
+    """Of whom it told `Email Link Clicked`."""
+    converted_customer_count: _builtins.int
+    """Who ordered in the currency at most `response_days` after a message."""
+    delivery_rate: _builtins.float
+    """The parts of those who were sent one: 0 to 1."""
+    open_rate: _builtins.float
+    """Likewise, who opened."""
+    click_rate: _builtins.float
+    """Likewise, who clicked."""
+    conversion_rate: _builtins.float
+    """Likewise, who ordered."""
+    attributed_order_count: _builtins.int
+    """The orders at most `response_days` after the newest message that their customer had been sent."""
+    @_builtins.property
+    def attributed_revenue(self) -> _money_pb2.Money:
+        """What these orders came to."""
+
+    def __init__(
+        self,
+        *,
+        message_count: _builtins.int = ...,
+        sent_customer_count: _builtins.int = ...,
+        delivered_customer_count: _builtins.int = ...,
+        opened_customer_count: _builtins.int = ...,
+        clicked_customer_count: _builtins.int = ...,
+        converted_customer_count: _builtins.int = ...,
+        delivery_rate: _builtins.float = ...,
+        open_rate: _builtins.float = ...,
+        click_rate: _builtins.float = ...,
+        conversion_rate: _builtins.float = ...,
+        attributed_order_count: _builtins.int = ...,
+        attributed_revenue: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributed_revenue", b"attributed_revenue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributed_order_count", b"attributed_order_count", "attributed_revenue", b"attributed_revenue", "click_rate", b"click_rate", "clicked_customer_count", b"clicked_customer_count", "conversion_rate", b"conversion_rate", "converted_customer_count", b"converted_customer_count", "delivered_customer_count", b"delivered_customer_count", "delivery_rate", b"delivery_rate", "message_count", b"message_count", "open_rate", b"open_rate", "opened_customer_count", b"opened_customer_count", "sent_customer_count", b"sent_customer_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignResponse: _TypeAlias = CampaignResponse  # noqa: Y015
