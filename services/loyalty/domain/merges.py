@@ -21,6 +21,7 @@ from services.loyalty.domain.entry import (
 )
 from services.loyalty.domain.member import Cause, Member, entered, taken_lots
 from services.loyalty.domain.merged import MergedCustomer, merged_ref
+from services.loyalty.domain.merged_accounts import accounts_needs, merge_account, part_account
 from services.loyalty.domain.merged_progress import merge_progress, part_progress, progress_needs
 from services.loyalty.domain.parts import composed, parts_of, together
 from services.loyalty.domain.people import joined_names, names_needs, names_ref, parted_names, root_of
@@ -55,6 +56,7 @@ class MergeTold:
             grown = composed(survivor, together((*parts_of(survivor), *parts), program), program)
             _enter(books, program, EntryKind.MERGE, self.merge_id, (merged, left), (survivor, grown), parts, now)
             _add_usage(books, program.id, merged_id, survivor.id, 1)
+            merge_account(books, program, merged, survivor.id, now)
         books.put_record(merged_ref(merged_id), MergedCustomer(merged_id, self.customer_id))
         joined_names(books, merged_id, self.customer_id)
         merge_progress(books, self.merge_id, merged_id, self.customer_id, now)
@@ -96,6 +98,7 @@ class UnmergeTold:
             stayed = composed(holder, tuple(part for part in held if part not in leaving), program)
             _enter(books, program, EntryKind.UNMERGE, self.merge_id, (holder, stayed), (before, grown), leaving, now)
             _add_usage(books, program.id, restored_id, holder.id, -1)
+            part_account(books, program, restored_id, holder.id, now)
         for origin_id in origins:
             self._point(books, origin_id)
         parted_names(books, holder_id, restored_id, origins)
@@ -124,7 +127,7 @@ def _needs(programs: Mapping[str, Program], customer_ids: Sequence[str]) -> Need
     )
     progress = Needs(then=lambda books: progress_needs(list(programs), customer_ids))
     names = names_needs(customer_ids, lambda books, names: map(names_ref, names))
-    return together_needs([accounts, progress, names])
+    return together_needs([accounts, progress, names, accounts_needs(list(programs), customer_ids)])
 
 
 def _enter(

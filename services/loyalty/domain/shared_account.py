@@ -76,6 +76,16 @@ class AccountStep(NamedTuple):
     role: str
 
 
+class MergedUser(NamedTuple):
+    """A user who was merged, and who stands in for them, with the role that they had of their own; empty: none."""
+
+    customer_id: str
+    role: str
+    join_time: int
+    survivor_id: str
+    survivor_role: str
+
+
 @dataclass(frozen=True, slots=True)
 class SharedAccount:
     """A shared account. ``history`` is newest last."""
@@ -88,6 +98,7 @@ class SharedAccount:
     history: tuple[AccountStep, ...] = ()
     create_time: int = 0
     close_time: int = 0
+    merged: tuple[MergedUser, ...] = ()
 
     @property
     def member_id(self) -> str:
@@ -145,7 +156,7 @@ class OpenAccount:
         pocket = books.member_or_new(program.id, account.member_id)
         _check_free(books, program, self.owner_id)
         books.put_member(replace(pocket, enroll_time=now))
-        return _join(books, program, account, self.owner_id, AccountRole.OWNER, now)
+        return _join(books, program, account, books.account_id(program.id, self.owner_id), AccountRole.OWNER, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +186,7 @@ class JoinAccount:
         if brought:
             books.spender(program.id, self.customer_id)
             move(books, program, own, pocket, brought, self.request_id, "shared account", now)
-        return _join(books, program, account, self.customer_id, self.role, now)
+        return _join(books, program, account, books.account_id(program.id, self.customer_id), self.role, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +204,7 @@ class LeaveAccount:
     def apply(self, books: Books, now: int) -> SharedAccount:
         program = books.program(self.program_id)
         account = found_account(books, program.id, self.account_id)
-        user = account.user(self.customer_id)
+        user = account.user(books.account_id(program.id, self.customer_id))
         last = len(account.users) == 1
         if user.role == AccountRole.OWNER.value and not last:
             raise OwnerRequired("make somebody else the owner before", account_id=account.account_id)
@@ -222,7 +233,7 @@ class SetAccountRole:
     def apply(self, books: Books, now: int) -> SharedAccount:
         program = books.program(self.program_id)
         account = found_account(books, program.id, self.account_id)
-        user = account.user(self.customer_id)
+        user = account.user(books.account_id(program.id, self.customer_id))
         if user.role == AccountRole.OWNER.value and self.role is not AccountRole.OWNER:
             raise OwnerRequired("make somebody else the owner instead", account_id=account.account_id)
         owner = next(each for each in account.users if each.role == AccountRole.OWNER.value)
@@ -270,16 +281,18 @@ class AccountsLeft:
             if member is None or not member.account_id:
                 continue
             program = books.program(member.program_id)
-            account = found_account(books, program.id, member.account_id.removeprefix(PREFIX))
-            user = account.user(member.id)
-            left = _leave(books, program, account, user, now)
-            if left.users and user.role == AccountRole.OWNER.value:
+            left = found_account(books, program.id, member.account_id.removeprefix(PREFIX))
+            user = next((each for each in left.users if each.customer_id == member.id), None)
+            if user:  # who was merged uses it no more: another stands in for them
+                left = _leave(books, program, left, user, now)
+            if user and left.users and user.role == AccountRole.OWNER.value:
                 left = _with_roles(books, left, {left.users[0].customer_id: AccountRole.OWNER}, now)
             pseudonym = self.erasure.pseudonym_of(member.id)
             history = tuple(
                 step._replace(customer_id=pseudonym) if step.customer_id == member.id else step for step in left.history
             )
-            books.put_record(account_ref(program.id, left.account_id), replace(left, history=history))
+            merged = tuple(each for each in left.merged if member.id not in (each.customer_id, each.survivor_id))
+            books.put_record(account_ref(program.id, left.account_id), replace(left, history=history, merged=merged))
 
 
 def _needs(program_id: str, account_id: str, customer_id: str) -> Needs:
@@ -299,7 +312,8 @@ def _join(
     books: Books, program: Program, account: SharedAccount, customer_id: str, role: AccountRole, now: int
 ) -> SharedAccount:
     own = books.member_or_new(program.id, customer_id)
-    _enter(books, program, replace(own, account_id=account.member_id, account_role=role.value), account, now)
+    used = replace(own, account_id=account.member_id, account_role=role.value)
+    enter_use(books, program, used, account.member_id, now)
     user = AccountUser(customer_id, role.value, now)
     joined = replace(account, users=(*account.users, user)).stepped(now, user, AccountChange.JOINED)
     books.put_record(account_ref(program.id, account.account_id), joined)
@@ -308,18 +322,18 @@ def _join(
 
 def _leave(books: Books, program: Program, account: SharedAccount, user: AccountUser, now: int) -> SharedAccount:
     own = books.member(program.id, user.customer_id)
-    _enter(books, program, replace(own, account_id="", account_role=""), account, now)
+    enter_use(books, program, replace(own, account_id="", account_role=""), account.member_id, now)
     users = tuple(each for each in account.users if each is not user)
     left = replace(account, users=users, close_time=0 if users else now).stepped(now, user, AccountChange.LEFT)
     books.put_record(account_ref(program.id, account.account_id), left)
     return left
 
 
-def _enter(books: Books, program: Program, member: Member, account: SharedAccount, now: int) -> None:
-    """The statement of who joins or leaves says so."""
+def enter_use(books: Books, program: Program, member: Member, account_id: str, now: int) -> None:
+    """The statement of who joins or leaves the account says so."""
     kind = EntryKind.ACCOUNT_JOIN if member.account_id else EntryKind.ACCOUNT_LEAVE
     entry_id = account_entry_id(program.id, member.id, member.entry_count + 1)
-    cause = Cause(entry_id, kind, now, now, account_id=account.member_id)
+    cause = Cause(entry_id, kind, now, now, account_id=account_id)
     enrolled = replace(member, entry_count=member.entry_count + 1, enroll_time=member.enroll_time or now)
     books.enter(*entered(enrolled, program, 0, (), cause, UNMOVED))
 

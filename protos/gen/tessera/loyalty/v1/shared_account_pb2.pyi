@@ -93,7 +93,9 @@ class SharedAccount(_message.Message):
     """An account that several customers use. It is a member of its own, with a balance, lots, a tier and a statement. What its
     users do earns into it, whoever tells of it, and what those spend whose role allows it is the account's; ListAccountActivity
     says who did what. A user's own account rests meanwhile: what was in it, what waited in it and what comes back into it stays
-    the user's, and TransferPoints from a user to their account puts it there. Limits of spending count for each user.
+    the user's, and TransferPoints from a user to their account puts it there. Limits of spending count for each user. A user
+    who is merged into another customer is stood in for by that one, with the greater of their roles, unless that one uses
+    another account; an unmerge gives each the place of before, and there is one owner always.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
