@@ -1,14 +1,13 @@
-"""Segments of generated customers: rebuilds beside hand-written SQL, increments, previews, and events live.
+"""Segments of generated customers: rebuilds beside hand-written SQL, increments and previews.
 
 ``python -m benchmarks.segmentation [CUSTOMERS]`` (100,000 unless given, with 20 events each) prints a table, with
 ``--json`` one object a line. The peer is DuckDB over plain typed columns of the same events, a query a rule, in the
 same process, with one thread each. Times are CPU seconds of the process, so that what else the machine does matters
-little.
+little. ``benchmarks/segmentation_live.py`` measures events live.
 """
 
 import asyncio
 import resource
-import statistics
 import sys
 import tempfile
 import time
@@ -21,25 +20,17 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.harness import Result, report
-from services.common.clock import from_micros, to_micros
+from services.common.clock import from_micros
 from services.common.columnar.duckdb import DuckDBColumnar
 from services.common.rules import Rule, text
-from services.common.store import Store
-from services.common.store.sqlite import SqliteStore
 from services.segmentation.adapters.analytics import ColumnarAnalytics
-from services.segmentation.adapters.memberships import StoredMemberships
-from services.segmentation.adapters.store import StoredSegments
-from services.segmentation.adapters.tables import TABLES, TRACK, Observed, hashed
-from services.segmentation.app import ALL_COLLECTIONS
-from services.segmentation.domain.segment import Segment
+from services.segmentation.adapters.kept import Kept
+from services.segmentation.adapters.tables import TABLES, hashed
 from services.segmentation.domain.timing import timing
-from services.segmentation.handlers.evaluation import Evaluation
-from services.segmentation.ports import Request
 
 NOW = 1_760_000_000_000_000
 DAY = 86_400_000_000
 EVENTS_EACH = 20
-SEGMENTS, EVENTS_A_SECOND, BATCHES_A_SECOND, LIVE_SECONDS = 100, 1_000, 10, 15
 TENANT = "bench"
 
 GENERATE = """
@@ -188,28 +179,50 @@ class Bench:
         self.root.unregister("hashes")
         self.root.execute("CHECKPOINT")
         self.now = NOW
-        self.analytics = ColumnarAnalytics(self.columnar, lambda: from_micros(self.now))
+        self.scanned = ColumnarAnalytics(self.columnar, self.clock)
+        self.analytics = ColumnarAnalytics(self.columnar, self.clock, kept=Kept(self.columnar, self.clock))
+
+    def clock(self) -> datetime:
+        return from_micros(self.now)
 
     async def rebuild(self) -> Iterator[Result]:
         asked = rules()
-        found = await self.analytics.matching(TENANT, asked, asked, NOW)
-        for name, (_, sql) in RULES.items():
-            expected = {row[0] for row in self.root.execute(sql).fetchall()}
-            assert found[name] == expected, (name, len(found[name]), len(expected))
-        ours = await cpu(lambda: self.analytics.matching(TENANT, asked, asked, NOW))
+        loaded = await cpu(lambda: self.analytics.matching(TENANT, asked, asked, NOW), times=1)
+        for engine in (self.analytics, self.scanned):
+            found = await engine.matching(TENANT, asked, asked, NOW)
+            for name, (_, sql) in RULES.items():
+                expected = {row[0] for row in self.root.execute(sql).fetchall()}
+                assert found[name] == expected, (name, len(found[name]), len(expected))
+        ours = await cpu(lambda: self.scanned.matching(TENANT, asked, asked, NOW))
+        kept = await cpu(lambda: self.analytics.matching(TENANT, asked, asked, NOW))
 
         async def by_hand() -> None:
             for _, sql in RULES.values():
                 self.root.execute(sql).fetchall()
 
         peer = await cpu(by_hand)
-        return iter([Result("rebuild of 20 rules, CPU", ours, "s", peer, "SQL by hand, a rule each", "<= 1")])
+        by = "SQL by hand, a rule each"
+        return iter(
+            [
+                Result("rebuild of 20 rules by a scan, CPU", ours, "s", peer, by, "<= 1"),
+                Result("rebuild of 20 rules from what is kept, CPU", kept, "s", peer, by, "<= 1"),
+                Result("the first, which reads what is then kept, CPU", loaded, "s", peer, by),
+            ]
+        )
 
     async def preview(self) -> Iterator[Result]:
-        rule = rules()["lapsing"]
-        began = time.perf_counter()
-        await self.analytics.sizes(TENANT, {"rule": rule}, {}, NOW, 20)
-        return iter([Result("preview of two windows, wall", time.perf_counter() - began, "s", goal="< 1")])
+        known = {"rule": rules()["lapsing"]}
+        within = 'events("Order Completed").where(category == "category5").within(duration("90d"))'
+        fresh = {"rule": text.parse(f"{within}.count() >= 1 && {within}.sum(total) < 50")}
+        return iter(
+            [
+                Result("preview of two windows, CPU", await self._preview(known), "s", goal="< 1"),
+                Result("preview of two facts that are not kept yet, CPU", await self._preview(fresh), "s", goal="< 1"),
+            ]
+        )
+
+    async def _preview(self, asked: dict[str, Rule]) -> float:
+        return await cpu(lambda: self.analytics.sizes(TENANT, asked, {}, NOW, 20), times=1)
 
     async def increment(self) -> Iterator[Result]:
         """One day's customers among all, as the clock finds them."""
@@ -223,6 +236,7 @@ class Bench:
             ).fetchall()
         ]
         some = await cpu(lambda: self.analytics.matching(TENANT, asked, asked, NOW, touched))
+        moments = await cpu(lambda: self.analytics.upcoming(TENANT, known, NOW, NOW + 60_000_000, touched))
         day = [
             row[0]
             for row in self.root.execute(f"SELECT DISTINCT customer FROM plain WHERE time > {NOW - DAY}").fetchall()
@@ -232,6 +246,7 @@ class Bench:
             [
                 Result("moments of the next minute, CPU", ahead * 1000, "ms"),
                 Result(f"evaluation of {len(touched)} touched, CPU", some * 1000, "ms"),
+                Result(f"moments to come of {len(touched)} touched, CPU", moments * 1000, "ms"),
                 Result(f"increment of a day ({len(day)} customers), CPU", daily * 1000, "ms", goal="< 50"),
             ]
         )
@@ -239,59 +254,6 @@ class Bench:
     def _since(self, time: int) -> list[str]:
         rows = self.root.execute(f"SELECT DISTINCT customer FROM plain WHERE time > {time} ORDER BY 1").fetchall()
         return [row[0] for row in rows]
-
-
-async def live(bench: Bench, store: Store, seconds: int) -> Iterator[Result]:
-    """Events at a steady pace against a hundred segments: from acknowledged to visible on the feed."""
-    bench.now = NOW
-    clock_began = time.perf_counter()
-
-    def clock() -> datetime:
-        return from_micros(NOW + int((time.perf_counter() - clock_began) * 1_000_000))
-
-    segments, memberships = StoredSegments(store), StoredMemberships(store)
-    evaluation = Evaluation(segments, memberships, bench.analytics, clock)
-    for number in range(SEGMENTS):
-        rule = text.parse(f'events("Live").where(n == {number}).within(duration("{number + 1}d")).count() >= 1')
-        catalogue = await segments.catalogue(TENANT)
-        made = Segment(f"s{number}", f"s{number}", "", rule, 1, NOW, NOW)
-        await segments.save(TENANT, made, catalogue, Request("", ""))
-    await evaluation.tick()
-    working = asyncio.create_task(evaluation.run(lambda: True))
-    acknowledged: dict[str, float] = {}
-    latencies: list[float] = []
-    seen_all = asyncio.Event()
-
-    async def watch() -> None:
-        async for batch in memberships.changes("", TENANT):
-            seen = time.perf_counter()
-            latencies.extend(seen - acknowledged[change.customer_id] for change in batch.changes if change.entered)
-            if len(latencies) >= seconds * EVENTS_A_SECOND:
-                seen_all.set()
-
-    watching = asyncio.create_task(watch())
-    for batch in range(seconds * BATCHES_A_SECOND):
-        due = time.perf_counter()
-        now = to_micros(clock())
-        events = [
-            Observed(TENANT, f"live{batch}_{n}", f"live{batch}_{n}", TRACK, "Live", now, {"n": n % SEGMENTS})
-            for n in range(EVENTS_A_SECOND // BATCHES_A_SECOND)
-        ]
-        await bench.analytics.append(events, f"live {batch}")
-        acknowledged.update(dict.fromkeys((each.customer_id for each in events), time.perf_counter()))
-        evaluation.touch(TENANT, [each.customer_id for each in events])
-        await asyncio.sleep(max(0.0, due + 1 / BATCHES_A_SECOND - time.perf_counter()))
-    async with asyncio.timeout(10 * seconds):
-        await seen_all.wait()
-    working.cancel()
-    watching.cancel()
-    cuts = statistics.quantiles(latencies, n=100)
-    return iter(
-        [
-            Result(f"live, {SEGMENTS} segments, {EVENTS_A_SECOND} events/s, p50", cuts[49], "s"),
-            Result(f"live, {SEGMENTS} segments, {EVENTS_A_SECOND} events/s, p99", cuts[98], "s", goal="< 1"),
-        ]
-    )
 
 
 async def main() -> None:
@@ -302,9 +264,6 @@ async def main() -> None:
         results: list[Result] = []
         for part in (bench.rebuild, bench.preview, bench.increment):
             results += await part()
-        store = await SqliteStore.open(Path(folder) / "documents.sqlite3", ALL_COLLECTIONS)
-        results += await live(bench, store, LIVE_SECONDS)
-        await store.close()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         results.append(Result("memory, highest", memory, "GiB", goal="< 6"))
         await bench.columnar.close()

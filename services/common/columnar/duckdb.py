@@ -63,7 +63,7 @@ class DuckDBColumnar:
     async def execute(
         self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
     ) -> pa.Table:
-        return await self._run(self._readers, lambda: self._execute(query, given or {}, bound or {}))
+        return await self._run(self._readers, lambda: self._execute(query, given or {}, bound))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
@@ -106,7 +106,7 @@ class DuckDBColumnar:
             raise
         return True
 
-    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound) -> pa.Table:
+    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound | None) -> pa.Table:
         connection = self._connection()
         for name, rows in given.items():
             connection.register(name, rows)

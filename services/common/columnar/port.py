@@ -93,8 +93,8 @@ class Columnar(Protocol):
         """The rows of ``query``, computed off the event loop on a consistent snapshot of the appended batches.
 
         ``given`` are small tables that exist for this query only: the expression names them with
-        ``ibis.table(schema, name=…)``. ``bound`` are the values of its parameters (``ibis.param("int64")``): a query
-        that is asked again as the same expression, with other values, is not composed anew.
+        ``ibis.table(schema, name=…)``. ``bound`` are the values of its parameters (``ibis.param("int64")``), or
+        an empty mapping: a query that is asked again as the same expression, with other values, is not composed anew.
         """
         ...
 

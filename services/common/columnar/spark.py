@@ -74,7 +74,7 @@ class SparkColumnar:
     async def execute(
         self, query: ir.Table, given: Mapping[str, pa.Table] | None = None, bound: Bound | None = None
     ) -> pa.Table:
-        return await asyncio.to_thread(self._execute, query, given or {}, bound or {})
+        return await asyncio.to_thread(self._execute, query, given or {}, bound)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._session.stop)
@@ -189,7 +189,7 @@ class SparkColumnar:
         ).toArrow()
         return newest["cursor"][0].as_py() or ""
 
-    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound) -> pa.Table:
+    def _execute(self, query: ir.Table, given: Mapping[str, pa.Table], bound: Bound | None) -> pa.Table:
         sql = self._texts.text(query, bound)
         if not given:
             return typed(query, self._session.sql(sql).toArrow())

@@ -27,9 +27,9 @@ class Texts:
         self._kept: OrderedDict[tuple[Any, ...], str] = OrderedDict()
         self._lock = Lock()
 
-    def text(self, query: ir.Table, bound: Bound) -> str:
-        """The SQL of ``query`` with the values of its parameters."""
-        if not bound:
+    def text(self, query: ir.Table, bound: Bound | None) -> str:
+        """The SQL of ``query`` with the values of its parameters; ``None``: it is not asked again."""
+        if bound is None:
             return str(ibis.to_sql(query, dialect=self._dialect, pretty=False))
         text = self._marked(query, list(bound))
         for number, value in enumerate(bound.values()):

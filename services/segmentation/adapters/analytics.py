@@ -114,7 +114,7 @@ class ColumnarAnalytics:
             tenants = [each for each in pc.unique(added["tenant"]).to_pylist() if self._kept and self._kept.holds(each)]
             if not tenants:
                 continue
-            fresh[table] = added.filter(pc.is_in(added["tenant"], pa.array(tenants)))
+            fresh[table] = added
             if table in _KNOWN:
                 keys = fresh[table].select(_KEY)
                 times = pc.min_max(keys["time"]).as_py()

@@ -134,7 +134,7 @@ class Kept:
     def tell(self, rows: Mapping[Table, pa.Table], owners: Mapping[tuple[str, str], str]) -> None:
         """Rows were added that were not there before, and then origins got other owners."""
         for tenant, kept in self._tenants.items():
-            own = {table: added.filter(pc.equal(added["tenant"], tenant)) for table, added in rows.items()}
+            own = {table: _of(tenant, added) for table, added in rows.items()}
             heard = _Heard(
                 to_micros(self._clock()),
                 {table: added for table, added in own.items() if len(added)},
@@ -238,11 +238,18 @@ class Kept:
             kept.people.forget(each.forgotten)
 
     async def _add_events(self, kept: Tenant, rows: pa.Table) -> None:
+        named = set(pc.unique(rows["name"]).to_pylist())
         for name, group in _by_name(kept.streams).items():
-            own = rows.filter(pc.equal(rows["name"], name))
-            if len(own):
+            if name in named:
                 query: ir.Table = self._events(name, tuple(group))
-                await asyncio.to_thread(_take, kept, group, await self._columnar.execute(query, {"given_events": own}))
+                answer = await self._columnar.execute(query, {"given_events": rows}, {})
+                await asyncio.to_thread(_take, kept, group, answer)
+
+
+def _of(tenant: str, rows: pa.Table) -> pa.Table:
+    """The rows of a tenant; few batches are of several."""
+    whose = pc.unique(rows["tenant"]).to_pylist()
+    return rows if whose == [tenant] else rows.filter(pc.equal(rows["tenant"], tenant))
 
 
 def _by_name(wanted: Iterable[Wanted]) -> dict[str, list[Wanted]]:

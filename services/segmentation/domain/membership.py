@@ -1,6 +1,6 @@
 """Memberships: which customer is in which segment since when, and what changes when rules are evaluated."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 
@@ -20,12 +20,12 @@ class Transition:
     entered: bool
 
 
-def transitions(standing: Standing, evaluated: Iterable[str], fulfilled: Set[str]) -> list[Transition]:
+def transitions(standing: Standing, evaluated: Container[str], fulfilled: Set[str]) -> list[Transition]:
     """What changes for a customer who fulfils ``fulfilled`` of the ``evaluated`` segments; the others stay."""
     return [
         Transition(segment_id, segment_id in fulfilled)
-        for segment_id in sorted(evaluated)
-        if (segment_id in fulfilled) != (segment_id in standing.segments)
+        for segment_id in sorted(fulfilled ^ standing.segments.keys())
+        if segment_id in evaluated
     ]
 
 

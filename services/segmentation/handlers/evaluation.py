@@ -244,10 +244,13 @@ class Evaluation:
 
     async def _record_part(self, tenant: str, part: list[str], matched: Mapping[str, Set[str]], at: int) -> None:
         standings = await self._memberships.standings(tenant, part)
+        fulfilled: dict[str, set[str]] = {customer_id: set() for customer_id in part}
+        for segment_id, fulfilling in matched.items():
+            for customer_id in fulfilled.keys() & fulfilling:
+                fulfilled[customer_id].add(segment_id)
         changes = {}
         for customer_id in part:
-            fulfilled = {segment_id for segment_id, fulfilling in matched.items() if customer_id in fulfilling}
-            if made := transitions(standings[customer_id], matched, fulfilled):
+            if made := transitions(standings[customer_id], matched, fulfilled[customer_id]):
                 changes[customer_id] = made
         if changes:
             await self._memberships.record(tenant, changes, standings, at)
