@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 Row = Sequence[Any]
 Cell = Callable[[Any, pa.DataType], Any]
 """What CSV shows of a value of that type."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvRows:
-    """CSV, after a line with the names of the columns."""
+    """CSV, after a line with the names of the columns. A text that a program for tables would compute begins with an
+    apostrophe."""
 
     def __init__(self, schema: pa.Schema, cell: Cell) -> None:
         self._schema, self._cell = schema, cell
@@ -30,12 +32,19 @@ class CsvRows:
         if self._header:
             writer.writerow(self._schema.names)
             self._header = False
-        writer.writerows(list(map(self._cell, row, self._schema.types)) for row in rows)
+        writer.writerows(
+            [_harmless(self._cell(*each)) for each in zip(row, self._schema.types, strict=True)] for row in rows
+        )
         return text.getvalue().encode()
 
     def end(self) -> bytes:
         """What is left."""
         return self.write(())
+
+
+def _harmless(value: Any) -> Any:
+    """What callers wrote must not become a formula in the program that opens the file."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 class ParquetRows:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tessera.loyalty.v1 import report_pb2
 from tessera.segmentation.v1 import member_file_pb2 as pb
+from tessera.segmentation.v1 import saved_segment_pb2
 
 from services.segmentation.domain.segment import SegmentNotFound
 from tests.conftest import Keyring
@@ -41,6 +42,39 @@ async def test_what_is_refused_has_a_status_of_its_own(client: Client, backend: 
     assert (missing.status_code, missing.json()["extensions"]) == (404, {"code": "SEGMENT_NOT_FOUND"})
     without = {"authorization": f"Bearer {keyring.mint(scopes=['loyalty:admin'])}"}
     assert (await client.http.get("/v1/segments/s1/members", headers=without)).status_code == 403
+
+
+async def _studied(
+    request: saved_segment_pb2.ExportClustersRequest | saved_segment_pb2.ExportLookalikesRequest,
+) -> AsyncIterator[saved_segment_pb2.ExportClustersResponse]:
+    yield saved_segment_pb2.ExportClustersResponse(content=str(request).encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "rpc", "asked"),
+    [
+        ("clusterings/newest/customers", "ExportClusters", b"format: FILE_FORMAT_CSV\n"),
+        (
+            "clusterings/k1/customers?format=parquet",
+            "ExportClusters",
+            b'clustering_id: "k1"\nformat: FILE_FORMAT_PARQUET\n',
+        ),
+        (
+            "lookalikes/l1/customers?share=0.1",
+            "ExportLookalikes",
+            b'lookalike_id: "l1"\nshare: 0.1\nformat: FILE_FORMAT_CSV\n',
+        ),
+    ],
+)
+async def test_clusters_and_lookalikes_are_files_too(
+    client: Client, backend: Backend, keyring: Keyring, path: str, rpc: str, asked: bytes
+) -> None:
+    backend.on(f"segmentation.{rpc}", _studied)  # type: ignore[arg-type]  # a feed answers with a generator
+    headers = {"authorization": f"Bearer {keyring.mint()}"}
+    response = await client.http.get(f"/v1/{path}", headers=headers)
+    assert (response.status_code, response.content) == (200, asked)
+    wrong = await client.http.get("/v1/lookalikes/l1/customers?share=many", headers=headers)
+    assert (wrong.status_code, wrong.json()["message"]) == (400, "share must be a number")
 
 
 async def _ledger(request: report_pb2.ExportLedgerRequest) -> AsyncIterator[report_pb2.ExportLedgerResponse]:

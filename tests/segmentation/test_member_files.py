@@ -12,7 +12,7 @@ from tessera.segmentation.v1 import customer_list_pb2 as lists
 from tessera.segmentation.v1 import member_file_pb2 as pb
 
 from services.common.clock import from_micros
-from services.segmentation.adapters.member_files import csv_members, parquet_members
+from services.segmentation.adapters.member_files import clusters_file, csv_members, parquet_members
 from services.segmentation.domain.customer_list import CsvInvalid, Named, named_in_csv
 from services.segmentation.ports import MemberWriter
 from tests.segmentation.histories import NOW
@@ -35,7 +35,16 @@ def test_both_files_hold_every_member_once_in_order(members: list[list[tuple[str
     assert [tuple(row.values()) for row in table.to_pylist()] == rows
     header, *lines = csv.reader(io.StringIO(written(csv_members, members).decode(), newline=""))
     assert header == ["customer_id", "enter_time"]
-    assert lines == [[who, since.isoformat().replace("+00:00", "Z")] for who, since in rows]
+    shown = [f"'{who}" if who[0] in "=+-@\t" else who for who, _ in rows]
+    assert lines == [
+        [who, since.isoformat().replace("+00:00", "Z")] for who, (_, since) in zip(shown, rows, strict=True)
+    ]
+
+
+def test_no_text_in_a_file_is_computed_by_the_program_that_opens_it() -> None:
+    writer = clusters_file(parquet=False)
+    text = writer.write([("=1+1", -1, "@home"), ("ann", 2, "plain")]).decode()
+    assert text.splitlines() == ["customer_id,cluster,persona", "'=1+1,-1,'@home", "ann,2,plain"]
 
 
 async def test_members_are_streamed_as_a_file_and_lists_are_filled_from_one(platform: Platform) -> None:

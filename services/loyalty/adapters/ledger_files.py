@@ -39,14 +39,12 @@ _COLUMNS: tuple[tuple[str, pa.DataType, Callable[[Entry], Any]], ...] = (
     ("tier_change", pa.string(), lambda entry: entry.tier_change.upper()),
 )
 _SCHEMA = pa.schema([(name, kind) for name, kind, _ in _COLUMNS])
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _cell(value: Any, kind: pa.DataType) -> Any:
     if kind == _TIME:
         return from_micros(value).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    # What callers wrote must not become a formula in the program that opens the file.
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return value
 
 
 class _Entries:
