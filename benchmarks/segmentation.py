@@ -1,9 +1,10 @@
 """Segments of generated customers: rebuilds beside hand-written SQL, increments and previews.
 
 ``python -m benchmarks.segmentation [CUSTOMERS]`` (100,000 unless given, with 20 events each) prints a table, with
-``--json`` one object a line. The peer is DuckDB over plain typed columns of the same events, a query a rule, in the
-same process, with one thread each. Times are CPU seconds of the process, so that what else the machine does matters
-little. ``benchmarks/segmentation_live.py`` measures events live.
+``--json`` one object a line; ``--in=FOLDER`` leaves the data in a folder that exists, for the next time. The peer is
+DuckDB over plain typed columns of the same events, a query a rule, in the same process, with one thread each. Times are
+CPU seconds of the process, so that what else the machine does matters little.
+``benchmarks/segmentation_live.py`` measures events live.
 """
 
 import asyncio
@@ -171,16 +172,20 @@ class Bench:
         self.root = self.columnar._root
         self.root.execute("SET threads TO 1")
         self.root.execute("SELECT setseed(.5)")
+        self.now = NOW
+        self.scanned = ColumnarAnalytics(self.columnar, self.clock)
+        self.analytics = ColumnarAnalytics(self.columnar, self.clock, kept=Kept(self.columnar, self.clock))
+        if not self.root.execute("SELECT 1 FROM information_schema.tables WHERE table_name = 'plain'").fetchall():
+            self._generate()
+
+    def _generate(self) -> None:
         year = 365 * DAY
-        self.root.execute(GENERATE.format(customers=customers, events=self.count, now=NOW, year=year))
+        self.root.execute(GENERATE.format(customers=self.customers, events=self.count, now=NOW, year=year))
         known = [row[0] for row in self.root.execute("SELECT DISTINCT customer FROM plain").fetchall()]
         self.root.register("hashes", pa.table({"customer": known, "hash": [hashed(who) for who in known]}))
         self.root.execute(LOAD.format(tenant=TENANT))
         self.root.unregister("hashes")
         self.root.execute("CHECKPOINT")
-        self.now = NOW
-        self.scanned = ColumnarAnalytics(self.columnar, self.clock)
-        self.analytics = ColumnarAnalytics(self.columnar, self.clock, kept=Kept(self.columnar, self.clock))
 
     def clock(self) -> datetime:
         return from_micros(self.now)
@@ -256,11 +261,22 @@ class Bench:
         return [row[0] for row in rows]
 
 
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """The folder that the caller named, or one for this time."""
+    named = [each.removeprefix("--in=") for each in sys.argv[1:] if each.startswith("--in=")]
+    if named:
+        yield Path(named[0])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 async def main() -> None:
     """Print the results."""
     given = [int(each) for each in sys.argv[1:] if each.isdigit()]
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), given[0] if given else 100_000)
+    with data_folder() as folder:
+        bench = Bench(folder, given[0] if given else 100_000)
         results: list[Result] = []
         for part in (bench.rebuild, bench.preview, bench.increment):
             results += await part()

@@ -24,7 +24,7 @@ import orjson
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 
 from benchmarks.harness import Result, report
-from benchmarks.segmentation import NOW, RULES, TENANT, Bench
+from benchmarks.segmentation import NOW, RULES, TENANT, Bench, data_folder
 from services.common.app import every
 from services.common.clock import from_micros
 from services.common.rules import text
@@ -173,9 +173,9 @@ async def live(bench: Bench, store: Store, seconds: int) -> Iterator[Result]:
 async def main() -> None:
     """Print the results."""
     given = [int(each) for each in sys.argv[1:] if each.isdigit()]
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), given[0] if given else 100_000)
-        store = await SqliteStore.open(Path(folder) / "documents.sqlite3", ALL_COLLECTIONS)
+    with data_folder() as folder, tempfile.TemporaryDirectory() as documents:
+        bench = Bench(folder, given[0] if given else 100_000)
+        store = await SqliteStore.open(Path(documents) / "documents.sqlite3", ALL_COLLECTIONS)
         results = list(await live(bench, store, given[1] if len(given) > 1 else SECONDS))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         results.append(Result("memory, highest", memory, "GiB", goal="< 6"))

@@ -35,7 +35,7 @@ def test_both_files_hold_every_member_once_in_order(members: list[list[tuple[str
     assert [tuple(row.values()) for row in table.to_pylist()] == rows
     header, *lines = csv.reader(io.StringIO(written(csv_members, members).decode(), newline=""))
     assert header == ["customer_id", "enter_time"]
-    shown = [f"'{who}" if who[0] in "=+-@\t" else who for who, _ in rows]
+    shown = [f"'{who}" if who[0] in "=+-@\t\r" else who for who, _ in rows]
     assert lines == [
         [who, since.isoformat().replace("+00:00", "Z")] for who, (_, since) in zip(shown, rows, strict=True)
     ]
