@@ -115,6 +115,14 @@ class PushAudienceInput: ...
 class PushAudiencePayload: ...
 
 
+@input_from_proto(pb.TestDestinationRequest, "destination_id")
+class TestDestinationInput: ...
+
+
+@from_proto(pb.TestDestinationResponse, "delivered", "http_status", "error", "delivery_id")
+class TestDestinationPayload: ...
+
+
 @query(by_rpc("segmentation.GetDestination"))
 async def destination(info: Info, destination_id: strawberry.ID) -> pb.Destination | None:
     """One destination; null if there is none."""
@@ -181,6 +189,11 @@ async def rotate_destination_secret(
     info: Info, input: pb.RotateDestinationSecretRequest
 ) -> pb.RotateDestinationSecretResponse:
     return await info.context.backends.segmentation.RotateDestinationSecret(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("segmentation.TestDestination"))
+async def test_destination(info: Info, input: pb.TestDestinationRequest) -> pb.TestDestinationResponse:
+    return await info.context.backends.segmentation.TestDestination(input, metadata=info.context.metadata)
 
 
 @mutation(by_rpc("segmentation.PushAudience"))

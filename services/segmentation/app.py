@@ -196,6 +196,7 @@ def _sending(
         destinations,
         segments,
         memberships,
+        courier,
         clock,
         settings.webhook_networks,
         lambda: uuid.uuid4().hex,

@@ -39,6 +39,7 @@ DESTINATIONS: dict[str, Rule] = {
     "ResumeDestination": _refused(destination.ResumeDestinationRequest),
     "RotateDestinationSecret": _refused(destination.RotateDestinationSecretRequest),
     "PushAudience": _refused(destination.PushAudienceRequest),
+    "TestDestination": _refused(destination.TestDestinationRequest),
     "ListDeliveries": _refused(destination.ListDeliveriesRequest),
 }
 

@@ -288,3 +288,19 @@ async def test_a_killed_process_delivers_by_the_same_id_and_leaves_nothing_out(
         assert received[2].body == received[1].body
         order = list(dict.fromkeys(change["id"] for each in received for change in each.changes))
         assert [change["id"] for each in [received[0], *received[2:]] for change in each.changes] == order
+
+
+async def test_a_test_message_is_signed_and_its_outcome_is_answered_and_not_kept(
+    sending: Platform, receiver: Receiver
+) -> None:
+    await sending.create("romans", ROMANS)
+    made = await told(sending, receiver.url)
+    asked = pb.TestDestinationRequest(destination_id=made.destination.destination_id)
+    for status in (204, 503):
+        receiver.answer = lambda _, status=status: status  # type: ignore[misc]  # bound for this turn
+        answer = await sending.segmentation.TestDestination(asked, metadata=sending.metadata)
+        assert (answer.delivered, answer.http_status, bool(answer.error)) == (status == 204, status, status != 204)
+        assert receiver.received[-1].delivery_id == answer.delivery_id
+    assert all(each.signed_by(made.secret) for each in receiver.received)
+    assert b'"type":"destination.test"' in receiver.received[0].body
+    assert await deliveries(sending, made.destination.destination_id) == []

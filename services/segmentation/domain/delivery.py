@@ -188,6 +188,13 @@ def transitions_parcel(destination_id: str, moved: Sequence[Moved]) -> Parcel:
     return Parcel(f"msg_{digest}", content, {"content-type": "application/json"}, len(moved))
 
 
+def test_parcel(destination_id: str, delivery_id: str, now: int) -> Parcel:
+    """A delivery that says nothing of anybody."""
+    body = {"type": "destination.test", "timestamp": rfc3339(now), "data": {"destination_id": destination_id}}
+    content = json.dumps(body, separators=(",", ":")).encode()
+    return Parcel(delivery_id, content, {"content-type": "application/json"}, 0)
+
+
 def ndjson(members: Iterable[tuple[str, int]]) -> bytes:
     """Members, one JSON object a line."""
     return b"".join(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict
-from services.segmentation.domain.delivery import Progress
+from services.segmentation.domain.delivery import Outcome, Progress, signed, test_parcel
 from services.segmentation.domain.destination import (
     DESTINATIONS_MAX,
     ROTATION_MICROS,
@@ -23,7 +23,7 @@ from services.segmentation.domain.destination import (
 )
 from services.segmentation.handlers.get_segment import get_segment
 from services.segmentation.ports import Memberships, Request, Segments
-from services.segmentation.ports.destinations import Destinations
+from services.segmentation.ports.destinations import Courier, Destinations
 
 ATTEMPTS_MAX = 10
 READ_AT_ONCE = 500
@@ -36,6 +36,7 @@ class DestinationDesk:
     destinations: Destinations
     segments: Segments
     memberships: Memberships
+    courier: Courier
     clock: Clock
     networks: Sequence[Network]
     new_id: Callable[[], str]
@@ -128,6 +129,13 @@ class DestinationDesk:
             return replace(found, asked=now)
 
         return await self._change(tenant, request, destination_id, change)
+
+    async def test(self, tenant: str, destination_id: str) -> tuple[str, Outcome]:
+        """Send a test message once: its id and what came of it; ``DestinationNotFound``."""
+        found, now = await self.get(tenant, destination_id), self._now()
+        parcel = test_parcel(destination_id, f"test_{self.new_id()}", now)
+        outcome = await self.courier.send(found.url, signed(parcel, found.secrets(now), now), parcel.body)
+        return parcel.delivery_id, outcome
 
     async def delete(self, tenant: str, request: Request, destination_id: str) -> None:
         """``DestinationNotFound``."""

@@ -109,6 +109,15 @@ class DestinationRpcs(SegmentationServiceServicer):
         changed = await self.destination_desk.push(principal().tenant, named, request.destination_id)
         return pb.PushAudienceResponse(destination=await self._told(changed))
 
+    async def TestDestination(self, request: pb.TestDestinationRequest, context: Context) -> pb.TestDestinationResponse:
+        delivery_id, outcome = await self.destination_desk.test(principal().tenant, request.destination_id)
+        return pb.TestDestinationResponse(
+            delivered=outcome.delivered,
+            http_status=outcome.http_status,
+            error=outcome.error,
+            delivery_id=delivery_id,
+        )
+
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Context) -> pb.ListDeliveriesResponse:
         tenant, size = principal().tenant, request.page_size or PAGE_SIZE_DEFAULT
         await self.destination_desk.get(tenant, request.destination_id)

@@ -832,6 +832,62 @@ class PushAudienceResponse(_message.Message):
 Global___PushAudienceResponse: _TypeAlias = PushAudienceResponse  # noqa: Y015
 
 @_typing.final
+class TestDestinationRequest(_message.Message):
+    """Asks for a test message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESTINATION_ID_FIELD_NUMBER: _builtins.int
+    destination_id: _builtins.str
+    """Which."""
+    def __init__(
+        self,
+        *,
+        destination_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_id", b"destination_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestDestinationRequest: _TypeAlias = TestDestinationRequest  # noqa: Y015
+
+@_typing.final
+class TestDestinationResponse(_message.Message):
+    """What came of one attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    delivered: _builtins.bool
+    """Whether the other side answered with a status from 200 to 299."""
+    http_status: _builtins.int
+    """The status of the answer; 0 if none came."""
+    error: _builtins.str
+    """What went wrong; empty if it was delivered."""
+    delivery_id: _builtins.str
+    """What the header `webhook-id` of the message said. Its body is a JSON object with the `type` `destination.test`."""
+    def __init__(
+        self,
+        *,
+        delivered: _builtins.bool = ...,
+        http_status: _builtins.int = ...,
+        error: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "delivery_id", b"delivery_id", "error", b"error", "http_status", b"http_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestDestinationResponse: _TypeAlias = TestDestinationResponse  # noqa: Y015
+
+@_typing.final
 class ListDeliveriesRequest(_message.Message):
     """Asks for a page of deliveries."""
 

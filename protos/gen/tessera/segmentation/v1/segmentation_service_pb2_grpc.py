@@ -354,6 +354,11 @@ class SegmentationServiceStub:
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.FromString,
                 _registered_method=True)
+        self.TestDestination = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/TestDestination',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.FromString,
+                _registered_method=True)
 
 
 class SegmentationServiceServicer:
@@ -844,6 +849,14 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestDestination(self, request, context):
+        """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
+        is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1151,6 +1164,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.GetPaths,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.SerializeToString,
+            ),
+            'TestDestination': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestDestination,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2803,6 +2821,33 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/GetPaths',
             tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_path__pb2.GetPathsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestDestination(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/TestDestination',
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -259,6 +259,10 @@ class SegmentationServiceStub:
     """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
     NOT_FOUND, reason SEGMENT_NOT_FOUND.
     """
+    TestDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.TestDestinationRequest, _destination_pb2.TestDestinationResponse]
+    """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
+    is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -478,6 +482,10 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     GetPaths: _aio.UnaryUnaryMultiCallable[_path_pb2.GetPathsRequest, _path_pb2.GetPathsResponse]  # type: ignore[assignment]
     """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
     NOT_FOUND, reason SEGMENT_NOT_FOUND.
+    """
+    TestDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.TestDestinationRequest, _destination_pb2.TestDestinationResponse]  # type: ignore[assignment]
+    """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
+    is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1061,6 +1069,16 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_path_pb2.GetPathsResponse, _abc.Awaitable[_path_pb2.GetPathsResponse]]:
         """Tells which ways customers take from an event on, or to it. INVALID_ARGUMENT, reasons RULE_INVALID and PATHS_INVALID;
         NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def TestDestination(
+        self,
+        request: _destination_pb2.TestDestinationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_destination_pb2.TestDestinationResponse, _abc.Awaitable[_destination_pb2.TestDestinationResponse]]:
+        """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
+        is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
