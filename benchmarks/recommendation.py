@@ -1,8 +1,8 @@
 """How good recommendations are: ours beside the published figures and peers, every item ranked, none sampled.
 
 ``python -m benchmarks.recommendation speed`` measures how fast they are found (``recommendation_speed.py``).
-``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey]``; without a name
-all of them, about half an hour on one core. The lists are made by what serving makes them with: ``learning/`` for
+``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey] [cold]``; without
+a name all of them, about half an hour on one core. The lists are made by what serving makes them with: ``learning/`` for
 vectors and transitions, ``domain/mixture.py`` for the blend. All that is chosen is chosen on a holdout of the training
 part.
 """
@@ -20,6 +20,7 @@ from scipy import sparse
 from benchmarks import recommendation_data as data
 from benchmarks import recommendation_speed
 from benchmarks.harness import Result, report
+from benchmarks.recommendation_cold import cold
 from services.recommendation.domain.mixture import Mixture, blend
 from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
 from services.recommendation.learning.algorithm import Algorithm
@@ -306,6 +307,7 @@ TASKS: dict[str, Callable[[], list[Result]]] = {
     "diginetica": diginetica,
     "tafeng": tafeng,
     "journey": journey,
+    "cold": cold,
 }
 SPEED = "speed"
 

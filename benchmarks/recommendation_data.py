@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.recommendation.learning.content import Described
 from services.recommendation.learning.purchases import Purchases
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -139,6 +140,27 @@ def complete_journey() -> Purchases:
     ages = (times.max() - times).dt.total_seconds().to_numpy() / 86_400
     customers, baskets, items = (_codes(lines[name]) for name in ("household_id", "basket_id", "product_id"))
     return _purchases(customers, baskets, items, ages, (int(customers.max()) + 1, int(items.max()) + 1)).distinct()
+
+
+def complete_journey_described() -> tuple[Purchases, list[Described]]:
+    """The same purchases, and what is written of each product."""
+    product_ids = np.unique(
+        _read("complete_journey/transactions.parquet").query("quantity > 0")["product_id"].to_numpy()
+    )
+    return complete_journey(), described_products(_read("complete_journey/products.parquet"), product_ids)
+
+
+def described_products(products: pd.DataFrame, product_ids: NDArray[np.int64]) -> list[Described]:
+    """Products as a catalogue would have them."""
+    frame = products.set_index("product_id").reindex(product_ids).astype(object)
+    frame = frame.where(frame.notna(), "")
+    columns = ("product_type", "department", "product_category", "brand", "manufacturer_id", "package_size")
+    return [
+        Described(str(product_id), str(title), (str(department), str(category)), str(brand),
+                  {"manufacturer": str(maker), "size": str(size)})
+        for product_id, title, department, category, brand, maker, size in zip(
+            product_ids, *(frame[column] for column in columns), strict=True)
+    ]  # fmt: skip
 
 
 def has(library: str) -> bool:

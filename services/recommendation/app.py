@@ -71,6 +71,8 @@ class Settings(ServiceSettings):
     port: Port = 50053
     training_interval_hours: float = Field(24.0, ge=0)
     """How old a live model may become before it is trained again, if something happened since; 0 for never."""
+    content_encoder: str = ""
+    """What turns texts of items into features: ``module:class`` of a ``learning.content.Encoder``; empty: our own."""
 
 
 @asynccontextmanager
@@ -83,7 +85,9 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         connect(settings.segmentation_addr, settings) as segmentation,
     ):
         interactions = ColumnarInteractions(columnar)
-        models = StoredModels(store, interactions, settings.data_dir / "recommendation-models", clock)
+        models = StoredModels(
+            store, interactions, settings.data_dir / "recommendation-models", clock, settings.content_encoder
+        )
         models.clear_scratch()
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         told = Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)

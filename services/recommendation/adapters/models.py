@@ -24,7 +24,8 @@ from services.common.store import Collection, Index, Put, Query, Store
 from services.common.store.port import Write
 from services.recommendation.adapters import snapshots
 from services.recommendation.adapters.interactions import ColumnarInteractions
-from services.recommendation.adapters.training_process import Order, Step
+from services.recommendation.adapters.store import ITEMS
+from services.recommendation.adapters.training_process import ITEMS_FILE, DescribedItem, Order, Step
 from services.recommendation.domain.model import Training
 from services.recommendation.ports import Live, Parameters, Progress, Request
 
@@ -34,6 +35,9 @@ MODELS = Collection("models", (Index(("create_time",)),))
 LIVE = Collection("live_models")
 COLLECTIONS = (MODELS, LIVE)
 KEPT_MODELS = 3
+DESCRIBED_MAX = 300_000
+"""Items of which a training reads what is written of them; of larger catalogues the first by id."""
+PAGE = 1000
 LOADED_TENANTS_MAX = 100
 POINTER_SECONDS = 5.0
 """How long another replica may go on answering with the model before."""
@@ -48,8 +52,11 @@ class TrainingFailed(FailedPrecondition):
 class StoredModels:
     """The port ``Models``."""
 
-    def __init__(self, store: Store, interactions: ColumnarInteractions, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, interactions: ColumnarInteractions, folder: Path, clock: Clock, encoder: str = ""
+    ) -> None:
         self._store, self._interactions, self._folder, self._clock = store, interactions, folder, clock
+        self._encoder = encoder
         self._loaded: OrderedDict[str, tuple[str, Live | None]] = OrderedDict()
         self._loading: dict[str, asyncio.Lock] = {}
         self._pointers: dict[str, tuple[float, str]] = {}
@@ -177,13 +184,30 @@ class StoredModels:
             cpu_seconds=parameters.cpu_seconds,
             position=position,
             live=str(self._path(tenant, live)) if live else "",
+            encoder=self._encoder,
         )
+        await self._describe(tenant, scratch / ITEMS_FILE)
         handing_over = asyncio.ensure_future(asyncio.to_thread(_hand_over, table, order, scratch))
         try:
             await asyncio.shield(handing_over)
         except asyncio.CancelledError:
             await handing_over  # the thread goes on: what it writes is removed once it has ended
             raise
+
+    async def _describe(self, tenant: str, path: Path) -> None:
+        """Write what is known of items, a line each."""
+        after, left = "", DESCRIBED_MAX
+        with path.open("wb") as file:
+            while left > 0:
+                page = await self._store.find(tenant, ITEMS, Query(limit=min(PAGE, left), after=after))
+                file.writelines(msgspec.json.encode(_described(each.id, each.body)) + b"\n" for each in page.documents)
+                left -= len(page.documents)
+                if not (after := page.next_cursor):
+                    return
+
+
+def _described(item_id: str, body: dict[str, Any]) -> DescribedItem:
+    return DescribedItem(item_id, body["title"], tuple(body["categories"]), body["brand"], body["attributes"])
 
 
 def _hand_over(table: pa.Table, order: Order, scratch: Path) -> None:

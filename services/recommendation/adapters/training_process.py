@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # imported late, so that the first line of progress does not wait for torch
     from services.recommendation.domain.model import Training
+    from services.recommendation.learning.content import Content
     from services.recommendation.learning.purchases import Purchases
     from services.recommendation.learning.selection import Incumbent
     from services.recommendation.learning.training import Learnt
 
+ITEMS_FILE = "items.jsonl"
 MICROS_A_DAY = 86_400_000_000
 NICENESS = 5
 """Answers come before training where both want a core."""
@@ -37,8 +39,20 @@ class Order(msgspec.Struct):
     min_basket_count: int
     cpu_seconds: float
     position: int
+    encoder: str = ""
+    """What turns texts into features, as ``module:class``; empty for the usual one."""
     live: str = ""
     """The folder of the model that is live, to be measured beside the new one; empty if there is none."""
+
+
+class DescribedItem(msgspec.Struct, array_like=True):
+    """What is written of an item, a line of ``items.jsonl``."""
+
+    item_id: str
+    title: str
+    categories: tuple[str, ...]
+    brand: str
+    attributes: dict[str, str]
 
 
 class Step(msgspec.Struct):
@@ -79,23 +93,25 @@ def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
     purchases = Purchases(customers, baskets, items, ages, len(customer_ids), len(basket_ids), len(item_ids))
     wanted = Wanted(order.dimensions, order.half_life_days, order.cpu_seconds)
     learnt = train(purchases, wanted, order.min_basket_count, _incumbent(order.live, item_ids, newest), _report)
+    unbought, content = _content(folder, order, learnt, purchases, item_ids)
+    embedding, more = content.embedding, len(unbought)
     model = Model(
-        training=_training(order, learnt, purchases, newest, began),
-        item_ids=item_ids,
+        training=_training(order, learnt, purchases, newest, began, content.explained),
+        item_ids=[*item_ids, *unbought],
         customer_ids=customer_ids,
-        context=learnt.embedding.context,
-        target=learnt.embedding.target,
-        likeness=learnt.embedding.likeness,
-        recent_buyers=learnt.recent_buyers,
+        context=np.concatenate([learnt.embedding.context, embedding.context]),
+        target=np.concatenate([learnt.embedding.target, embedding.target]),
+        likeness=np.concatenate([learnt.embedding.likeness, embedding.likeness]),
+        recent_buyers=np.pad(learnt.recent_buyers, (0, more)),
         history_starts=learnt.histories.starts,
         history_items=learnt.histories.items,
         history_weights=learnt.histories.weights,
         history_baskets=learnt.histories.baskets,
-        pair_starts=learnt.associations.starts,
+        pair_starts=np.pad(learnt.associations.starts, (0, more), mode="edge"),
         pair_items=learnt.associations.partners,
         pair_baskets=learnt.associations.together,
-        item_baskets=learnt.associations.baskets,
-        next_starts=learnt.transitions.starts,
+        item_baskets=np.pad(learnt.associations.baskets, (0, more)),
+        next_starts=np.pad(learnt.transitions.starts, (0, more), mode="edge"),
         next_items=learnt.transitions.items,
         next_strengths=learnt.transitions.strengths,
         trail_starts=learnt.trails.starts,
@@ -106,7 +122,28 @@ def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
     _report(1.0, "done")
 
 
-def _training(order: Order, learnt: "Learnt", purchases: "Purchases", newest: int, began: float) -> "Training":
+def _content(
+    folder: Path, order: Order, learnt: "Learnt", purchases: "Purchases", item_ids: list[str]
+) -> "tuple[list[str], Content]":
+    """The items that nobody has bought, with vectors from what is written of them; none where that says nothing."""
+    from services.recommendation.learning.content import Described, content_vectors, encoder_of
+
+    _report(0.95, "reading what is written of items")
+    told = {}
+    with (folder / ITEMS_FILE).open("rb") as lines:
+        decode = msgspec.json.Decoder(DescribedItem).decode
+        for item in map(decode, lines):
+            told[item.item_id] = Described(item.item_id, item.title, item.categories, item.brand, item.attributes)
+    bought = [told.pop(item_id, Described(item_id)) for item_id in item_ids]
+    features = encoder_of(order.encoder).encode([*bought, *told.values()])
+    buyers = np.asarray(purchases.distinct().buyers(), dtype=np.int64)
+    found = content_vectors(features[: len(bought)], learnt.embedding, buyers, features[len(bought) :])
+    return (list(told) if len(found.embedding.target) else []), found
+
+
+def _training(
+    order: Order, learnt: "Learnt", purchases: "Purchases", newest: int, began: float, explained: float
+) -> "Training":
     from services.recommendation.domain.model import Training
 
     recipe = learnt.selection.recipe
@@ -130,7 +167,7 @@ def _training(order: Order, learnt: "Learnt", purchases: "Purchases", newest: in
         customer_count=purchases.customer_count,
         basket_count=purchases.basket_count,
         item_count=purchases.item_count,
-        metrics=learnt.selection.metrics,
+        metrics=dict(learnt.selection.metrics) | ({"content.explained": explained} if explained else {}),
         worse_than_live=learnt.selection.worse_than_live,
     )
 

@@ -52,9 +52,9 @@ def psi(expected: Counts, actual: Counts) -> float:
 def drift_of(model: Model, since: Mapping[str, int], categories: Callable[[str], Sequence[str]]) -> Drift:
     """``since`` are lines by item after the training; ``categories`` tells the path of an item, empty if unknown."""
     total = sum(since.values())
-    unknown = sum(count for item_id, count in since.items() if item_id not in model.row_of)
+    unknown = sum(count for item_id, count in since.items() if not model.bought(item_id))
     before = dict(zip(model.item_ids, model.item_baskets.astype(np.float64).tolist(), strict=True))
-    known = {model.row_of[item_id]: float(count) for item_id, count in since.items() if item_id in model.row_of}
+    known = {model.row_of[item_id]: float(count) for item_id, count in since.items() if model.bought(item_id)}
     share = unknown / total if total else 0.0
     return Drift(total, share, _category_psi(before, since, categories), _demand_psi(model, known))
 

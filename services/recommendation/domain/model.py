@@ -76,7 +76,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Model:
-    """Rows are items that were bought at least once, in the order of their ids.
+    """Rows are items that were bought at least once, in the order of their ids, then items that nobody has bought and
+    that have vectors from what is written of them.
 
     ``context``, ``target`` and ``likeness`` are the vectors of ``learning.algorithm.Embedding``. The history of
     customer ``c`` is ``history_items[history_starts[c]:history_starts[c + 1]]`` with what each item weighs and in how
@@ -120,6 +121,11 @@ class Model:
     def by_demand(self) -> NDArray[np.int64]:
         """The rows by how many customers bought them lately, then by baskets ever, most first; then by item id."""
         return np.lexsort((-self.item_baskets, -self.recent_buyers))
+
+    def bought(self, item_id: str) -> bool:
+        """Whether anybody had bought an item when it learnt."""
+        row = self.row_of.get(item_id)
+        return row is not None and bool(self.item_baskets[row])
 
     def pairs(self, row: int) -> list[Pair]:
         """What lies in the same baskets as item ``row``, strongest first; equal strength and count by item id."""

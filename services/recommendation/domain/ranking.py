@@ -111,7 +111,7 @@ def popular_in(model: Model, allowed: Mask, without: AbstractSet[str], count: in
     found: list[tuple[str, int]] = []
     for first in range(0, len(model.by_demand), LOOKED_AT_ONCE):
         rows = model.by_demand[first : first + LOOKED_AT_ONCE]
-        for row in rows[allowed[rows]].tolist():
+        for row in rows[allowed[rows] & (model.item_baskets[rows] > 0)].tolist():
             if model.item_ids[row] not in without:
                 found.append((model.item_ids[row], int(model.recent_buyers[row])))
                 if len(found) == count:

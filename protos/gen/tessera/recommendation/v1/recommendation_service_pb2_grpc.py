@@ -278,8 +278,9 @@ class RecommendationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindSimilarItems(self, request, context):
-        """Finds items that the same people buy: likely alternatives. An item that nobody has bought yet is answered with
-        the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+        """Finds items that the same people buy: likely alternatives. What nobody has bought yet is placed among the others by
+        what is written of it, from the next training on; until then, and where that says nothing, an item without purchases
+        is answered with the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -414,7 +415,8 @@ class RecommendationServiceServicer:
     def FindCustomersForItem(self, request, context):
         """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
         they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
-        For a push of a product; an item without a purchase has no vector and nobody is found.
+        For a push of a product. An item without a purchase has a vector only from what is written of it, from the next
+        training on; until then nobody is found.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,8 +63,9 @@ class RecommendationServiceStub:
     BatchRecommend: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.BatchRecommendRequest, _recommendation_service_pb2.BatchRecommendResponse]
     """Recommends items to many customers: each answer is the one that Recommend gives."""
     FindSimilarItems: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindSimilarItemsRequest, _recommendation_service_pb2.FindSimilarItemsResponse]
-    """Finds items that the same people buy: likely alternatives. An item that nobody has bought yet is answered with
-    the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+    """Finds items that the same people buy: likely alternatives. What nobody has bought yet is placed among the others by
+    what is written of it, from the next training on; until then, and where that says nothing, an item without purchases
+    is answered with the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     FindBoughtTogether: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindBoughtTogetherRequest, _recommendation_service_pb2.FindBoughtTogetherResponse]
     """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
@@ -131,7 +132,8 @@ class RecommendationServiceStub:
     FindCustomersForItem: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindCustomersForItemRequest, _scenario_pb2.FindCustomersForItemResponse]
     """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
     they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
-    For a push of a product; an item without a purchase has no vector and nobody is found.
+    For a push of a product. An item without a purchase has a vector only from what is written of it, from the next
+    training on; until then nobody is found.
     """
     ListCustomerVectors: _grpc.UnaryUnaryMultiCallable[_customer_vector_pb2.ListCustomerVectorsRequest, _customer_vector_pb2.ListCustomerVectorsResponse]
     """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
@@ -206,8 +208,9 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     BatchRecommend: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.BatchRecommendRequest, _recommendation_service_pb2.BatchRecommendResponse]  # type: ignore[assignment]
     """Recommends items to many customers: each answer is the one that Recommend gives."""
     FindSimilarItems: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindSimilarItemsRequest, _recommendation_service_pb2.FindSimilarItemsResponse]  # type: ignore[assignment]
-    """Finds items that the same people buy: likely alternatives. An item that nobody has bought yet is answered with
-    the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+    """Finds items that the same people buy: likely alternatives. What nobody has bought yet is placed among the others by
+    what is written of it, from the next training on; until then, and where that says nothing, an item without purchases
+    is answered with the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     FindBoughtTogether: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindBoughtTogetherRequest, _recommendation_service_pb2.FindBoughtTogetherResponse]  # type: ignore[assignment]
     """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
@@ -274,7 +277,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     FindCustomersForItem: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindCustomersForItemRequest, _scenario_pb2.FindCustomersForItemResponse]  # type: ignore[assignment]
     """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
     they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
-    For a push of a product; an item without a purchase has no vector and nobody is found.
+    For a push of a product. An item without a purchase has a vector only from what is written of it, from the next
+    training on; until then nobody is found.
     """
     ListCustomerVectors: _aio.UnaryUnaryMultiCallable[_customer_vector_pb2.ListCustomerVectorsRequest, _customer_vector_pb2.ListCustomerVectorsResponse]  # type: ignore[assignment]
     """Lists what customers like as vectors, by the live model as it was trained, a page at a time; none without a model.
@@ -394,8 +398,9 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.FindSimilarItemsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.FindSimilarItemsResponse, _abc.Awaitable[_recommendation_service_pb2.FindSimilarItemsResponse]]:
-        """Finds items that the same people buy: likely alternatives. An item that nobody has bought yet is answered with
-        the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+        """Finds items that the same people buy: likely alternatives. What nobody has bought yet is placed among the others by
+        what is written of it, from the next training on; until then, and where that says nothing, an item without purchases
+        is answered with the popular items of its category. NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
         """
 
     @_abc_1.abstractmethod
@@ -558,7 +563,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scenario_pb2.FindCustomersForItemResponse, _abc.Awaitable[_scenario_pb2.FindCustomersForItemResponse]]:
         """Finds the customers who would buy an item, best first: by how its vector fits what they have bought, and how lately
         they bought anything. Those who were merged, parted or erased since the training are left out until the next one.
-        For a push of a product; an item without a purchase has no vector and nobody is found.
+        For a push of a product. An item without a purchase has a vector only from what is written of it, from the next
+        training on; until then nobody is found.
         """
 
     @_abc_1.abstractmethod
