@@ -1,5 +1,5 @@
-"""Items that nobody has bought: a tenth of Complete Journey's products is kept out of the training, and ranked for those
-who did buy some of them by what is written of them alone."""
+"""Items that nobody has bought: a tenth of Complete Journey's products is kept out of the training, and ranked for
+those who did buy some of them by what is written of them alone."""
 
 import time
 
