@@ -3,8 +3,8 @@
 ``python -m benchmarks.recommendation speed`` measures how fast they are found (``recommendation_speed.py``).
 ``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey] [cold]``; without
 a name all of them, about half an hour on one core. The lists are made by what serving makes them with: ``learning/``
-for vectors and transitions, ``domain/mixture.py`` for the blend. All that is chosen is chosen on a holdout of the training
-part.
+for vectors and transitions, ``domain/mixture.py`` for the blend. All that is chosen is chosen on a holdout of the
+training part.
 """
 
 import sys
