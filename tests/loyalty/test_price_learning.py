@@ -232,6 +232,17 @@ async def test_only_those_who_consent_have_an_estimate_and_withdrawing_removes_i
     assert [name for name, _ in (await shop.everything())["price_evidence"]] == ["2/p2", "3/p2"]
 
 
+async def test_a_withdrawal_of_long_ago_that_is_read_again_removes_nothing(shop: Shop, house: House) -> None:
+    await shop.decide()
+    await shop.tell(*orders([2.0] * 40), said("p1", granted=False), said("p1", time=NOW + 1))
+    await estimate(shop.prices, TENANT, NOW)
+    before = await shop.everything()
+    assert [name for name, _ in before["price_evidence"]] == ["1/p1"]
+    await set_pricing_policy(house.ledger, shop.prices, request("other", tenant="other"), POLICY)
+    await shop.tell()
+    assert await shop.everything() == before
+
+
 async def test_a_consent_counts_until_it_expires(shop: Shop) -> None:
     await shop.decide()
     await shop.tell(said("ann", expire_time=NOW + 5))

@@ -5,9 +5,9 @@ does comes to the same when it is done twice. The cursor is in the commit of its
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from services.common.feed import CURSORS, follow
 from services.common.store import Collection, Delete, Insert, Put, Query, Replace, Store, Write
@@ -26,6 +26,10 @@ from services.loyalty.domain.price_history import (
 )
 from services.loyalty.domain.price_model import PRICE_CONSENTS, PRICE_EVIDENCE, PriceConsent
 from services.loyalty.domain.records import Kind
+
+T = TypeVar("T")
+Fold = Callable[[T | None], T]
+"""What a telling makes of what was known."""
 
 PRICE_FOLLOWER = "loyalty.prices"
 ALL = "*"
@@ -114,31 +118,32 @@ class _Draft:
         orders = [each for each in told if isinstance(each, (OrderPriced, OrderReturned))]
         said = [each for each in told if isinstance(each, PriceConsent) and each.purpose == self.purposes[tenant]]
         await self._fold(tenant, PRICED_ORDERS, [(each.order_id, each.applied) for each in orders])
-        await self._fold(tenant, PRICE_CONSENTS, [(each.customer_id, each.after) for each in said])
-        if withdrawn := {each.customer_id for each in said if not each.granted}:
+        heard = await self._fold(tenant, PRICE_CONSENTS, [(each.customer_id, each.after) for each in said])
+        # What holds by now: a withdrawal that is read again, and was taken back long ago, removes nothing.
+        if withdrawn := [customer_id for customer_id, consent in heard.items() if not consent.granted]:
             self.writes.append(Put(tenant, PRICE_EPOCHS, EPOCH_ID, {}))
             for customer_id in withdrawn:
                 query = Query(where={"customer_id": customer_id}, limit=PAGE)
                 page = await self.store.find(tenant, RECORDS[PRICE_EVIDENCE.name], query)
                 self.writes += [Delete(tenant, RECORDS[PRICE_EVIDENCE.name], each.id) for each in page.documents]
 
-    async def _fold(self, tenant: str, kind: Kind[Any], changes: Sequence[tuple[str, Any]]) -> None:
-        """Each change makes of what is kept under an id what it says."""
+    async def _fold(self, tenant: str, kind: Kind[T], changes: Sequence[tuple[str, Fold[T]]]) -> dict[str, T]:
+        """Each change makes of what is kept under an id what it says; what is another thing than before."""
         collection = RECORDS[kind.name]
         found = await self.store.get_many(tenant, collection, list(dict.fromkeys(key for key, _ in changes)))
         before = {key: read_record(kind, document.body) for key, document in found.items()}
         after = dict(before)
         for key, change in changes:
             after[key] = change(after.get(key))
-        for key, record in after.items():
-            if record == before.get(key):
-                continue
+        changed = {key: record for key, record in after.items() if record != before.get(key)}
+        for key, record in changed.items():
             body, document = record_body(record), found.get(key)
             self.writes.append(
                 Replace(tenant, collection, key, body, document.version)
                 if document
                 else Insert(tenant, collection, key, body)
             )
+        return changed
 
 
 async def purposes_of(store: Store) -> dict[str, str]:
