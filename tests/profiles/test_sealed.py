@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from tessera.profiles.v1 import profiles_service_pb2 as pb
 from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
+from services.common.errors import AlreadyExists
+from services.common.sealing import read_master_keys
 from services.common.store import Document, Insert, Query, Store
 from services.common.store.sqlite import SqliteStore
-from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, PersonalDataUnreadable
+from services.profiles.adapters.consents import StoredConsents
+from services.profiles.adapters.customer_keys import CUSTOMER_KEYS, CustomerKeys, PersonalDataUnreadable
+from services.profiles.adapters.keys import TenantKeys
 from services.profiles.adapters.sealed import CUSTOMERS, customer_body, customer_of, event_body, recorded
 from services.profiles.adapters.store import EVENTS
 from services.profiles.app import KEPT, Settings, serve
+from services.profiles.domain.consent import Consents, ConsentState, Statement
 from services.profiles.domain.customer import Customer, Group, Lifetime, Trait
 from services.profiles.domain.event import EventType, Observation
-from services.profiles.ports import Recording
+from services.profiles.ports import ConsentUpdate, Recording
 from tests.conftest import Keyring
 from tests.profiles.client import Client, identify, order, track
 from tests.profiles.test_erasing import erase, removed, user
@@ -150,3 +155,20 @@ async def test_documents_from_before_customers_had_keys_are_read_and_sealed_when
         assert written is not None
         assert "traits" not in written.body
         assert "sealed" in written.body
+
+
+async def test_a_statement_that_comes_after_an_erasure_is_not_kept_nor_makes_a_key(
+    settings: Settings, keyring: Keyring
+) -> None:
+    async with served(settings, keyring) as acme:
+        await acme.ingest(identify("i1", "user-7"))
+        customer_id = (await acme.customer("user_id", "user-7")).customer_id
+        (accepted,) = (await erase(acme, user("user-7"))).erasures
+        await removed(acme, accepted.erasure_id)
+    async with stored(settings) as store:
+        master = read_master_keys((settings.data_dir / "profiles_master_key").read_text("ascii"), "the test")
+        book = StoredConsents(store, CustomerKeys(store, TenantKeys(store, master)))
+        said = Statement("s1", customer_id, "news", "", ConsentState.GRANTED, 5, 5)
+        with pytest.raises(AlreadyExists):
+            await book.commit("acme", [ConsentUpdate(Consents(customer_id), None, [said])], None, {})
+        assert await store.get("acme", CUSTOMER_KEYS, customer_id) is None

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.common.errors import Conflict
 from services.common.privacy import Removed
-from services.common.store import Collection, Delete, Document, Query, Range, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Insert, Query, Range, Replace, Store, Write
 from services.profiles.adapters.anonymising import Anonymising
 from services.profiles.adapters.changes import CHANGES, tell
 from services.profiles.adapters.computed_traits import COMPUTED, COMPUTED_MARKS, value_count
@@ -88,10 +88,10 @@ class StoredForgetting:
         await self._events(work, origins)
         for origin in origins:
             await forget_exports(self._store, self._content_keys, tenant, origin, work.archive_removed)
+            await self._consents(work, origin)  # from here on nobody writes a statement of the origin
             for personal in PERSONAL:
                 await work.remove_all(personal, origin)
             await self._members(work, origin)
-            await self._consents(work, origin)
             await self._merges(work, origin)
             await self._computed(work, origin)
         await self._publish(work, now)
@@ -193,7 +193,9 @@ class StoredForgetting:
 
     async def _consents(self, work: "_Work", origin: str) -> None:
         known = await self._store.get(work.tenant, CONSENTS, origin)
-        if known is not None and known.body != ERASED:
+        if known is None:  # a statement that comes at this moment finds that there is nobody any more
+            await work.commit([Insert(work.tenant, CONSENTS, origin, ERASED)], [])
+        elif known.body != ERASED:
             erased = Replace(work.tenant, CONSENTS, origin, ERASED, known.version)
             expiry = Delete(PLATFORM, EXPIRIES, f"{work.tenant}:{origin}")
             await work.commit([erased, expiry], [Removed("consent", len(known.body["entries"]))])
@@ -227,7 +229,9 @@ class StoredForgetting:
         )
         work.erasure = replace(erasure.acknowledged(PROFILES, erasure.own.removed, now, now), problem="")
         done = Delete(PLATFORM, OPEN_ERASURES, open_id(work.tenant, erasure.erasure_id))
-        await work.commit([tell(told, erasure.erasure_id), done], [])
+        # A statement that came at the same moment may have made a key anew.
+        keys = [self._customer_keys.destroy(work.tenant, origin) for origin in erasure.origin_customer_ids]
+        await work.commit([tell(told, erasure.erasure_id), done, *keys], [])
 
 
 class _Work:
