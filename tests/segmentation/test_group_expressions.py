@@ -198,6 +198,14 @@ async def test_members_and_groups_mean_the_same_on_both_engines(engine: Columnar
     found = await engine.matching(tenant, rules, rules, NOW)
     assert found == {name: reference.members(rules, name, WORLD.history, NOW, WORLD) for name in rules}
     assert found["ANY True"] == {"c2"}
+    findings = await engine.explained(tenant, "c2", rules, rules, NOW)
+    assert findings is not None
+    assert {name: list(each.found) for name, each in findings.items()} == {
+        "ANY True": [1.0],
+        "ALL False": [1.0],
+        "in Lyon": ["Lyon"],
+        "COUNT": [1.0],
+    }
 
 
 async def test_each_quantifier_says_what_it_is_called(analytics: ColumnarAnalytics) -> None:

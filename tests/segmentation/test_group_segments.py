@@ -214,7 +214,12 @@ async def test_an_explanation_names_the_member_who_decided(house: House) -> None
     assert (await explained(house, "bob", everybody))[0] == ("members", False, "ann", [1.0])
     assert await explained(house, "eve", OTHERS_ORDERED) == [("members", False, "", [0.0])]
     city = GroupTraitCondition("household", Comparison("city", Operator.EQUALS, ("Lyon",)))
-    assert await explained(house, "ann", city) == [("group", False, "", [False])]
+    assert await explained(house, "ann", city) == [("group", False, "", ["Rome"])]
+    assert await explained(house, "eve", city) == [("group", False, "", [])]
+    async with at_work(house):
+        await house.feed(said("second", type="household", city="Lyon"), joined("ann", "second"))
+    ((_, fulfilled, _, found),) = await explained(house, "ann", city)
+    assert (fulfilled, sorted(found)) == (True, ["Lyon", "Rome"])
 
 
 async def test_a_preview_counts_every_node_also_below_members(house: House) -> None:

@@ -13,6 +13,7 @@ from services.common.rules import (
     BucketCondition,
     Comparison,
     EventCondition,
+    GroupTraitCondition,
     MembersCondition,
     Not,
     Rule,
@@ -49,6 +50,9 @@ def explanation(history: History, rules: Mapping[str, Rule], segments: Mapping[s
         return picked, known
 
     figures = leaves.figures(history, at, beside)
+    of_groups = {name: rule for name, rule in rules.items() if isinstance(rule, GroupTraitCondition)}
+    if of_groups:
+        figures = group_query.trait_values(figures, history.groups, of_groups, _trait, at)
     columns: dict[str, ir.Value] = {}
     for name, rule in rules.items():
         columns[name] = leaves.condition(figures, rule)
@@ -85,7 +89,7 @@ def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str
     match rule:
         case AllOf() | AnyOf() | Not():
             return {}
-        case Comparison(field):
+        case Comparison(field) | GroupTraitCondition(_, Comparison(field)):
             names = [f"{name}_found{number}" for number in range(len(trait_names(field)))]
             return {each: figures[each] for each in names}
         case EventCondition(aggregate=Aggregate.FIRST | Aggregate.LAST):
@@ -111,6 +115,8 @@ def finding(row: Mapping[str, Any], name: str) -> Finding:
 def _values(found: Any) -> list[Scalar]:
     if found is None:
         return []
+    if isinstance(found, list):  # of several groups
+        return [value for each in found for value in _values(each)]
     if not isinstance(found, Mapping):
         return [found]
     listed = [_DECODED[text[0]](text[1:]) for text in found["elements"] or ()]

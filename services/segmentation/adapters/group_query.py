@@ -130,6 +130,32 @@ def looked_at(
     return fellows.inner_join(figures.select("customer_id", fulfilled=true), "customer_id")
 
 
+def trait_values(
+    figures: ir.Table,
+    groups: Groups,
+    wanted: Mapping[str, GroupTraitCondition],
+    newest: Callable[[ir.Table, str, str], ir.Value],
+    at: Moment,
+) -> ir.Table:
+    """``figures`` with lists of what a customer's groups have at the field of each condition, in columns that are named
+    by number after its name; ``newest`` is what the rows of a group say of a trait at a path."""
+    told = groups.traits.filter(groups.traits.time <= at)
+    asked = {
+        f"{column}_found{number}": (condition, name)
+        for column, condition in wanted.items()
+        for number, name in enumerate(trait_names(condition.trait.field))
+    }
+    said = told.group_by("group_id").aggregate(
+        **{column: newest(told, name, condition.trait.field) for column, (condition, name) in asked.items()}
+    )
+    rows = _memberships(groups, {}, at).left_join(said, "group_id")
+    found = {
+        column: rows[column].collect(where=_of_kind(rows, condition.kind) & rows[column].notnull())
+        for column, (condition, _) in asked.items()
+    }
+    return figures.left_join(rows.group_by("customer_id").aggregate(**found), "customer_id")
+
+
 def fellows(members: ir.Table, some: Callable[[ir.Table], ir.Table]) -> ir.Table:
     """Whoever is or was in a group with one of those whom ``some`` leaves of ``members``, at any time."""
     return members.semi_join(some(members), "group_id").select("customer_id").distinct()

@@ -764,7 +764,8 @@ class NodeExplanation(_message.Message):
     """
     @_builtins.property
     def found(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Value]:
-        """At a leaf, what was found: the figure over events; the values of a trait, of which a list has each element; the
+        """At a leaf, what was found: the figure over events; the values of a trait, of which a list has each element, and which
+        of a trait of groups are those of all groups of the kind; the
         customer's bucket; the score; whether the customer is in the segment that is named, or went through the sequence.
         Empty where nothing was found, and at a node that has parts. At a condition on members, of how many it is true.
         """
