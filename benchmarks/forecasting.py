@@ -1,7 +1,9 @@
 """Forecast errors and speed on real series, beside the methods that everyone compares with, in one run.
 
-``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line. The series lie beside the
-checkout (``../shared/data``); without them only the speed on simulated series is measured.
+``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line; names of modes (``walmart``,
+``rossmann``, ``m4_weekly``, ``m4_hourly``, ...) choose some, ``--sample=9`` takes every ninth store or series of the
+large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on. The series lie beside the checkout
+(``../shared/data``); without them only the speed on simulated series is measured.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesResponse, RecordedEvent
 
+from benchmarks.forecasting_panels import Task, m4, rossmann, walmart
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.events import order_lines
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
@@ -219,14 +222,57 @@ async def _follow(wire: list[bytes]) -> None:
                 await lines.append(order_lines(batch.changes), batch.cursor)
 
 
+def panel(name: str, task: Task, unit: str, peer: float, peer_name: str, goal: str) -> Iterator[Result]:
+    """A large panel: our score beside a peer's and that of a naive forecast in this run, and the coverage."""
+    began = time.process_time()
+    found = forecast_panel(task.series, task.period, task.actual.shape[1], task.calendar, known=task.known).series
+    seconds = time.process_time() - began
+    ours = task.score(np.stack([it.points for it in found]))
+    yield result(name, ours, peer, peer_name, unit, goal)
+    yield result(name, ours, task.score(task.naive), "naive, this run", unit, "< 1 times")
+    for level in (80, 95):
+        held = 100 * float(_held(found, task.actual, level)[task.counted > 0].mean())
+        yield result(f"{name}, coverage of {level} % intervals", held, float(level), "nominal", "%", f"{level} +- 2")
+    yield result(f"{name}, series forecast", len(found) / seconds, 1.0, "one core", "series/s", "-")
+    shares: dict[str, float] = {}
+    for it in found:
+        for method, weight in it.weights.items():
+            shares[method] = shares.get(method, 0.0) + weight / len(found)
+    print("# " + ", ".join(f"{method} {100 * share:.0f} %" for method, share in shares.items()), file=sys.stderr)
+
+
+def _option(name: str, default: int) -> int:
+    return next((int(it.partition("=")[2]) for it in sys.argv if it.startswith(f"--{name}=")), default)
+
+
+def panels() -> dict[str, Callable[[], Iterator[Result]]]:
+    """The large panels by name."""
+    sample, held_out = _option("sample", 1), _option("held-out", 0)
+    return {
+        "walmart": lambda: panel(
+            "walmart WMAE", walmart(sample, held_out), "dollars", 1799, "last year, published", "<= 1480"
+        ),
+        "rossmann": lambda: panel(
+            "rossmann RMSPE", rossmann(sample, held_out), "share", 0.132, "boosting, other weeks", "<= .12"
+        ),
+        "m4_weekly": lambda: panel("m4 weekly OWA", m4("weekly", sample, held_out), "OWA", 0.796, "FFORMA", "<= .78"),
+        "m4_hourly": lambda: panel("m4 hourly OWA", m4("hourly", sample, held_out), "OWA", 0.440, "ES-RNN", "<= .45"),
+    }
+
+
+def modes() -> dict[str, Callable[[], Iterator[Result]]]:
+    """What can be measured here, by name."""
+    there = {"following": following, "simulated": simulated, "complete_journey": retailer, "m3": m3} | panels()
+    folders = {"complete_journey": "complete_journey", "m3": "m3", "walmart": "walmart", "rossmann": "rossmann"}
+    folders |= {"m4_weekly": "m4_weekly_hourly", "m4_hourly": "m4_weekly_hourly"}
+    return {name: mode for name, mode in there.items() if name not in folders or (DATA / folders[name]).exists()}
+
+
 def results() -> Iterator[Result]:
-    """Everything that can be measured here."""
-    yield from following()
-    yield from simulated()
-    if (DATA / "complete_journey").exists():
-        yield from retailer()
-    if (DATA / "m3").exists():
-        yield from m3()
+    """Everything that was asked for; all, if nothing was."""
+    there = modes()
+    for name in [it for it in sys.argv[1:] if not it.startswith("-")] or there:
+        yield from there[name]()
 
 
 def main() -> None:

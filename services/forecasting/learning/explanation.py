@@ -15,6 +15,8 @@ from services.forecasting.learning.lagged import CALENDAR, LEVEL, SEASON
 from services.forecasting.learning.methods import (
     DRIVER_REGRESSION,
     GRADIENT_BOOSTING,
+    LAST_YEAR,
+    LAST_YEAR_GROWN,
     NAMES,
     SMOOTHING_COUNT,
     Task,
@@ -26,6 +28,7 @@ from services.forecasting.learning.what_if import DriverResponse
 ADJUSTMENT = "adjustment"
 """What cutting off below zero, and making forecasts add up, changed."""
 _REGRESSION = SMOOTHING_COUNT
+_LAST_YEAR, _GROWN = NAMES.index(LAST_YEAR), NAMES.index(LAST_YEAR_GROWN)
 _WITH_DRIVERS, _BOOSTED = NAMES.index(DRIVER_REGRESSION), NAMES.index(GRADIENT_BOOSTING)
 
 
@@ -100,6 +103,7 @@ def take_apart(
             if drivers is not None:
                 coefficients[here], covariance[here] = found.coefficients, found.covariance
     total += _boosted(learnt, shares, names, horizon)
+    total[:2] += _year_ago(learnt, shares, horizon)
     parts = dict(zip(names, total, strict=True)) | {ADJUSTMENT: np.where(np.abs(adjustment) > 0, adjustment, 0.0)}
     return Apart(learnt, parts, shares, coefficients, covariance)
 
@@ -108,6 +112,21 @@ def _regressed(found: Regressed, count: int) -> FloatArray:
     """By part, history and step; drivers that were not used add nothing."""
     drivers = found.drivers.transpose(2, 0, 1) if found.drivers.shape[2] else np.zeros((count, *found.level.shape))
     return np.concatenate([np.stack([found.level, found.season, found.calendar]), drivers])
+
+
+def _year_ago(learnt: Learnt, shares: FloatArray, horizon: int) -> FloatArray:
+    """What the methods of last year say: a level, and how far from it the same phase was."""
+    panel = learnt.panel
+    count = shares.shape[1]
+    rows = boosting.ahead(np.arange(count), np.full(count, panel.length), horizon)
+    level = panel.levels(rows).reshape(count, horizon)
+    last_year = panel.year_ago(rows)
+    total = np.zeros((2, count, horizon))
+    for method, found in ((_LAST_YEAR, last_year), (_GROWN, last_year * panel.growth(rows))):
+        share = shares[method][:, None]
+        away = np.where(share > 0, found.reshape(count, horizon) - level, 0.0)
+        total += share * np.stack([np.where(share > 0, level, 0.0), away])
+    return total
 
 
 def _boosted(learnt: Learnt, shares: FloatArray, names: tuple[str, ...], horizon: int) -> FloatArray:

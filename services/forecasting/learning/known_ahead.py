@@ -1,4 +1,5 @@
-"""The methods that use what is known ahead: a regression for each series, and one model of trees for all."""
+"""The methods that use what is known of all series: a regression on drivers for each, one model of trees for all, and
+what was a year ago."""
 
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ def learn(series: list[FloatArray], known: Known, cuts: list[int], horizon: int)
 
 
 def run_known(task: Task, known: Known, learnt: Learnt, of: IntArray) -> FloatArray:
-    """Forecasts by the two methods, history and step; NaN where one does not apply. ``of``: each history's series."""
+    """Forecasts by the four methods, history and step; NaN where one does not apply. ``of``: each history's series."""
     nothing = np.full((task.histories.count, task.horizon), np.nan)
     regressed = nothing
     if known.driver_names:
@@ -55,4 +56,7 @@ def run_known(task: Task, known: Known, learnt: Learnt, of: IntArray) -> FloatAr
         if model is not None:
             columns = np.flatnonzero((task.ends == end) & (task.histories.sizes >= boosting.HISTORY_MIN))
             boosted[columns] = boosting.forecast(model, learnt.panel, task.ends[columns], of[columns], task.horizon)
-    return np.stack([regressed, boosted])
+    rows = boosting.ahead(of, task.ends, task.horizon)
+    last_year = learnt.panel.year_ago(rows)
+    grown = last_year * learnt.panel.growth(rows)
+    return np.stack([regressed, boosted, *(it.reshape(nothing.shape) for it in (last_year, grown))])

@@ -95,15 +95,23 @@ class Panel:
             season = self.known.rhythm.seasons[-1]
             back = -(-rows.steps // season) * season
             found = _mean_of([self._at(rows.series, rows.targets - back - k * season) / levels for k in range(4)])
-        elif year := self.known.rhythm.year:
-            there = rows.targets - year
-            window = self.known.rhythm.level_window
-            before = _window(self._sizes, self._counts, rows.series, rows.origins - year, window)
-            lag = np.where(there <= rows.origins, self._at(rows.series, there), np.nan)
-            before = np.where(before > _SHARE_OF_LEVEL * levels, before, np.nan)
-            # Half of the growth since then goes on: the geometric mean of none and all.
-            found = lag / np.sqrt(before * levels)
+        elif self.known.rhythm.year:
+            found = self.year_ago(rows) * self.growth(rows) / levels
         return np.clip(np.where(np.isfinite(found), found, 1.0), -_BASE_MAX, _BASE_MAX)
+
+    def year_ago(self, rows: Rows) -> FloatArray:
+        """The figures a year, or as many years as the steps need, before the targets; NaN where there are none."""
+        year = self.known.rhythm.year
+        back = -(-rows.steps // year) * year if year else rows.targets + 1
+        return self._at(rows.series, rows.targets - back)
+
+    def growth(self, rows: Rows) -> FloatArray:
+        """How much of the growth within the last year is taken to go on: half of it, the geometric mean of none and
+        all. NaN where there is no year, or hardly anything a year ago."""
+        year, window = self.known.rhythm.year, self.known.rhythm.level_window
+        levels = np.maximum(self.levels(rows), _SMALL)
+        before = _window(self._sizes, self._counts, rows.series, rows.origins - year, window)
+        return np.sqrt(levels / np.where(before > _SHARE_OF_LEVEL * levels, before, np.nan))
 
     def columns(self, rows: Rows) -> Iterator[Column]:
         """The features."""

@@ -14,6 +14,7 @@ from services.forecasting.learning.theta import theta
 
 SEASONAL_NAIVE = "seasonal_naive"
 DRIVER_REGRESSION, GRADIENT_BOOSTING = "driver_regression", "gradient_boosting"
+LAST_YEAR, LAST_YEAR_GROWN = "last_year", "last_year_grown"
 NAMES = (
     SEASONAL_NAIVE,
     "naive",
@@ -28,6 +29,8 @@ NAMES = (
     "regression",
     DRIVER_REGRESSION,
     GRADIENT_BOOSTING,
+    LAST_YEAR,
+    LAST_YEAR_GROWN,
 )
 SMOOTHING_COUNT = NAMES.index("regression")
 """The first so many have a level and perhaps a season, and nothing else."""

@@ -13,6 +13,7 @@ ORIGINS_MAX = 12
 # With fewer full windows than this, windows that reach past the end of the data are used as far as they go.
 _FULL_WINDOWS_MIN = 3
 _HISTORY_MIN = 6
+_AFTER_YEAR_MIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,12 @@ class Backtest:
         return counts
 
 
-def origins(length: int, period: int, horizon: int) -> list[int]:
-    """How many of the last periods are held out, for each origin, the latest origin first."""
+def origins(length: int, period: int, horizon: int, year: int = 0) -> list[int]:
+    """How many of the last periods are held out, for each origin, the latest origin first. Where a ``year`` matters and
+    there is enough, every origin has one behind it."""
     history_min = max(_HISTORY_MIN, 2 * period, min(2 * horizon, length // 3))
+    if year and year + _AFTER_YEAR_MIN + horizon + _FULL_WINDOWS_MIN <= length:
+        history_min = max(history_min if history_min + horizon < length else 0, year + _AFTER_YEAR_MIN)
     room = length - history_min
     full = room - horizon
     step = max(1, -(-full // ORIGINS_MAX))
@@ -52,7 +56,7 @@ def backtest(
     The end and the origins are run as one batch, so each method passes over time once.
     """
     longest = max(len(one) for one in series)
-    cuts = [0, *origins(longest, period, horizon)]
+    cuts = [0, *origins(longest, period, horizon, known.rhythm.year if known else 0)]
     rows = [(s, k) for k, cut in enumerate(cuts) for s, one in enumerate(series) if len(one) - cut >= _least(k)]
     histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
     ends = np.empty(len(rows), dtype=np.int64)
