@@ -124,6 +124,7 @@ def test_an_enum_loses_its_prefix_and_the_unspecified_value() -> None:
           RUNNING
           SUCCEEDED
           FAILED
+          CANCELLED
         }""")
 
 
