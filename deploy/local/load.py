@@ -205,7 +205,7 @@ async def _learn(shop: Shop, progress: Progress) -> None:
 
     async def fit() -> None:
         await caught_up(shop.forecasting.GetStatus, forecasting.GetStatusRequest())
-        await _fit(shop, progress)
+        await asyncio.gather(_fit(shop, progress), _fit_customers(shop, progress))
 
     await asyncio.gather(
         train(),
@@ -233,6 +233,16 @@ async def _fit(shop: Shop, progress: Progress) -> None:
     request = forecasting.FitForecastsRequest(request_id="journey-forecasts", specs=specs)
     job = (await shop.call(shop.forecasting.FitForecasts, request)).job
     await _finish(shop, progress, "forecasting fits sales by department", shop.forecasting.GetJob, job,
+                  forecasting.GetJobRequest(job_id=job.job_id))  # fmt: skip
+
+
+async def _fit_customers(shop: Shop, progress: Progress) -> None:
+    # One model of purchases, without a choice among three: what is expected is to be seen soon.
+    request = forecasting.FitCustomerModelRequest(
+        request_id="journey-customers", horizon_days=28, purchase_model=forecasting.PURCHASE_MODEL_BG_NBD
+    )
+    job = (await shop.call(shop.forecasting.FitCustomerModel, request)).job
+    await _finish(shop, progress, "forecasting fits what customers will do", shop.forecasting.GetJob, job,
                   forecasting.GetJobRequest(job_id=job.job_id))  # fmt: skip
 
 

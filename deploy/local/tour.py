@@ -52,6 +52,16 @@ CUSTOMER = """query Customer($id: ID!) {
   }
 }"""
 
+EXPECTED = """query Expected($id: ID!) {
+  customer(id: $id) {
+    predictiveTraits {
+      source model asOfTime horizonDays currency
+      traits { name value }
+      quality { customerCount churnAuc churnBrier topDecileRevenueLift }
+    }
+  }
+}"""
+
 PRODUCT = """query Product($id: ID!) {
   product(id: $id) { title categories brand }
   similarProducts(id: $id, first: 5) { items { score item { title categories } reasons { kind } } }
@@ -93,6 +103,8 @@ async def tour(console: Console, gateway_url: str, token: str, found: Loaded) ->
         guide = _Guide(console, client)
         await guide.ask("a segment: its size and members", SEGMENT, id=found.segment_id)
         customer = await guide.ask("one customer, seen from every service", CUSTOMER, id=found.customer_id)
+        title = "what the customer is expected to do, by which model, and how good that is"
+        await guide.ask(title, EXPECTED, id=found.customer_id)
         product_id = customer["customer"]["recommendations"]["items"][0]["item"]["itemId"]
         await guide.ask("a product: similar ones, and those bought with it", PRODUCT, id=product_id)
         await guide.ask("RFM of all customers", RFM)
