@@ -1,6 +1,7 @@
 """Leaderboards over a real store: ranks as sorting gives them, kept as entries come, through refunds and merges."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
@@ -13,9 +14,12 @@ from tessera.loyalty.v1 import leaderboard_pb2 as pb
 
 from services.common.errors import AlreadyExists, Conflict, Refusal
 from services.common.store import Query
+from services.common.store.mongo import MongoStore
+from services.loyalty.adapters.documents import COLLECTIONS
 from services.loyalty.adapters.feed_keeper import Counted
 from services.loyalty.adapters.leaderboard_keeper import LeaderboardKeeper
 from services.loyalty.adapters.leaderboards import StoredLeaderboards, forget_scores
+from services.loyalty.adapters.ledger import StoredLedger
 from services.loyalty.adapters.records import RECORDS
 from services.loyalty.adapters.store import StoredPrograms
 from services.loyalty.domain.achievement_events import Happened
@@ -34,13 +38,14 @@ from services.loyalty.handlers.leaderboards import (
     list_standings,
 )
 from tests.loyalty.club import Club
-from tests.loyalty.conftest import House
-from tests.loyalty.making import DAY, NOW, TENANT, earning, order, refunding, request, told_refund
+from tests.loyalty.conftest import House, SetClock
+from tests.loyalty.making import DAY, NOW, TENANT, earning, opening, order, refunding, request, told_refund
 from tests.loyalty.test_achievements import ORDERED, achievement, step
 from tests.loyalty.test_club_rpcs import club, refusal
 from tests.loyalty.test_referrals import tell
+from tests.mongodb import mongodb_url
 
-__all__ = ["club"]
+__all__ = ["club", "mongodb_url"]
 
 
 @pytest.fixture
@@ -305,6 +310,36 @@ async def test_who_is_forgotten_leaves_every_ranking(house: House, boards: Store
     assert await scores_of(house, boards) == await scores_of(house, boards, "daily") == {"ann": 3}
     page = await house.store.find(TENANT, RECORDS[SCORES.name], Query(where={"member_id": "bob"}))
     assert page.documents == ()
+
+
+async def test_ranks_are_the_same_on_mongodb(mongodb_url: str) -> None:
+    store = await MongoStore.open(mongodb_url, f"loyalty_{uuid.uuid4().hex[:12]}", COLLECTIONS)
+    house = House(store, StoredLedger(store, clock := SetClock()), clock)
+    keeper = LeaderboardKeeper(store, clock)
+    running = asyncio.create_task(keeper.run())
+    try:
+        boards = StoredLeaderboards(store, keeper)
+        await house.ledger.post(request("open"), opening("club"))
+        await board(house)
+        await board(house, "rolling", rolling_days=3)
+        told = {"ann": 5, "bob": 700, "cid": 5, "dan": 701}
+        for member_id, points in told.items():
+            await gain(house, member_id, points)
+        for leaderboard_id in ("most", "rolling"):
+            assert shown(await standings(house, boards, leaderboard_id, size=2)) == ranked(told)
+        near = await place(house, boards, "bob", 1)
+        assert [each.member_id for each in (*near.ahead, near.own)] == ["dan", "bob"]
+        assert near.behind[0].score == 5
+        await tell(house, MergeTold("m", "ann", "dan"))
+        assert await scores_of(house, boards) == {"ann": 706, "bob": 700, "cid": 5}
+        clock.micros += 4 * DAY
+        while await forget_scores_that_are_over(StoredPrograms(store), boards, clock.micros):
+            pass
+        assert await scores_of(house, boards, "rolling") == {}
+    finally:
+        running.cancel()
+        await house.ledger.close()
+        await store.close()
 
 
 async def test_refusals_come_in_the_order_in_which_they_are_listed(house: House) -> None:
