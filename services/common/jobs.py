@@ -129,11 +129,15 @@ class Jobs:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        for held in tuple(self._held.values()):
-            if held.task:
+        left = [each for each in self._held.values() if each.task is not None]
+        for held in left:
+            if held.task is not None:
                 held.task.cancel()
-        if tasks := [held.task for held in self._held.values() if held.task]:
-            await asyncio.wait(tasks)
+        if left:
+            await asyncio.wait([held.task for held in left if held.task is not None])
+        for held in left:  # whose work had not begun knows nothing of it
+            if held.job.end_time is None and not held.lost:
+                await self._leave(held)
 
     def _begin(self, held: _Held, work: Work) -> None:
         key = held.lease.tenant, held.job.job_id
@@ -164,6 +168,10 @@ class Jobs:
             await self._end(held, State.FAILED, f"internal error: {type(error).__name__}; the log has more")
 
     async def _tell(self, held: _Held) -> None:
+        # Who is cancelled in the middle of a commit would not know at which version the job is.
+        await asyncio.shield(self._write(held))
+
+    async def _write(self, held: _Held) -> None:
         async with held.turn:
             if held.lost:
                 raise LeaseLost
@@ -225,15 +233,19 @@ class Jobs:
 
     async def _renew(self) -> None:
         for held in tuple(self._held.values()):
-            async with held.turn:
-                if held.lost or held.job.end_time is not None:
-                    continue
-                try:
-                    await self._leases.renew(held.lease)
-                    continue
-                except LeaseLost:
-                    held.lost = True
-            await self._stop(held)
+            if not await asyncio.shield(self._still_held(held)):
+                await self._stop(held)
+
+    async def _still_held(self, held: _Held) -> bool:
+        """Hold it for longer; whether that was possible, or it has ended."""
+        async with held.turn:
+            if held.lost or held.job.end_time is not None:
+                return True
+            try:
+                await self._leases.renew(held.lease)
+            except LeaseLost:
+                held.lost = True
+            return not held.lost
 
     async def _take_over(self, *, alone: bool) -> None:
         """Take up those that nobody holds; of two processes that try, one succeeds."""
