@@ -13,6 +13,7 @@ from gateway.schema import loaders
 from gateway.schema.absence import none_if_not_found
 from gateway.schema.access import by_rpc
 from gateway.schema.connections import After, First, Page, page
+from gateway.schema.profiles import Customer
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
 
 
@@ -30,6 +31,10 @@ class GroupFigures: ...
 
 @from_proto(pb.GroupProfile, "group_id", "type", "traits_json", "event_time")
 class GroupProfile: ...
+
+
+@from_proto(pb.GroupMembership, "group", "event_time")
+class GroupMembership: ...
 
 
 @input_from_proto(pb.AddGroupMembersRequest, "request_id", "group_id", "member_customer_ids", "traits_json")
@@ -71,6 +76,12 @@ async def groups(
         return answer.groups, answer.next_page_token
 
     return await page(fetch, first, after)
+
+
+@edge(Customer, by_rpc("profiles.BatchGetGroupMemberships"))
+async def memberships(customer: Parent[profiles_pb.Customer], info: Info) -> list[pb.GroupMembership]:
+    """The groups that the customer is a member of, by events or by request, by id: at most 100."""
+    return await loaders.memberships_of_groups(info.context, customer.customer_id)
 
 
 @edge(GroupProfile, by_rpc("profiles.GetGroup"))

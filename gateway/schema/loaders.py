@@ -8,7 +8,7 @@ from tessera.crm.v1 import crm_service_pb2 as crm_pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
 from tessera.forecasting.v1 import propensity_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
-from tessera.profiles.v1 import consent_pb2
+from tessera.profiles.v1 import consent_pb2, group_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
@@ -20,6 +20,7 @@ from gateway.context import Context
 V = TypeVar("V")
 
 BATCH_GET_MAX = 1000
+BATCH_MEMBERSHIPS_MAX = 200
 BATCH_LISTS_MAX = 100  # of rpcs that answer a list for each key
 
 
@@ -92,6 +93,17 @@ async def customer_prediction(context: Context, customer_id: str) -> forecasting
         return {found.customer_id: found for found in answer.predictions}
 
     return await context.load("customer_predictions", customer_id, fetch, BATCH_GET_MAX)
+
+
+async def memberships_of_groups(context: Context, customer_id: str) -> list[group_pb2.GroupMembership]:
+    """By ``profiles.BatchGetGroupMemberships``."""
+
+    async def fetch(ids: list[str]) -> dict[str, list[group_pb2.GroupMembership]]:
+        request = group_pb2.BatchGetGroupMembershipsRequest(customer_ids=ids)
+        answer = await context.backends.profiles.BatchGetGroupMemberships(request, metadata=context.metadata)
+        return {found.customer_id: list(found.memberships) for found in answer.customers}
+
+    return await context.load("group_memberships", customer_id, fetch, BATCH_MEMBERSHIPS_MAX) or []
 
 
 async def propensities(context: Context, customer_id: str) -> list[propensity_pb2.Propensity]:

@@ -134,6 +134,9 @@ PROFILES: dict[str, Rule] = {
     "ListGroupMembers": Refused(
         lambda acme: groups.ListGroupMembersRequest(group_id=acme.own("home")), "GROUP_NOT_FOUND"
     ),
+    "BatchGetGroupMemberships": Without(
+        lambda acme: groups.BatchGetGroupMembershipsRequest(customer_ids=[acme.customer_id])
+    ),
     "AddGroupMembers": Refused(
         lambda acme: groups.AddGroupMembersRequest(group_id=acme.own("home"), member_customer_ids=[acme.customer_id]),
         "CUSTOMER_NOT_FOUND",

@@ -36,6 +36,19 @@ async def test_a_group_has_figures_and_members(client: Client, backend: Backend)
     assert len(backend.requests("profiles.BatchGetCustomers")) == len(backend.requests("profiles.GetGroup")) == 1
 
 
+async def test_the_groups_of_a_page_of_customers_are_one_rpc(client: Client, backend: Backend) -> None:
+    everyone = [profiles.Customer(customer_id=each) for each in ("ann", "bob")]
+    backend.on("profiles.ListCustomers", lambda _: profiles.ListCustomersResponse(customers=everyone))
+    member = pb.CustomerMemberships(customer_id="ann", memberships=[pb.GroupMembership(group=HOME)])
+    backend.on("profiles.BatchGetGroupMemberships", lambda _: pb.BatchGetGroupMembershipsResponse(customers=[member]))
+    data = await client.data("{ customers(first: 2) { nodes { memberships { group { groupId type } } } } }")
+    assert data["customers"]["nodes"] == [
+        {"memberships": [{"group": {"groupId": "home", "type": "household"}}]},
+        {"memberships": []},
+    ]
+    assert len(backend.requests("profiles.BatchGetGroupMemberships")) == 1
+
+
 async def test_groups_are_listed_and_their_members_changed(client: Client, backend: Backend) -> None:
     backend.on("profiles.ListGroups", lambda _: pb.ListGroupsResponse(groups=[HOME]))
     backend.on("profiles.AddGroupMembers", lambda _: pb.AddGroupMembersResponse(added_count=1))

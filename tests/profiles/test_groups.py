@@ -61,6 +61,26 @@ async def test_events_make_a_household_with_the_figures_of_its_members(acme: Cli
     assert (figures.order_count, figures.spend[0].amount_minor, figures.last_order_time.seconds) == (2, 1200, 90)
 
 
+async def test_a_customers_groups_are_told_however_they_joined(acme: Client) -> None:
+    await acme.ingest(group("g1", "ann", "home", at=20), group("g2", "anna", "club", at=10), track("m", "bob"))
+    ann, anna, bob = await ids(acme, "ann", "anna", "bob")
+    await acme.call("AddGroupMembers", adding("acme ltd.", ann, bob, type="account"))
+
+    async def joined(*customers: str) -> dict[str, list[str]]:
+        answer = await acme.call("BatchGetGroupMemberships", pb.BatchGetGroupMembershipsRequest(customer_ids=customers))
+        assert isinstance(answer, pb.BatchGetGroupMembershipsResponse)
+        return {it.customer_id: [each.group.group_id for each in it.memberships] for it in answer.customers}
+
+    apart = {bob: ["acme ltd."], ann: ["acme ltd.", "home"], anna: ["club"]}
+    assert await joined(bob, ann, "nobody", anna) == apart
+    (made,) = await merge(acme, ann, anna)
+    assert (await joined(ann))[ann] == ["acme ltd.", "club", "home"]
+    await acme.call("UnmergeCustomer", unmerging(made.merge_id))
+    assert await joined(bob, ann, anna) == apart
+    await acme.call("RemoveGroupMembers", pb.RemoveGroupMembersRequest(group_id="acme ltd.", member_customer_ids=[bob]))
+    assert await joined(bob) == {}
+
+
 async def test_members_follow_merges_and_unmerges(acme: Client) -> None:
     await acme.ingest(group("g1", "ann", "home"), group("g2", "anna", "home"), order("o", "anna", 5), track("m", "bob"))
     ann, anna, bob = await ids(acme, "ann", "anna", "bob")

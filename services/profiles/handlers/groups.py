@@ -17,6 +17,8 @@ from services.profiles.ports.groups import Groups
 from services.profiles.ports.request import Request
 
 GROUP_FULL = "GROUP_FULL"
+SHOWN_MAX = 100
+"""How many groups of a customer are shown."""
 
 
 class GroupNotFound(NotFound):
@@ -107,6 +109,25 @@ async def list_group_members(grouping: Grouping, tenant: str, group_id: str) -> 
     """The ids of the customers who are members; ``GroupNotFound``."""
     group, _ = await get_group(grouping, tenant, group_id)
     return sorted(member.customer_id for member in await _members(grouping, tenant, group.group_id))
+
+
+async def memberships(
+    grouping: Grouping, tenant: str, customer_ids: Sequence[str]
+) -> dict[str, list[tuple[GroupProfile, int]]]:
+    """The groups of each customer who is a member of some, by id, each with the time at which that was said last."""
+    parts = await parts_of(grouping.profiles, tenant, list(dict.fromkeys(customer_ids)))
+    joined: dict[str, dict[str, int]] = {}
+    for customer_id, family in parts.items():
+        said = [it for part in family for it in await grouping.groups.of_origin(tenant, part.customer_id) if it.member]
+        newest = sorted(said, key=lambda it: it.time)[-SHOWN_MAX:]
+        if newest:
+            joined[customer_id] = {it.group_id: it.time for it in newest}
+    wanted = {group_id for times in joined.values() for group_id in times}
+    known = (await grouping.groups.read(tenant, sorted(wanted), [])).groups
+    return {
+        customer_id: [(known[it], time) for it, time in sorted(times.items()) if it in known]
+        for customer_id, times in joined.items()
+    }
 
 
 def group_not_found(group_id: str) -> GroupNotFound:

@@ -13,6 +13,7 @@ from services.profiles.handlers.groups import (
     add_group_members,
     get_group,
     list_group_members,
+    memberships,
     remove_group_members,
 )
 from services.profiles.servicer.messages import Context, named, timestamp
@@ -39,6 +40,15 @@ class GroupRpcs:
     ) -> pb.ListGroupMembersResponse:
         found = await list_group_members(self._grouping, principal().tenant, request.group_id)
         return pb.ListGroupMembersResponse(customer_ids=found)
+
+    async def BatchGetGroupMemberships(
+        self, request: pb.BatchGetGroupMembershipsRequest, context: Context
+    ) -> pb.BatchGetGroupMembershipsResponse:
+        found = await memberships(self._grouping, principal().tenant, request.customer_ids)
+        asked = [it for it in dict.fromkeys(request.customer_ids) if it in found]
+        return pb.BatchGetGroupMembershipsResponse(
+            customers=[pb.CustomerMemberships(customer_id=it, memberships=map(_membership, found[it])) for it in asked]
+        )
 
     async def AddGroupMembers(self, request: pb.AddGroupMembersRequest, context: Context) -> pb.AddGroupMembersResponse:
         try:
@@ -68,6 +78,11 @@ def _group(group: GroupProfile, figures: Figures | None = None) -> pb.GroupProfi
         event_time=timestamp(group.event_time),
         figures=_figures(figures) if figures else None,
     )
+
+
+def _membership(it: tuple[GroupProfile, int]) -> pb.GroupMembership:
+    group, time = it
+    return pb.GroupMembership(group=_group(group), event_time=timestamp(time))
 
 
 def _figures(figures: Figures) -> pb.GroupFigures:

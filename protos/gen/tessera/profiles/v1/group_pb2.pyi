@@ -371,3 +371,109 @@ class RemoveGroupMembersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveGroupMembersResponse: _TypeAlias = RemoveGroupMembersResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetGroupMembershipsRequest(_message.Message):
+    """Asks which groups customers are members of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whose; one that was merged into another is asked as that other."""
+
+    def __init__(
+        self,
+        *,
+        customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_ids", b"customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGroupMembershipsRequest: _TypeAlias = BatchGetGroupMembershipsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetGroupMembershipsResponse(_message.Message):
+    """The groups that customers are members of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def customers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerMemberships]:
+        """Those who are members of some."""
+
+    def __init__(
+        self,
+        *,
+        customers: _abc.Iterable[Global___CustomerMemberships] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGroupMembershipsResponse: _TypeAlias = BatchGetGroupMembershipsResponse  # noqa: Y015
+
+@_typing.final
+class CustomerMemberships(_message.Message):
+    """The groups of one customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    MEMBERSHIPS_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Who was asked for."""
+    @_builtins.property
+    def memberships(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMembership]:
+        """By id of the group; of very many the 100 joined last."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        memberships: _abc.Iterable[Global___GroupMembership] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "memberships", b"memberships"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerMemberships: _TypeAlias = CustomerMemberships  # noqa: Y015
+
+@_typing.final
+class GroupMembership(_message.Message):
+    """That a customer is a member of a group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def group(self) -> Global___GroupProfile:
+        """The group, without figures."""
+
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """By the time of the event, or of the request, that said so last."""
+
+    def __init__(
+        self,
+        *,
+        group: Global___GroupProfile | None = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMembership: _TypeAlias = GroupMembership  # noqa: Y015

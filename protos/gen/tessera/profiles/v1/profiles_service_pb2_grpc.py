@@ -386,6 +386,11 @@ class ProfilesServiceStub:
                 request_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.SerializeToString,
                 response_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.FromString,
                 _registered_method=True)
+        self.BatchGetGroupMemberships = channel.unary_unary(
+                '/tessera.profiles.v1.ProfilesService/BatchGetGroupMemberships',
+                request_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsRequest.SerializeToString,
+                response_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsResponse.FromString,
+                _registered_method=True)
 
 
 class ProfilesServiceServicer:
@@ -957,6 +962,14 @@ class ProfilesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetGroupMemberships(self, request, context):
+        """Gets the groups that customers are members of, by events or by request, in the order of the request. Customers who are
+        unknown, or members of none, are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1299,6 +1312,11 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.FollowExportJob,
                     request_deserializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.FromString,
                     response_serializer=tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.SerializeToString,
+            ),
+            'BatchGetGroupMemberships': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetGroupMemberships,
+                    request_deserializer=tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsRequest.FromString,
+                    response_serializer=tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3139,6 +3157,33 @@ class ProfilesService:
             '/tessera.profiles.v1.ProfilesService/FollowExportJob',
             tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobRequest.SerializeToString,
             tessera_dot_profiles_dot_v1_dot_customer__export__pb2.FollowExportJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetGroupMemberships(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.profiles.v1.ProfilesService/BatchGetGroupMemberships',
+            tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsRequest.SerializeToString,
+            tessera_dot_profiles_dot_v1_dot_group__pb2.BatchGetGroupMembershipsResponse.FromString,
             options,
             channel_credentials,
             insecure,

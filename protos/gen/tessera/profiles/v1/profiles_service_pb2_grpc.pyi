@@ -326,6 +326,10 @@ class ProfilesServiceStub:
     or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
     EXPORT_NOT_FOUND, also where the person is erased meanwhile.
     """
+    BatchGetGroupMemberships: _grpc.UnaryUnaryMultiCallable[_group_pb2.BatchGetGroupMembershipsRequest, _group_pb2.BatchGetGroupMembershipsResponse]
+    """Gets the groups that customers are members of, by events or by request, in the order of the request. Customers who are
+    unknown, or members of none, are left out.
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -608,6 +612,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
     or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
     EXPORT_NOT_FOUND, also where the person is erased meanwhile.
+    """
+    BatchGetGroupMemberships: _aio.UnaryUnaryMultiCallable[_group_pb2.BatchGetGroupMembershipsRequest, _group_pb2.BatchGetGroupMembershipsResponse]  # type: ignore[assignment]
+    """Gets the groups that customers are members of, by events or by request, in the order of the request. Customers who are
+    unknown, or members of none, are left out.
     """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1295,6 +1303,16 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams an export of a person: as it stands, then each time that it has changed, and ends once it has succeeded, failed
         or was cancelled. Steps that follow one another within a quarter of a second may be told as one. NOT_FOUND, reason
         EXPORT_NOT_FOUND, also where the person is erased meanwhile.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetGroupMemberships(
+        self,
+        request: _group_pb2.BatchGetGroupMembershipsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.BatchGetGroupMembershipsResponse, _abc.Awaitable[_group_pb2.BatchGetGroupMembershipsResponse]]:
+        """Gets the groups that customers are members of, by events or by request, in the order of the request. Customers who are
+        unknown, or members of none, are left out.
         """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
