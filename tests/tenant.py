@@ -22,6 +22,7 @@ from tessera.loyalty.v1 import (
     referral_pb2,
     reward_pb2,
     shared_account_pb2,
+    wheel_pb2,
 )
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
 from tessera.profiles.v1 import (
@@ -210,6 +211,14 @@ class Tenant:
             request_id="leaderboard",
         )
         await self.call("loyalty", "CreateLeaderboard", compare)
+        sector = wheel_pb2.WheelSector(label="5 points", weight=1, prize_points=5)
+        luck = wheel_pb2.Wheel(wheel_id="luck", name="Luck", sectors=[sector])
+        make = wheel_pb2.CreateWheelRequest(program_id=club, wheel=luck, request_id="wheel")
+        await self.call("loyalty", "CreateWheel", make)
+        spin = wheel_pb2.SpinWheelRequest(
+            program_id=club, wheel_id="luck", member_id=self.own("spinner"), request_id="spin"
+        )
+        await self.call("loyalty", "SpinWheel", spin)
         share = shared_account_pb2.OpenSharedAccountRequest(
             program_id=club, account_id="home", users_max=2, owner_id=self.own("sharer"), request_id="share"
         )

@@ -74,6 +74,7 @@ MODULES = (
     "shared_accounts",
     "wallets",
     "leaderboards",
+    "wheels",
     "crm",
 )
 

@@ -46,6 +46,7 @@ from services.loyalty.adapters.store import (
     StoredRewards,
 )
 from services.loyalty.adapters.stored_records import StoredEarningRules, StoredOccasions
+from services.loyalty.adapters.wheels import StoredWheels
 from services.loyalty.domain.days import DAY_MICROS
 from services.loyalty.handlers.celebrate_occasions import Celebrations
 from services.loyalty.handlers.coupons import expire_reservations
@@ -155,6 +156,7 @@ def _servicer(
         reports=StoredReports(store, keeper),
         notices=StoredNotices(store),
         leaderboards=StoredLeaderboards(store, comparing),
+        wheels=StoredWheels(store),
         csv_file=csv_entries,
         parquet_file=parquet_entries,
         checks=StoredChecks(store),

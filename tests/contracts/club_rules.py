@@ -7,6 +7,7 @@ from tessera.loyalty.v1 import lot_pb2 as lot
 from tessera.loyalty.v1 import shared_account_pb2 as shared
 from tessera.loyalty.v1 import transfer_pb2 as transfer
 from tessera.loyalty.v1 import wallet_pb2 as wallet
+from tessera.loyalty.v1 import wheel_pb2 as wheel
 
 from tests.contracts.tenant_rule import Refused, Rule
 
@@ -26,7 +27,28 @@ MOST_SPENT = leaderboard.Leaderboard(
     leaderboard_id="most-spent", name="Most spent", metric=leaderboard.LEADERBOARD_METRIC_SPEND
 )
 
+LUCK = wheel.Wheel(
+    wheel_id="luck", name="Luck", sectors=[wheel.WheelSector(label="5 points", weight=1, prize_points=5)]
+)
+
 CLUB: dict[str, Rule] = {
+    "CreateWheel": Refused(
+        lambda acme: wheel.CreateWheelRequest(program_id=acme.own("club"), wheel=LUCK, request_id="cf"), IN_ACMES_CLUB
+    ),
+    "UpdateWheel": Refused(
+        lambda acme: wheel.UpdateWheelRequest(program_id=acme.own("club"), wheel_id="luck", request_id="uf"),
+        IN_ACMES_CLUB,
+    ),
+    "ListWheels": Refused(lambda acme: wheel.ListWheelsRequest(program_id=acme.own("club")), IN_ACMES_CLUB),
+    "SpinWheel": Refused(
+        lambda acme: wheel.SpinWheelRequest(
+            program_id=acme.own("club"), wheel_id="luck", member_id=acme.customer_id, request_id="sf"
+        ),
+        IN_ACMES_CLUB,
+    ),
+    "ListSpins": Refused(
+        lambda acme: wheel.ListSpinsRequest(program_id=acme.own("club"), wheel_id="luck"), IN_ACMES_CLUB
+    ),
     "CreateLeaderboard": Refused(
         lambda acme: leaderboard.CreateLeaderboardRequest(
             program_id=acme.own("club"), leaderboard=MOST_SPENT, request_id="cl"

@@ -1,4 +1,4 @@
-"""What members do together, through the gateway over real services: achievements, wallets, leaderboards, accounts."""
+"""What members do together, through the gateway over real services: achievements, wallets, wheels, accounts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -106,8 +106,10 @@ async def test_orders_complete_achievements_fill_wallets_and_rank_members(club: 
 
     refund = told("7", "Order Refunded", 2, total=30.0)
     await club.data(INGEST, {"events": [{**refund, "messageId": "refund"}]})
-    after = await seen(club, "7", lambda loyalty: loyalty["achievements"][0]["completedCount"] == 0)
-    assert after["balancePoints"] == 90
+    # Balance and achievements are read one after the other: the refund may come between.
+    after = await seen(
+        club, "7", lambda loyalty: (loyalty["achievements"][0]["completedCount"], loyalty["balancePoints"]) == (0, 90)
+    )
     assert after["achievements"][0]["completions"][0]["revokeTime"] is not None
     naming = f'{{programId: "club", memberId: "{second["memberId"]}", hidden: true}}'
     await club.data(f"mutation {{ setLeaderboardName(input: {naming}) {{ name {{ hidden }} }} }}")
@@ -116,6 +118,40 @@ async def test_orders_complete_achievements_fill_wallets_and_rank_members(club: 
         1,
         90.0,
     )
+
+
+async def test_a_member_spins_a_wheel_until_the_limit(club: Client) -> None:
+    await club.data(INGEST, {"events": [told("7", "Order Completed", 1, total=80.0)]})
+    ann = (await seen(club, "7", lambda loyalty: loyalty["balancePoints"] == 80))["memberId"]
+    wheel = (
+        '{wheelId: "luck", name: "Luck", costPoints: 10, spinLimit: 2, limitPeriod: DAY, '
+        'sectors: [{label: "nothing", weight: 3, stockCount: 0}, {label: "7 points", weight: 1, prizePoints: 7}]}'
+    )
+    create = f'mutation {{ createWheel(input: {{programId: "club", wheel: {wheel}}}) {{ wheel {{ seedHash seed }} }} }}'
+    made = (await club.data(create))["createWheel"]["wheel"]
+    assert (len(made["seedHash"]), made["seed"]) == (64, "")
+    spinning = f'{{programId: "club", wheelId: "luck", memberId: "{ann}", requestId: "s1"}}'
+    spin = f"mutation {{ spinWheel(input: {spinning}) {{ spin {{ label weights drawnNumber }} balancePoints }} }}"
+    for _ in range(2):
+        spun = (await club.data(spin))["spinWheel"]
+        assert spun == {"spin": {"label": "7 points", "weights": [0, 1], "drawnNumber": 0}, "balancePoints": 77}
+    await club.data(spin.replace('"s1"', '"s2"'))
+    error = await club.error(spin.replace('"s1"', '"s3"'))
+    assert error["extensions"]["code"] == "WHEEL_SPIN_LIMIT_REACHED"
+    update = '{programId: "club", wheelId: "luck", active: true, stocks: [{sector: 0, stockCount: 1}]}'
+    await club.data(f"mutation {{ updateWheel(input: {update}) {{ wheel {{ active }} }} }}")
+    listing = f"""{{ programs(first: 1) {{ nodes {{ wheels(memberId: "{ann}") {{ leftSpinCount spinCount
+        sectors {{ chance wonCount leftCount }} spins(first: 1) {{ nodes {{ number memberId }} }} }} }} }} }}"""
+    ((listed,),) = [each["wheels"] for each in (await club.data(listing))["programs"]["nodes"][:1]]
+    assert (listed["leftSpinCount"], listed["spinCount"]) == (0, 2)
+    assert listed["sectors"] == [
+        {"chance": 0.75, "wonCount": 0, "leftCount": 1},
+        {"chance": 0.25, "wonCount": 2, "leftCount": None},
+    ]
+    assert listed["spins"]["nodes"] == [{"number": 2, "memberId": ann}]
+    own = '{ customer(userId: "7") { loyalty { spins(first: 5) { nodes { number prizePoints } } } } }'
+    found = (await club.data(own))["customer"]["loyalty"]["spins"]["nodes"]
+    assert found == [{"number": 2, "prizePoints": 7}, {"number": 1, "prizePoints": 7}]
 
 
 async def test_members_share_an_account_and_transfer_points(club: Client) -> None:

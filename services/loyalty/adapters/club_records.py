@@ -10,7 +10,9 @@ from services.loyalty.domain.score import RANKINGS, SCORES
 from services.loyalty.domain.score_change import SCORE_CHANGES
 from services.loyalty.domain.shared_account import SHARED_ACCOUNTS, SharedAccount
 from services.loyalty.domain.spending_policy import SPENDING_POLICIES, SPENDING_USAGE, SpendingPolicy
+from services.loyalty.domain.spin import SPIN_USAGES, SPINS, Spun
 from services.loyalty.domain.transfer import TRANSFERS, Transferred
+from services.loyalty.domain.wheel import WHEEL_BOOKS, WHEELS, Wheel
 
 CLUB_RECORDS = {
     collection.name: collection
@@ -29,6 +31,17 @@ CLUB_RECORDS = {
             SCORE_CHANGES.name, (Index(("member_id",)), Index(("partner_id",)), Index(("time",))), published=True
         ),
         Collection(SPENDING_USAGE.name, (Index(("member_id",)),)),
+        Collection(WHEEL_BOOKS.name),
+        Collection(WHEELS.name),
+        Collection(SPIN_USAGES.name, (Index(("member_id",)),)),
+        Collection(
+            SPINS.name,
+            (
+                Index(("program_id", "wheel_id", "number")),
+                Index(("program_id", "member_id", "time")),
+                Index(("member_id",)),
+            ),
+        ),
         Collection(
             TRANSFERS.name,
             (
@@ -47,4 +60,6 @@ CLUB_ANSWERS: dict[str, type] = {
     "leaderboard_name": LeaderboardName,
     "spending_policy": SpendingPolicy,
     "transferred": Transferred,
+    "wheel": Wheel,
+    "spun": Spun,
 }

@@ -56,6 +56,7 @@ from services.loyalty.domain.referral import ADVOCATES, CODES, REFERRALS, REFERR
 from services.loyalty.domain.score import SCORES
 from services.loyalty.domain.score_change import SCORE_CHANGES
 from services.loyalty.domain.spending_policy import SPENDING_USAGE
+from services.loyalty.domain.spin import SPIN_USAGES, SPINS
 from services.loyalty.domain.transfer import TRANSFERS
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ PERSONAL = (
     Personal(RECORDS[SCORE_CHANGES.name], "member_id", "score_change", Removal.DELETED),
     Personal(RECORDS[SCORE_CHANGES.name], "partner_id", "score_change", Removal.DELETED),
     Personal(RECORDS[SPENDING_USAGE.name], "member_id", "spending_usage", Removal.DELETED),
+    Personal(RECORDS[SPINS.name], "member_id", "wheel_spin", Removal.PSEUDONYMISED),
+    Personal(RECORDS[SPIN_USAGES.name], "member_id", "wheel_spin_usage", Removal.DELETED),
     Personal(RECORDS[TRANSFERS.name], "sender_id", "transfer_sent", Removal.PSEUDONYMISED),
     Personal(RECORDS[TRANSFERS.name], "receiver_id", "transfer_received", Removal.PSEUDONYMISED),
     Personal(RECORDS[NOTICES.name], "customer_id", "notice", Removal.DELETED),

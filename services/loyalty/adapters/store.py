@@ -1,6 +1,7 @@
 """The ports that read, over the document store."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
 
 from services.common.errors import InvalidCursor
 from services.common.feed import stored_cursor
@@ -29,10 +30,13 @@ from services.loyalty.domain.entry import Entry
 from services.loyalty.domain.errors import ProgramNotFound
 from services.loyalty.domain.member import Member
 from services.loyalty.domain.program import Program
+from services.loyalty.domain.records import Kind
 from services.loyalty.domain.redemption import REDEMPTIONS, Redemption
 from services.loyalty.domain.refund import RefundedOrder
 from services.loyalty.domain.reward import Reward
 from services.loyalty.ports import Enterings
+
+T = TypeVar("T")
 
 ORDER_FOLLOWER = "loyalty.orders"
 MEMBERSHIP_FOLLOWER = "loyalty.memberships"
@@ -111,25 +115,32 @@ class StoredRedemptions:
     async def page(
         self, tenant: str, program_id: str, member_id: str, limit: int, after: str
     ) -> tuple[list[Redemption], str]:
-        names = await names_of_person(self._store, tenant, member_id)
-        first, token = _name_and_token(after)
-        found: list[Redemption] = []
-        for at in range(min(first, len(names) - 1), len(names)):
-            where = {"program_id": program_id, "member_id": names[at]}
-            query = Query(where=where, order_by="time", descending=True, limit=limit - len(found), after=token)
-            page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
-            found += [read_record(REDEMPTIONS, document.body) for document in page.documents]
-            token = page.next_cursor
-            if token:
-                return found, f"{at}:{token}"
-            if len(found) == limit and at + 1 < len(names):
-                return found, f"{at + 1}:"
-        return found, ""
+        return await page_of_person(self._store, tenant, REDEMPTIONS, program_id, member_id, limit, after)
 
     async def due(self, tenant: str, as_of: int, limit: int) -> list[Redemption]:
         query = Query(range=Range("next_expire_time", at_most=as_of), limit=limit)
         page = await self._store.find(tenant, RECORDS[REDEMPTIONS.name], query)
         return [read_record(REDEMPTIONS, document.body) for document in page.documents]
+
+
+async def page_of_person(
+    store: Store, tenant: str, kind: Kind[T], program_id: str, member_id: str, limit: int, after: str
+) -> tuple[list[T], str]:
+    """A page of a person's records of a kind, latest first under each of their names, and the token of the next."""
+    names = await names_of_person(store, tenant, member_id)
+    first, token = _name_and_token(after)
+    found: list[T] = []
+    for at in range(min(first, len(names) - 1), len(names)):
+        where = {"program_id": program_id, "member_id": names[at]}
+        query = Query(where=where, order_by="time", descending=True, limit=limit - len(found), after=token)
+        page = await store.find(tenant, RECORDS[kind.name], query)
+        found += [read_record(kind, document.body) for document in page.documents]
+        token = page.next_cursor
+        if token:
+            return found, f"{at}:{token}"
+        if len(found) == limit and at + 1 < len(names):
+            return found, f"{at + 1}:"
+    return found, ""
 
 
 def _name_and_token(after: str) -> tuple[int, str]:

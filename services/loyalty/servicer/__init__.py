@@ -24,6 +24,7 @@ from services.loyalty.servicer.rewards import RewardRpcs
 from services.loyalty.servicer.shared_accounts import SharedAccountRpcs
 from services.loyalty.servicer.transfers import TransferRpcs
 from services.loyalty.servicer.wallets import WalletRpcs
+from services.loyalty.servicer.wheels import WheelRpcs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,5 +51,6 @@ class LoyaltyServicer(
     WalletRpcs,
     LeaderboardRpcs,
     PricingRpcs,
+    WheelRpcs,
 ):
     """Answers ``tessera.loyalty.v1.LoyaltyService``. Each topic declares the ports that its rpcs need."""

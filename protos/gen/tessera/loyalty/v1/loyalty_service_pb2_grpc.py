@@ -21,6 +21,7 @@ from tessera.loyalty.v1 import reward_pb2 as tessera_dot_loyalty_dot_v1_dot_rewa
 from tessera.loyalty.v1 import shared_account_pb2 as tessera_dot_loyalty_dot_v1_dot_shared__account__pb2
 from tessera.loyalty.v1 import transfer_pb2 as tessera_dot_loyalty_dot_v1_dot_transfer__pb2
 from tessera.loyalty.v1 import wallet_pb2 as tessera_dot_loyalty_dot_v1_dot_wallet__pb2
+from tessera.loyalty.v1 import wheel_pb2 as tessera_dot_loyalty_dot_v1_dot_wheel__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -615,6 +616,31 @@ class LoyaltyServiceStub:
                 '/tessera.loyalty.v1.LoyaltyService/GetPricingReport',
                 request_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.SerializeToString,
                 response_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.FromString,
+                _registered_method=True)
+        self.CreateWheel = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/CreateWheel',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelResponse.FromString,
+                _registered_method=True)
+        self.UpdateWheel = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/UpdateWheel',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelResponse.FromString,
+                _registered_method=True)
+        self.ListWheels = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListWheels',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsResponse.FromString,
+                _registered_method=True)
+        self.SpinWheel = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/SpinWheel',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelResponse.FromString,
+                _registered_method=True)
+        self.ListSpins = channel.unary_unary(
+                '/tessera.loyalty.v1.LoyaltyService/ListSpins',
+                request_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsRequest.SerializeToString,
+                response_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsResponse.FromString,
                 _registered_method=True)
 
 
@@ -1504,6 +1530,46 @@ class LoyaltyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWheel(self, request, context):
+        """Adds a wheel of fortune to a programme. Refusals: FIELD_INVALID, WHEEL_INVALID (it contradicts itself), PROGRAM_NOT_FOUND,
+        WHEEL_EXISTS, WHEEL_LIMIT_REACHED (50 a programme).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWheel(self, request, context):
+        """Renames a wheel, lets it rest, or changes its stock. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND, WHEEL_NOT_FOUND,
+        WHEEL_INVALID (a stock of no sector, or below what was won).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWheels(self, request, context):
+        """Lists a programme's wheels by id, with their chances, what is left, and what is left of a member's spins. NOT_FOUND,
+        reason PROGRAM_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SpinWheel(self, request, context):
+        """Spins a wheel for a member: what it costs is burnt, what comes is earned, and stock and limit are counted, all in one
+        commit. The same request again is answered by the same spin. `wheel.proto` lists why it is refused, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSpins(self, request, context):
+        """Lists the spins of a wheel, or of a member, latest first. INVALID_ARGUMENT, reason FIELD_INVALID, unless one of both is
+        named; INVALID_CURSOR for a token that is not ours. NOT_FOUND, reason PROGRAM_NOT_FOUND or WHEEL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoyaltyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -2021,6 +2087,31 @@ def add_LoyaltyServiceServicer_to_server(servicer, server):
                     servicer.GetPricingReport,
                     request_deserializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.FromString,
                     response_serializer=tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.SerializeToString,
+            ),
+            'CreateWheel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWheel,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelResponse.SerializeToString,
+            ),
+            'UpdateWheel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWheel,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelResponse.SerializeToString,
+            ),
+            'ListWheels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWheels,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsResponse.SerializeToString,
+            ),
+            'SpinWheel': grpc.unary_unary_rpc_method_handler(
+                    servicer.SpinWheel,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelResponse.SerializeToString,
+            ),
+            'ListSpins': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSpins,
+                    request_deserializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsRequest.FromString,
+                    response_serializer=tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -4854,6 +4945,141 @@ class LoyaltyService:
             '/tessera.loyalty.v1.LoyaltyService/GetPricingReport',
             tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportRequest.SerializeToString,
             tessera_dot_loyalty_dot_v1_dot_pricing__pb2.GetPricingReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWheel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/CreateWheel',
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.CreateWheelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWheel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/UpdateWheel',
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.UpdateWheelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWheels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListWheels',
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListWheelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SpinWheel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/SpinWheel',
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.SpinWheelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSpins(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.loyalty.v1.LoyaltyService/ListSpins',
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsRequest.SerializeToString,
+            tessera_dot_loyalty_dot_v1_dot_wheel__pb2.ListSpinsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,6 +23,7 @@ from tessera.loyalty.v1 import reward_pb2 as _reward_pb2
 from tessera.loyalty.v1 import shared_account_pb2 as _shared_account_pb2
 from tessera.loyalty.v1 import transfer_pb2 as _transfer_pb2
 from tessera.loyalty.v1 import wallet_pb2 as _wallet_pb2
+from tessera.loyalty.v1 import wheel_pb2 as _wheel_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -490,6 +491,26 @@ class LoyaltyServiceStub:
     """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
     PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
     """
+    CreateWheel: _grpc.UnaryUnaryMultiCallable[_wheel_pb2.CreateWheelRequest, _wheel_pb2.CreateWheelResponse]
+    """Adds a wheel of fortune to a programme. Refusals: FIELD_INVALID, WHEEL_INVALID (it contradicts itself), PROGRAM_NOT_FOUND,
+    WHEEL_EXISTS, WHEEL_LIMIT_REACHED (50 a programme).
+    """
+    UpdateWheel: _grpc.UnaryUnaryMultiCallable[_wheel_pb2.UpdateWheelRequest, _wheel_pb2.UpdateWheelResponse]
+    """Renames a wheel, lets it rest, or changes its stock. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND, WHEEL_NOT_FOUND,
+    WHEEL_INVALID (a stock of no sector, or below what was won).
+    """
+    ListWheels: _grpc.UnaryUnaryMultiCallable[_wheel_pb2.ListWheelsRequest, _wheel_pb2.ListWheelsResponse]
+    """Lists a programme's wheels by id, with their chances, what is left, and what is left of a member's spins. NOT_FOUND,
+    reason PROGRAM_NOT_FOUND.
+    """
+    SpinWheel: _grpc.UnaryUnaryMultiCallable[_wheel_pb2.SpinWheelRequest, _wheel_pb2.SpinWheelResponse]
+    """Spins a wheel for a member: what it costs is burnt, what comes is earned, and stock and limit are counted, all in one
+    commit. The same request again is answered by the same spin. `wheel.proto` lists why it is refused, in order.
+    """
+    ListSpins: _grpc.UnaryUnaryMultiCallable[_wheel_pb2.ListSpinsRequest, _wheel_pb2.ListSpinsResponse]
+    """Lists the spins of a wheel, or of a member, latest first. INVALID_ARGUMENT, reason FIELD_INVALID, unless one of both is
+    named; INVALID_CURSOR for a token that is not ours. NOT_FOUND, reason PROGRAM_NOT_FOUND or WHEEL_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
@@ -935,6 +956,26 @@ class LoyaltyServiceAsyncStub(LoyaltyServiceStub):
     GetPricingReport: _aio.UnaryUnaryMultiCallable[_pricing_pb2.GetPricingReportRequest, _pricing_pb2.GetPricingReportResponse]  # type: ignore[assignment]
     """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
     PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+    """
+    CreateWheel: _aio.UnaryUnaryMultiCallable[_wheel_pb2.CreateWheelRequest, _wheel_pb2.CreateWheelResponse]  # type: ignore[assignment]
+    """Adds a wheel of fortune to a programme. Refusals: FIELD_INVALID, WHEEL_INVALID (it contradicts itself), PROGRAM_NOT_FOUND,
+    WHEEL_EXISTS, WHEEL_LIMIT_REACHED (50 a programme).
+    """
+    UpdateWheel: _aio.UnaryUnaryMultiCallable[_wheel_pb2.UpdateWheelRequest, _wheel_pb2.UpdateWheelResponse]  # type: ignore[assignment]
+    """Renames a wheel, lets it rest, or changes its stock. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND, WHEEL_NOT_FOUND,
+    WHEEL_INVALID (a stock of no sector, or below what was won).
+    """
+    ListWheels: _aio.UnaryUnaryMultiCallable[_wheel_pb2.ListWheelsRequest, _wheel_pb2.ListWheelsResponse]  # type: ignore[assignment]
+    """Lists a programme's wheels by id, with their chances, what is left, and what is left of a member's spins. NOT_FOUND,
+    reason PROGRAM_NOT_FOUND.
+    """
+    SpinWheel: _aio.UnaryUnaryMultiCallable[_wheel_pb2.SpinWheelRequest, _wheel_pb2.SpinWheelResponse]  # type: ignore[assignment]
+    """Spins a wheel for a member: what it costs is burnt, what comes is earned, and stock and limit are counted, all in one
+    commit. The same request again is answered by the same spin. `wheel.proto` lists why it is refused, in order.
+    """
+    ListSpins: _aio.UnaryUnaryMultiCallable[_wheel_pb2.ListSpinsRequest, _wheel_pb2.ListSpinsResponse]  # type: ignore[assignment]
+    """Lists the spins of a wheel, or of a member, latest first. INVALID_ARGUMENT, reason FIELD_INVALID, unless one of both is
+    named; INVALID_CURSOR for a token that is not ours. NOT_FOUND, reason PROGRAM_NOT_FOUND or WHEEL_NOT_FOUND.
     """
 
 class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1996,6 +2037,56 @@ class LoyaltyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pricing_pb2.GetPricingReportResponse, _abc.Awaitable[_pricing_pb2.GetPricingReportResponse]]:
         """Answers how the discounts of personal offers were distributed over segments in a period. Refusals: FIELD_INVALID,
         PRICING_REPORT_TOO_LARGE (more than 200,000 quotes: ask for a shorter period, or for one offer).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateWheel(
+        self,
+        request: _wheel_pb2.CreateWheelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wheel_pb2.CreateWheelResponse, _abc.Awaitable[_wheel_pb2.CreateWheelResponse]]:
+        """Adds a wheel of fortune to a programme. Refusals: FIELD_INVALID, WHEEL_INVALID (it contradicts itself), PROGRAM_NOT_FOUND,
+        WHEEL_EXISTS, WHEEL_LIMIT_REACHED (50 a programme).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateWheel(
+        self,
+        request: _wheel_pb2.UpdateWheelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wheel_pb2.UpdateWheelResponse, _abc.Awaitable[_wheel_pb2.UpdateWheelResponse]]:
+        """Renames a wheel, lets it rest, or changes its stock. Refusals: FIELD_INVALID, PROGRAM_NOT_FOUND, WHEEL_NOT_FOUND,
+        WHEEL_INVALID (a stock of no sector, or below what was won).
+        """
+
+    @_abc_1.abstractmethod
+    def ListWheels(
+        self,
+        request: _wheel_pb2.ListWheelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wheel_pb2.ListWheelsResponse, _abc.Awaitable[_wheel_pb2.ListWheelsResponse]]:
+        """Lists a programme's wheels by id, with their chances, what is left, and what is left of a member's spins. NOT_FOUND,
+        reason PROGRAM_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SpinWheel(
+        self,
+        request: _wheel_pb2.SpinWheelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wheel_pb2.SpinWheelResponse, _abc.Awaitable[_wheel_pb2.SpinWheelResponse]]:
+        """Spins a wheel for a member: what it costs is burnt, what comes is earned, and stock and limit are counted, all in one
+        commit. The same request again is answered by the same spin. `wheel.proto` lists why it is refused, in order.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSpins(
+        self,
+        request: _wheel_pb2.ListSpinsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wheel_pb2.ListSpinsResponse, _abc.Awaitable[_wheel_pb2.ListSpinsResponse]]:
+        """Lists the spins of a wheel, or of a member, latest first. INVALID_ARGUMENT, reason FIELD_INVALID, unless one of both is
+        named; INVALID_CURSOR for a token that is not ours. NOT_FOUND, reason PROGRAM_NOT_FOUND or WHEEL_NOT_FOUND.
         """
 
 def add_LoyaltyServiceServicer_to_server(servicer: LoyaltyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
