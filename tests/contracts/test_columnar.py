@@ -95,6 +95,15 @@ async def test_the_same_batch_again_changes_nothing(columnar: Columnar) -> None:
     assert await rows_of(columnar, NOTES) == [{"text": "once"}]
 
 
+async def test_a_feed_that_is_read_again_from_its_beginning_moves_on_and_loses_nothing(columnar: Columnar) -> None:
+    for cursor, text in (("c1", "first"), ("c2", "second"), ("", None), ("c1", "once more"), ("c2", "and more")):
+        note = {NOTES: pa.table({"tenant": ["acme"], "text": [text]})} if text else {}
+        assert await columnar.append(note, "feed", cursor)
+        assert await columnar.cursor("feed") == cursor
+    found = {row["text"] for row in await rows_of(columnar, NOTES)}
+    assert found == {"first", "second", "once more", "and more"}
+
+
 async def test_a_batch_that_fails_half_way_leaves_nothing(columnar: Columnar) -> None:
     broken = {**lines(("acme", "o1", 5)), NOTES: pa.table({"tenant": ["acme"], "misspelt": ["x"]})}
     with pytest.raises(ValueError, match="notes has the columns"):

@@ -29,7 +29,7 @@ from services.segmentation.adapters.tables import TRACK, Observed, rows
 from tests.segmentation import reference
 from tests.segmentation.histories import CUSTOMERS, DAY, NOW, comparisons, event_conditions, histories
 
-_tenants = (f"tenant{number}" for number in itertools.count())
+_tenants = (f"groups{number}" for number in itertools.count())
 GROUPS, KINDS = ("home", "firm", "club"), ("household", "account")
 kinds = st.sampled_from(("", *KINDS))
 moments = st.sampled_from([NOW + step for step in (-30 * DAY, -28 * DAY, -7 * DAY, -7 * DAY + 1, -DAY, 0, 1, DAY)])

@@ -103,16 +103,13 @@ class SparkColumnar:
         start = self._cursor(follower)
         if start == cursor:
             return False
+        places = self._places()
         batch = _name(follower, start)
+        while batch in places:  # the cursor was put back, and what was read after it then stays as it is
+            batch = _name(batch, "again")
         for table, data in rows.items():
             self._write(table, checked(table, data), batch)
-        places = {batch: self._next_sequence()}
-        places.update(
-            (row["batch"], row["sequence"])
-            for row in self._session.sql("SELECT batch, min(sequence) AS sequence FROM commits GROUP BY batch")
-            .toArrow()
-            .to_pylist()
-        )
+        places[batch] = self._next_sequence()
         made = [(follower, places[batch], batch, cursor, "")]
         replaced = {row["replaces"] for row in self._session.sql("SELECT replaces FROM commits").toArrow().to_pylist()}
         for amendment in amendments:
@@ -123,6 +120,11 @@ class SparkColumnar:
         for table in {amendment.table.name: amendment.table for amendment in amendments}.values():
             self._drop_replaced(table)
         return True
+
+    def _places(self) -> dict[str, int]:
+        """The sequence of each committed batch."""
+        query = "SELECT batch, min(sequence) AS sequence FROM commits GROUP BY batch"
+        return {row["batch"]: row["sequence"] for row in self._session.sql(query).toArrow().to_pylist()}
 
     def _next_sequence(self) -> int:
         found = self._session.sql("SELECT coalesce(max(sequence), 0) + 1 AS next FROM commits").toArrow()
