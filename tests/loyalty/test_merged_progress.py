@@ -180,3 +180,13 @@ async def test_two_who_have_both_completed_it_have_it_once_and_their_points_stay
     await tell(house, UnmergeTold("u", "ann", "bob", ("bob",)))
     assert [(await house.member(name)).balance for name in ("ann", "bob")] == [11, 11]
     assert (await house.audit()).violations == []
+
+
+def test_what_one_merge_completed_is_not_rewarded_again_by_the_next() -> None:
+    books = books_with(achievement("rolling_days", step(2), length=60))
+    apply(books, *(happened(f"o-{name}", name, name) for name in PEOPLE))
+    apply(books, MergeTold("m1", "bob", "ann"))
+    assert (progress(books, "bob").completed_count, _granted(books, "bob")) == (1, 10)
+    apply(books, MergeTold("m2", "bob", "cid"))
+    assert (progress(books, "bob").completed_count, _granted(books, "bob")) == (1, 10)
+    assert len({entry.id for entry in books.entered}) == len(books.entered)

@@ -39,7 +39,7 @@ def parted(
     achievement: Achievement, holder: Progress, restored: Progress, origins: Set[str]
 ) -> tuple[Progress, Progress]:
     """What stays with the holder, and what the restored one has again: the parts that came under these origins."""
-    parts = tuple(_as_now(holder, part) for part in progress_parts(holder))
+    parts = parts_as_now(holder)
     leaving = [part for part in parts if part.origin_id in origins]
     staying = [part for part in parts if part.origin_id not in origins]
     back = {part.origin_id: part for part in progress_parts(restored) if part != ProgressPart(restored.member_id)}
@@ -67,10 +67,17 @@ def _numbered(completions: Iterable[Completion], above: int, until: int | None =
     return [each for each in completions if above < int(each.key) and (until is None or int(each.key) <= until)]
 
 
-def _as_now(holder: Progress, part: ProgressPart) -> ProgressPart:
-    """The part with its completions as they are by now: one may have been revoked since; what came since is the
-    holder's own.
+def parts_as_now(holder: Progress) -> tuple[ProgressPart, ...]:
+    """The progress by origin, with completions as they are by now: some may have been revoked since the parts came
+    together, and what came since is the holder's own, whoever's names it came under.
     """
+    own, parts = ProgressPart(holder.member_id), progress_parts(holder)
+    if all(part.origin_id != holder.member_id for part in parts):
+        parts = (own, *parts)
+    return tuple(part for part in (_as_now(holder, each) for each in parts) if part != own)
+
+
+def _as_now(holder: Progress, part: ProgressPart) -> ProgressPart:
     revoked = {(each.time, each.entry_id): each.revoke_time for each in holder.completions if each.revoke_time}
     completions = tuple(
         each._replace(revoke_time=each.revoke_time or revoked.get((each.time, each.entry_id), 0))

@@ -58,10 +58,7 @@ def _reward(
     """The completion, with the points that it brought: their entry's id is its own, so they are given once."""
     if not achievement.reward_points:
         return Completion(key, now)
-    times = sum(each.key == key for each in progress.completions)
-    # Hashed: keys are not for essays, and a pseudonym is not to be found by them.
-    about = f"{program.id}/{achievement.achievement_id}/{progress.member_id}/{key}/{times}"
-    request_id = f"achievement/{blake2b(about.encode(), digest_size=16).hexdigest()}"
+    request_id = _request_id(program, achievement, progress, key)
     cause = Cause(
         request_entry_id(request_id),
         EntryKind.GRANT,
@@ -77,6 +74,20 @@ def _reward(
         return Completion(key, now)  # it is done, though nothing can be given for it
     note_activity(books, entry, progress.member_id)
     return Completion(key, now, entry.id, entry.points, owner_id=member.id if member.id != progress.member_id else "")
+
+
+def _request_id(program: Program, achievement: Achievement, progress: Progress, key: str) -> str:
+    """The first id of this key that no completion has: one that was revoked may be completed again, and merges give
+    completions other numbers, but never what they brought another id.
+    """
+    taken = {each.entry_id for each in progress.completions}
+    for times in range(len(taken) + 1):
+        # Hashed: keys are not for essays, and a pseudonym is not to be found by them.
+        about = f"{program.id}/{achievement.achievement_id}/{progress.member_id}/{key}/{times}"
+        request_id = f"achievement/{blake2b(about.encode(), digest_size=16).hexdigest()}"
+        if request_entry_id(request_id) not in taken:
+            break
+    return request_id
 
 
 def _revoke(books: Books, program: Program, member_id: str, completion: Completion, now: int) -> Completion:

@@ -4,8 +4,8 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from services.loyalty.domain.achievement import Achievement, achievements_ref
-from services.loyalty.domain.achievement_merge import parted, united
-from services.loyalty.domain.achievement_progress import Progress, progress_parts, progress_ref
+from services.loyalty.domain.achievement_merge import parted, parts_as_now, united
+from services.loyalty.domain.achievement_progress import Progress, progress_ref
 from services.loyalty.domain.achievement_rewards import settle_progress
 from services.loyalty.domain.books import Books, Needs
 from services.loyalty.domain.leaderboard import leaderboards_ref
@@ -42,7 +42,7 @@ def merge_progress(books: Books, merge_id: str, merged_id: str, customer_id: str
             survivor = books.record(progress_ref(program.id, achievement.achievement_id, into_id))
             survivor = survivor or Progress(program.id, achievement.achievement_id, into_id)
             books.drop_record(ref)
-            whole = united(achievement, survivor, (*progress_parts(survivor), *progress_parts(merged)))
+            whole = united(achievement, survivor, (*parts_as_now(survivor), *parts_as_now(merged)))
             settle_progress(books, program, achievement, whole, now, undone_days=frozenset())
         if compared(books, program.id):
             told = ScoreChange(
