@@ -5,6 +5,7 @@ however many processes count.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Counted:
     cursor: str
 
 
-class FeedKeeper:
+class FeedKeeper(ABC):
     """Follows loyalty's own feed, for ever."""
 
     follower: str
@@ -42,9 +43,9 @@ class FeedKeeper:
         self._asked = asyncio.Event()
         self._version: int | None = None
 
+    @abstractmethod
     async def counted(self, changes: Sequence[Change]) -> list[Write]:
         """The writes that count these changes."""
-        raise NotImplementedError
 
     async def run(self) -> None:
         """Count, through failures."""
