@@ -54,6 +54,11 @@ def _command(spark: Path, port: int) -> list[str]:
         "spark.sql.warehouse.dir": "warehouse",
         "spark.sql.shuffle.partitions": "1",
         "spark.ui.enabled": "false",
+        # Some rows a query: compiling code for each plan, and that code again, costs more than they do.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
     options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
     entry = "org.apache.spark.sql.connect.service.SparkConnectServer"
