@@ -38,6 +38,8 @@ from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
 from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
+from services.recommendation.adapters.training_settings import COLLECTIONS as SETTINGS_COLLECTIONS
+from services.recommendation.adapters.training_settings import StoredTrainingSettings
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
 from services.recommendation.handlers.training import measure_drift, train_again, train_if_due
@@ -60,6 +62,7 @@ COLLECTIONS = (
     *memberships_store.COLLECTIONS,
     *placement_store.COLLECTIONS,
     *experiment_store.COLLECTIONS,
+    *SETTINGS_COLLECTIONS,
 )
 
 
@@ -122,10 +125,11 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 if drift.alarms:
                     log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
 
+        keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store))
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
-            RecommendationServicer(sources, Keeping(StoredRequests(store), training_jobs, jobs), placing, clock),
+            RecommendationServicer(sources, keeping, placing, clock),
         )
         try:
             async with (

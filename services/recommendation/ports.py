@@ -21,6 +21,7 @@ from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
+from services.recommendation.domain.training_settings import TrainingSettings
 
 Mask = NDArray[np.bool_]
 Progress = Callable[[float, str], Awaitable[None]]
@@ -117,6 +118,10 @@ class Interactions(Protocol):
 
     async def lines_of(self, tenant: str, origins: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of the recorded lines of a person, named by all of their ids, by time."""
+        ...
+
+    async def signals_of(self, tenant: str, ids: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        """A page of the views and carts of a person, named by all of their ids, by time."""
         ...
 
     async def popular(self, tenant: str) -> Sequence[tuple[str, int]]:
@@ -374,6 +379,18 @@ class Models(Protocol):
 
     async def make_live(self, request: Request, version: str) -> None:
         """Let a kept model answer, and remember the request in the same commit. ``ModelUnreadable``."""
+        ...
+
+
+class SettingsStore(Protocol):
+    """How each tenant wants its models to be trained."""
+
+    async def get(self, tenant: str) -> TrainingSettings:
+        """The settings; those that leave everything open where none were saved."""
+        ...
+
+    async def put(self, request: Request, settings: TrainingSettings) -> None:
+        """Replace the settings, and remember the request in the same commit."""
         ...
 
 

@@ -62,6 +62,7 @@ MATRIX = {
         "GetStatus",
         "recommendation.feedback.recorded",
         "recommendation.interactions.recorded",
+        "recommendation.signals.recorded",
         "recommendation.training.duration",
         follower="recommendation.orders",
     ),

@@ -1,5 +1,5 @@
-"""Follows profiles (records the lines of orders, moves them when customers are merged, forgets whom it erases) and
-segmentation (who is in which segment)."""
+"""Follows profiles (records the lines of orders, views and carts, moves them when customers are merged, forgets whom it
+erases) and segmentation (who is in which segment)."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -15,9 +15,10 @@ from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationSe
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import to_minor
-from services.recommendation.adapters.interactions import FOLLOWER, ColumnarInteractions, Lines, Moved
+from services.recommendation.adapters.interactions import FOLLOWER, ColumnarInteractions, Lines, Moved, Shows
 from services.recommendation.adapters.memberships import FOLLOWER as MEMBERSHIP_FOLLOWER
 from services.recommendation.adapters.memberships import Move, StoredMemberships
+from services.recommendation.domain.signals import KIND_OF
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,14 @@ class Order(msgspec.Struct):
     products: list[Line]
 
 
+class Shown(msgspec.Struct):
+    """What is read of a view or a cart; one that names no product but only its ``sku`` says nothing here."""
+
+    product_id: str = ""
+
+
 _decode = msgspec.json.Decoder(Order).decode
+_decode_shown = msgspec.json.Decoder(Shown).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class Told:
     """What a batch of changes says."""
 
     lines: Lines = field(default_factory=Lines)
+    shows: Shows = field(default_factory=Shows)
     moved: Moved = field(default_factory=Moved)
     erased: list[Erased] = field(default_factory=list)
 
@@ -73,19 +82,20 @@ Erase = Callable[[Erased], Awaitable[None]]
 
 
 async def follow_orders(channel: grpc.aio.Channel, interactions: ColumnarInteractions, erase: Erase) -> None:
-    """Record every order, for ever: each once, across crashes and repetitions."""
+    """Record every order, view and cart, for ever: each once, across crashes and repetitions."""
     stub = ProfilesServiceStub(channel)
 
     def stream(cursor: str) -> AsyncIterator[pb.FollowChangesResponse]:
-        request = pb.FollowChangesRequest(after_cursor=cursor, event_names=[ORDER_COMPLETED])
+        request = pb.FollowChangesRequest(after_cursor=cursor, event_names=[ORDER_COMPLETED, *KIND_OF])
         return aiter(stub.FollowChanges(request))
 
     async def apply(batch: pb.FollowChangesResponse) -> None:
         told = told_of(batch)
         for erased in told.erased:
             await erase(erased)
-        await interactions.record(told.lines, batch.cursor, told.moved)
+        await interactions.record(told.lines, batch.cursor, told.moved, told.shows)
         telemetry.counter("recommendation.interactions.recorded").add(len(told.lines.tenant))
+        telemetry.counter("recommendation.signals.recorded").add(len(told.shows.tenant))
 
     await follow(FOLLOWER, interactions.cursor, stream, apply)
 
@@ -98,6 +108,8 @@ def told_of(batch: pb.FollowChangesResponse) -> Told:
         match change.WhichOneof("kind"):
             case "event_recorded" if change.event_recorded.name == ORDER_COMPLETED:
                 _read(told.lines, tenant, change.event_recorded)
+            case "event_recorded" if change.event_recorded.name in KIND_OF:
+                _look(told.shows, tenant, change.event_recorded)
             case "customers_merged":
                 merged = change.customers_merged
                 _move(told.moved, tenant, merged.origin_customer_ids, merged.merged_customer_id, merged.customer_id)
@@ -141,6 +153,21 @@ def _add(lines: Lines, tenant: str, event: pb.RecordedEvent) -> None:
         to_minor(line.price * line.quantity if line.total is None else line.total, currency) for line in products
     ]
     lines.currency += [currency] * count
+
+
+def _look(shows: Shows, tenant: str, event: pb.RecordedEvent) -> None:
+    """Take in a view or a cart; what cannot be read says nothing."""
+    try:
+        item_id = _decode_shown(event.properties_json).product_id
+    except msgspec.MsgspecError:
+        item_id = ""
+    if item_id:
+        shows.tenant.append(tenant)
+        shows.customer_id.append(event.customer_id)
+        shows.origin_customer_id.append(event.origin_customer_id or event.customer_id)
+        shows.item_id.append(item_id)
+        shows.kind.append(int(KIND_OF[event.name]))
+        shows.time.append(event.event_time.seconds * 1_000_000 + event.event_time.nanos // 1000)
 
 
 async def follow_memberships(channel: grpc.aio.Channel, memberships: StoredMemberships) -> None:

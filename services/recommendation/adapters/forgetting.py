@@ -32,6 +32,9 @@ class Forgetting:
         removed.append(
             Removed("recommendation_feedback", await self._feedback.count_of(erased.tenant, erased.customer_ids))
         )
+        removed.append(
+            Removed("interest", await self._interactions.signal_count_of(erased.tenant, erased.customer_ids))
+        )
         if live := await self._models.live(erased.tenant):
             known = sum(customer_id in live.model.customer_of for customer_id in erased.customer_ids)
             removed.append(Removed("model_history", known, Removal.WITH_NEXT_MODEL))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.common.columnar import Amendment, Assign, Columnar, Remove, Table, of_tenant
-from services.recommendation.adapters.tables import PERSONAL
+from services.recommendation.adapters.tables import PERSONAL, SIGNALS
 from services.recommendation.domain.history import Bought
 
 FOLLOWER = "recommendation.orders"
@@ -37,7 +37,10 @@ MOVES = Table("moves", pa.schema([("tenant", pa.string()), ("position", pa.int64
 """Customers whose lines were moved or removed in the batch of a position: what a model remembers of them from before is
 no longer theirs."""
 TABLES = (INTERACTIONS, MOVES, *PERSONAL)
-RECENT_MICROS = 28 * 86_400_000_000
+DAY_MICROS = 86_400_000_000
+RECENT_MICROS = 28 * DAY_MICROS
+SIGNALS_MAX = 5_000_000
+"""Views and carts that a training reads, the newest."""
 POPULAR_MAX = 10_000
 POPULAR_SECONDS = 30.0
 
@@ -58,6 +61,23 @@ class Lines:
     quantity: list[float] = field(default_factory=list)
     amount_minor: list[int] = field(default_factory=list)
     currency: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Shows:
+    """Views and carts, column by column; ``kind`` holds numbers of ``SignalKind``."""
+
+    tenant: list[str] = field(default_factory=list)
+    customer_id: list[str] = field(default_factory=list)
+    origin_customer_id: list[str] = field(default_factory=list)
+    item_id: list[str] = field(default_factory=list)
+    kind: list[int] = field(default_factory=list)
+    time: list[int] = field(default_factory=list)
+
+    def rows(self) -> pa.Table:
+        """As rows of the table."""
+        columns = (self.tenant, self.customer_id, self.origin_customer_id, self.item_id, self.kind, self.time)
+        return pa.table(list(columns), schema=SIGNALS.schema)
 
 
 @dataclass(slots=True)
@@ -83,9 +103,9 @@ class ColumnarInteractions:
         self._moved: dict[str, tuple[int, set[str]]] = {}
         self._popular: dict[str, tuple[float, list[tuple[str, int]]]] = {}
 
-    async def record(self, lines: Lines, cursor: str, moved: Moved | None = None) -> None:
-        """Append lines, move and remove what is to be, and move the cursor, in one commit; the same batch again changes
-        nothing. For one writer."""
+    async def record(self, lines: Lines, cursor: str, moved: Moved | None = None, shows: Shows | None = None) -> None:
+        """Append lines, views and carts, move and remove what is to be, and move the cursor, in one commit; the same
+        batch again changes nothing. For one writer."""
         moved = moved or Moved()
         if self._last_position is None:
             newest = self._columnar.table(INTERACTIONS).aggregate(last=_.position.max())
@@ -105,6 +125,8 @@ class ColumnarInteractions:
             if tenant in self._moved:
                 self._moved[tenant][1].add(customer_id)
         batches = {INTERACTIONS: rows} | ({MOVES: _moves(moved, position)} if moved.touched | moved.erased else {})
+        if shows and shows.tenant:
+            batches[SIGNALS] = shows.rows()
         if await self._columnar.append(batches, FOLLOWER, cursor, _amendments(moved)):
             self._last_position = position
 
@@ -191,6 +213,30 @@ class ColumnarInteractions:
         table = await self._columnar.execute(lines.select("customer_id", "basket_id", "item_id", "time", "position"))
         position = pc.max(table["position"]).as_py() or 0
         return table.drop_columns("position"), int(position)
+
+    async def signals(self, tenant: str) -> pa.Table:
+        """The views and carts that a training learns from, the newest: a customer, an item and a kind once a day, so
+        that whoever reloads a page all day counts once."""
+        rows = of_tenant(self._columnar.table(SIGNALS), tenant)
+        days = rows.mutate(day=(_.time // DAY_MICROS).cast("int64")).group_by("customer_id", "item_id", "kind", "day")
+        newest = days.aggregate(time=_.time.max()).order_by(ibis.desc("time"), "customer_id", "item_id", "kind")
+        return await self._columnar.execute(newest.limit(SIGNALS_MAX).select("customer_id", "item_id", "kind", "time"))
+
+    async def signals_of(self, tenant: str, ids: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
+        theirs = self._signals_of(tenant, ids).order_by("time", "item_id", "kind").limit(limit, offset=offset)
+        found: list[dict[str, Any]] = (
+            await self._columnar.execute(theirs.select("item_id", "kind", "time"))
+        ).to_pylist()
+        return found
+
+    async def signal_count_of(self, tenant: str, ids: Sequence[str]) -> int:
+        """How many views and carts of a person are recorded."""
+        counted = await self._columnar.execute(self._signals_of(tenant, ids).aggregate(rows=_.count()))
+        return int(counted["rows"][0].as_py())
+
+    def _signals_of(self, tenant: str, ids: Sequence[str]) -> ir.Table:
+        rows, named = of_tenant(self._columnar.table(SIGNALS), tenant), list(ids)
+        return rows.filter(rows.customer_id.isin(named) | rows.origin_customer_id.isin(named))
 
     async def _with_lines_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> list[str]:
         """Those customers who have lines after a position. For a trained model that is a small set, kept here, so that

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 from collections import OrderedDict
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, fields
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,15 @@ from services.common.store.port import Write
 from services.recommendation.adapters import snapshots
 from services.recommendation.adapters.interactions import ColumnarInteractions
 from services.recommendation.adapters.store import ITEMS
-from services.recommendation.adapters.training_process import ITEMS_FILE, DescribedItem, Order, Step
+from services.recommendation.adapters.training_process import (
+    ITEMS_FILE,
+    PURCHASES_FILE,
+    SIGNALS_FILE,
+    DescribedItem,
+    Order,
+    Step,
+)
+from services.recommendation.adapters.training_settings import StoredTrainingSettings
 from services.recommendation.domain.model import Training
 from services.recommendation.ports import Live, Parameters, Progress, Request
 
@@ -175,7 +184,7 @@ class StoredModels:
         table, position = await self._interactions.purchases(tenant)
         if not table.num_rows:
             raise TrainingFailed("nothing was bought in a positive quantity yet; there is nothing to learn from")
-        live = await self._live_version(tenant)
+        live, usual = await self._live_version(tenant), await StoredTrainingSettings(self._store).get(tenant)
         order = Order(
             model_version=version,
             dimensions=parameters.dimensions,
@@ -185,9 +194,13 @@ class StoredModels:
             position=position,
             live=str(self._path(tenant, live)) if live else "",
             encoder=self._encoder,
+            usual_half_life_days=usual.half_life_days,
+            feedback=astuple(usual.feedback_weights) if usual.feedback_weights else None,
         )
         await self._describe(tenant, scratch / ITEMS_FILE)
-        handing_over = asyncio.ensure_future(asyncio.to_thread(_hand_over, table, order, scratch))
+        shown = await self._interactions.signals(tenant)
+        tables = {PURCHASES_FILE: table, SIGNALS_FILE: shown}
+        handing_over = asyncio.ensure_future(asyncio.to_thread(_hand_over, tables, order, scratch))
         try:
             await asyncio.shield(handing_over)
         except asyncio.CancelledError:
@@ -210,10 +223,11 @@ def _described(item_id: str, body: dict[str, Any]) -> DescribedItem:
     return DescribedItem(item_id, body["title"], tuple(body["categories"]), body["brand"], body["attributes"])
 
 
-def _hand_over(table: pa.Table, order: Order, scratch: Path) -> None:
+def _hand_over(tables: Mapping[str, pa.Table], order: Order, scratch: Path) -> None:
     (scratch / "order.json").write_bytes(msgspec.json.encode(order))
-    with pa.OSFile(str(scratch / "purchases.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+    for name, table in tables.items():
+        with pa.OSFile(str(scratch / name), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
 
 
 def _spawn(scratch: Path) -> "subprocess.Popen[bytes]":

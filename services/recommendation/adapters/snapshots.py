@@ -21,7 +21,10 @@ ARRAYS = (
     "context", "target", "likeness", "recent_buyers", "history_starts", "history_items", "history_weights",
     "history_baskets", "pair_starts", "pair_items", "pair_baskets", "item_baskets",
     "next_starts", "next_items", "next_strengths", "trail_starts", "trail_items", "trail_steps",
+    "interest_starts", "interest_items", "interest_weights",
 )  # fmt: skip
+INTERESTS = ARRAYS[-3:]
+"""Models of before views and carts were learnt from do not have these."""
 TARGETS, LIKENESSES = "target.index", "likeness.index"
 MANIFEST = "manifest.json"
 
@@ -87,15 +90,25 @@ def read_model(folder: Path) -> Model:
             if _checksum(folder / name) != expected:
                 raise ModelUnreadable(f"{folder / name} is damaged; train again")
         # Plain arrays over the mapped files: indexing a ``memmap`` costs ten times as much.
-        arrays: dict[str, Any] = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in ARRAYS}
+        arrays: dict[str, Any] = {
+            name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r"))
+            for name in ARRAYS
+            if f"{name}.npy" in sums or name not in INTERESTS
+        }
+        customer_ids = msgspec.json.decode((folder / "customers.json").read_bytes(), type=list[str])
         return Model(
             training=msgspec.json.decode((folder / "training.json").read_bytes(), type=Training),
             item_ids=msgspec.json.decode((folder / "items.json").read_bytes(), type=list[str]),
-            customer_ids=msgspec.json.decode((folder / "customers.json").read_bytes(), type=list[str]),
-            **arrays,
+            customer_ids=customer_ids,
+            **(_no_interests(len(customer_ids)) | arrays),
         )
     except (OSError, ValueError, RuntimeError, msgspec.MsgspecError) as error:
         raise ModelUnreadable(f"{folder} cannot be read ({error}); train again") from error
+
+
+def _no_interests(customer_count: int) -> dict[str, Any]:
+    nothing = np.zeros(customer_count + 1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
+    return dict(zip(INTERESTS, nothing, strict=True))
 
 
 def keep_newest(folder: Path, count: int, live: str) -> None:

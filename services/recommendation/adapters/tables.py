@@ -43,5 +43,19 @@ EXPOSURES = Table(
     key=("tenant", "experiment_id", "subject"),
 )
 """Who was first given a list of an experiment, and when."""
-PERSONAL = (FEEDBACK, EXPOSURES)
+SIGNALS = Table(
+    "signals",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("origin_customer_id", pa.string()),
+            ("item_id", pa.string()),
+            ("kind", pa.int64()),
+            ("time", pa.int64()),
+        ]
+    ),
+)
+"""Who looked at what or put it into a cart, as profiles tells."""
+PERSONAL = (FEEDBACK, EXPOSURES, SIGNALS)
 """Tables that follow merges and erasures as the lines of orders do."""

@@ -1,8 +1,8 @@
 """The process that trains: ``python -m services.recommendation.adapters.training_process FOLDER``.
 
 A process of its own, because training keeps cores and the interpreter busy for seconds and torch takes hundreds of
-megabytes; the server never imports it. It reads ``purchases.arrow`` and ``order.json`` in the folder, prints its
-progress as JSON lines, and leaves the model in ``model``.
+megabytes; the server never imports it. It reads ``purchases.arrow``, ``signals.arrow`` and ``order.json`` in the
+folder, prints its progress as JSON lines, and leaves the model in ``model``.
 """
 
 import os
@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # imported late, so that the first line of progress does not 
     from services.recommendation.domain.model import Training
     from services.recommendation.learning.content import Content
     from services.recommendation.learning.purchases import Purchases
-    from services.recommendation.learning.selection import Incumbent
+    from services.recommendation.learning.selection import Incumbent, Wanted
     from services.recommendation.learning.training import Learnt
 
-ITEMS_FILE = "items.jsonl"
+ITEMS_FILE, PURCHASES_FILE, SIGNALS_FILE = "items.jsonl", "purchases.arrow", "signals.arrow"
 MICROS_A_DAY = 86_400_000_000
 NICENESS = 5
 """Answers come before training where both want a core."""
@@ -41,6 +41,10 @@ class Order(msgspec.Struct):
     position: int
     encoder: str = ""
     """What turns texts into features, as ``module:class``; empty for the usual one."""
+    usual_half_life_days: float = 0.0
+    """The tenant's setting, where the order leaves the half-life open; 0 where that does too."""
+    feedback: tuple[float, float, float] | None = None
+    """The tenant's setting: what a view and a cart count, and after how many days half of it; unset: to be chosen."""
     live: str = ""
     """The folder of the model that is live, to be measured beside the new one; empty if there is none."""
 
@@ -67,32 +71,23 @@ def main(folder: Path) -> None:
     os.nice(NICENESS)
     began = time.monotonic()
     order = msgspec.json.decode((folder / "order.json").read_bytes(), type=Order)
-    with pa.memory_map(str(folder / "purchases.arrow")) as file:
-        table = pa.ipc.open_file(file).read_all()
-        _train(folder, order, table, began)
+    with pa.memory_map(str(folder / PURCHASES_FILE)) as file, pa.memory_map(str(folder / SIGNALS_FILE)) as more:
+        _train(folder, order, pa.ipc.open_file(file).read_all(), pa.ipc.open_file(more).read_all(), began)
 
 
-def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
+def _train(folder: Path, order: Order, table: pa.Table, shown: pa.Table, began: float) -> None:
     _report(0.05, "reading the purchases")
     # Imported late, so that the first line of progress does not wait for it.
     import torch
 
     from services.recommendation.adapters import snapshots
     from services.recommendation.domain.model import Model
-    from services.recommendation.learning.purchases import Purchases
-    from services.recommendation.learning.selection import Wanted
     from services.recommendation.learning.training import train
 
     torch.set_num_threads(max(1, min(len(os.sched_getaffinity(0)), 4)))
-    (customers, customer_ids), (baskets, basket_ids), (items, item_ids) = (
-        _codes(table[name]) for name in ("customer_id", "basket_id", "item_id")
-    )
-    times = table["time"].to_numpy()
-    newest = int(times.max())
-    ages = ((newest - times) / MICROS_A_DAY).astype(np.float32)
-    purchases = Purchases(customers, baskets, items, ages, len(customer_ids), len(basket_ids), len(item_ids))
-    wanted = Wanted(order.dimensions, order.half_life_days, order.cpu_seconds)
-    learnt = train(purchases, wanted, order.min_basket_count, _incumbent(order.live, item_ids, newest), _report)
+    newest = int(pc.max(table["time"]).as_py())
+    purchases, item_ids, customer_ids = _purchases(table, shown, newest)
+    learnt = train(purchases, _wanted(order), order.min_basket_count, _incumbent(order.live, item_ids, newest), _report)
     unbought, content = _content(folder, order, learnt, purchases, item_ids)
     embedding, more = content.embedding, len(unbought)
     model = Model(
@@ -117,9 +112,42 @@ def _train(folder: Path, order: Order, table: pa.Table, began: float) -> None:
         trail_starts=learnt.trails.starts,
         trail_items=learnt.trails.items,
         trail_steps=learnt.trails.steps,
+        interest_starts=learnt.interests.starts,
+        interest_items=learnt.interests.items,
+        interest_weights=learnt.interests.weights,
     )
     snapshots.write(model, folder / "model")
     _report(1.0, "done")
+
+
+def _purchases(table: pa.Table, shown: pa.Table, newest: int) -> "tuple[Purchases, list[str], list[str]]":
+    """Everything in codes, with the items and the customers in their order. Interest in what nobody has bought yet is
+    left out: there is no vector that it could say anything of."""
+    from services.recommendation.learning.purchases import Purchases
+    from services.recommendation.learning.signals import Signals
+
+    shown = shown.filter(pc.is_in(shown["item_id"], value_set=table["item_id"].combine_chunks().unique()))
+    (baskets, basket_ids), (items, item_ids) = (_codes(table[name]) for name in ("basket_id", "item_id"))
+    everybody = pa.chunked_array([*table["customer_id"].chunks, *shown["customer_id"].chunks], type=pa.string())
+    customers, customer_ids = _codes(everybody)
+
+    def ages(times: pa.ChunkedArray) -> NDArray[np.float32]:
+        return np.asarray(np.maximum((newest - times.to_numpy()) / MICROS_A_DAY, 0), dtype=np.float32)
+
+    interesting = pc.index_in(shown["item_id"], value_set=pa.array(item_ids, pa.string())).to_numpy().astype(np.int32)
+    kinds = shown["kind"].to_numpy().astype(np.int8)
+    signals = Signals(customers[len(table) :], interesting, kinds, ages(shown["time"]))
+    counts = len(customer_ids), len(basket_ids), len(item_ids)
+    purchases = Purchases(customers[: len(table)], baskets, items, ages(table["time"]), *counts, signals=signals)
+    return purchases, item_ids, customer_ids
+
+
+def _wanted(order: Order) -> "Wanted":
+    from services.recommendation.domain.signals import FeedbackWeights
+    from services.recommendation.learning.selection import Wanted
+
+    feedback = FeedbackWeights(*order.feedback) if order.feedback else None
+    return Wanted(order.dimensions, order.half_life_days or order.usual_half_life_days, order.cpu_seconds, feedback)
 
 
 def _content(
@@ -164,11 +192,15 @@ def _training(
         dimensions_asked=order.dimensions,
         dimensions=learnt.embedding.dimensions,
         interaction_count=len(purchases),
-        customer_count=purchases.customer_count,
+        customer_count=purchases.buyer_count,
         basket_count=purchases.basket_count,
         item_count=purchases.item_count,
         metrics=dict(learnt.selection.metrics) | ({"content.explained": explained} if explained else {}),
         worse_than_live=learnt.selection.worse_than_live,
+        view_weight=recipe.feedback.view,
+        cart_weight=recipe.feedback.cart,
+        feedback_half_life_days=recipe.feedback.half_life_days,
+        signal_count=len(purchases.signals),
     )
 
 
@@ -199,6 +231,7 @@ def _incumbent(folder: str, item_ids: list[str], newest: int) -> "Incumbent | No
         training.half_life_days,
         Blending(training.mixture, training.new_mixture),
         training.trail_decay,
+        training.feedback,
     )
     embedding = Embedding(coded(model.context), coded(model.target), coded(model.likeness))
     return Incumbent(recipe, embedding, max((newest - training.newest_time) / MICROS_A_DAY, 0.0)) if recipe else None

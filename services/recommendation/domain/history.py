@@ -28,6 +28,9 @@ class History:
     weights: Floats = field(default_factory=lambda: np.empty(0, np.float32))
     baskets: Codes = field(default_factory=lambda: np.empty(0, np.int32))
     others: frozenset[str] = frozenset()
+    interests: Codes = field(default_factory=lambda: np.empty(0, np.int32))
+    """What was looked at or put into carts until the training, as rows in order, bought or not."""
+    interest_weights: Floats = field(default_factory=lambda: np.empty(0, np.float32))
 
 
 def history_of(model: Model, customer_id: str, since: Iterable[Bought]) -> History:
@@ -53,6 +56,8 @@ def history_of(model: Model, customer_id: str, since: Iterable[Bought]) -> Histo
         np.fromiter(weights.values(), np.float32, len(weights)),
         np.fromiter((baskets[row] for row in weights), np.int32, len(weights)),
         frozenset(others),
+        remembered.interests,
+        remembered.interest_weights,
     )
 
 
@@ -61,4 +66,11 @@ def _remembered(model: Model, customer_id: str) -> History:
     if code is None:
         return History()
     cells = slice(model.history_starts[code], model.history_starts[code + 1])
-    return History(model.history_items[cells], model.history_weights[cells], model.history_baskets[cells])
+    interests = slice(model.interest_starts[code], model.interest_starts[code + 1])
+    return History(
+        model.history_items[cells],
+        model.history_weights[cells],
+        model.history_baskets[cells],
+        interests=model.interest_items[interests],
+        interest_weights=model.interest_weights[interests],
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.recommendation.domain.mixture import Mixture
+from services.recommendation.domain.signals import HALF_LIFE_DAYS, FeedbackWeights
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float32]
@@ -50,11 +51,23 @@ class Training:
     """What an item counts against one of a customer's next basket, where it is asked what follows."""
     worse_than_live: bool = False
     """True: it was measured to be worse than the model that was live, which stayed."""
+    view_weight: float = 0.0
+    """What a view counts against a purchase; 0 where purchases alone are learnt from."""
+    cart_weight: float = 0.0
+    feedback_half_life_days: float = HALF_LIFE_DAYS
+    """After how many days a view or a cart counts half."""
+    signal_count: int = 0
+    """How many views and carts were there to learn from."""
 
     @property
     def mixture(self) -> Mixture:
         """What its lists follow."""
         return Mixture(self.frequency_share, self.following_share)
+
+    @property
+    def feedback(self) -> FeedbackWeights:
+        """What views and carts counted."""
+        return FeedbackWeights(self.view_weight, self.cart_weight, self.feedback_half_life_days)
 
     @property
     def new_mixture(self) -> Mixture:
@@ -82,7 +95,8 @@ class Model:
     ``context``, ``target`` and ``likeness`` are the vectors of ``learning.algorithm.Embedding``. The history of
     customer ``c`` is ``history_items[history_starts[c]:history_starts[c + 1]]`` with what each item weighs and in how
     many baskets it was; the partners of item ``i`` are laid out in the same way, strongest first, as are what follows
-    it (``next``) and the newest items of a customer, oldest first, with how many baskets ago they were (``trail``).
+    it (``next``), the newest items of a customer, oldest first, with how many baskets ago they were (``trail``), and
+    what a customer looked at or put into carts, with what that counts (``interest``).
     """
 
     training: Training
@@ -106,6 +120,9 @@ class Model:
     trail_starts: Counts
     trail_items: Codes
     trail_steps: Codes
+    interest_starts: Counts
+    interest_items: Codes
+    interest_weights: Floats
 
     @cached_property
     def row_of(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.common.clock import from_micros
 from services.recommendation.domain.feedback import FeedbackKind
+from services.recommendation.domain.signals import SignalKind
 from services.recommendation.ports import Catalogue, FeedbackLog, Interactions, Models
 
 PAGE = 500
@@ -31,6 +32,10 @@ async def export_customer_data(
         ]
         offset += PAGE
     offset = 0
+    while shown := await interactions.signals_of(tenant, ids, PAGE, offset):
+        yield [_interest(row) for row in shown]
+        offset += PAGE
+    offset = 0
     while events := await log.of_person(tenant, ids, PAGE, offset):
         yield [_event(event) for event in events]
         offset += PAGE
@@ -43,6 +48,15 @@ async def export_customer_data(
             Record("model_history", {"products": int(size), "model": live.model.training.model_version})
             for size in sizes
         ][:PAGE]
+
+
+def _interest(row: dict[str, Any]) -> Record:
+    content = {
+        "product": row["item_id"],
+        "what": SignalKind(row["kind"]).name.lower(),
+        "time": from_micros(row["time"]).isoformat(),
+    }
+    return Record("interest", content)
 
 
 def _event(event: dict[str, Any]) -> Record:

@@ -54,6 +54,12 @@ class Status:
     """Unset before the first training."""
 
 
+def check_half_life(days: float) -> None:
+    """``HalfLifeInvalid`` out of the range; 0 is to be chosen."""
+    if days and not HALF_LIFE_DAYS_MIN <= days <= HALF_LIFE_DAYS_MAX:
+        raise HalfLifeInvalid("half_life_duration must be from one day to 100 years", field="half_life_duration")
+
+
 async def train_model(
     models: Models,
     interactions: Interactions,
@@ -63,9 +69,7 @@ async def train_model(
     parameters: Parameters,
 ) -> str:
     """Start a training: the id of its job. The job's id is that of the request, so a replay finds the same job."""
-    half_life = parameters.half_life_days
-    if half_life and not HALF_LIFE_DAYS_MIN <= half_life <= HALF_LIFE_DAYS_MAX:
-        raise HalfLifeInvalid("half_life_duration must be from one day to 100 years", field="half_life_duration")
+    check_half_life(parameters.half_life_days)
     tenant = request.tenant
     answered = await requests.replayed(request)
     job_id = str(answered["job_id"]) if answered else f"train-{request.id}"

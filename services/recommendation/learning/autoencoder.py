@@ -39,7 +39,7 @@ class LinearAutoencoder:
         """``ValueError`` for more than ``ITEMS_MAX`` items."""
         if purchases.item_count > ITEMS_MAX:
             raise ValueError(f"{purchases.item_count} items are more than {ITEMS_MAX}")
-        habits = purchases.by_customer(purchases.weights(self.half_life_days))
+        habits = purchases.tastes(self.half_life_days)
         habits.data = damp(habits.data)
         customers = np.maximum(np.asarray(habits.sum(axis=1), dtype=np.float64), 1e-6)
         items = np.asarray(habits.sum(axis=0), dtype=np.float64)

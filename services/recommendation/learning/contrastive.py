@@ -54,7 +54,7 @@ class Contrastive:
 
     def fit(self, purchases: Purchases, seed: int) -> Embedding:
         """Learn from distinct purchases, on a GPU if there is one."""
-        habits = purchases.by_customer(purchases.weights(self.half_life_days))
+        habits = purchases.tastes(self.half_life_days)
         habits.data = damp(habits.data)
         degrees = np.maximum(np.asarray(habits.sum(axis=0), dtype=np.float32), 1e-6)
         vectors, _ = right_singular(normalised(habits), self.dimensions, seed)

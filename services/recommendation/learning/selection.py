@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from services.recommendation.domain.signals import PURCHASES_ALONE, FeedbackWeights
 from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
 from services.recommendation.learning import autoencoder
 from services.recommendation.learning.algorithm import Algorithm, Embedding
@@ -37,6 +38,8 @@ STANDARD_ERRORS = 2.0
 UNSEEN_CUSTOMERS_MIN = 200
 """So many must have bought since the live model was made, for it to be measured on what came since alone."""
 
+FEEDBACK_WEIGHTS = (FeedbackWeights(0.05, 0.2), FeedbackWeights(0.2, 0.5), FeedbackWeights(0.5, 1.0))
+"""What is tried for views and carts, beside purchases alone."""
 CONTRASTIVE_SHARE = 0.6
 """Of the budget, at most, for the one candidate that is slow to learn."""
 
@@ -53,6 +56,8 @@ class Wanted:
     dimensions: int = 0
     half_life_days: float = 0.0
     cpu_seconds: float = 300.0
+    feedback: FeedbackWeights | None = None
+    """What views and carts count; ``None`` is to be chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Recipe:
     algorithm: Algorithm
     blending: Blending = UNMEASURED
     trail_decay: float = TRAIL_DECAY_UNMEASURED
+    feedback: FeedbackWeights = PURCHASES_ALONE
 
 
 @dataclass(frozen=True)
@@ -89,15 +95,22 @@ class _Tried:
     embedding: Embedding
     quality: float
 
+    @property
+    def learner(self) -> Learner:
+        """How its vectors are learnt."""
+        assert isinstance(self.recipe.algorithm, Learner)
+        return self.recipe.algorithm
+
 
 def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, seed: int, report: Report) -> Selection:
     """Choose on one half of the window's customers, measure on the other half. Distinct purchases."""
     spent = time.process_time()
-    window = holdout(purchases, _window_days(purchases, incumbent), TRAIL_LENGTH)
+    fixed = wanted.feedback or PURCHASES_ALONE
+    window = holdout(purchases, _window_days(purchases, incumbent), TRAIL_LENGTH).weighing(fixed)
     candidates = _first_candidates(window, wanted)
     if not window.measurable:
         usual = replace(candidates[0], dimensions=wanted.dimensions or DIMENSIONS_UNMEASURED)
-        return Selection(Recipe(usual), {})
+        return Selection(Recipe(usual, feedback=fixed), {})
     best = _try(window, candidates[0], wanted, None, seed, report)
     for further in (False, True):
         others = _other_half_lives(best.recipe.algorithm, window, wanted) if further else candidates[1:]
@@ -106,15 +119,26 @@ def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, se
             if left > 0 and _seconds(candidate, window) <= left:
                 found = _try(window, candidate, wanted, best.recipe.trail_decay, seed, report)
                 best = found if found.quality > best.quality else best
+    for weights in _other_weights(window, wanted):
+        left = wanted.cpu_seconds - (time.process_time() - spent)
+        if left > 0 and _seconds(best.learner, window) <= left:
+            heavier = window.weighing(weights)
+            found = _try(heavier, best.learner, wanted, best.recipe.trail_decay, seed, report)
+            best = found if found.quality > best.quality else best
     return _compared(window, best, incumbent, seed)
 
 
 def recipe_of(
-    algorithm: str, dimensions: int, half_life_days: float, blending: Blending, trail_decay: float
+    algorithm: str,
+    dimensions: int,
+    half_life_days: float,
+    blending: Blending,
+    trail_decay: float,
+    feedback: FeedbackWeights = PURCHASES_ALONE,
 ) -> Recipe | None:
     """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
     made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder, "contrastive": Contrastive}.get(algorithm)
-    return Recipe(made(dimensions, half_life_days), blending, trail_decay) if made else None
+    return Recipe(made(dimensions, half_life_days), blending, trail_decay, feedback) if made else None
 
 
 def _first_candidates(window: Holdout, wanted: Wanted) -> list[Learner]:
@@ -147,6 +171,11 @@ def _other_half_lives(best: Algorithm, window: Holdout, wanted: Wanted) -> list[
     ]
 
 
+def _other_weights(window: Holdout, wanted: Wanted) -> tuple[FeedbackWeights, ...]:
+    """What views and carts could count, where there are any and it is to be chosen."""
+    return () if wanted.feedback or not len(window.before.signals) else FEEDBACK_WEIGHTS
+
+
 def _seconds(algorithm: Learner, window: Holdout) -> float:
     """About how long learning takes, where it takes long."""
     return algorithm.cpu_seconds(window.before) if isinstance(algorithm, Contrastive) else 0.0
@@ -172,16 +201,18 @@ def _try(
 def _measured(window: Holdout, algorithm: Algorithm, embedding: Embedding, trail_decay: float) -> _Tried:
     customers = _chooser(judged(window, embedding, algorithm.half_life_days, trail_decay))
     blending = choose(customers)
-    return _Tried(Recipe(algorithm, blending, trail_decay), embedding, float(ndcg_each(customers, blending).mean()))
+    recipe = Recipe(algorithm, blending, trail_decay, window.before.weighing)
+    return _Tried(recipe, embedding, float(ndcg_each(customers, blending).mean()))
 
 
 def _compared(window: Holdout, best: _Tried, incumbent: Incumbent | None, seed: int) -> Selection:
-    recipe = best.recipe
+    recipe, window = best.recipe, window.weighing(best.recipe.feedback)
     everybody = judged(window, best.embedding, recipe.algorithm.half_life_days, recipe.trail_decay)
     metrics = dict(measure(_witness(everybody), window, recipe.blending, best.embedding))
     if incumbent is None:
         return Selection(recipe, metrics)
     old = incumbent.recipe
+    window = window.weighing(old.feedback)
     # A live model that has learnt from the window is measured as what its recipe makes of what came before.
     seen = incumbent.age_days < window.days
     embedding = old.algorithm.fit(window.before, seed) if seen else incumbent.embedding

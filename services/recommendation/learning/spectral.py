@@ -35,7 +35,7 @@ class Spectral:
         return "spectral"
 
     def fit(self, purchases: Purchases, seed: int) -> Embedding:
-        habits = purchases.by_customer(purchases.weights(self.half_life_days))
+        habits = purchases.tastes(self.half_life_days)
         habits.data = damp(habits.data)
         degrees = np.asarray(habits.sum(axis=0), dtype=np.float32)
         vectors, values = right_singular(normalised(habits), self.dimensions, seed)

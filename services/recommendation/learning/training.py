@@ -1,6 +1,6 @@
 """One training: from purchases to everything that a model answers with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Histories:
 
 
 @dataclass(frozen=True, slots=True)
+class Interests:
+    """What customer ``c`` looked at or put into carts: ``items[starts[c]:starts[c + 1]]``, with what it counts."""
+
+    starts: Counts
+    items: Codes
+    weights: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Learnt:
     """What one training gives."""
 
@@ -38,6 +47,7 @@ class Learnt:
     histories: Histories
     trails: Trails
     recent_buyers: Counts
+    interests: Interests
 
 
 def train(
@@ -49,7 +59,8 @@ def train(
     selection = select(distinct, wanted, incumbent, SEED, report)
     report(0.6, "learning vectors")
     algorithm = selection.recipe.algorithm
-    embedding = algorithm.fit(distinct, SEED)
+    weighed = replace(distinct, weighing=selection.recipe.feedback)
+    embedding = algorithm.fit(weighed, SEED)
     report(0.7, "counting what is bought together")
     associations = associate(distinct, min_basket_count)
     report(0.8, "counting what follows what")
@@ -63,6 +74,7 @@ def train(
         _histories(distinct, algorithm.half_life_days),
         trails(distinct, TRAIL_LENGTH),
         distinct.within(RECENT_DAYS).buyers(),
+        _interests(weighed),
     )
 
 
@@ -75,3 +87,8 @@ def _histories(distinct: Purchases, half_life_days: float) -> Histories:
         weights.data.astype(np.float32),
         baskets.data.astype(np.int32),
     )
+
+
+def _interests(weighed: Purchases) -> Interests:
+    found = weighed.interests()
+    return Interests(found.indptr.astype(np.int64), found.indices.astype(np.int32), found.data.astype(np.float32))

@@ -1,13 +1,14 @@
 """A window of time that learning does not see, and how lists made before it do in it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from services.recommendation.domain.mixture import Mixture, blend
+from services.recommendation.domain.signals import FeedbackWeights
 from services.recommendation.learning.algorithm import Embedding
 from services.recommendation.learning.evaluation import LENGTH, Rows, best, breadth, figures, judge
 from services.recommendation.learning.purchases import Floats, Purchases
@@ -53,6 +54,10 @@ class Holdout:
     def measurable(self) -> bool:
         """Whether there are enough customers."""
         return len(self.customers) >= 2 * CUSTOMERS_MIN
+
+    def weighing(self, weights: FeedbackWeights) -> "Holdout":
+        """The same window, where views and carts before it count so much."""
+        return replace(self, before=replace(self.before, weighing=weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,8 @@ def judged(window: Holdout, embedding: Embedding, half_life_days: float, trail_d
     """Every customer of the window with candidates from all three sources, as of its beginning."""
     before = window.before
     habits = before.by_customer(before.weights(half_life_days))
-    damped = habits.copy()
-    damped.data = np.log1p(damped.data)
+    tastes = before.tastes(half_life_days)
+    damped = sparse.csr_array((np.log1p(tastes.data), tastes.indices, tastes.indptr), shape=tastes.shape)
     walked = trail_matrix(window.trails, trail_decay, before.item_count)
     onwards = window.transitions.matrix()
     found = []
@@ -182,7 +187,7 @@ def measure(judged: Sequence[Judged], window: Holdout, blending: Blending, embed
         for name, ranking in rankings.items()
         for figure, value in figures(ranking, truths).items()
     }
-    spread = breadth(lists["model"], buyers, window.before.customer_count, embedding.likeness)
+    spread = breadth(lists["model"], buyers, window.before.buyer_count, embedding.likeness)
     return measured | {f"model.next.{figure}": value for figure, value in spread.items()}
 
 

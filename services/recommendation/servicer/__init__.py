@@ -19,7 +19,7 @@ from services.recommendation.handlers.placements import Placing, Visit, recommen
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
-from services.recommendation.ports import Parameters, Requests, TrainingJobs
+from services.recommendation.ports import Parameters, Requests, SettingsStore, TrainingJobs
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.feedback import FeedbackRpcs
 from services.recommendation.servicer.messages import (
@@ -37,6 +37,7 @@ from services.recommendation.servicer.messages import (
 from services.recommendation.servicer.personal_data import PersonalDataRpcs
 from services.recommendation.servicer.placements import PlacementRpcs
 from services.recommendation.servicer.scenarios import ScenarioRpcs
+from services.recommendation.servicer.training_settings import TrainingSettingsRpcs, weights_message
 
 SECONDS_A_DAY = 86_400
 
@@ -48,14 +49,17 @@ class Keeping:
     requests: Requests
     training_jobs: TrainingJobs
     jobs: Jobs
+    settings: SettingsStore
 
 
-class RecommendationServicer(PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs):
+class RecommendationServicer(
+    PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs, TrainingSettingsRpcs
+):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
     def __init__(self, sources: Sources, keeping: Keeping, placing: Placing, clock: Clock) -> None:
         self._sources, self._keeping, self._clock = sources, keeping, clock
-        self._placing, self._requests = placing, keeping.requests
+        self._placing, self._requests, self._settings = placing, keeping.requests, keeping.settings
         self._catalogue = sources.catalogue
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Context) -> pb.UpsertItemsResponse:
@@ -209,4 +213,6 @@ def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb
         half_life_duration=Duration(seconds=round(training.half_life_days * SECONDS_A_DAY)),
         worse_than_live=training.worse_than_live,
         kept=training.model_version in kept,
+        feedback_weights=weights_message(training.feedback),
+        signal_count=training.signal_count,
     )

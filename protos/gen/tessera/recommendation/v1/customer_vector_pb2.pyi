@@ -30,7 +30,7 @@ class CustomerVector(_message.Message):
     """Whose."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The weighted mean of the context vectors of what the customer bought; all vectors of a model have one length."""
+        """The weighted mean of the context vectors of what the customer bought, looked at or put into carts; all vectors of a model have one length."""
 
     def __init__(
         self,

@@ -56,8 +56,8 @@ class ExportCustomerDataResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_privacy_pb2.PersonalRecord]:
-        """One for each line of an order that is learnt from: `purchase`; those come first. Then, for each id that the live
-        model remembers, how much it remembers: `model_history`.
+        """One for each line of an order that is learnt from: `purchase`; those come first. Then one for each view and cart:
+        `interest`; one for each event of a list: `recommendation_feedback`; and for each id that the live model remembers, how much it remembers: `model_history`.
         """
 
     def __init__(

@@ -12,6 +12,7 @@ from google.protobuf.internal import containers as _containers
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.recommendation.v1 import item_pb2 as _item_pb2
 from tessera.recommendation.v1 import recommendation_list_pb2 as _recommendation_list_pb2
+from tessera.recommendation.v1 import training_settings_pb2 as _training_settings_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -850,6 +851,8 @@ class Model(_message.Message):
     HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     WORSE_THAN_LIVE_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
+    FEEDBACK_WEIGHTS_FIELD_NUMBER: _builtins.int
+    SIGNAL_COUNT_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """Assigned by the service; newer versions sort after older ones."""
     algorithm: _builtins.str
@@ -870,6 +873,10 @@ class Model(_message.Message):
     """True: it was measured to be worse than the model that was live then, beyond what chance explains."""
     kept: _builtins.bool
     """True while its arrays are kept: it can be made live again."""
+    signal_count: _builtins.int
+    """How many views and carts there were to learn from, a customer, an item and a kind once a day; at most 5,000,000, the
+    newest.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the training ended."""
@@ -890,6 +897,10 @@ class Model(_message.Message):
     def half_life_duration(self) -> _duration_pb2.Duration:
         """After how long a purchase counts half in it."""
 
+    @_builtins.property
+    def feedback_weights(self) -> _training_settings_pb2.FeedbackWeights:
+        """What views and carts counted in it: as the tenant's settings say, or as was chosen by measuring."""
+
     def __init__(
         self,
         *,
@@ -907,10 +918,12 @@ class Model(_message.Message):
         half_life_duration: _duration_pb2.Duration | None = ...,
         worse_than_live: _builtins.bool = ...,
         kept: _builtins.bool = ...,
+        feedback_weights: _training_settings_pb2.FeedbackWeights | None = ...,
+        signal_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "half_life_duration", b"half_life_duration", "train_duration", b"train_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "train_duration", b"train_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "half_life_duration", b"half_life_duration", "interaction_count", b"interaction_count", "item_count", b"item_count", "kept", b"kept", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "train_duration", b"train_duration", "worse_than_live", b"worse_than_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "interaction_count", b"interaction_count", "item_count", b"item_count", "kept", b"kept", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "signal_count", b"signal_count", "train_duration", b"train_duration", "worse_than_live", b"worse_than_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommend
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
 from tessera.recommendation.v1 import scenario_pb2 as tessera_dot_recommendation_dot_v1_dot_scenario__pb2
+from tessera.recommendation.v1 import training_settings_pb2 as tessera_dot_recommendation_dot_v1_dot_training__settings__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -216,6 +217,16 @@ class RecommendationServiceStub:
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.FromString,
                 _registered_method=True)
+        self.SaveTrainingSettings = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/SaveTrainingSettings',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsResponse.FromString,
+                _registered_method=True)
+        self.GetTrainingSettings = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/GetTrainingSettings',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -296,9 +307,9 @@ class RecommendationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TrainModel(self, request, context):
-        """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
-        (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
-        measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+        """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
+        model is made (the algorithm, its dimensions, how fast purchases fade, what views and carts count, how much of a list
+        follows which source) is chosen, where neither the request nor the tenant's settings say it, by measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
         next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
         that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
         training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
@@ -512,6 +523,21 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SaveTrainingSettings(self, request, context):
+        """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
+        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrainingSettings(self, request, context):
+        """Gets how the tenant's models are trained.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -689,6 +715,16 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.GetExperimentReport,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.SerializeToString,
+            ),
+            'SaveTrainingSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveTrainingSettings,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsResponse.SerializeToString,
+            ),
+            'GetTrainingSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrainingSettings,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1638,6 +1674,60 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/GetExperimentReport',
             tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_feedback__pb2.GetExperimentReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveTrainingSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/SaveTrainingSettings',
+            tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.SaveTrainingSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrainingSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/GetTrainingSettings',
+            tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

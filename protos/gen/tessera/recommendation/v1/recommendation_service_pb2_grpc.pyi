@@ -11,6 +11,7 @@ from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 from tessera.recommendation.v1 import scenario_pb2 as _scenario_pb2
+from tessera.recommendation.v1 import training_settings_pb2 as _training_settings_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -73,9 +74,9 @@ class RecommendationServiceStub:
     NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     TrainModel: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]
-    """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
-    (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
-    measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+    """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
+    model is made (the algorithm, its dimensions, how fast purchases fade, what views and carts count, how much of a list
+    follows which source) is chosen, where neither the request nor the tenant's settings say it, by measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
     next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
     that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
     training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
@@ -177,6 +178,12 @@ class RecommendationServiceStub:
     """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
     NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
     """
+    SaveTrainingSettings: _grpc.UnaryUnaryMultiCallable[_training_settings_pb2.SaveTrainingSettingsRequest, _training_settings_pb2.SaveTrainingSettingsResponse]
+    """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
+    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+    """
+    GetTrainingSettings: _grpc.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]
+    """Gets how the tenant's models are trained."""
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -218,9 +225,9 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
     """
     TrainModel: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]  # type: ignore[assignment]
-    """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
-    (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
-    measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+    """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
+    model is made (the algorithm, its dimensions, how fast purchases fade, what views and carts count, how much of a list
+    follows which source) is chosen, where neither the request nor the tenant's settings say it, by measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
     next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
     that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
     training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
@@ -322,6 +329,12 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
     NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
     """
+    SaveTrainingSettings: _aio.UnaryUnaryMultiCallable[_training_settings_pb2.SaveTrainingSettingsRequest, _training_settings_pb2.SaveTrainingSettingsResponse]  # type: ignore[assignment]
+    """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
+    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+    """
+    GetTrainingSettings: _aio.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]  # type: ignore[assignment]
+    """Gets how the tenant's models are trained."""
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -420,9 +433,9 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_service_pb2.TrainModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_service_pb2.TrainModelResponse, _abc.Awaitable[_recommendation_service_pb2.TrainModelResponse]]:
-        """Starts training a model on all purchases recorded so far, and answers at once with the job. How the model is made
-        (the algorithm, its dimensions, how fast purchases fade, how much of a list follows which source) is chosen by
-        measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
+        """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
+        model is made (the algorithm, its dimensions, how fast purchases fade, what views and carts count, how much of a list
+        follows which source) is chosen, where neither the request nor the tenant's settings say it, by measuring on the tenant's own last weeks. When the job has succeeded the model is live, from one request to the
         next, without a gap; unless it was measured to be worse than the model that is live, both on the same weeks: then
         that one stays, `results` says `went_live` `false`, and RollbackModel can make the new one live all the same. A
         training that fails leaves the model that was live. FAILED_PRECONDITION, reason NO_INTERACTIONS, before the first purchase; FAILED_PRECONDITION,
@@ -674,5 +687,23 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reports what an experiment shows so far. Exposures are written within a second; a crash loses those of the last one.
         NOT_FOUND, reason EXPERIMENT_NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def SaveTrainingSettings(
+        self,
+        request: _training_settings_pb2.SaveTrainingSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_settings_pb2.SaveTrainingSettingsResponse, _abc.Awaitable[_training_settings_pb2.SaveTrainingSettingsResponse]]:
+        """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
+        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrainingSettings(
+        self,
+        request: _training_settings_pb2.GetTrainingSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_settings_pb2.GetTrainingSettingsResponse, _abc.Awaitable[_training_settings_pb2.GetTrainingSettingsResponse]]:
+        """Gets how the tenant's models are trained."""
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,26 @@
+"""Keep how a tenant wants its models to be trained."""
+
+from dataclasses import replace
+
+from services.common.errors import AlreadyExists, Conflict
+from services.recommendation.domain.signals import check_weights
+from services.recommendation.domain.training_settings import TrainingSettings
+from services.recommendation.handlers.training import check_half_life
+from services.recommendation.ports import Request, Requests, SettingsStore
+
+
+async def save_training_settings(
+    store: SettingsStore, requests: Requests, request: Request, settings: TrainingSettings, now: int
+) -> TrainingSettings:
+    """Replace the settings: the next training follows them. ``HalfLifeInvalid``, ``FeedbackWeightsInvalid``."""
+    check_half_life(settings.half_life_days)
+    if settings.feedback_weights:
+        check_weights(settings.feedback_weights)
+    saved = replace(settings, update_time=now)
+    answered = await requests.replayed(request)
+    if answered is None:
+        try:
+            await store.put(request, saved)
+        except (Conflict, AlreadyExists):
+            answered = await requests.replayed(request)
+    return replace(saved, update_time=int(answered["update_time"])) if answered else saved
