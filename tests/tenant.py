@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
@@ -50,6 +51,7 @@ from tessera.recommendation.v1.feedback_pb2 import (
     StartExperimentRequest,
 )
 from tessera.recommendation.v1.placement_pb2 import SCENARIO_POPULAR, Placement, SavePlacementRequest
+from tessera.recommendation.v1.training_settings_pb2 import SaveTrainingSettingsRequest, TrainingSettings
 from tessera.segmentation.v1 import cluster_pb2, destination_pb2
 from tessera.segmentation.v1 import customer_list_pb2 as customer_list
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
@@ -125,6 +127,9 @@ class Tenant:
         await self.call("recommendation", "UpsertItems", upsert)
         home = Placement(placement_id=self.own("home"), scenario=SCENARIO_POPULAR)
         await self.call("recommendation", "SavePlacement", SavePlacementRequest(request_id="home", placement=home))
+        own = TrainingSettings(half_life_duration=Duration(seconds=86_400 * len(self.tenant)))
+        settings = SaveTrainingSettingsRequest(request_id="settings", settings=own)
+        await self.call("recommendation", "SaveTrainingSettings", settings)
         events = [seen(self, FEEDBACK_KIND_IMPRESSION)]
         await self.call("recommendation", "RecordFeedback", RecordFeedbackRequest(request_id="seen", events=events))
         start = StartExperimentRequest(request_id="trial", experiment=trial(self))

@@ -48,6 +48,7 @@ MODULES = (
     "paths",
     "personas",
     "recommendation",
+    "training_settings",
     "scenarios",
     "placements",
     "recommendation_feedback",

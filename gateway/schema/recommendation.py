@@ -30,6 +30,16 @@ class ContextInvalid(InvalidArgument):
 
 Filter = Annotated[item_pb.ItemFilter | None, strawberry.argument(description="Which products may be answered.")]
 ExcludeBought = Annotated[bool, strawberry.argument(description="True: nothing that the customer has ever bought.")]
+PlacementId = Annotated[
+    str | None, strawberry.argument(description="The placement whose rules make the list; null for none.")
+]
+ItemIds = Annotated[
+    list[strawberry.ID] | None,
+    strawberry.argument(description="For a placement: what is looked at, or lies in the cart."),
+]
+VisitContext = Annotated[
+    JSON | None, strawberry.argument(description="For a placement's conditions: texts by name, of the visit.")
+]
 
 
 @from_proto(
@@ -134,6 +144,8 @@ class Association: ...
     "worse_than_live",
     "live",
     "kept",
+    "feedback_weights",
+    "signal_count",
 )
 class RecommendationModel: ...
 
@@ -241,23 +253,13 @@ async def recommendations(
     first: First = 10,
     filter: Filter = None,
     exclude_bought: ExcludeBought = False,
-    placement_id: Annotated[
-        str | None, strawberry.argument(description="The placement whose rules make the list; null for none.")
-    ] = None,
-    item_ids: Annotated[
-        list[strawberry.ID] | None,
-        strawberry.argument(description="For a placement: what is looked at, or lies in the cart."),
-    ] = None,
+    placement_id: PlacementId = None,
+    item_ids: ItemIds = None,
     visitor_id: Annotated[
         str | None, strawberry.argument(description="A visitor who is not known, for experiments.")
     ] = None,
-    context: Annotated[
-        JSON | None, strawberry.argument(description="For a placement's conditions: texts by name, of the visit.")
-    ] = None,
+    context: VisitContext = None,
 ) -> list_pb.RecommendationList:
-    said: Any = context or {}
-    if not isinstance(said, dict):
-        raise ContextInvalid("context must be an object, with the texts that conditions compare by name")
     request = pb.RecommendRequest(
         customer_id=own_id(Customer, customer_id or ""),
         session_item_ids=[any_own_id(each) for each in session_item_ids or ()],
@@ -267,10 +269,16 @@ async def recommendations(
         placement_id=placement_id or "",
         visitor_id=visitor_id or "",
         item_ids=[any_own_id(each) for each in item_ids or ()],
-        context={name: str(value) for name, value in said.items()},
+        context=_texts(context),
     )
     answer = await info.context.backends.recommendation.Recommend(request, metadata=info.context.metadata)
     return answer.recommendations
+
+
+def _texts(context: Any) -> dict[str, str]:
+    if not isinstance(context or {}, dict):
+        raise ContextInvalid("context must be an object, with the texts that conditions compare by name")
+    return {name: str(value) for name, value in (context or {}).items()}
 
 
 @query(by_rpc("recommendation.ListModels"))
@@ -286,8 +294,8 @@ async def recommendation_models(info: Info, first: First = 20, after: After = No
 
 
 @query(by_rpc("recommendation.GetJob"))
-async def recommendation_job(info: Info, id: strawberry.ID) -> job_pb2.Job | None:
-    """One job of the recommendation service; null if there is none."""
+async def training_job(info: Info, id: strawberry.ID) -> job_pb2.Job | None:
+    """One training of a recommendation model; null if there is none."""
     request = pb.GetJobRequest(job_id=id)
     answer = await none_if_not_found(
         info.context.backends.recommendation.GetJob(request, metadata=info.context.metadata)
@@ -296,8 +304,8 @@ async def recommendation_job(info: Info, id: strawberry.ID) -> job_pb2.Job | Non
 
 
 @query(by_rpc("recommendation.ListJobs"))
-async def recommendation_jobs(info: Info, first: First = 20, after: After = None) -> Page[job_pb2.Job]:
-    """The jobs of the recommendation service, newest first."""
+async def training_jobs(info: Info, first: First = 20, after: After = None) -> Page[job_pb2.Job]:
+    """The trainings of recommendation models, newest first; `jobProgress` of RECOMMENDATION follows one."""
 
     async def fetch(size: int, token: str) -> tuple[Sequence[job_pb2.Job], str]:
         request = pb.ListJobsRequest(page_size=size, page_token=token)
@@ -320,9 +328,19 @@ async def recommendations_of_customer(
     first: First = 10,
     filter: Filter = None,
     exclude_bought: ExcludeBought = False,
+    placement_id: PlacementId = None,
+    item_ids: ItemIds = None,
+    context: VisitContext = None,
 ) -> list_pb.RecommendationList | None:
     """What to offer the customer next, best first, each with its reasons."""
-    like = pb.BatchRecommendRequest(count=limited(first), filter=filter, exclude_bought=exclude_bought)
+    like = pb.BatchRecommendRequest(
+        count=limited(first),
+        filter=filter,
+        exclude_bought=exclude_bought,
+        placement_id=placement_id or "",
+        item_ids=[any_own_id(each) for each in item_ids or ()],
+        context=_texts(context),
+    )
     return await loaders.recommendations(info.context, customer.customer_id, like)
 
 

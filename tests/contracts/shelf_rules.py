@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import feedback_pb2 as feedback
 from tessera.recommendation.v1 import placement_pb2 as placement
 from tessera.recommendation.v1 import scenario_pb2 as pb
+from tessera.recommendation.v1 import training_settings_pb2 as training_settings
 
 from tests.contracts.tenant_rule import ACME, Beside, Figure, Refused, Rule, Without
 from tests.shelf_events import seen, trial
@@ -23,7 +24,15 @@ def listed(found: Any) -> float:
     return len(found.recommendations.items)
 
 
+SETTINGS = training_settings.TrainingSettings(half_life_duration=YEAR)
 SHELVES: dict[str, Rule] = {
+    "SaveTrainingSettings": Beside(
+        lambda acme: training_settings.SaveTrainingSettingsRequest(request_id="settings", settings=SETTINGS),
+        ("GetTrainingSettings", lambda acme: training_settings.GetTrainingSettingsRequest()),
+    ),
+    "GetTrainingSettings": Figure(
+        lambda acme: training_settings.GetTrainingSettingsRequest(), lambda found: found.settings.update_time.seconds
+    ),
     "FindPopular": Without(lambda acme: pb.FindPopularRequest(), of_acme),
     "FindTrending": Figure(lambda acme: pb.FindTrendingRequest(), lambda found: found.item_count),
     "FindBundles": Refused(lambda acme: pb.FindBundlesRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),

@@ -116,6 +116,14 @@ async def test_a_page_of_fifty_customers_costs_one_call_for_each_rpc(client: Cli
     )
 
 
+async def test_the_lists_of_a_placement_are_asked_for_together(client: Client, backend: Backend) -> None:
+    _answer_for_everyone(backend)
+    asked = 'recommendations(first: 2, placementId: "mail", context: {hour: 9}) { items { itemId } }'
+    await client.data(f"{{ customers(first: 5) {{ nodes {{ {asked} }} }} }}")
+    (request,) = backend.requests("recommendation.BatchRecommend")
+    assert (request.placement_id, dict(request.context), len(request.customer_ids)) == ("mail", {"hour": "9"}, 5)
+
+
 async def test_the_same_customer_asked_for_twice_is_fetched_once(client: Client, backend: Backend) -> None:
     backend.on(
         "profiles.BatchGetCustomers",

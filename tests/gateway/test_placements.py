@@ -41,3 +41,15 @@ async def test_a_placement_makes_a_list_whose_feedback_is_reported(shop: Client)
     assert report["recommendationReport"]["rows"] == [{"placementId": "home", "clickCount": 1}]
     shelves = await shop.data('{ rerank(itemIds: ["tea", "milk"]) { items { itemId } } bundles { emptyReason } }')
     assert [each["itemId"] for each in shelves["rerank"]["items"]] == ["tea", "milk"]
+
+
+async def test_trainings_are_set_up_and_listed(shop: Client) -> None:
+    weights = '{viewBp: 500, cartBp: 2000, halfLifeDuration: "P10D"}'
+    saved = await shop.data(
+        f"""mutation {{ saveTrainingSettings(input: {{requestId: "s", settings: {{feedbackWeights: {weights}}}}}) {{
+            settings {{ feedbackWeights {{ viewBp cartBp }} }} }} }}"""
+    )
+    assert saved["saveTrainingSettings"]["settings"]["feedbackWeights"] == {"viewBp": 500, "cartBp": 2000}
+    read = await shop.data("{ trainingSettings { feedbackWeights { cartBp } } trainingJobs { nodes { jobId } } }")
+    assert read == {"trainingSettings": {"feedbackWeights": {"cartBp": 2000}}, "trainingJobs": {"nodes": []}}
+    assert await shop.data('{ trainingJob(id: "none") { jobId } }') == {"trainingJob": None}

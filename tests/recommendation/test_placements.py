@@ -99,6 +99,23 @@ async def test_controls_make_the_list_and_are_named_in_it(trained: Client) -> No
     assert all(item.reasons for item in found.items)
 
 
+async def test_a_batch_follows_the_placement_as_each_customers_own_request_does(trained: Client) -> None:
+    pin = pb.Control(control_id="own", effect=PIN, position=1, items=named("unsold"))
+    equals, text = rule_pb2.OPERATOR_EQUALS, [rule_pb2.Value(string_value="mobile")]
+    mobile = rule_pb2.Rule(field=rule_pb2.Comparison(field="context.device", operator=equals, values=text))
+    hidden = pb.Control(control_id="small", effect=EXCLUDE, items=named("i1"), when=mobile)
+    await save(trained, home(controls=[pin, hidden]))
+    wish: dict[str, Any] = {"count": 6, "placement_id": "home", "context": {"device": "mobile"}}
+    lists = await trained.batch_recommend("c1", "c2", "nobody", **wish)
+    assert [each.customer_id for each in lists] == ["c1", "c2", "nobody"]
+    assert len({each.recommendation_id for each in lists}) == 3
+    for each in lists:
+        assert (each.items[0].item_id, each.placement_version) == ("unsold", 1)
+        assert "i1" not in ids(each)
+        assert ids(each) == ids(await trained.recommend(each.customer_id, **wish))
+    assert await refused(trained.batch_recommend("c1", placement_id="gone")) == "PLACEMENT_NOT_FOUND"
+
+
 async def test_a_change_is_followed_by_the_next_list(trained: Client) -> None:
     await save(trained, home(filter=item_pb.ItemFilter(categories=["KIND 0"])))
     even = await trained.recommend("c1", placement_id="home")

@@ -120,7 +120,7 @@ def test_on_a_real_grocer_new_items_beat_what_is_popular_and_the_blend_beats_own
     codes = [pd.factorize(lines[name])[0] for name in ("household_id", "basket_id", "product_id")]
     purchases = Purchases(
         codes[0].astype(np.int32), codes[1].astype(np.int32), codes[2].astype(np.int32),
-        ages.to_numpy(np.float32), *(int(code.max()) + 1 for code in codes),
+        ages.to_numpy(np.float32), int(codes[0].max()) + 1, int(codes[1].max()) + 1, int(codes[2].max()) + 1,
     )  # fmt: skip
     window = holdout(purchases.distinct(), 28.0, 50)
     embedding = Spectral().fit(window.before, 1)

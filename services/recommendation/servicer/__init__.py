@@ -1,5 +1,6 @@
 """gRPC in, use case, gRPC out."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -14,6 +15,7 @@ from services.common.jobs import Jobs
 from services.recommendation.domain.drift import Drift
 from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.model import Training
+from services.recommendation.domain.recommendation import RecommendationList
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
@@ -89,10 +91,7 @@ class RecommendationServicer(
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
         if request.placement_id:
             visit = Visit(asker, tuple(request.item_ids), request.context, request.visitor_id, uuid4().hex)
-            now, placement_id = to_micros(self._clock()), request.placement_id
-            found = await recommend_for_placement(
-                self._sources, self._placing, _tenant(), visit, placement_id, wish, now
-            )
+            (found,) = await self._placed([visit], request.placement_id, wish)
             return pb.RecommendResponse(recommendations=list_message(found))
         lists = await recommend(self._sources, _tenant(), [asker], wish)
         identified = replace(lists[0], recommendation_id=Origin().named(uuid4().hex))
@@ -101,9 +100,23 @@ class RecommendationServicer(
     async def BatchRecommend(self, request: pb.BatchRecommendRequest, context: Context) -> pb.BatchRecommendResponse:
         askers = [Asker(customer_id) for customer_id in request.customer_ids]
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
+        if request.placement_id:
+            item_ids, context_told = tuple(request.item_ids), dict(request.context)
+            visits = [Visit(asker, item_ids, context_told, "", uuid4().hex) for asker in askers]
+            made = await self._placed(visits, request.placement_id, wish)
+            return pb.BatchRecommendResponse(recommendations=map(list_message, made))
         lists = await recommend(self._sources, _tenant(), askers, wish)
         named_lists = (replace(each, recommendation_id=Origin().named(uuid4().hex)) for each in lists)
         return pb.BatchRecommendResponse(recommendations=map(list_message, named_lists))
+
+    async def _placed(self, visits: Sequence[Visit], placement_id: str, wish: Wish) -> list[RecommendationList]:
+        """The lists of a placement, made side by side: what they ask of the index goes together."""
+        now, tenant = to_micros(self._clock()), _tenant()
+        made = (
+            recommend_for_placement(self._sources, self._placing, tenant, visit, placement_id, wish, now)
+            for visit in visits
+        )
+        return await asyncio.gather(*made)
 
     async def FindSimilarItems(
         self, request: pb.FindSimilarItemsRequest, context: Context

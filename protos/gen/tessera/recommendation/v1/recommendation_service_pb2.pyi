@@ -391,14 +391,41 @@ class BatchRecommendRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     EXCLUDE_BOUGHT_FIELD_NUMBER: _builtins.int
+    PLACEMENT_ID_FIELD_NUMBER: _builtins.int
+    ITEM_IDS_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many items for each, at most 100; 0 means 10."""
     exclude_bought: _builtins.bool
     """As in RecommendRequest."""
+    placement_id: _builtins.str
+    """The placement that makes the lists, as in RecommendRequest: each customer gets the version of their variant, and a
+    `recommendation_id` of their own.
+    """
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For whom, at most 100."""
@@ -407,6 +434,14 @@ class BatchRecommendRequest(_message.Message):
     def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be recommended."""
 
+    @_builtins.property
+    def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For a placement, as in RecommendRequest: what every list is about."""
+
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For the conditions of a placement, as in RecommendRequest."""
+
     def __init__(
         self,
         *,
@@ -414,10 +449,13 @@ class BatchRecommendRequest(_message.Message):
         count: _builtins.int = ...,
         filter: _item_pb2.ItemFilter | None = ...,
         exclude_bought: _builtins.bool = ...,
+        placement_id: _builtins.str = ...,
+        item_ids: _abc.Iterable[_builtins.str] | None = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_ids", b"customer_ids", "exclude_bought", b"exclude_bought", "filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_ids", b"customer_ids", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

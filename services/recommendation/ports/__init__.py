@@ -1,6 +1,6 @@
 """What the use cases of recommendation need from outside."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,23 +21,15 @@ from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
-from services.recommendation.domain.training_settings import TrainingSettings
+from services.recommendation.ports.training import Answer as Answer
+from services.recommendation.ports.training import Parameters as Parameters
+from services.recommendation.ports.training import Progress as Progress
+from services.recommendation.ports.training import Request as Request
+from services.recommendation.ports.training import SettingsStore as SettingsStore
+from services.recommendation.ports.training import TrainingJobs as TrainingJobs
 
 Mask = NDArray[np.bool_]
-Progress = Callable[[float, str], Awaitable[None]]
 Rows = NDArray[np.int64]
-
-
-Answer = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A mutation as the caller named it: the same id with the same content is the same mutation."""
-
-    tenant: str
-    id: str
-    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,17 +312,6 @@ class Memberships(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """How to train; 0 leaves a choice to measurement. Nothing is tried once ``cpu_seconds`` are spent on choosing."""
-
-    dimensions: int = 0
-    half_life_days: float = 0.0
-    min_basket_count: int = 5
-    cpu_seconds: float = 300.0
-    accept_worse: bool = False
-
-
 class VectorIndex(Protocol):
     """Finds the vectors with the largest inner products. Searches run beside the event loop."""
 
@@ -379,32 +360,4 @@ class Models(Protocol):
 
     async def make_live(self, request: Request, version: str) -> None:
         """Let a kept model answer, and remember the request in the same commit. ``ModelUnreadable``."""
-        ...
-
-
-class SettingsStore(Protocol):
-    """How each tenant wants its models to be trained."""
-
-    async def get(self, tenant: str) -> TrainingSettings:
-        """The settings; those that leave everything open where none were saved."""
-        ...
-
-    async def put(self, request: Request, settings: TrainingSettings) -> None:
-        """Replace the settings, and remember the request in the same commit."""
-        ...
-
-
-class TrainingJobs(Protocol):
-    """Runs trainings in the background, one at a time for a tenant, and keeps their state."""
-
-    async def unfinished(self, tenant: str) -> str:
-        """The id of the newest job if it waits or is at work; empty otherwise."""
-        ...
-
-    async def known(self, tenant: str, job_id: str) -> bool:
-        """Whether a job of this id was ever accepted."""
-        ...
-
-    async def start(self, tenant: str, job_id: str, work: Callable[[Progress], Awaitable[dict[str, str]]]) -> str:
-        """Accept a job: its id, which is chosen where none is given."""
         ...
