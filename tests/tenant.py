@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
-from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, propensity_pb2, series_pb2
+from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, propensity_pb2, series_pb2, uplift_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import (
     cart_pb2,
@@ -88,6 +88,7 @@ class Tenant:
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
         self.redemption_id = self.referral_code = self.pricing_job_id = ""
         self.erasure_id = self.export_id = ""
+        self.regular_ids: list[str] = []
         self.identity_settings = IdentitySettings()
 
     def own(self, noun: str) -> str:
@@ -311,6 +312,7 @@ class Tenant:
         for request in (self.likely(), self.likely_then()):
             job = (await self.call("forecasting", "FitPropensityModel", request)).job
             await until(lambda job=job: self._succeeded("forecasting", forecasting, job.job_id))  # type: ignore[misc]
+        await self._experiment()
         await self._study()
         await self._advertise()
 
@@ -342,6 +344,33 @@ class Tenant:
         job = (await self.call("forecasting", "FitMediaMix", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
         self.goal_id = (await self.call("forecasting", "CreateGoal", self.goal())).goal.goal_id
+
+    async def _experiment(self) -> None:
+        """Every other regular was treated, three days ago."""
+        for number in range(REGULARS):
+            person = profiles.Identifier(type="user_id", value=self.own(f"regular{number}"))
+            request = profiles.GetCustomerRequest(identifier=person)
+            found = await self.call("profiles", "GetCustomer", request)
+            self.regular_ids.append(found.customer.customer_id)
+        await self.call("forecasting", "RecordTreatments", self.treated())
+        job = (await self.call("forecasting", "FitUpliftModel", self.gained())).job
+        await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
+
+    def treated(self) -> uplift_pb2.RecordTreatmentsRequest:
+        """Who was treated."""
+        start = int(time.time()) // DAY_SECONDS * DAY_SECONDS - 14 * DAY_SECONDS - 1
+        request = uplift_pb2.RecordTreatmentsRequest(request_id=self.own("treated"), experiment_id=self.own("mailing"))
+        for number, customer_id in enumerate(self.regular_ids):
+            treatment = request.treatments.add(customer_id=customer_id, treated=number % 2 == 0)
+            treatment.treatment_time.seconds = start
+        return request
+
+    def gained(self) -> uplift_pb2.FitUpliftModelRequest:
+        """A model of what the mailing changed."""
+        goal = propensity_pb2.PropensityGoal(horizon_days=7)
+        return uplift_pb2.FitUpliftModelRequest(
+            request_id=self.own("gained"), model_id=self.own("mailed"), experiment_id=self.own("mailing"), goal=goal
+        )
 
     def likely(self) -> propensity_pb2.FitPropensityModelRequest:
         """A model of who orders within a week."""

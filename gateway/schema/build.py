@@ -55,6 +55,7 @@ MODULES = (
     "forecasting",
     "customer_value",
     "propensities",
+    "uplifts",
     "media_mix",
     "drivers",
     "demand",

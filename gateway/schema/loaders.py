@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tessera.crm.v1 import crm_service_pb2 as crm_pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
-from tessera.forecasting.v1 import propensity_pb2
+from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
 from tessera.profiles.v1 import consent_pb2, group_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
@@ -118,6 +118,20 @@ async def propensities(context: Context, customer_id: str) -> list[propensity_pb
         return found
 
     return await context.load("propensities", customer_id, fetch, BATCH_GET_MAX) or []
+
+
+async def uplifts(context: Context, customer_id: str) -> list[uplift_pb2.Uplift]:
+    """By ``forecasting.BatchGetUplifts``."""
+
+    async def fetch(ids: list[str]) -> dict[str, list[uplift_pb2.Uplift]]:
+        request = uplift_pb2.BatchGetUpliftsRequest(customer_ids=ids)
+        answer = await context.backends.forecasting.BatchGetUplifts(request, metadata=context.metadata)
+        found: dict[str, list[uplift_pb2.Uplift]] = {}
+        for each in answer.uplifts:
+            found.setdefault(each.customer_id, []).append(each)
+        return found
+
+    return await context.load("uplifts", customer_id, fetch, BATCH_GET_MAX) or []
 
 
 async def item(context: Context, item_id: str) -> item_pb.Item | None:

@@ -19,7 +19,7 @@ from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, media_mixes, propensities, store
+from services.forecasting.adapters import customer_models, media_mixes, propensities, store, uplifts
 from services.forecasting.adapters import drivers as stored_drivers
 from services.forecasting.adapters import goals as stored_goals
 from services.forecasting.adapters.customer_models import StoredCustomerModels
@@ -33,11 +33,14 @@ from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
+from services.forecasting.adapters.treatments import TREATMENTS, ColumnarTreatments
+from services.forecasting.adapters.uplifts import StoredUpliftModels
 from services.forecasting.domain.propensity import EXAMPLES_MIN
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
+from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.handlers.predict_again import predict_again
@@ -48,6 +51,7 @@ COLLECTIONS = (
     *store.COLLECTIONS,
     *customer_models.COLLECTIONS,
     *propensities.COLLECTIONS,
+    *uplifts.COLLECTIONS,
     *media_mixes.COLLECTIONS,
     *stored_goals.COLLECTIONS,
     *stored_drivers.COLLECTIONS,
@@ -63,7 +67,8 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "forecasting"
     port: Port = 50054
     propensity_examples_min: int = Field(EXAMPLES_MIN, ge=5, le=100_000)
-    """Below how many customers who reached a goal, or did not, within a horizon no propensity model is fitted."""
+    """Below how many customers who reached a goal, or did not, within a horizon no propensity model is fitted, and
+    below how many in a group of an experiment no uplift model."""
 
 
 @asynccontextmanager
@@ -71,7 +76,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
         open_store(settings, COLLECTIONS) as documents,
-        open_columnar(settings, [ORDER_LINES, SPEND, DRIVER_VALUES]) as columnar,
+        open_columnar(settings, [ORDER_LINES, SPEND, DRIVER_VALUES, TREATMENTS]) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
     ):
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
@@ -86,6 +91,10 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         propensity = PropensityFitting(
             lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
         )
+        treatments, answers = ColumnarTreatments(columnar), StoredUpliftModels(documents)
+        uplift = UpliftFitting(
+            lines, lines, treatments, answers, requests, jobs, system_clock, settings.propensity_examples_min
+        )
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)
@@ -93,14 +102,14 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
             ForecastingServicer(
-                fitting, customers, propensity, mixing, goals, DriverKeeping(drivers, requests), lines, models
+                fitting, customers, propensity, uplift, mixing, goals, DriverKeeping(drivers, requests), lines, models
             ),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(
             documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
         )
-        erasures = Erasures(documents, lines, models, likely, acknowledgements)
+        erasures = Erasures(documents, lines, models, likely, answers, treatments, acknowledgements)
         moved = MovedCustomers(documents, partial(predict_again, lines, models))
         async with (
             background(follow_orders(profiles, lines, erasures.carry_out, moved), "forecasting.orders"),

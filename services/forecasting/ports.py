@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.demand import Goal
@@ -17,6 +17,7 @@ from services.forecasting.domain.periods import Buckets, Periods
 from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
+from services.forecasting.domain.uplift import Treatment, Uplift, UpliftExperiment, UpliftModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,36 @@ class Moments(Protocol):
         ...
 
 
-class PropensityModels(Protocol):
-    """The propensity models of all tenants, and what the newest version of each says of customers."""
+class Treatments(Protocol):
+    """Who was treated in the experiments of all tenants."""
+
+    async def record(self, tenant: str, request_id: str, experiment_id: str, rows: Sequence[Treatment]) -> None:
+        """Keep these; of a customer who was recorded before, the new record counts."""
+        ...
+
+    async def experiments(self, tenant: str) -> list[UpliftExperiment]:
+        """By name."""
+        ...
+
+    async def treatments(self, tenant: str, experiment_id: str) -> tuple[list[Treatment], int]:
+        """Of each customer as they are now, and how many were recorded as both and are left out."""
+        ...
+
+    async def delete(self, tenant: str, experiment_id: str) -> None:
+        """Remove all of an experiment; one that is not there is passed over."""
+        ...
+
+    async def of_customer(self, tenant: str, origin_ids: Sequence[str]) -> list[tuple[str, Treatment]]:
+        """The experiments that these origins were in."""
+        ...
+
+
+M = TypeVar("M")
+S = TypeVar("S")
+
+
+class Fits(Protocol[M, S]):
+    """The models of a kind, of all tenants, and what the newest version of each says of customers."""
 
     kept: int
     """How many versions of a name are kept."""
@@ -181,7 +210,7 @@ class PropensityModels(Protocol):
         """A version for a fit that begins to write."""
         ...
 
-    async def write(self, tenant: str, propensities: Sequence[Propensity]) -> None:
+    async def write(self, tenant: str, sayings: Sequence[S]) -> None:
         """Write what a claimed version says."""
         ...
 
@@ -189,33 +218,33 @@ class PropensityModels(Protocol):
         """Remove what a version says of these customers."""
         ...
 
-    async def publish(self, tenant: str, model: PropensityModel) -> None:
-        """Let this version be read; ``PropensityModelNotFound`` if the name was deleted meanwhile."""
+    async def publish(self, tenant: str, model: M) -> None:
+        """Let this version be read; the kind's refusal of a model that is not there if it was deleted meanwhile."""
         ...
 
     async def delete(self, tenant: str, model_id: str) -> None:
         """Remove all of a name; one that is not there is passed over."""
         ...
 
-    async def get(self, tenant: str, model_id: str, version: int = 0) -> PropensityModel | None:
+    async def get(self, tenant: str, model_id: str, version: int = 0) -> M | None:
         """The model of that version, 0 for the newest."""
         ...
 
-    async def newest(self, tenant: str) -> list[PropensityModel]:
+    async def newest(self, tenant: str) -> list[M]:
         """The newest version of each name, by name."""
         ...
 
-    async def page(
-        self, tenant: str, model_id: str, version: int, limit: int, after: str
-    ) -> tuple[list[Propensity], str]:
-        """A page of what a version says, the likeliest first, and the token of the next."""
+    async def page(self, tenant: str, model_id: str, version: int, limit: int, after: str) -> tuple[list[S], str]:
+        """A page of what a version says, the highest first, and the token of the next."""
         ...
 
-    async def of_customers(
-        self, tenant: str, customer_ids: Sequence[str], model_ids: Sequence[str] = ()
-    ) -> list[Propensity]:
+    async def of_customers(self, tenant: str, customer_ids: Sequence[str], model_ids: Sequence[str] = ()) -> list[S]:
         """What the newest version of each name (or of these) says of these customers, in their order."""
         ...
+
+
+PropensityModels = Fits[PropensityModel, Propensity]
+UpliftModels = Fits[UpliftModel, Uplift]
 
 
 class Forecasts(Protocol):

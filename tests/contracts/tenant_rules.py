@@ -13,6 +13,7 @@ from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.forecasting.v1 import personal_data_pb2 as forecasting_personal_data
 from tessera.forecasting.v1 import propensity_pb2 as propensity
 from tessera.forecasting.v1 import series_pb2
+from tessera.forecasting.v1 import uplift_pb2 as uplift
 from tessera.loyalty.v1 import batch_pb2 as loyalty_batch
 from tessera.loyalty.v1 import earning_pb2 as earning
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty
@@ -566,6 +567,28 @@ FORECASTING: dict[str, Rule] = {
     "MonitorPropensityModel": Refused(
         lambda acme: propensity.MonitorPropensityModelRequest(model_id=acme.own("past")), "PROPENSITY_MODEL_NOT_FOUND"
     ),
+    "RecordTreatments": Beside(
+        lambda acme: acme.treated(),
+        ("ListUpliftExperiments", lambda acme: uplift.ListUpliftExperimentsRequest()),
+    ),
+    "ListUpliftExperiments": Without(lambda acme: uplift.ListUpliftExperimentsRequest()),
+    "DeleteUpliftExperiment": Beside(
+        lambda acme: uplift.DeleteUpliftExperimentRequest(experiment_id=acme.own("mailing")),
+        ("ListUpliftExperiments", lambda acme: uplift.ListUpliftExperimentsRequest()),
+    ),
+    "FitUpliftModel": Refused(lambda acme: acme.gained(), "EXPERIMENT_NOT_FOUND", who=STRANGER),
+    "GetUpliftModel": Refused(
+        lambda acme: uplift.GetUpliftModelRequest(model_id=acme.own("mailed")), "UPLIFT_MODEL_NOT_FOUND"
+    ),
+    "ListUpliftModels": Without(lambda acme: uplift.ListUpliftModelsRequest()),
+    "DeleteUpliftModel": Beside(
+        lambda acme: uplift.DeleteUpliftModelRequest(model_id=acme.own("mailed")),
+        ("ListUpliftModels", lambda acme: uplift.ListUpliftModelsRequest()),
+    ),
+    "ListUplifts": Refused(
+        lambda acme: uplift.ListUpliftsRequest(model_id=acme.own("mailed")), "UPLIFT_MODEL_NOT_FOUND"
+    ),
+    "BatchGetUplifts": Without(lambda acme: uplift.BatchGetUpliftsRequest(customer_ids=acme.regular_ids)),
     "FollowPredictions": Feed(forecasting.FollowPredictionsRequest(), lambda batch: [*batch.changes, *batch.models]),
     "RecordSpend": Beside(
         lambda acme: media_mix.RecordSpendRequest(request_id=acme.own("spend"), spend=[acme.spend()]),

@@ -16,13 +16,15 @@ from services.common.clock import system_clock
 from services.common.columnar import open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, propensities
+from services.forecasting.adapters import customer_models, propensities, uplifts
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.erasures import Erasure, Erasures
 from services.forecasting.adapters.events import apply_changes
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
+from services.forecasting.adapters.treatments import TREATMENTS, ColumnarTreatments
+from services.forecasting.adapters.uplifts import StoredUpliftModels
 from services.forecasting.app import Settings
 from services.forecasting.domain.customers import Prediction
 from services.forecasting.handlers.predict_again import predict_again
@@ -99,12 +101,14 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
         told.append(request)
 
     settings = configure(Settings)
-    collections = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, ACKNOWLEDGEMENTS, MOVED)
-    async with open_store(settings, collections) as store, open_columnar(settings, [ORDER_LINES]) as columnar:
+    fits = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *uplifts.COLLECTIONS)
+    collections, tables = (*fits, ACKNOWLEDGEMENTS, MOVED), [ORDER_LINES, TREATMENTS]
+    async with open_store(settings, collections) as store, open_columnar(settings, tables) as columnar:
         lines, models = ColumnarLines(columnar), StoredCustomerModels(store)
         asked = erasure_pb2.AcknowledgeErasureRequest
         acknowledgements = Acknowledgements(store, "forecasting", hear, asked, system_clock)
-        erasures = Erasures(store, lines, models, StoredPropensityModels(store), acknowledgements)
+        likely, gained, treated = StoredPropensityModels(store), StoredUpliftModels(store), ColumnarTreatments(columnar)
+        erasures = Erasures(store, lines, models, likely, gained, treated, acknowledgements)
         moved = MovedCustomers(store, partial(predict_again, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.common.erasure import Acknowledgements
 from services.common.errors import AlreadyExists, Conflict
@@ -10,8 +11,18 @@ from services.common.store import Store
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.lines import ColumnarLines
 from services.forecasting.adapters.propensities import StoredPropensityModels
+from services.forecasting.adapters.treatments import ColumnarTreatments
+from services.forecasting.adapters.uplifts import StoredUpliftModels
 
 ATTEMPTS_MAX = 5
+
+
+class Forgetting(Protocol):
+    """What holds something of persons."""
+
+    async def forget(self, tenant: str, customer_ids: Sequence[str], /) -> int:
+        """Remove what there is of them, and say how much."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +45,12 @@ class Erasures:
         lines: ColumnarLines,
         models: StoredCustomerModels,
         propensities: StoredPropensityModels,
+        uplifts: StoredUpliftModels,
+        treatments: ColumnarTreatments,
         acknowledgements: Acknowledgements,
     ) -> None:
         self._store, self._lines, self._models, self._propensities = store, lines, models, propensities
-        self._acknowledgements = acknowledgements
+        self._uplifts, self._treatments, self._acknowledgements = uplifts, treatments, acknowledgements
 
     async def carry_out(self, erasure: Erasure) -> None:
         """Remove everything of the person, and say how much that was."""
@@ -47,12 +60,15 @@ class Erasures:
         await self._lines.pseudonymise(
             erasure.tenant, erasure.erasure_id, sorted(erasure.origin_ids), erasure.pseudonym
         )
-        predictions = await self._models.forget(erasure.tenant, sorted(erasure.origin_ids))
-        if predictions:
-            found.append(Removed("customer_prediction", predictions))
-        propensities = await self._propensities.forget(erasure.tenant, sorted(erasure.origin_ids))
-        if propensities:
-            found.append(Removed("propensity", propensities))
+        held_of: Sequence[tuple[str, Forgetting]] = (
+            ("customer_prediction", self._models),
+            ("propensity", self._propensities),
+            ("uplift", self._uplifts),
+            ("treatment", self._treatments),
+        )
+        for kind, held in held_of:
+            if count := await held.forget(erasure.tenant, sorted(erasure.origin_ids)):
+                found.append(Removed(kind, count))
         await self._tell(erasure, found, complete=True)
 
     async def _tell(self, erasure: Erasure, removed: Sequence[Removed], *, complete: bool) -> None:

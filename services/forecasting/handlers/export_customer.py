@@ -1,21 +1,34 @@
 """Everything that forecasting holds about a person, a page at a time."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import TypeAlias
 
 from services.forecasting.domain.customers import Prediction
 from services.forecasting.domain.propensity import Propensity
-from services.forecasting.ports import BoughtLine, BoughtLines, CustomerModels, PropensityModels
+from services.forecasting.domain.uplift import Treatment, Uplift
+from services.forecasting.ports import (
+    BoughtLine,
+    BoughtLines,
+    CustomerModels,
+    PropensityModels,
+    Treatments,
+    UpliftModels,
+)
 
 PAGE = 500
+Held: TypeAlias = BoughtLine | Prediction | Propensity | Uplift | tuple[str, Treatment]
+"""A record of a person; a treatment with its experiment."""
 
 
 async def export_customer(
     lines: BoughtLines,
     models: CustomerModels,
     propensities: PropensityModels,
+    uplifts: UpliftModels,
+    treatments: Treatments,
     tenant: str,
     customer_ids: Sequence[str],
-) -> AsyncIterator[Sequence[BoughtLine | Prediction | Propensity]]:
+) -> AsyncIterator[Sequence[Held]]:
     """Pages of at most 500: what was bought, then what is expected. ``customer_ids``: the customer and all origins."""
     after = 0
     while page := await lines.of_customer(tenant, customer_ids, after, PAGE):
@@ -24,8 +37,12 @@ async def export_customer(
     for begin in range(0, len(customer_ids), PAGE):
         if expected := await models.predictions(tenant, customer_ids[begin : begin + PAGE]):
             yield expected
-    found: list[Propensity] = []
+    found: list[Held] = []
     for begin in range(0, len(customer_ids), PAGE):
-        found.extend(await propensities.of_customers(tenant, customer_ids[begin : begin + PAGE]))
+        ids = customer_ids[begin : begin + PAGE]
+        found.extend(await propensities.of_customers(tenant, ids))
+        found.extend(await uplifts.of_customers(tenant, ids))
+        found.extend(await treatments.of_customer(tenant, ids))
+    found.sort(key=lambda it: type(it).__name__)  # those of a kind together
     for begin in range(0, len(found), PAGE):
         yield found[begin : begin + PAGE]

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.common.jobs import Job, Jobs, Progress
@@ -23,7 +21,6 @@ from services.forecasting.domain.propensity import (
     Propensity,
     PropensityModel,
     Quality,
-    Reason,
     TooFewExamples,
     TooLittleHistory,
     TooManyModels,
@@ -37,14 +34,15 @@ from services.forecasting.learning.propensity import (
     PropensityTrees,
     fit,
     importance,
+    percentiles,
     quality,
+    reasons,
     sampled,
 )
 from services.forecasting.ports import Lines, Moments, PropensityModels, Requests
 
 KIND = "fit_propensity_model"
 MOMENTS_MAX = 8
-REASONS_MAX = 3
 _STEPS_PER_HORIZON = 6
 _CHUNK = 10_000
 _IMPORTANCE_ROWS = 5_000
@@ -241,33 +239,16 @@ def _propensities(
     model: PropensityModel, trees: PropensityTrees, now: Moment, said: FloatArray
 ) -> Iterator[list[Propensity]]:
     """What the model says of each customer, some thousands at a time."""
-    place = np.empty(len(said), dtype=np.int64)
-    place[np.argsort(said, kind="stable")] = np.arange(len(said))
-    percentile = (place * 100 // len(said) + 1).tolist()
+    percentile = percentiles(said)
     for begin in range(0, len(said), _CHUNK):
         rows = slice(begin, begin + _CHUNK)
-        reasons = _reasons(model.goal, trees, now.features[rows])
+        because = reasons(model.goal.features, now.features[rows], trees.contributions(now.features[rows]))
         yield [
             Propensity(model.model_id, model.version, who, likely, part, model.as_of, model.goal.horizon_days, why)
             for who, likely, part, why in zip(
-                now.ids[rows], said[rows].tolist(), percentile[rows], reasons, strict=True
+                now.ids[rows], said[rows].tolist(), percentile[rows], because, strict=True
             )
         ]
-
-
-def _reasons(goal: Goal, trees: PropensityTrees, features: FloatArray) -> Iterator[tuple[Reason, ...]]:
-    moved = trees.contributions(features)
-    strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :REASONS_MAX]
-    for row, columns in enumerate(strongest.tolist()):
-        yield tuple(
-            Reason(goal.features[at], _value(features[row, at]), float(moved[row, at]))
-            for at in columns
-            if moved[row, at]
-        )
-
-
-def _value(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _warnings(learnt: _Learnt, measured: Quality) -> Iterator[str]:

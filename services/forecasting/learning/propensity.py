@@ -10,7 +10,7 @@ Everything is deterministic: the same moments give the same model.
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,13 +19,13 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from services.forecasting.domain.propensity import BoolArray, Decile, FloatArray, Moment, Quality
+from services.forecasting.domain.propensity import BoolArray, Decile, FloatArray, Moment, Quality, Reason
 from services.forecasting.learning.holdout import area_under_curve
 
 if TYPE_CHECKING:
     import lightgbm
 
-PARTS = 10
+PARTS, REASONS_MAX = 10, 3
 ROWS_MAX = 400_000
 _FOLDS = 5
 _ROUNDS_MAX, _PATIENCE = 400, 30
@@ -145,6 +145,27 @@ def importance(contributions: FloatArray, names: Sequence[str]) -> dict[str, flo
     total = float(mean.sum())
     order = np.argsort(-mean, kind="stable")
     return {names[at]: float(mean[at] / total) for at in order.tolist() if mean[at] > 0}
+
+
+def percentiles(said: FloatArray) -> list[int]:
+    """In which hundredth of all customers each is: 100 for the highest, 1 for the lowest."""
+    place = np.empty(len(said), dtype=np.int64)
+    place[np.argsort(said, kind="stable")] = np.arange(len(said))
+    found: list[int] = (place * 100 // len(said) + 1).tolist()
+    return found
+
+
+def reasons(names: Sequence[str], features: FloatArray, moved: FloatArray) -> Iterator[tuple[Reason, ...]]:
+    """What moved each customer most, the strongest first, without what moved nothing."""
+    strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :REASONS_MAX]
+    for row, columns in enumerate(strongest.tolist()):
+        yield tuple(
+            Reason(names[at], _value(features[row, at]), float(moved[row, at])) for at in columns if moved[row, at]
+        )
+
+
+def _value(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def quality(start: int, probability: FloatArray, reached: BoolArray) -> Quality:

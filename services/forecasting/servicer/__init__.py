@@ -19,6 +19,7 @@ from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
 from services.forecasting.handlers.fit_propensity import PropensityFitting
+from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
 from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
@@ -38,6 +39,7 @@ from services.forecasting.servicer.forecast_messages import (
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
 from services.forecasting.servicer.propensity import PropensityRpcs
+from services.forecasting.servicer.uplift import UpliftRpcs
 
 Context = grpc.aio.ServicerContext[Any, Any]
 CATEGORIES_MAX = 1000
@@ -54,6 +56,7 @@ class ForecastingServicer(
     PersonalDataRpcs,
     PredictionFeedRpcs,
     PropensityRpcs,
+    UpliftRpcs,
     ForecastingServiceServicer,
 ):
     """Answers ``tessera.forecasting.v1.ForecastingService``."""
@@ -63,6 +66,7 @@ class ForecastingServicer(
         fitting: Fitting,
         customers: CustomerFitting,
         propensity: PropensityFitting,
+        uplift: UpliftFitting,
         mixing: MediaMixing,
         goals: GoalKeeping,
         drivers: DriverKeeping,
@@ -71,6 +75,7 @@ class ForecastingServicer(
     ) -> None:
         self._fitting, self._customers, self._propensity, self._mixing = fitting, customers, propensity, mixing
         self._goals, self._drivers, self._bought, self._feed = goals, drivers, bought, predictions
+        self._uplift = uplift
         self._get_forecasts, self._forecasts = GetForecasts(fitting.of_panels), fitting.forecasts
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:

@@ -13,9 +13,11 @@ from services.common.clock import from_micros
 from services.common.money import decimals
 from services.forecasting.domain.customers import Prediction, churn_band
 from services.forecasting.domain.propensity import Propensity
-from services.forecasting.handlers.export_customer import export_customer
+from services.forecasting.domain.uplift import Treatment, Uplift
+from services.forecasting.handlers.export_customer import Held, export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
+from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.ports import BoughtLine, BoughtLines
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,6 +28,7 @@ class PersonalDataRpcs:
 
     _customers: CustomerFitting
     _propensity: PropensityFitting
+    _uplift: UpliftFitting
     _bought: BoughtLines
 
     async def ExportCustomerData(
@@ -33,13 +36,18 @@ class PersonalDataRpcs:
     ) -> AsyncIterator[pb.ExportCustomerDataResponse]:
         ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
         models, propensities = self._customers.models, self._propensity.models
-        async for page in export_customer(self._bought, models, propensities, principal().tenant, ids):
+        uplifts, treatments, tenant = self._uplift.models, self._uplift.treatments, principal().tenant
+        async for page in export_customer(self._bought, models, propensities, uplifts, treatments, tenant, ids):
             yield pb.ExportCustomerDataResponse(records=map(_record, page))
 
 
-def _record(it: BoughtLine | Prediction | Propensity) -> PersonalRecord:
+def _record(it: Held) -> PersonalRecord:
     if isinstance(it, BoughtLine):
         return PersonalRecord(kind="order_line", json=orjson.dumps(_line(it)).decode())
+    if isinstance(it, tuple):
+        return PersonalRecord(kind="treatment", json=orjson.dumps(_treated(*it)).decode())
+    if isinstance(it, Uplift):
+        return PersonalRecord(kind="uplift", json=orjson.dumps(_gained(it)).decode())
     if isinstance(it, Propensity):
         return PersonalRecord(kind="propensity", json=orjson.dumps(_likely(it)).decode())
     return PersonalRecord(kind="customer_prediction", json=orjson.dumps(_prediction(it)).decode())
@@ -83,6 +91,21 @@ def _likely(it: Propensity) -> dict[str, Any]:
         "percentile": it.percentile,
         "because_of": {why.feature: why.value for why in it.reasons},
     }
+
+
+def _gained(it: Uplift) -> dict[str, Any]:
+    return {
+        "model": it.model_id,
+        "as_of": from_micros(it.as_of).isoformat(),
+        "uplift": round(it.uplift.value, 4),
+        "probability_without_treatment": round(it.base_probability, 4),
+        "group": it.group.name.lower(),
+        "because_of": {why.feature: why.value for why in it.reasons},
+    }
+
+
+def _treated(experiment_id: str, it: Treatment) -> dict[str, Any]:
+    return {"experiment": experiment_id, "treated": it.treated, "time": from_micros(it.time).isoformat()}
 
 
 def _amount(minor: float, currency: str) -> str:

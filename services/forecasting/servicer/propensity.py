@@ -28,10 +28,10 @@ class PropensityRpcs:
     ) -> pb.FitPropensityModelResponse:
         order = PropensityOrder(
             model_id=request.model_id,
-            goal=_goal(request.goal),
+            goal=goal_of(request.goal),
             goal_currency=request.goal.min_amount.currency if request.goal.HasField("min_amount") else "",
             currency=request.currency,
-            as_of=_micros(request.as_of_time) if request.HasField("as_of_time") else None,
+            as_of=micros_of(request.as_of_time) if request.HasField("as_of_time") else None,
         )
         tenant, content = principal().tenant, fingerprint(request)
         job = await fit_propensity(self._propensity, tenant, request.request_id, content, order)
@@ -78,7 +78,8 @@ class PropensityRpcs:
         return pb.MonitorPropensityModelResponse(version=version, quality=_quality(found))
 
 
-def _goal(it: pb.PropensityGoal) -> Goal:
+def goal_of(it: pb.PropensityGoal) -> Goal:
+    """The goal of the contract."""
     return Goal(
         horizon_days=it.horizon_days,
         categories=tuple(it.categories),
@@ -90,7 +91,8 @@ def _goal(it: pb.PropensityGoal) -> Goal:
     )
 
 
-def _goal_message(it: Goal, currency: str) -> pb.PropensityGoal:
+def goal_message(it: Goal, currency: str) -> pb.PropensityGoal:
+    """The goal in the contract."""
     return pb.PropensityGoal(
         categories=it.categories,
         product_ids=it.product_ids,
@@ -106,10 +108,10 @@ def _model(it: PropensityModel) -> pb.PropensityModel:
     return pb.PropensityModel(
         model_id=it.model_id,
         version=it.version,
-        goal=_goal_message(it.goal, it.currency),
+        goal=goal_message(it.goal, it.currency),
         currency=it.currency,
-        fit_time=_timestamp(it.fit_time),
-        as_of_time=_timestamp(it.as_of),
+        fit_time=timestamp_of(it.fit_time),
+        as_of_time=timestamp_of(it.as_of),
         customer_count=it.customer_count,
         moment_count=it.moment_count,
         reached_count=it.reached_count,
@@ -122,7 +124,7 @@ def _model(it: PropensityModel) -> pb.PropensityModel:
 
 def _quality(it: Quality) -> pb.PropensityQuality:
     return pb.PropensityQuality(
-        start_time=_timestamp(it.start),
+        start_time=timestamp_of(it.start),
         customer_count=it.customer_count,
         base_rate=it.base_rate,
         auc=it.auc,
@@ -148,19 +150,22 @@ def _propensity(it: Propensity) -> pb.Propensity:
         customer_id=it.customer_id,
         probability=it.probability,
         percentile=it.percentile,
-        as_of_time=_timestamp(it.as_of),
+        as_of_time=timestamp_of(it.as_of),
         horizon_days=it.horizon_days,
-        reasons=map(_reason, it.reasons),
+        reasons=map(reason_message, it.reasons),
     )
 
 
-def _reason(it: Reason) -> pb.PropensityReason:
+def reason_message(it: Reason) -> pb.PropensityReason:
+    """What moved a customer's figure."""
     return pb.PropensityReason(feature=it.feature, value=it.value, contribution=it.contribution)
 
 
-def _micros(time: Timestamp) -> int:
+def micros_of(time: Timestamp) -> int:
+    """Microseconds since 1970."""
     return time.seconds * 1_000_000 + time.nanos // 1000
 
 
-def _timestamp(micros: int) -> Timestamp:
+def timestamp_of(micros: int) -> Timestamp:
+    """The time as the contracts have it."""
     return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)

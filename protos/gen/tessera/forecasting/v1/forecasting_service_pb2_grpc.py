@@ -9,6 +9,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_foreca
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
 from tessera.forecasting.v1 import propensity_pb2 as tessera_dot_forecasting_dot_v1_dot_propensity__pb2
+from tessera.forecasting.v1 import uplift_pb2 as tessera_dot_forecasting_dot_v1_dot_uplift__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -249,6 +250,51 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/MonitorPropensityModel',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.FromString,
+                _registered_method=True)
+        self.RecordTreatments = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/RecordTreatments',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsResponse.FromString,
+                _registered_method=True)
+        self.ListUpliftExperiments = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListUpliftExperiments',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsResponse.FromString,
+                _registered_method=True)
+        self.DeleteUpliftExperiment = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeleteUpliftExperiment',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentResponse.FromString,
+                _registered_method=True)
+        self.FitUpliftModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/FitUpliftModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelResponse.FromString,
+                _registered_method=True)
+        self.GetUpliftModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetUpliftModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelResponse.FromString,
+                _registered_method=True)
+        self.ListUpliftModels = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListUpliftModels',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsResponse.FromString,
+                _registered_method=True)
+        self.DeleteUpliftModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeleteUpliftModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelResponse.FromString,
+                _registered_method=True)
+        self.ListUplifts = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListUplifts',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsResponse.FromString,
+                _registered_method=True)
+        self.BatchGetUplifts = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/BatchGetUplifts',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.FromString,
                 _registered_method=True)
 
 
@@ -617,6 +663,81 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordTreatments(self, request, context):
+        """Records who was treated in an experiment and who was held back. INVALID_ARGUMENT, reason TREATMENT_INVALID, with the
+        index of the record: for a time outside 1970 to 2169, or a customer who is there twice. FAILED_PRECONDITION, reason
+        TOO_MANY_EXPERIMENTS, past 200.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUpliftExperiments(self, request, context):
+        """Lists the experiments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUpliftExperiment(self, request, context):
+        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitUpliftModel(self, request, context):
+        """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
+        Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
+        `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
+        CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
+        FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
+        another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
+        where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
+        where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+        one of the groups fewer of those who had ordered before reached the goal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpliftModel(self, request, context):
+        """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUpliftModels(self, request, context):
+        """Lists the uplift models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteUpliftModel(self, request, context):
+        """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUplifts(self, request, context):
+        """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetUplifts(self, request, context):
+        """Gets what the models say of many customers. Models and customers that are unknown are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -829,6 +950,51 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.MonitorPropensityModel,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.SerializeToString,
+            ),
+            'RecordTreatments': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordTreatments,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsResponse.SerializeToString,
+            ),
+            'ListUpliftExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUpliftExperiments,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsResponse.SerializeToString,
+            ),
+            'DeleteUpliftExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUpliftExperiment,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentResponse.SerializeToString,
+            ),
+            'FitUpliftModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitUpliftModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelResponse.SerializeToString,
+            ),
+            'GetUpliftModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpliftModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelResponse.SerializeToString,
+            ),
+            'ListUpliftModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUpliftModels,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsResponse.SerializeToString,
+            ),
+            'DeleteUpliftModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUpliftModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelResponse.SerializeToString,
+            ),
+            'ListUplifts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUplifts,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsResponse.SerializeToString,
+            ),
+            'BatchGetUplifts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetUplifts,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1966,6 +2132,249 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/MonitorPropensityModel',
             tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_propensity__pb2.MonitorPropensityModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordTreatments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/RecordTreatments',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.RecordTreatmentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUpliftExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListUpliftExperiments',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUpliftExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeleteUpliftExperiment',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitUpliftModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FitUpliftModel',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.FitUpliftModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpliftModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetUpliftModel',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.GetUpliftModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUpliftModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListUpliftModels',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUpliftModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeleteUpliftModel',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.DeleteUpliftModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUplifts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListUplifts',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.ListUpliftsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetUplifts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/BatchGetUplifts',
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.FromString,
             options,
             channel_credentials,
             insecure,

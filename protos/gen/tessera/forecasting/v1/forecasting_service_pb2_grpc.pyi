@@ -11,6 +11,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_servi
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
+from tessera.forecasting.v1 import uplift_pb2 as _uplift_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -217,6 +218,39 @@ class ForecastingServiceStub:
     """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
     FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
     """
+    RecordTreatments: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.RecordTreatmentsRequest, _uplift_pb2.RecordTreatmentsResponse]
+    """Records who was treated in an experiment and who was held back. INVALID_ARGUMENT, reason TREATMENT_INVALID, with the
+    index of the record: for a time outside 1970 to 2169, or a customer who is there twice. FAILED_PRECONDITION, reason
+    TOO_MANY_EXPERIMENTS, past 200.
+    """
+    ListUpliftExperiments: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftExperimentsRequest, _uplift_pb2.ListUpliftExperimentsResponse]
+    """Lists the experiments."""
+    DeleteUpliftExperiment: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftExperimentRequest, _uplift_pb2.DeleteUpliftExperimentResponse]
+    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+    FitUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.FitUpliftModelRequest, _uplift_pb2.FitUpliftModelResponse]
+    """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
+    Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
+    `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
+    CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
+    FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
+    another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
+    where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
+    where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+    one of the groups fewer of those who had ordered before reached the goal.
+    """
+    GetUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]
+    """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+    ListUpliftModels: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftModelsRequest, _uplift_pb2.ListUpliftModelsResponse]
+    """Lists the uplift models."""
+    DeleteUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftModelRequest, _uplift_pb2.DeleteUpliftModelResponse]
+    """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over."""
+    ListUplifts: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftsRequest, _uplift_pb2.ListUpliftsResponse]
+    """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+    """
+    BatchGetUplifts: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]
+    """Gets what the models say of many customers. Models and customers that are unknown are left out."""
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -402,6 +436,39 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
     FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
     """
+    RecordTreatments: _aio.UnaryUnaryMultiCallable[_uplift_pb2.RecordTreatmentsRequest, _uplift_pb2.RecordTreatmentsResponse]  # type: ignore[assignment]
+    """Records who was treated in an experiment and who was held back. INVALID_ARGUMENT, reason TREATMENT_INVALID, with the
+    index of the record: for a time outside 1970 to 2169, or a customer who is there twice. FAILED_PRECONDITION, reason
+    TOO_MANY_EXPERIMENTS, past 200.
+    """
+    ListUpliftExperiments: _aio.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftExperimentsRequest, _uplift_pb2.ListUpliftExperimentsResponse]  # type: ignore[assignment]
+    """Lists the experiments."""
+    DeleteUpliftExperiment: _aio.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftExperimentRequest, _uplift_pb2.DeleteUpliftExperimentResponse]  # type: ignore[assignment]
+    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+    FitUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.FitUpliftModelRequest, _uplift_pb2.FitUpliftModelResponse]  # type: ignore[assignment]
+    """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
+    Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
+    `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
+    CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
+    FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
+    another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
+    where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
+    where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+    one of the groups fewer of those who had ordered before reached the goal.
+    """
+    GetUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]  # type: ignore[assignment]
+    """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+    ListUpliftModels: _aio.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftModelsRequest, _uplift_pb2.ListUpliftModelsResponse]  # type: ignore[assignment]
+    """Lists the uplift models."""
+    DeleteUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftModelRequest, _uplift_pb2.DeleteUpliftModelResponse]  # type: ignore[assignment]
+    """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over."""
+    ListUplifts: _aio.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftsRequest, _uplift_pb2.ListUpliftsResponse]  # type: ignore[assignment]
+    """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+    INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+    """
+    BatchGetUplifts: _aio.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]  # type: ignore[assignment]
+    """Gets what the models say of many customers. Models and customers that are unknown are left out."""
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Follows the orders that profiles records, adds them up by period, and forecasts them."""
@@ -836,5 +903,92 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Compares a version's probabilities with what came, once its horizon has passed. NOT_FOUND as GetPropensityModel.
         FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
         """
+
+    @_abc_1.abstractmethod
+    def RecordTreatments(
+        self,
+        request: _uplift_pb2.RecordTreatmentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.RecordTreatmentsResponse, _abc.Awaitable[_uplift_pb2.RecordTreatmentsResponse]]:
+        """Records who was treated in an experiment and who was held back. INVALID_ARGUMENT, reason TREATMENT_INVALID, with the
+        index of the record: for a time outside 1970 to 2169, or a customer who is there twice. FAILED_PRECONDITION, reason
+        TOO_MANY_EXPERIMENTS, past 200.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUpliftExperiments(
+        self,
+        request: _uplift_pb2.ListUpliftExperimentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.ListUpliftExperimentsResponse, _abc.Awaitable[_uplift_pb2.ListUpliftExperimentsResponse]]:
+        """Lists the experiments."""
+
+    @_abc_1.abstractmethod
+    def DeleteUpliftExperiment(
+        self,
+        request: _uplift_pb2.DeleteUpliftExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.DeleteUpliftExperimentResponse, _abc.Awaitable[_uplift_pb2.DeleteUpliftExperimentResponse]]:
+        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+
+    @_abc_1.abstractmethod
+    def FitUpliftModel(
+        self,
+        request: _uplift_pb2.FitUpliftModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.FitUpliftModelResponse, _abc.Awaitable[_uplift_pb2.FitUpliftModelResponse]]:
+        """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
+        Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
+        `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
+        CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
+        FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
+        another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
+        where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
+        where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+        one of the groups fewer of those who had ordered before reached the goal.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUpliftModel(
+        self,
+        request: _uplift_pb2.GetUpliftModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.GetUpliftModelResponse, _abc.Awaitable[_uplift_pb2.GetUpliftModelResponse]]:
+        """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
+
+    @_abc_1.abstractmethod
+    def ListUpliftModels(
+        self,
+        request: _uplift_pb2.ListUpliftModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.ListUpliftModelsResponse, _abc.Awaitable[_uplift_pb2.ListUpliftModelsResponse]]:
+        """Lists the uplift models."""
+
+    @_abc_1.abstractmethod
+    def DeleteUpliftModel(
+        self,
+        request: _uplift_pb2.DeleteUpliftModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.DeleteUpliftModelResponse, _abc.Awaitable[_uplift_pb2.DeleteUpliftModelResponse]]:
+        """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over."""
+
+    @_abc_1.abstractmethod
+    def ListUplifts(
+        self,
+        request: _uplift_pb2.ListUpliftsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.ListUpliftsResponse, _abc.Awaitable[_uplift_pb2.ListUpliftsResponse]]:
+        """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+        INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetUplifts(
+        self,
+        request: _uplift_pb2.BatchGetUpliftsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_uplift_pb2.BatchGetUpliftsResponse, _abc.Awaitable[_uplift_pb2.BatchGetUpliftsResponse]]:
+        """Gets what the models say of many customers. Models and customers that are unknown are left out."""
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

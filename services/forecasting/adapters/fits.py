@@ -1,0 +1,206 @@
+"""Named models that are fitted again and again, and what the newest of each says of customers, as documents.
+
+Each fit claims a version of its name and writes under it; the name says which version is read. So readers see the
+whole of one fit, and a fit that breaks off leaves nothing that is read. The newest models are kept, to be compared with
+what came; what they say of customers is kept of the newest one only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from services.common.errors import AlreadyExists, Conflict, Refusal
+from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store
+from services.forecasting.domain.propensity import MODELS_MAX
+
+WRITES_MAX = 2_000
+VERSIONS_KEPT = 20
+
+
+class NamedModel(Protocol):
+    """A fitted model."""
+
+    @property
+    def model_id(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+
+class Saying(NamedModel, Protocol):
+    """What a model says of a customer."""
+
+    @property
+    def customer_id(self) -> str: ...
+
+
+M = TypeVar("M", bound=NamedModel)
+S = TypeVar("S", bound=Saying)
+
+
+@dataclass(frozen=True)
+class Kept(Generic[M, S]):
+    """Where models of a kind are kept, and how."""
+
+    names: Collection
+    models: Collection
+    sayings: Collection
+    order: str
+    """By which field sayings are listed; they have an index of it by ``fit``."""
+    model: Callable[[dict[str, Any]], M]
+    saying: Callable[[Mapping[str, Any]], S]
+    body: Callable[[S], dict[str, Any]]
+    deleted: Callable[[str], Refusal]
+    """The refusal of a fit whose name was deleted meanwhile."""
+
+    @property
+    def collections(self) -> tuple[Collection, ...]:
+        """All of them."""
+        return self.names, self.models, self.sayings
+
+
+def names_of(name: str) -> Collection:
+    """A collection for names of models."""
+    return Collection(name, (Index(("model_id",)),))
+
+
+class StoredFits(Generic[M, S]):
+    """The models of a kind, of all tenants, over the document store."""
+
+    kept = VERSIONS_KEPT
+
+    def __init__(self, store: Store, where: Kept[M, S]) -> None:
+        self._store, self._where = store, where
+
+    async def names(self, tenant: str) -> list[str]:
+        return [it.id for it in await self._names(tenant)]
+
+    async def claim(self, tenant: str, model_id: str) -> int:
+        while True:
+            name = await self._store.get(tenant, self._where.names, model_id)
+            try:
+                if name is None:
+                    body = {"model_id": model_id, "claimed": 1, "current": 0}
+                    await self._store.commit([Insert(tenant, self._where.names, model_id, body)])
+                    return 1
+                claimed: int = name.body["claimed"] + 1
+                body = name.body | {"claimed": claimed}
+                await self._store.commit([Replace(tenant, self._where.names, model_id, body, name.version)])
+                return claimed
+            except (Conflict, AlreadyExists):
+                continue  # another process claimed one first
+
+    async def write(self, tenant: str, sayings: Sequence[S]) -> None:
+        for begin in range(0, len(sayings), WRITES_MAX):
+            part = sayings[begin : begin + WRITES_MAX]
+            await self._store.commit([self._put(tenant, it) for it in part])
+
+    def _put(self, tenant: str, it: S) -> Put:
+        fit = _fit(it.model_id, it.version)
+        return Put(tenant, self._where.sayings, f"{fit}/{it.customer_id}", self._where.body(it) | {"fit": fit})
+
+    async def drop(self, tenant: str, model_id: str, version: int, customer_ids: Sequence[str]) -> None:
+        await self._delete(tenant, [f"{_fit(model_id, version)}/{it}" for it in customer_ids])
+
+    async def _delete(self, tenant: str, ids: Sequence[str]) -> None:
+        for begin in range(0, len(ids), WRITES_MAX):
+            part = ids[begin : begin + WRITES_MAX]
+            await self._store.commit([Delete(tenant, self._where.sayings, it) for it in part])
+
+    async def publish(self, tenant: str, model: M) -> None:
+        before = await self._publish(tenant, model)
+        for version in range(max(before, 1), model.version):
+            await self._drop_fit(tenant, model.model_id, version)
+        if (old := model.version - VERSIONS_KEPT) > 0:
+            await self._store.commit([Delete(tenant, self._where.models, _fit(model.model_id, old))])
+
+    async def _publish(self, tenant: str, model: M) -> int:
+        while True:
+            name = await self._store.get(tenant, self._where.names, model.model_id)
+            if name is None or name.body["claimed"] < model.version:
+                await self._drop_fit(tenant, model.model_id, model.version)
+                raise self._where.deleted(model.model_id)
+            before: int = name.body["current"]
+            body = name.body | {"current": max(before, model.version)}
+            written = asdict(model)  # type: ignore[call-overload]
+            try:
+                await self._store.commit(
+                    [
+                        Put(tenant, self._where.models, _fit(model.model_id, model.version), written),
+                        Replace(tenant, self._where.names, model.model_id, body, name.version),
+                    ]
+                )
+            except Conflict:
+                continue  # another fit claimed its version meanwhile
+            return before
+
+    async def _drop_fit(self, tenant: str, model_id: str, version: int) -> None:
+        query = Query(where={"fit": _fit(model_id, version)}, order_by=self._where.order, limit=1000)
+        while found := (await self._store.find(tenant, self._where.sayings, query)).documents:
+            await self._store.commit([Delete(tenant, self._where.sayings, document.id) for document in found])
+
+    async def delete(self, tenant: str, model_id: str) -> None:
+        name = await self._store.get(tenant, self._where.names, model_id)
+        if name is None:
+            return
+        claimed: int = name.body["claimed"]
+        oldest = max(claimed - VERSIONS_KEPT, 1)
+        versions = range(oldest, claimed + 1)
+        models = [Delete(tenant, self._where.models, _fit(model_id, version)) for version in versions]
+        await self._store.commit([Delete(tenant, self._where.names, model_id), *models])
+        for version in versions:
+            await self._drop_fit(tenant, model_id, version)
+
+    async def forget(self, tenant: str, customer_ids: Sequence[str]) -> int:
+        """Remove what any model says of these customers, one that is being fitted too; how many there were."""
+        found: list[str] = []
+        for name in await self._names(tenant):
+            span = range(max(name.body["current"], 1), name.body["claimed"] + 1)
+            ids = [f"{_fit(name.id, version)}/{it}" for version in span for it in customer_ids]
+            found.extend(await self._store.get_many(tenant, self._where.sayings, ids))
+        await self._delete(tenant, found)
+        return len(found)
+
+    async def get(self, tenant: str, model_id: str, version: int = 0) -> M | None:
+        if not version:
+            name = await self._store.get(tenant, self._where.names, model_id)
+            version = name.body["current"] if name else 0
+        found = await self._store.get(tenant, self._where.models, _fit(model_id, version)) if version else None
+        return self._where.model(found.body) if found else None
+
+    async def newest(self, tenant: str) -> list[M]:
+        current = [(it.id, it.body["current"]) for it in await self._names(tenant) if it.body["current"]]
+        ids = [_fit(*each) for each in current]
+        found = await self._store.get_many(tenant, self._where.models, ids)
+        return [self._where.model(found[it].body) for it in ids if it in found]
+
+    async def page(self, tenant: str, model_id: str, version: int, limit: int, after: str) -> tuple[list[S], str]:
+        where = {"fit": _fit(model_id, version)}
+        query = Query(where=where, order_by=self._where.order, descending=True, limit=limit, after=after)
+        page = await self._store.find(tenant, self._where.sayings, query)
+        return [self._saying(document) for document in page.documents], page.next_cursor
+
+    async def of_customers(self, tenant: str, customer_ids: Sequence[str], model_ids: Sequence[str] = ()) -> list[S]:
+        read: list[tuple[str, int]] | None = None
+        found: dict[str, Document] = {}
+        while (current := await self._current(tenant, model_ids)) != read:  # else a fit was published in between
+            ids = [f"{_fit(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in current]
+            found = await self._store.get_many(tenant, self._where.sayings, ids)
+            read = current
+        ids = [f"{_fit(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in read or ()]
+        return [self._saying(found[it]) for it in ids if it in found]
+
+    def _saying(self, document: Document) -> S:
+        return self._where.saying({name: value for name, value in document.body.items() if name != "fit"})
+
+    async def _current(self, tenant: str, model_ids: Sequence[str]) -> list[tuple[str, int]]:
+        names = [(it.id, it.body["current"]) for it in await self._names(tenant)]
+        return [(name, version) for name, version in names if version and (not model_ids or name in model_ids)]
+
+    async def _names(self, tenant: str) -> list[Document]:
+        query = Query(where={}, order_by="model_id", limit=2 * MODELS_MAX)
+        return list((await self._store.find(tenant, self._where.names, query)).documents)
+
+
+def _fit(model_id: str, version: int) -> str:
+    return f"{model_id}/{version}"

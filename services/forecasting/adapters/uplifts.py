@@ -1,0 +1,79 @@
+"""Uplift models and what they say of customers, as documents."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from services.common.store import Collection, Index, Store
+from services.forecasting.adapters.fits import Kept, StoredFits, names_of
+from services.forecasting.adapters.propensities import goal_of
+from services.forecasting.domain.propensity import Reason
+from services.forecasting.domain.uplift import (
+    Figure,
+    Recommendation,
+    Uplift,
+    UpliftDecile,
+    UpliftGroup,
+    UpliftModel,
+    UpliftModelNotFound,
+    UpliftQuality,
+    Worth,
+)
+
+
+class StoredUpliftModels(StoredFits[UpliftModel, Uplift]):
+    """The port ``UpliftModels`` over the document store."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, KEPT)
+
+
+def _deleted(model_id: str) -> UpliftModelNotFound:
+    return UpliftModelNotFound("the model was deleted while it was fitted", model_id=model_id)
+
+
+def _body(it: Uplift) -> dict[str, Any]:
+    said = {"uplift": it.uplift.value, "low": it.uplift.low, "high": it.uplift.high, "group": int(it.group)}
+    return asdict(it) | said | {"reasons": [[why.feature, why.value, why.contribution] for why in it.reasons]}
+
+
+def _uplift(body: Mapping[str, Any]) -> Uplift:
+    rest = {name: value for name, value in body.items() if name not in ("low", "high")}
+    said = Figure(body["uplift"], body["low"], body["high"])
+    reasons = tuple(Reason(*why) for why in body["reasons"])
+    return Uplift(**rest | {"uplift": said, "group": UpliftGroup(body["group"]), "reasons": reasons})
+
+
+def _model(body: dict[str, Any]) -> UpliftModel:
+    advice = body["recommendation"]
+    made = {
+        "goal": goal_of(body["goal"]),
+        "quality": _quality(body["quality"]),
+        "recommendation": advice and Recommendation(**advice | {"worth": Worth(**advice["worth"])}),
+        "warnings": tuple(body["warnings"]),
+    }
+    return UpliftModel(**body | made)
+
+
+def _quality(body: dict[str, Any]) -> UpliftQuality:
+    made = {
+        "effect": Figure(**body["effect"]),
+        "qini": Figure(**body["qini"]),
+        "curve": tuple(Figure(**it) for it in body["curve"]),
+        "deciles": tuple(UpliftDecile(**it | {"measured": Figure(**it["measured"])}) for it in body["deciles"]),
+        "heterogeneity": body["heterogeneity"] and Figure(**body["heterogeneity"]),
+    }
+    return UpliftQuality(**body | made)
+
+
+KEPT = Kept(
+    names_of("uplift_names"),
+    Collection("uplift_models"),
+    Collection("uplifts", (Index(("fit", "uplift")),)),
+    order="uplift",
+    model=_model,
+    saying=_uplift,
+    body=_body,
+    deleted=_deleted,
+)
+COLLECTIONS = KEPT.collections

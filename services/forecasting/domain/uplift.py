@@ -1,0 +1,193 @@
+"""Experiments, and what a treatment changes for each customer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.forecasting.domain.propensity import BoolArray, FloatArray, Goal, Reason
+
+EXPERIMENTS_MAX = 200
+TIMES_MAX = 30
+IntArray = npt.NDArray[np.int64]
+
+
+class TreatmentInvalid(InvalidArgument):
+    """A record of an experiment makes no sense."""
+
+
+class TooManyExperiments(FailedPrecondition):
+    """A tenant has as many experiments as it may."""
+
+
+class ExperimentNotFound(NotFound):
+    """There is no experiment of that name."""
+
+
+class ExperimentUnfit(FailedPrecondition):
+    """The experiment cannot show what a treatment changes: too few customers, or too many moments."""
+
+
+class ValueInvalid(InvalidArgument):
+    """What a goal is worth, or a contact costs, makes no sense."""
+
+
+class UpliftModelNotFound(NotFound):
+    """No model of that name, or not that version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """Which group of an experiment a customer was in, from a moment (microseconds) on."""
+
+    customer_id: str
+    treated: bool
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftExperiment:
+    """An experiment in numbers. Times are microseconds."""
+
+    experiment_id: str
+    treated_count: int
+    control_count: int
+    first_time: int
+    last_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Customers of an experiment: what was known of them when it began for them, and what came.
+
+    ``features``: a row for each customer. ``reached``: within the horizon. ``stratum``: customers of one number were
+    assigned at one moment, each with the same chance to be treated.
+    """
+
+    ids: tuple[str, ...]
+    features: FloatArray
+    treated: BoolArray
+    reached: BoolArray
+    stratum: IntArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure with the interval that holds the truth nine times out of ten."""
+
+    value: float
+    low: float
+    high: float
+
+
+class UpliftGroup(IntEnum):
+    """How a customer answers to a treatment; the numbers are those of the contract."""
+
+    PERSUADABLE = 1
+    SURE_THING = 2
+    LOST_CAUSE = 3
+    DO_NOT_DISTURB = 4
+
+
+def group_of(uplift: Figure, base_probability: float, uplift_min: float) -> UpliftGroup:
+    """The group of a customer whose treatment pays from ``uplift_min`` (zero without a cost) on."""
+    if uplift.low > uplift_min:
+        return UpliftGroup.PERSUADABLE
+    if uplift.high < 0:
+        return UpliftGroup.DO_NOT_DISTURB
+    return UpliftGroup.SURE_THING if base_probability >= 0.5 else UpliftGroup.LOST_CAUSE
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftDecile:
+    """A tenth of the customers."""
+
+    customer_count: int
+    uplift: float
+    measured: Figure
+    control_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftQuality:
+    """What an experiment showed, and how well a model told customers apart whom it did not see."""
+
+    customer_count: int
+    treated_count: int
+    treated_rate: float
+    control_rate: float
+    effect: Figure
+    qini: Figure
+    qini_ratio: float | None
+    curve: tuple[Figure, ...]
+    """By how much the share of all who reach the goal rises if no twentieth of them is treated, one, two, … all."""
+    deciles: tuple[UpliftDecile, ...]
+    heterogeneity: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What a reached goal is worth, and what it costs to treat a customer, in minor units."""
+
+    goal_value: int
+    contact_cost: int
+
+    @property
+    def uplift_min(self) -> float:
+        """From which uplift on a treatment pays."""
+        return self.contact_cost / self.goal_value
+
+    def profit(self, reached: float, treated: float) -> int:
+        """What so many more who reach the goal are worth, less what it costs to treat so many."""
+        return round(reached * self.goal_value - treated * self.contact_cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """How many to treat. Profits are minor units."""
+
+    worth: Worth
+    customer_count: int
+    expected_reached: float
+    expected_profit: int
+    profit_of_all: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftModel:
+    """A fitted model of what a treatment changes. Times are microseconds."""
+
+    model_id: str
+    version: int
+    experiment_id: str
+    goal: Goal
+    currency: str
+    fit_time: int
+    as_of: int
+    customer_count: int
+    quality: UpliftQuality
+    importance: Mapping[str, float]
+    """By feature, the most important first; together 1, or empty where customers do not differ."""
+    recommendation: Recommendation | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uplift:
+    """What the treatment changes for a customer."""
+
+    model_id: str
+    version: int
+    customer_id: str
+    uplift: Figure
+    base_probability: float
+    percentile: int
+    group: UpliftGroup
+    as_of: int
+    reasons: tuple[Reason, ...]

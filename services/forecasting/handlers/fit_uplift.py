@@ -1,0 +1,326 @@
+"""Fit what a treatment changes for each customer, from an experiment: a job."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.common import telemetry
+from services.common.clock import Clock, to_micros
+from services.common.jobs import Job, Jobs, Progress
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.periods import WindowInvalid
+from services.forecasting.domain.propensity import (
+    EXAMPLES_MIN,
+    MODELS_MAX,
+    FloatArray,
+    Goal,
+    GoalInvalid,
+    LearnerMissing,
+    Moment,
+    TooManyModels,
+)
+from services.forecasting.domain.series import Selection
+from services.forecasting.domain.uplift import (
+    TIMES_MAX,
+    ExperimentNotFound,
+    ExperimentUnfit,
+    Figure,
+    Recommendation,
+    Treatment,
+    Trial,
+    Uplift,
+    UpliftModel,
+    UpliftQuality,
+    ValueInvalid,
+    Worth,
+    group_of,
+)
+from services.forecasting.handlers.get_series import LATEST
+from services.forecasting.handlers.start_once import start_once
+from services.forecasting.learning.lightgbm_runtime import missing
+from services.forecasting.learning.propensity import importance, percentiles, reasons
+from services.forecasting.learning.qini import uplift_quality
+from services.forecasting.learning.uplift import ROWS_MAX, UpliftTrees, fit, taken
+from services.forecasting.ports import Lines, Moments, Requests, Treatments, UpliftModels
+
+KIND = "fit_uplift_model"
+_CHUNK = 10_000
+_IMPORTANCE_ROWS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftFitting:
+    """What fitting uplifts needs from outside."""
+
+    lines: Lines
+    moments: Moments
+    treatments: Treatments
+    models: UpliftModels
+    requests: Requests
+    jobs: Jobs
+    clock: Clock
+    examples_min: int = EXAMPLES_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class UpliftOrder:
+    """What is asked of a fit. Currencies are empty where no amount is given."""
+
+    model_id: str
+    experiment_id: str
+    goal: Goal
+    goal_currency: str
+    currency: str
+    as_of: int | None
+    worth: Worth | None
+    worth_currencies: tuple[str, str]
+
+
+async def fit_uplift(fitting: UpliftFitting, tenant: str, request_id: str, fingerprint: str, order: UpliftOrder) -> Job:
+    """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
+    if order.as_of is not None and not 0 <= order.as_of <= LATEST:
+        raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+    if order.goal_currency and order.goal.min_amount <= 0:
+        raise GoalInvalid("the least amount must be above zero; leave it out if any will do", field="goal.min_amount")
+    if order.worth is not None and (order.worth.goal_value <= 0 or order.worth.contact_cost < 0):
+        raise ValueInvalid(
+            "a reached goal must be worth more than zero and a contact cost zero or more; give both or neither",
+            field="goal_value",
+        )
+
+    async def prepare() -> _Work:
+        return await _prepared(fitting, tenant, order)
+
+    return await start_once(fitting.requests, fitting.jobs, tenant, request_id, fingerprint, KIND, prepare)
+
+
+async def _prepared(fitting: UpliftFitting, tenant: str, order: UpliftOrder) -> "_Work":
+    if why := missing():
+        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
+    names = await fitting.models.names(tenant)
+    if len(names) >= MODELS_MAX and order.model_id not in names:
+        raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
+    there = {it.experiment_id for it in await fitting.treatments.experiments(tenant)}
+    if order.experiment_id not in there:
+        raise ExperimentNotFound(
+            f"there is no experiment {order.experiment_id}; RecordTreatments begins one", experiment=order.experiment_id
+        )
+    extent = await fitting.lines.extent(tenant)
+    if extent is None:
+        raise ExperimentUnfit("there are no orders: nothing shows what the treatment changed")
+    currency = extent.currency(Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency))
+    if order.goal_currency not in ("", currency):
+        raise GoalInvalid(f"the least amount must be in {currency}, as the orders are", field="goal.min_amount")
+    if order.worth is not None and set(order.worth_currencies) != {currency}:
+        raise ValueInvalid(f"value and cost must be in {currency}, as the orders are", field="goal_value")
+    as_of = extent.last_time if order.as_of is None else order.as_of
+    work = _Work(fitting, tenant, order, currency, extent.last_time, as_of)
+    work.check(await work.treated())
+    return work
+
+
+@dataclass(frozen=True, slots=True)
+class _Treated:
+    """Whom the experiment can show something of, and how many were left out."""
+
+    treatments: Sequence[Treatment]
+    both: int
+    early: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    fitting: UpliftFitting
+    tenant: str
+    order: UpliftOrder
+    currency: str
+    last: int
+    as_of: int
+
+    async def treated(self) -> _Treated:
+        found, both = await self.fitting.treatments.treatments(self.tenant, self.order.experiment_id)
+        over = [it for it in found if it.time + self.order.goal.horizon <= self.last]
+        return _Treated(over, both, len(found) - len(over))
+
+    def check(self, found: _Treated) -> None:
+        """Whether there is enough to learn from, before anything is read of the customers."""
+        least = self.fitting.examples_min
+        treated = sum(it.treated for it in found.treatments)
+        control = len(found.treatments) - treated
+        if min(treated, control) < least:
+            raise ExperimentUnfit(
+                f"{treated} customers were treated and {control} held back {self.order.goal.horizon_days} days or more "
+                f"before the last order; {least} of each are needed",
+                treated=treated,
+                control=control,
+                minimum=least,
+            )
+        times = len({it.time for it in found.treatments})
+        if times > TIMES_MAX:
+            raise ExperimentUnfit(
+                f"the treatments began at {times} moments; at most {TIMES_MAX} are looked at: record the moment at "
+                "which each wave began",
+                times=times,
+                maximum=TIMES_MAX,
+            )
+
+    async def __call__(self, progress: Progress) -> dict[str, str]:
+        with telemetry.span("forecasting.fit_uplift", horizon_days=self.order.goal.horizon_days):
+            await progress(0.05, "reading the experiment")
+            found = await self.treated()
+            self.check(found)
+            trial = await self._trial(found.treatments)
+            await progress(0.15, f"learning from {len(trial)} customers")
+            trees, tested, drawn = await asyncio.to_thread(fit, trial)
+            measured = await asyncio.to_thread(uplift_quality, trial, tested)
+            await progress(0.7, "telling the customers of now apart")
+            now = await self._moment(self.as_of)
+            warnings = tuple(_warnings(found, trial, measured, drawn))
+            version = await self.fitting.models.claim(self.tenant, self.order.model_id)
+            model = await self._written(version, measured, warnings, trees, now, progress)
+            await self._drop_erased(model, now)
+            await self.fitting.models.publish(self.tenant, model)
+        return {"version": str(version), "customer_count": str(len(now)), "qini": f"{measured.qini.value:.5f}"}
+
+    async def _moment(self, at: int) -> Moment:
+        return await self.fitting.moments.moment(self.tenant, self.currency, self.order.goal, at)
+
+    async def _trial(self, treatments: Sequence[Treatment]) -> Trial:
+        """The customers who had ordered before their treatment began; at most so many as can be learnt from."""
+        parts: list[Trial] = []
+        for number, at in enumerate(sorted({it.time for it in treatments})):
+            moment = await self._moment(at)
+            treated = {it.customer_id: it.treated for it in treatments if it.time == at}
+            rows = np.array([at for at, who in enumerate(moment.ids) if who in treated], dtype=np.int64)
+            ids = tuple(moment.ids[row] for row in rows.tolist())
+            group = np.array([treated[who] for who in ids], dtype=np.bool_)
+            stratum = np.full(len(ids), number, dtype=np.int64)
+            parts.append(Trial(ids, moment.features[rows], group, moment.reached[rows], stratum))
+        whole = _joined(parts)
+        self._check_trial(whole)
+        every = -(-len(whole) // ROWS_MAX)
+        return taken(whole, np.arange(len(whole)) % every == 0) if every > 1 else whole
+
+    def _check_trial(self, trial: Trial) -> None:
+        least = self.fitting.examples_min
+        for treated, what in ((True, "treated"), (False, "held back")):
+            of_group = trial.treated == treated
+            reached = int(trial.reached[of_group].sum())
+            if min(int(of_group.sum()), reached) < least:
+                raise ExperimentUnfit(
+                    f"of {int(of_group.sum())} customers who were {what} and had ordered before, {reached} reached the "
+                    f"goal; {least} are needed: choose a wider goal or a longer horizon",
+                    reached=reached,
+                    minimum=least,
+                )
+
+    async def _written(
+        self,
+        version: int,
+        measured: UpliftQuality,
+        warnings: tuple[str, ...],
+        trees: UpliftTrees,
+        now: Moment,
+        progress: Progress,
+    ) -> UpliftModel:
+        every = max(len(now) // _IMPORTANCE_ROWS, 1)
+        uplift, half = await asyncio.to_thread(trees.uplift, now.features)
+        model = UpliftModel(
+            model_id=self.order.model_id,
+            version=version,
+            experiment_id=self.order.experiment_id,
+            goal=self.order.goal,
+            currency=self.currency,
+            fit_time=to_micros(self.fitting.clock()),
+            as_of=self.as_of,
+            customer_count=len(now),
+            quality=measured,
+            importance=importance(
+                await asyncio.to_thread(trees.effects.parts, now.features[::every]), self.order.goal.features
+            ),
+            recommendation=recommendation(self.order.worth, uplift) if self.order.worth else None,
+            warnings=warnings,
+        )
+        chunks, done = _uplifts(model, self.order.worth, trees, now, uplift, half), 0
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            await self.fitting.models.write(self.tenant, chunk)
+            done += len(chunk)
+            await progress(0.75 + 0.2 * done / len(now), f"{done} customers told apart")
+        return model
+
+    async def _drop_erased(self, model: UpliftModel, now: Moment) -> None:
+        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
+        known = await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
+        gone = sorted(set(now.ids) - set(known.ids))
+        await self.fitting.models.drop(self.tenant, model.model_id, model.version, gone)
+
+
+def _joined(parts: Sequence[Trial]) -> Trial:
+    return Trial(
+        tuple(it for part in parts for it in part.ids),
+        np.vstack([it.features for it in parts]),
+        np.concatenate([it.treated for it in parts]),
+        np.concatenate([it.reached for it in parts]),
+        np.concatenate([it.stratum for it in parts]),
+    )
+
+
+def recommendation(worth: Worth, uplift: FloatArray) -> Recommendation:
+    """Treat whom it pays to treat, of customers with these uplifts."""
+    chosen = uplift[uplift >= worth.uplift_min]
+    reached = float(chosen.sum())
+    return Recommendation(
+        worth=worth,
+        customer_count=len(chosen),
+        expected_reached=reached,
+        expected_profit=worth.profit(reached, len(chosen)),
+        profit_of_all=worth.profit(float(uplift.sum()), len(uplift)),
+    )
+
+
+def _uplifts(
+    model: UpliftModel, worth: Worth | None, trees: UpliftTrees, now: Moment, uplift: FloatArray, half: FloatArray
+) -> Iterator[list[Uplift]]:
+    """What the model says of each customer, some thousands at a time."""
+    percentile, least = percentiles(uplift), worth.uplift_min if worth else 0.0
+    for begin in range(0, len(uplift), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        features = now.features[rows]
+        why = reasons(model.goal.features, features, trees.effects.parts(features))
+        figures = [
+            Figure(value, value - width, value + width)
+            for value, width in zip(uplift[rows].tolist(), half[rows].tolist(), strict=True)
+        ]
+        base = trees.control(features).tolist()
+        yield [
+            Uplift(
+                model.model_id, model.version, who, figure, likely, part,
+                group_of(figure, likely, least), model.as_of, because,
+            )
+            for who, figure, likely, part, because in zip(
+                now.ids[rows], figures, base, percentile[rows], why, strict=True
+            )
+        ]  # fmt: skip
+
+
+def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: bool) -> Iterator[str]:
+    if found.both:
+        yield f"{found.both} customers were recorded in both groups, as merged customers may be, and were left out."
+    if found.early:
+        yield f"The horizon of {found.early} customers is not over yet; they were left out."
+    if unknown := len(found.treatments) - len(trial):
+        yield f"{unknown} customers were left out: they had not ordered before, or there are too many to learn from."
+    if not drawn:
+        yield (
+            "Who was treated was not drawn by lot: what was known of customers tells it. That is allowed for, but not "
+            "what was not known: hold back customers by lot."
+        )
+    if measured.qini.low <= 0:
+        yield (
+            "The experiment does not show that customers answer differently: choosing whom to treat may be no better "
+            "than chance. Repeat it with more customers."
+        )
+    if measured.effect.low <= 0 <= measured.effect.high:
+        yield "The experiment does not show that the treatment changes anything on the whole."
