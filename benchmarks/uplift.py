@@ -1,7 +1,7 @@
 """Uplift models on the MineThatData e-mail test: how much better than chance they choose whom to mail.
 
 ``python -m benchmarks.uplift`` prints a table, with ``--json`` one object a line. The data lie beside the checkout
-(``../shared/data``). Customers are split by lot into 60 in a hundred to learn from and 40 to measure on, ten times over.
+(``../shared/data``). Customers are split by lot, ten times, 60 in a hundred to learn from and 40 to measure on.
 The figures of one split differ by more than what is between the methods, so both means and deviations are printed.
 """
 
