@@ -30,6 +30,13 @@ class ProcessSettings(BaseSettings):
     """``mongodb://…``; unset: one SQLite file a service under ``data_dir``."""
     analytics_url: str | None = Field(None, validation_alias="ANALYTICS_URL")
     """``sc://…`` (Spark Connect); unset: one DuckDB file a service under ``data_dir``."""
+    analytics_memory_max: str | None = Field(
+        None, validation_alias="ANALYTICS_MEMORY_MAX", pattern=r"^[1-9][0-9]{0,11}(\.[0-9]{1,3})?(KiB|MiB|GiB|TiB)$"
+    )
+    """How much memory DuckDB may take for a service's queries and buffers (``4GiB``); what needs more goes to the disk
+    beside its file, or is refused. Unset: 80 % of what the machine, or the container, has. Not for Spark."""
+    analytics_threads: int | None = Field(None, validation_alias="ANALYTICS_THREADS", ge=1, le=1024)
+    """On how many threads DuckDB computes; unset: as many as there are cores. Not for Spark."""
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     auth_public_key_file: Path | None = Field(None, validation_alias="AUTH_PUBLIC_KEY_FILE")

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import ibis
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from services.common.columnar import Columnar, Keep, Table, of_tenant, open_columnar
-from services.common.columnar.duckdb import DuckDBColumnar, FileInUse
+from services.common.columnar.duckdb import DuckDBColumnar, FileInUse, MemoryShort
 from services.common.columnar.patterns import pattern_fault
 from services.common.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from services.common.settings import ServiceSettings
@@ -274,6 +275,28 @@ async def test_a_table_with_other_columns_is_refused(embedded: Settings) -> None
     with pytest.raises(FailedPrecondition, match="table notes was written by another version"):
         async with open_columnar(embedded, [wider]):
             pass
+
+
+@ibis.udf.scalar.builtin
+def current_setting(name: str) -> str:  # type: ignore[empty-body]
+    """DuckDB's own function."""
+
+
+async def test_the_embedded_engine_keeps_to_the_memory_and_threads_that_it_is_given(
+    configure: Callable[..., Settings],
+) -> None:
+    settings = configure(Settings, analytics_memory_max="32MiB", analytics_threads=1)
+    told = {name: current_setting(name) for name in ("memory_limit", "threads")}
+    numbers = ibis.range(0, 6_000_000).unnest().name("number").as_table()
+    async with open_columnar(settings, TABLES) as columnar:
+        (row,) = (await columnar.execute(ibis.range(0, 1).unnest().name("n").as_table().select(**told))).to_pylist()
+        assert row == {"memory_limit": "32.0 MiB", "threads": "1"}
+        with pytest.raises(MemoryShort, match="ANALYTICS_MEMORY_MAX"):
+            await columnar.execute(numbers.aggregate(all=numbers.number.collect()))
+        assert await rows_of(columnar, LINES) == [], "and goes on"
+    for wrong in ("lots", "0GiB", "4 GB"):
+        with pytest.raises(ValidationError, match="analytics_memory_max"):
+            configure(Settings, analytics_memory_max=wrong)
 
 
 async def test_an_address_of_another_kind_is_refused(configure: Callable[..., Settings]) -> None:

@@ -70,6 +70,9 @@ def test_a_pods_environment_is_read_as_meant(
     if profile == "production":
         assert (settings.store_url is not None) == ("documents" in TOPOLOGY[component]["keeps"])
         assert (settings.analytics_url is not None) == ("tables" in TOPOLOGY[component]["keeps"])
+        keeps_tables = "tables" in TOPOLOGY[component]["keeps"]
+        bounds = (settings.analytics_memory_max, settings.analytics_threads)
+        assert bounds == (("2.5GiB", 3) if keeps_tables else (None, None))
         assert (getattr(settings, "smtp_url", None) is not None) == ("mail" in TOPOLOGY[component]["sends"])
         assert settings.otlp_endpoint == "http://collector.observability:4317"
         assert settings.trace_ratio == 0.05

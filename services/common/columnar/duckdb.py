@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
 from services.common.columnar.texts import Bound, Texts
-from services.common.errors import DataLoss, FailedPrecondition, Unavailable
+from services.common.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
 
@@ -32,12 +32,19 @@ class FileInUse(FailedPrecondition):
     """Another process has the file open."""
 
 
+class MemoryShort(ResourceExhausted):
+    """A query or a batch needs more memory than the engine may take, and cannot go to the disk."""
+
+
 class DuckDBColumnar:
     """One writer thread, a few reader threads each with a connection of its own: reads do not block appends."""
 
-    def __init__(self, path: Path, tables: Sequence[Table]) -> None:
+    def __init__(
+        self, path: Path, tables: Sequence[Table], *, memory_max: str | None = None, threads: int | None = None
+    ) -> None:
+        """``memory_max``: a number and KiB, MiB, GiB or TiB. Without it and ``threads``: what DuckDB takes by itself."""
         self._path = path
-        self._root = _open(path)
+        self._root = _open(path, {"memory_limit": memory_max, "threads": threads})
         try:
             with self._told():
                 _declare(self._root, tables)
@@ -118,9 +125,14 @@ class DuckDBColumnar:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn what says that the file is broken into one sentence."""
+        """Turn what says that the file is broken, or that memory is short, into one sentence."""
         try:
             yield
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryShort(
+                "the analytical engine may not take as much memory as this needs; ask for less, or allow it more in "
+                "ANALYTICS_MEMORY_MAX"
+            ) from error
         except (duckdb.IOException, duckdb.FatalException, duckdb.InternalException) as error:
             raise _unreadable(self._path, error) from error
         except duckdb.Error as error:
@@ -129,12 +141,13 @@ class DuckDBColumnar:
             raise
 
 
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, bounds: Mapping[str, str | int | None]) -> duckdb.DuckDBPyConnection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # No extension is fetched from the network. Ibis still writes lambdas with the arrow.
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "lambda_syntax": "ENABLE_SINGLE_ARROW",
+        **{name: bound for name, bound in bounds.items() if bound is not None},
     }
     try:
         return duckdb.connect(str(path), config=config)

@@ -28,7 +28,12 @@ def _open(settings: ServiceSettings, tables: Sequence[Table]) -> Columnar:
     if settings.analytics_url is None:
         from services.common.columnar.duckdb import DuckDBColumnar
 
-        return DuckDBColumnar(settings.data_dir / f"{settings.service}.duckdb", tables)
+        return DuckDBColumnar(
+            settings.data_dir / f"{settings.service}.duckdb",
+            tables,
+            memory_max=settings.analytics_memory_max,
+            threads=settings.analytics_threads,
+        )
     if not settings.analytics_url.startswith("sc://"):
         raise InvalidArgument("ANALYTICS_URL must begin with sc:// (Spark Connect) or be unset (DuckDB)")
     from services.common.columnar.spark import SparkColumnar, connect

@@ -29,6 +29,14 @@ Parts of a pod. Each takes a dict: root, name, topology (the component's) and co
 - name: ANALYTICS_URL
   value: {{ . | quote }}
 {{- end }}
+{{- with $root.Values.analytics.memoryMax }}
+- name: ANALYTICS_MEMORY_MAX
+  value: {{ . | quote }}
+{{- end }}
+{{- with $root.Values.analytics.threads }}
+- name: ANALYTICS_THREADS
+  value: {{ . | toString | quote }}
+{{- end }}
 # Numerical libraries take every core of the node unless told how many are theirs.
 - name: OMP_NUM_THREADS
   valueFrom:
