@@ -1,10 +1,11 @@
-"""Destinations: web addresses that segments go to by themselves."""
+"""Destinations: web addresses and buckets that segments go to by themselves."""
 
 from collections.abc import Sequence
 
 import strawberry
 from strawberry import Parent
 from tessera.segmentation.v1 import destination_pb2 as pb
+from tessera.segmentation.v1 import object_push_pb2 as objects
 
 from gateway.context import Info
 from gateway.schema.access import by_rpc
@@ -21,12 +22,30 @@ class AudiencePush: ...
 
 
 @from_proto(
+    objects.ObjectPush,
+    "segment_id",
+    "interval_minutes",
+    "start_time",
+    "format",
+    "contents",
+    "key",
+    "latest_key",
+    "region",
+    "access_key_id",
+    "encryption",
+    "kms_key_id",
+)
+class ObjectPush: ...
+
+
+@from_proto(
     pb.Destination,
     "destination_id",
     "name",
     "url",
     "transitions",
     "audience",
+    "objects",
     "state",
     "state_reason",
     "create_time",
@@ -49,6 +68,7 @@ class Destination: ...
     "attempt_time",
     "http_status",
     "error",
+    "object_key",
 )
 class Delivery: ...
 
@@ -61,7 +81,33 @@ class TransitionPushInput: ...
 class AudiencePushInput: ...
 
 
-@input_from_proto(pb.CreateDestinationRequest, "request_id", "name", "url", "transitions", "audience")
+@input_from_proto(
+    objects.ObjectPush,
+    "segment_id",
+    "interval_minutes",
+    "start_time",
+    "format",
+    "contents",
+    "key",
+    "latest_key",
+    "region",
+    "access_key_id",
+    "encryption",
+    "kms_key_id",
+)
+class ObjectPushInput: ...
+
+
+@input_from_proto(
+    pb.CreateDestinationRequest,
+    "request_id",
+    "name",
+    "url",
+    "transitions",
+    "audience",
+    "objects",
+    "secret_access_key",
+)
 class CreateDestinationInput: ...
 
 
@@ -70,7 +116,16 @@ class CreateDestinationPayload: ...
 
 
 @input_from_proto(
-    pb.UpdateDestinationRequest, "request_id", "destination_id", "name", "url", "transitions", "audience", "version"
+    pb.UpdateDestinationRequest,
+    "request_id",
+    "destination_id",
+    "name",
+    "url",
+    "transitions",
+    "audience",
+    "objects",
+    "secret_access_key",
+    "version",
 )
 class UpdateDestinationInput: ...
 

@@ -42,18 +42,21 @@ from services.segmentation.adapters.kept import ROWS_MAX, Kept
 from services.segmentation.adapters.lists import COLLECTIONS as LIST_COLLECTIONS
 from services.segmentation.adapters.lists import ListFollower, StoredLists
 from services.segmentation.adapters.member_files import (
+    AudienceTables,
     clusters_file,
     csv_members,
     lookalikes_file,
     parquet_members,
 )
 from services.segmentation.adapters.memberships import StoredMemberships
+from services.segmentation.adapters.object_store import S3ObjectStore, SpooledBlobs
 from services.segmentation.adapters.path_query import ColumnarPaths
 from services.segmentation.adapters.predictions import ColumnarPredictions
 from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
 from services.segmentation.adapters.tastes import RecommendationTastes
+from services.segmentation.adapters.web import CheckedWeb
 from services.segmentation.adapters.webhooks import WebCourier
 from services.segmentation.domain.delivery import SECOND, SECRET_BYTES, Patience
 from services.segmentation.handlers.clustering import ClusteringWork
@@ -62,6 +65,7 @@ from services.segmentation.handlers.destinations import DestinationDesk
 from services.segmentation.handlers.evaluate_predicted import evaluate_predicted
 from services.segmentation.handlers.evaluation import Evaluation
 from services.segmentation.handlers.lookalikes import LookalikeWork
+from services.segmentation.handlers.object_pushes import ObjectPusher
 from services.segmentation.handlers.studies import Desk
 from services.segmentation.servicer import SegmentationServicer
 
@@ -89,6 +93,8 @@ class Settings(ServiceSettings):
     """Networks that are not public and may be sent segments to all the same, also without encryption; a JSON list."""
     webhook_seconds_max: float = Field(15.0, gt=0, le=60)
     """How long a destination may take to answer."""
+    object_seconds_max: float = Field(900.0, gt=0, le=3600)
+    """How long object storage may take for one file."""
     webhook_wait_seconds: float = Field(5.0, gt=0, le=3600)
     """How long after its first failure a delivery is tried again; from then on twice as long each time."""
     webhook_attempts_max: int = Field(20, ge=1, le=100)
@@ -126,8 +132,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         await jobs.recover(alone=not settings.store_url)
         desk = Desk(jobs, StoredStarts(store), clock)
         tastes, clusterings = RecommendationTastes(recommendation), StoredClusterings(store, columnar)
-        courier = WebCourier(settings.webhook_networks, settings.webhook_seconds_max, clock)
-        destinations, dispatch = _sending(settings, store, segments, memberships, courier, clock)
+        web = CheckedWeb(settings.webhook_networks)
+        destinations, dispatch = _sending(settings, store, segments, memberships, web, clock)
         servicer = SegmentationServicer(
             segments=segments,
             memberships=memberships,
@@ -164,7 +170,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 yield up
             finally:
                 await jobs.close()
-                await courier.close()
+                await web.close()
 
 
 def _exposed(servicer: SegmentationServicer) -> Exposed:
@@ -185,18 +191,25 @@ def _sending(
     store: Store,
     segments: StoredSegments,
     memberships: StoredMemberships,
-    courier: WebCourier,
+    web: CheckedWeb,
     clock: Clock,
 ) -> tuple[DestinationDesk, Dispatch]:
     """What changes destinations, and what serves them."""
     destinations = destination_store.StoredDestinations(store, destination_store.Secrets(_master_keys(settings)))
     patience = Patience(round(settings.webhook_wait_seconds * SECOND), attempts_max=settings.webhook_attempts_max)
-    dispatch = Dispatch(destinations, segments, memberships, courier, csv_members, clock, random.random, patience)
+    courier = WebCourier(web, settings.webhook_seconds_max, clock)
+    objects = S3ObjectStore(web, settings.object_seconds_max, clock)
+    blobs = SpooledBlobs(settings.data_dir / "outgoing")
+    pusher = ObjectPusher(memberships, objects, AudienceTables(), blobs, clock)
+    dispatch = Dispatch(
+        destinations, segments, memberships, courier, pusher, csv_members, clock, random.random, patience
+    )
     desk = DestinationDesk(
         destinations,
         segments,
         memberships,
         courier,
+        pusher,
         clock,
         settings.webhook_networks,
         lambda: uuid.uuid4().hex,

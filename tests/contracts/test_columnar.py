@@ -277,7 +277,7 @@ async def test_a_table_with_other_columns_is_refused(embedded: Settings) -> None
             pass
 
 
-@ibis.udf.scalar.builtin
+@ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
 def current_setting(name: str) -> str:  # type: ignore[empty-body]
     """DuckDB's own function."""
 

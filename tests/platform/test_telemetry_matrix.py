@@ -103,6 +103,7 @@ FAULTS = frozenset(
         "loyalty.points.expired",
         "loyalty.check.members",
         "loyalty.check.violations",
+        "segmentation.objects.written",
         "loyalty.commits.repeated",
         "loyalty.orders.skipped",
         "loyalty.orders.refunded",

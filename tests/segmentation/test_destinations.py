@@ -128,7 +128,7 @@ def test_a_destination_is_given_up_after_enough_attempts_or_enough_time_or_when_
 
 
 def test_pushes_keep_to_their_time_and_interval() -> None:
-    push = AudiencePush("s", 5 * MINUTE, start=NOW)
+    push = AudiencePush(segment_id="s", interval=5 * MINUTE, start=NOW)
     assert push.due(NOW, NOW + MINUTE) == NOW, "one that was missed is made up for"
     assert push.next_start(NOW + 12 * MINUTE) == NOW + 15 * MINUTE, "once, however many were missed"
     assert push.next_start(NOW - MINUTE) == NOW

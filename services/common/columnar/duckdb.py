@@ -42,7 +42,7 @@ class DuckDBColumnar:
     def __init__(
         self, path: Path, tables: Sequence[Table], *, memory_max: str | None = None, threads: int | None = None
     ) -> None:
-        """``memory_max``: a number and KiB, MiB, GiB or TiB. Without it and ``threads``: what DuckDB takes by itself."""
+        """``memory_max``: a number and KiB, MiB, GiB or TiB. ``None``: what DuckDB takes by itself."""
         self._path = path
         self._root = _open(path, {"memory_limit": memory_max, "threads": threads})
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
+from enum import IntEnum
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,8 @@ from services.segmentation.domain.destination import (
     State,
     TransitionPush,
 )
+from services.segmentation.domain.object_push import Contents, Encryption, FileForm, ObjectPush
+from services.segmentation.domain.schedule import Schedule
 from services.segmentation.ports.request import Request
 
 DESTINATIONS = Collection("destinations")
@@ -226,12 +229,15 @@ def _remembered(tenant: str, destination_id: str, request: Request) -> Sequence[
 
 
 def _content_body(content: Content) -> Body:
-    if isinstance(content, AudiencePush):
-        return {**asdict(content), "format": int(content.format)}
+    if isinstance(content, Schedule):
+        return {name: int(each) if isinstance(each, IntEnum) else each for name, each in asdict(content).items()}
     return {"segment_ids": list(content.segment_ids), "batch_size": content.batch_size}
 
 
 def _content(body: dict[str, Any]) -> Content:
+    if "latest_key" in body:
+        kinds = {"form": FileForm, "contents": Contents, "encryption": Encryption}
+        return ObjectPush(**{**body, **{name: kind(body[name]) for name, kind in kinds.items()}})
     if "interval" in body:
         return AudiencePush(**{**body, "format": Format(body["format"])})
     return TransitionPush(tuple(body["segment_ids"]), body["batch_size"])

@@ -6,16 +6,33 @@ import pyarrow as pa
 
 from services.common.clock import from_micros
 from services.common.row_files import CsvRows, ParquetRows
+from services.segmentation.domain.object_push import Contents, FileForm, ObjectPush
 from services.segmentation.ports import MemberWriter, RowWriter
 
 _CUSTOMER = ("customer_id", pa.string())
 MEMBERS = pa.schema([_CUSTOMER, ("enter_time", pa.timestamp("us", "UTC"))])
+CHANGED = pa.schema([_CUSTOMER, ("transition", pa.string()), ("time", pa.timestamp("us", "UTC"))])
 CLUSTERS = pa.schema([_CUSTOMER, ("cluster", pa.int64()), ("persona", pa.string())])
 LOOKALIKES = pa.schema([_CUSTOMER, ("place", pa.int64())])
 
 
 def _cell(value: Any, kind: pa.DataType) -> Any:
     return from_micros(value).isoformat().replace("+00:00", "Z") if pa.types.is_timestamp(kind) else value
+
+
+class AudienceTables:
+    """The port ``AudienceFiles``."""
+
+    def __call__(self, push: ObjectPush) -> RowWriter:
+        schema = _schema(push)
+        return ParquetRows(schema) if push.form is FileForm.PARQUET else CsvRows(schema, _cell)
+
+    def columns(self, push: ObjectPush) -> tuple[str, ...]:
+        return tuple(_schema(push).names)
+
+
+def _schema(push: ObjectPush) -> pa.Schema:
+    return CHANGED if push.contents is Contents.CHANGES else MEMBERS
 
 
 def csv_members() -> MemberWriter:

@@ -38,6 +38,7 @@ class Delivery:
     attempt_time: int
     http_status: int = 0
     error: str = ""
+    object_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,10 @@ class Progress:
     """When the next push begins."""
     asked: int = 0
     """The newest request for a push that was heeded."""
+    base: str = ""
+    """Of files of changes: the push that arrived last, up to ``cursor``."""
+    lineage: str = ""
+    """Of files of changes: what the push that arrived last was of."""
 
     def succeeded(self, now: int) -> "Progress":
         """After a delivery."""

@@ -1,6 +1,7 @@
-"""Destinations: web addresses that segments go to by themselves, and what such an address may be."""
+"""Destinations: web addresses and buckets that segments go to by themselves, and what such an address may be."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,6 +9,8 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from services.common.errors import Conflict, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.segmentation.domain.object_push import ObjectPush, bucket_fault, fault
+from services.segmentation.domain.schedule import Schedule
 
 DESTINATIONS_MAX = 50
 BATCH_DEFAULT, CHUNK_DEFAULT = 100, 1000
@@ -68,32 +71,22 @@ class TransitionPush:
     batch_size: int = BATCH_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class AudiencePush:
-    """The members of a segment again and again; times in microseconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudiencePush(Schedule):
+    """The members of a segment again and again."""
 
     segment_id: str
-    interval: int
     format: Format = Format.NDJSON
     chunk_size: int = CHUNK_DEFAULT
-    start: int = 0
-
-    def next_start(self, now: int) -> int:
-        """The first start after ``now``."""
-        return now + self.interval - (now - self.start) % self.interval if now >= self.start else self.start
-
-    def due(self, planned: int, now: int) -> int:
-        """When the next push begins: as it was planned, unless the plan was changed since."""
-        kept = planned >= self.start and (planned - self.start) % self.interval == 0
-        return planned if kept else self.next_start(now)
 
 
-Content: TypeAlias = TransitionPush | AudiencePush
+Content: TypeAlias = TransitionPush | AudiencePush | ObjectPush
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A web address and what it is sent; times in microseconds."""
+    """A web address and what it is sent; times in microseconds. ``secret`` signs webhooks, or belongs to the access key
+    for a bucket."""
 
     destination_id: str
     name: str
@@ -121,7 +114,22 @@ class Destination:
     @property
     def segment_ids(self) -> Sequence[str]:
         """The segments that it names."""
-        return (self.content.segment_id,) if isinstance(self.content, AudiencePush) else self.content.segment_ids
+        return segments_of(self.content)
+
+
+def segments_of(content: Content) -> Sequence[str]:
+    """The segments that it names."""
+    return content.segment_ids if isinstance(content, TransitionPush) else (content.segment_id,)
+
+
+def check_objects(url: str, push: ObjectPush, secret: bytes) -> None:
+    """``DestinationInvalid`` for what cannot be written into a bucket, or not there."""
+    if found := bucket_fault(url):
+        raise DestinationInvalid(found, field="url")
+    if (wrong := fault(push)) is not None:
+        raise DestinationInvalid(wrong[1], field=wrong[0])
+    if not re.fullmatch(rb"[!-~]{1,256}", secret):
+        raise DestinationInvalid("the access key has a secret, in ASCII and without spaces", field="secret_access_key")
 
 
 def check_url(url: str, allowed: Sequence[Network]) -> None:
@@ -134,6 +142,9 @@ def check_url(url: str, allowed: Sequence[Network]) -> None:
         raise DestinationInvalid(f"the url cannot be read: {error}", field="url") from None
     if not url.isascii() or any(character.isspace() for character in url) or not port_fits:
         raise DestinationInvalid("the url has characters or a port that none has; encode them", field="url")
+    if parts.scheme == "s3":
+        text = "the url is the bucket's web address: https://BUCKET.s3.REGION.amazonaws.com, or https://HOST/BUCKET"
+        raise DestinationInvalid(text, field="url")
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise DestinationInvalid("the url begins with https:// and names a host", field="url")
     if parts.username is not None or parts.password is not None or parts.fragment:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +27,8 @@ from services.segmentation.domain.delivery import (
     transitions_parcel,
 )
 from services.segmentation.domain.destination import AudiencePush, Destination, Format, State, TransitionPush
+from services.segmentation.domain.object_push import ObjectPush
+from services.segmentation.handlers.object_pushes import ObjectPusher
 from services.segmentation.ports import Memberships, MemberWriter, Segments
 from services.segmentation.ports.destinations import Courier, Destinations
 
@@ -44,6 +46,16 @@ class _Disabled(Exception):
     """The destination is not served any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What came of an attempt; ``then`` is the progress if it arrived."""
+
+    outcome: Outcome
+    items: int
+    then: Progress
+    object_key: str = ""
+
+
 @dataclass
 class _Served:
     version: int
@@ -58,6 +70,7 @@ class Dispatch:
     segments: Segments
     memberships: Memberships
     courier: Courier
+    pusher: ObjectPusher
     csv_file: Callable[[], MemberWriter]
     clock: Clock
     chance: Callable[[], float]
@@ -111,10 +124,10 @@ class Dispatch:
         while True:
             try:
                 progress = await self._begin(tenant, destination)
-                if isinstance(destination.content, AudiencePush):
-                    await self._push_again_and_again(tenant, destination, destination.content, progress)
-                else:
+                if isinstance(destination.content, TransitionPush):
                     await self._tell_transitions(tenant, destination, destination.content, progress)
+                else:
+                    await self._push_again_and_again(tenant, destination, destination.content, progress)
             except _Disabled:
                 return
             except Conflict:  # somebody changed it: it is served as it is now
@@ -133,6 +146,7 @@ class Dispatch:
             progress = replace(
                 progress,
                 cursor=destination.skip_to or progress.cursor,
+                lineage="" if destination.skip_to else progress.lineage,
                 generation=destination.generation,
                 attempts=0,
                 failed_since=0,
@@ -154,7 +168,7 @@ class Dispatch:
             for start in range(0, len(moved), content.batch_size):
                 part = moved[start : start + content.batch_size]
                 parcel = transitions_parcel(destination.destination_id, part)
-                progress = await self._deliver(tenant, destination, progress, parcel, cursor=part[-1].cursor)
+                progress = await self._deliver_parcel(tenant, destination, progress, parcel, cursor=part[-1].cursor)
             progress = replace(progress, cursor=batch.cursor)
             idle = 0 if moved else idle + 1
             if idle == IDLE_BATCHES:
@@ -162,16 +176,24 @@ class Dispatch:
                 await self.destinations.record(tenant, destination.destination_id, progress)
 
     async def _push_again_and_again(
-        self, tenant: str, destination: Destination, content: AudiencePush, progress: Progress
+        self, tenant: str, destination: Destination, content: AudiencePush | ObjectPush, progress: Progress
     ) -> None:
+        run = progress.run
+        if run is not None and isinstance(content, ObjectPush):
+            run = _new_run()  # what it may have written is not written over
         while True:
-            if progress.run is None:
+            if run is None:
                 progress = await self._next_run(tenant, destination, content, progress)
-            assert progress.run is not None
-            progress = await self._push_chunk(tenant, destination, content, progress, progress.run)
+                run = progress.run
+                assert run is not None
+            if isinstance(content, ObjectPush):
+                progress = await self._push_file(tenant, destination, content, progress, run)
+            else:
+                progress = await self._push_chunk(tenant, destination, content, progress, run)
+            run = progress.run
 
     async def _next_run(
-        self, tenant: str, destination: Destination, content: AudiencePush, progress: Progress
+        self, tenant: str, destination: Destination, content: AudiencePush | ObjectPush, progress: Progress
     ) -> Progress:
         """Wait until a push is due, and begin it."""
         due = content.due(progress.due, self._now())
@@ -185,8 +207,7 @@ class Dispatch:
             await asyncio.sleep(RETRY_SECONDS / 10)  # it has no members before it was evaluated for the first time
         now = self._now()
         planned = content.next_start(now) if now >= due else due
-        run = Run(f"push_{uuid.uuid4().hex}")
-        progress = replace(progress, run=run, due=planned, asked=max(destination.asked, progress.asked))
+        progress = replace(progress, run=_new_run(), due=planned, asked=max(destination.asked, progress.asked))
         await self.destinations.record(tenant, destination.destination_id, progress)
         return progress
 
@@ -209,53 +230,74 @@ class Dispatch:
             len(members),
         )
         following = replace(run, chunk=run.chunk + 1, token=token) if token else None
-        return await self._deliver(tenant, destination, progress, parcel, run=following)
+        return await self._deliver_parcel(tenant, destination, progress, parcel, run=following)
+
+    async def _push_file(
+        self, tenant: str, destination: Destination, content: ObjectPush, progress: Progress, run: Run
+    ) -> Progress:
+        async def send(progress: Progress) -> _Sent:
+            await self._check_segment(tenant, destination, content, progress)
+            attempt = await self.pusher.attempt(tenant, destination, content, progress, run.push_id)
+            then = replace(attempt.progress, run=None)
+            return _Sent(attempt.outcome, attempt.rows, then, attempt.key)
+
+        return await self._deliver(tenant, destination, progress, run.push_id, send)
 
     async def _check_segment(
-        self, tenant: str, destination: Destination, content: AudiencePush, progress: Progress
+        self, tenant: str, destination: Destination, content: AudiencePush | ObjectPush, progress: Progress
     ) -> None:
         """Disable a destination whose segment is gone."""
         if await self.segments.get(tenant, content.segment_id) is None:
             reason = f"there is no segment {content.segment_id} any more"
             await self._disable(tenant, destination, progress, None, reason)
 
-    async def _deliver(
+    async def _deliver_parcel(
         self, tenant: str, destination: Destination, progress: Progress, parcel: Parcel, **then: str | Run | None
     ) -> Progress:
-        """Send until it arrives; the progress after it, changed by ``then``, is kept with the delivery."""
+        """Send it until it arrives; the progress after it, changed by ``then``, is kept with the delivery."""
+
+        async def send(progress: Progress) -> _Sent:
+            now = self._now()
+            headers = signed(parcel, destination.secrets(now), now)
+            outcome = await self.courier.send(destination.url, headers, parcel.body)
+            return _Sent(outcome, parcel.items, replace(progress, **then))  # type: ignore[arg-type]
+
+        return await self._deliver(tenant, destination, progress, parcel.delivery_id, send)
+
+    async def _deliver(
+        self,
+        tenant: str,
+        destination: Destination,
+        progress: Progress,
+        delivery_id: str,
+        send: Callable[[Progress], Awaitable[_Sent]],
+    ) -> Progress:
+        """Again until it arrives; the progress after it is kept with the delivery."""
         first = progress.failed_since or self._now()
         while True:
             await self._until(progress.next_attempt)
-            outcome = await self._attempt(destination, parcel)
-            now = self._now()
+            sent = await _measured(send(progress))
+            now, outcome = self._now(), sent.outcome
             made = Delivery(
-                parcel.delivery_id,
+                delivery_id,
                 destination.destination_id,
                 DeliveryState.SUCCEEDED if outcome.delivered else DeliveryState.RETRYING,
                 progress.attempts + 1,
-                parcel.items,
+                sent.items,
                 first,
                 now,
                 outcome.http_status,
                 outcome.error,
+                sent.object_key,
             )
             if outcome.delivered:
-                progress = replace(progress.succeeded(now), **then)  # type: ignore[arg-type]
+                progress = sent.then.succeeded(now)
                 await self.destinations.record(tenant, destination.destination_id, progress, made)
                 return progress
             progress = progress.failed(outcome, self.patience, self.chance(), now)
             if reason := given_up(progress, outcome, self.patience):
                 await self._disable(tenant, destination, progress, made, reason)
             await self.destinations.record(tenant, destination.destination_id, progress, made)
-
-    async def _attempt(self, destination: Destination, parcel: Parcel) -> Outcome:
-        began, now = time.perf_counter(), self._now()
-        headers = signed(parcel, destination.secrets(now), now)
-        outcome = await self.courier.send(destination.url, headers, parcel.body)
-        labels = {"outcome": "delivered" if outcome.delivered else "failed"}
-        telemetry.counter("segmentation.deliveries.attempted").add(1, labels)
-        telemetry.histogram("segmentation.deliveries.duration").record((time.perf_counter() - began) * 1000, labels)
-        return outcome
 
     async def _disable(
         self, tenant: str, destination: Destination, progress: Progress, made: Delivery | None, reason: str
@@ -270,7 +312,8 @@ class Dispatch:
             version=destination.version + 1,
         )
         failed = replace(made, state=DeliveryState.FAILED) if made else None
-        progress = replace(progress, run=None, next_attempt=0)
+        asked = -1 if progress.run else progress.asked  # as if somebody asked for it as soon as it is resumed
+        progress = replace(progress, run=None, next_attempt=0, asked=asked)
         await self.destinations.record(tenant, destination.destination_id, progress, failed, disabled)
         raise _Disabled
 
@@ -280,3 +323,16 @@ class Dispatch:
 
     def _now(self) -> int:
         return to_micros(self.clock())
+
+
+async def _measured(sending: Awaitable[_Sent]) -> _Sent:
+    began = time.perf_counter()
+    sent = await sending
+    labels = {"outcome": "delivered" if sent.outcome.delivered else "failed"}
+    telemetry.counter("segmentation.deliveries.attempted").add(1, labels)
+    telemetry.histogram("segmentation.deliveries.duration").record((time.perf_counter() - began) * 1000, labels)
+    return sent
+
+
+def _new_run() -> Run:
+    return Run(f"push_{uuid.uuid4().hex}")

@@ -9,7 +9,6 @@ from services.segmentation.domain.delivery import Outcome, Progress, signed, tes
 from services.segmentation.domain.destination import (
     DESTINATIONS_MAX,
     ROTATION_MICROS,
-    AudiencePush,
     Content,
     Destination,
     DestinationChanged,
@@ -19,9 +18,15 @@ from services.segmentation.domain.destination import (
     Network,
     State,
     TooManyDestinations,
+    TransitionPush,
+    check_objects,
     check_url,
+    segments_of,
 )
+from services.segmentation.domain.object_push import ObjectPush
+from services.segmentation.domain.schedule import Schedule
 from services.segmentation.handlers.get_segment import get_segment
+from services.segmentation.handlers.object_pushes import ObjectPusher
 from services.segmentation.ports import Memberships, Request, Segments
 from services.segmentation.ports.destinations import Courier, Destinations
 
@@ -37,6 +42,7 @@ class DestinationDesk:
     segments: Segments
     memberships: Memberships
     courier: Courier
+    pusher: ObjectPusher
     clock: Clock
     networks: Sequence[Network]
     new_id: Callable[[], str]
@@ -50,30 +56,42 @@ class DestinationDesk:
             raise DestinationNotFound(destination_id)
         return found
 
-    async def create(self, tenant: str, request: Request, name: str, url: str, content: Content) -> Destination:
+    async def create(
+        self, tenant: str, request: Request, name: str, url: str, content: Content, secret: bytes = b""
+    ) -> Destination:
         """The new destination, or the one that the same request made before; ``DestinationInvalid``,
         ``AddressRefused``, ``SegmentNotFound``, ``TooManyDestinations``."""
         answered = await self.destinations.answered(tenant, request)
         if answered is not None:
             return await self.get(tenant, answered)
+        secret = self._secret(url, content, secret)
         await self._check(tenant, url, content)
         if await self.destinations.count(tenant) >= DESTINATIONS_MAX:
             text = f"there are {DESTINATIONS_MAX} destinations, as many as there can be; delete one first"
             raise TooManyDestinations(text, maximum=DESTINATIONS_MAX)
         now = self._now()
-        if isinstance(content, AudiencePush) and not content.start:
+        if isinstance(content, Schedule) and not content.start:
             content = replace(content, start=now)
-        made = Destination(self.new_id(), name, url, content, State.ACTIVE, "", self.new_secret(), now, now, 1)
-        due = content.start if isinstance(content, AudiencePush) else 0
+        made = Destination(self.new_id(), name, url, content, State.ACTIVE, "", secret, now, now, 1)
+        due = content.start if isinstance(content, Schedule) else 0
         progress = Progress(await self.memberships.newest(), due=due)
         await self.destinations.create(tenant, made, progress, request)
         self.wake()
         return made
 
     async def update(
-        self, tenant: str, request: Request, destination_id: str, name: str, url: str, content: Content, version: int
+        self,
+        tenant: str,
+        request: Request,
+        destination_id: str,
+        name: str,
+        url: str,
+        content: Content,
+        version: int,
+        secret: bytes = b"",
     ) -> Destination:
-        """The destination as it is now; errors as for ``create``, ``DestinationNotFound``, ``DestinationChanged``."""
+        """The destination as it is now; errors as for ``create``, ``DestinationNotFound``, ``DestinationChanged``. Of a
+        bucket the secret is kept unless another one is given."""
         await self._check(tenant, url, content)
 
         def change(found: Destination, now: int) -> Destination:
@@ -85,9 +103,10 @@ class DestinationDesk:
                     "what a destination is sent stays of one kind; create another", field="content"
                 )
             kept = content
-            if isinstance(kept, AudiencePush) and not kept.start:
-                kept = replace(kept, start=found.content.start if isinstance(found.content, AudiencePush) else now)
-            return replace(found, name=name, url=url, content=kept)
+            if isinstance(kept, Schedule) and not kept.start:
+                kept = replace(kept, start=found.content.start if isinstance(found.content, Schedule) else now)
+            held = self._secret(url, kept, secret, found)
+            return replace(found, name=name, url=url, content=kept, secret=held)
 
         return await self._change(tenant, request, destination_id, change)
 
@@ -108,9 +127,11 @@ class DestinationDesk:
         return await self._change(tenant, request, destination_id, change)
 
     async def rotate(self, tenant: str, request: Request, destination_id: str) -> Destination:
-        """The destination with a new secret; ``DestinationNotFound``."""
+        """The destination with a new secret; ``DestinationNotFound``, ``DestinationNotReady``."""
 
         def change(found: Destination, now: int) -> Destination:
+            if isinstance(found.content, ObjectPush):
+                raise DestinationNotReady("its secret is the storage's: make another access key there, and update it")
             until = now + ROTATION_MICROS
             return replace(found, secret=self.new_secret(), previous_secret=found.secret, previous_until=until)
 
@@ -120,7 +141,7 @@ class DestinationDesk:
         """The destination, soon to be pushed to; ``DestinationNotFound``, ``DestinationNotReady``."""
 
         def change(found: Destination, now: int) -> Destination:
-            if not isinstance(found.content, AudiencePush):
+            if isinstance(found.content, TransitionPush):
                 raise DestinationNotReady(
                     "the destination is sent transitions as they happen: there is nothing to push"
                 )
@@ -133,6 +154,8 @@ class DestinationDesk:
     async def test(self, tenant: str, destination_id: str) -> tuple[str, Outcome]:
         """Send a test message once: its id and what came of it; ``DestinationNotFound``."""
         found, now = await self.get(tenant, destination_id), self._now()
+        if isinstance(found.content, ObjectPush):
+            return await self.pusher.test(tenant, found, found.content)
         parcel = test_parcel(destination_id, f"test_{self.new_id()}", now)
         outcome = await self.courier.send(found.url, signed(parcel, found.secrets(now), now), parcel.body)
         return parcel.delivery_id, outcome
@@ -162,9 +185,20 @@ class DestinationDesk:
 
     async def _check(self, tenant: str, url: str, content: Content) -> None:
         check_url(url, self.networks)
-        named = (content.segment_id,) if isinstance(content, AudiencePush) else content.segment_ids
-        for segment_id in dict.fromkeys(named):
+        for segment_id in dict.fromkeys(segments_of(content)):
             await get_segment(self.segments, tenant, segment_id)
+
+    def _secret(self, url: str, content: Content, given: bytes, found: Destination | None = None) -> bytes:
+        """What the destination is served with; ``DestinationInvalid``."""
+        if not isinstance(content, ObjectPush):
+            if given:
+                raise DestinationInvalid("only a bucket has a secret of its own", field="secret_access_key")
+            return found.secret if found else self.new_secret()
+        before = found.content if found else None
+        if isinstance(before, ObjectPush) and before.access_key_id == content.access_key_id and found and not given:
+            given = found.secret
+        check_objects(url, content, given)
+        return given
 
     def _now(self) -> int:
         return to_micros(self.clock())

@@ -6,6 +6,9 @@ from typing import TypeAlias
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.segmentation.v1 import destination_pb2 as pb
+from tessera.segmentation.v1.member_file_pb2 import FileFormat
+from tessera.segmentation.v1.object_push_pb2 import ObjectContents, ObjectEncryption
+from tessera.segmentation.v1.object_push_pb2 import ObjectPush as ObjectPushMessage
 from tessera.segmentation.v1.segmentation_service_pb2_grpc import SegmentationServiceServicer
 
 from services.common.auth import principal
@@ -21,6 +24,15 @@ from services.segmentation.domain.destination import (
     Format,
     State,
     TransitionPush,
+)
+from services.segmentation.domain.object_push import (
+    KEY_DEFAULT,
+    LATEST_DEFAULT,
+    REGION_DEFAULT,
+    Contents,
+    Encryption,
+    FileForm,
+    ObjectPush,
 )
 from services.segmentation.handlers.destinations import DestinationDesk
 from services.segmentation.ports import Request
@@ -41,9 +53,15 @@ class DestinationRpcs(SegmentationServiceServicer):
         self, request: pb.CreateDestinationRequest, context: Context
     ) -> pb.CreateDestinationResponse:
         made = await self.destination_desk.create(
-            principal().tenant, _named(request, request.request_id), request.name, request.url, _content(request)
+            principal().tenant,
+            _named(request, request.request_id),
+            request.name,
+            request.url,
+            _content(request),
+            request.secret_access_key.encode(),
         )
-        return pb.CreateDestinationResponse(destination=await self._told(made), secret=told_secret(made.secret))
+        secret = "" if isinstance(made.content, ObjectPush) else told_secret(made.secret)
+        return pb.CreateDestinationResponse(destination=await self._told(made), secret=secret)
 
     async def GetDestination(self, request: pb.GetDestinationRequest, context: Context) -> pb.GetDestinationResponse:
         found = await self.destination_desk.get(principal().tenant, request.destination_id)
@@ -70,6 +88,7 @@ class DestinationRpcs(SegmentationServiceServicer):
             request.url,
             _content(request),
             request.version,
+            request.secret_access_key.encode(),
         )
         return pb.UpdateDestinationResponse(destination=await self._told(changed))
 
@@ -139,6 +158,8 @@ class DestinationRpcs(SegmentationServiceServicer):
         )
         if isinstance(it.content, AudiencePush):
             told.audience.CopyFrom(_audience(it.content))
+        elif isinstance(it.content, ObjectPush):
+            told.objects.CopyFrom(_objects(it.content))
         else:
             told.transitions.segment_ids.extend(it.content.segment_ids)
             told.transitions.batch_size = it.content.batch_size
@@ -160,13 +181,55 @@ def _content(request: Told) -> Content:
             return TransitionPush(tuple(chosen), request.transitions.batch_size or BATCH_DEFAULT)
         case "audience":
             told = request.audience
-            start = told.start_time.ToMicroseconds() if told.HasField("start_time") else 0
-            if start < 0:
-                raise DestinationInvalid("a push cannot start before 1970", field="audience.start_time")
-            form = Format(told.format or Format.NDJSON)
-            chunk_size = told.chunk_size or CHUNK_DEFAULT
-            return AudiencePush(told.segment_id, told.interval_minutes * MINUTE, form, chunk_size, start)
-    raise DestinationInvalid("say what to send: transitions or an audience", field="content")
+            return AudiencePush(
+                segment_id=told.segment_id,
+                interval=told.interval_minutes * MINUTE,
+                start=_start(told, "audience"),
+                format=Format(told.format or Format.NDJSON),
+                chunk_size=told.chunk_size or CHUNK_DEFAULT,
+            )
+        case "objects":
+            return _object_push(request.objects)
+    raise DestinationInvalid("say what to send: transitions, an audience or objects", field="content")
+
+
+def _start(told: pb.AudiencePush | ObjectPushMessage, field: str) -> int:
+    start = told.start_time.ToMicroseconds() if told.HasField("start_time") else 0
+    if start < 0:
+        raise DestinationInvalid("a push cannot start before 1970", field=f"{field}.start_time")
+    return start
+
+
+def _object_push(told: ObjectPushMessage) -> ObjectPush:
+    return ObjectPush(
+        segment_id=told.segment_id,
+        interval=told.interval_minutes * MINUTE,
+        start=_start(told, "objects"),
+        access_key_id=told.access_key_id,
+        form=FileForm(told.format or FileForm.CSV),
+        contents=Contents(told.contents or Contents.ALL),
+        key=told.key or KEY_DEFAULT,
+        latest_key=told.latest_key or LATEST_DEFAULT,
+        region=told.region or REGION_DEFAULT,
+        encryption=Encryption(told.encryption),
+        kms_key_id=told.kms_key_id,
+    )
+
+
+def _objects(content: ObjectPush) -> ObjectPushMessage:
+    return ObjectPushMessage(
+        segment_id=content.segment_id,
+        interval_minutes=content.interval // MINUTE,
+        start_time=_timestamp(content.start),
+        format=FileFormat.ValueType(content.form),
+        contents=ObjectContents.ValueType(content.contents),
+        key=content.key,
+        latest_key=content.latest_key,
+        region=content.region,
+        access_key_id=content.access_key_id,
+        encryption=ObjectEncryption.ValueType(content.encryption),
+        kms_key_id=content.kms_key_id,
+    )
 
 
 def _audience(content: AudiencePush) -> pb.AudiencePush:
@@ -190,6 +253,7 @@ def _delivery(it: Delivery) -> pb.Delivery:
         attempt_time=_timestamp(it.attempt_time),
         http_status=it.http_status,
         error=it.error,
+        object_key=it.object_key,
     )
 
 

@@ -730,8 +730,8 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDestination(self, request, context):
-        """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
-        DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+        """Creates a destination: a web address, or a bucket, that segments go to by themselves. INVALID_ARGUMENT, reason
+        DESTINATION_INVALID, for an address that cannot be one, without content, or with keys that cannot be; FAILED_PRECONDITION, reason
         ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
         TOO_MANY_DESTINATIONS, beyond 50.
         """
@@ -786,7 +786,8 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateDestinationSecret(self, request, context):
-        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND; FAILED_PRECONDITION, reason
+        DESTINATION_NOT_READY, for files: their secret is the storage's, UpdateDestination takes another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

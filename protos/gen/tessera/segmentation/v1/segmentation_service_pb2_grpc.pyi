@@ -206,8 +206,8 @@ class SegmentationServiceStub:
     SEGMENT_NOT_FOUND.
     """
     CreateDestination: _grpc.UnaryUnaryMultiCallable[_destination_pb2.CreateDestinationRequest, _destination_pb2.CreateDestinationResponse]
-    """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
-    DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+    """Creates a destination: a web address, or a bucket, that segments go to by themselves. INVALID_ARGUMENT, reason
+    DESTINATION_INVALID, for an address that cannot be one, without content, or with keys that cannot be; FAILED_PRECONDITION, reason
     ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
     TOO_MANY_DESTINATIONS, beyond 50.
     """
@@ -231,7 +231,9 @@ class SegmentationServiceStub:
     reason DESTINATION_NOT_FOUND.
     """
     RotateDestinationSecret: _grpc.UnaryUnaryMultiCallable[_destination_pb2.RotateDestinationSecretRequest, _destination_pb2.RotateDestinationSecretResponse]
-    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND; FAILED_PRECONDITION, reason
+    DESTINATION_NOT_READY, for files: their secret is the storage's, UpdateDestination takes another.
+    """
     PushAudience: _grpc.UnaryUnaryMultiCallable[_destination_pb2.PushAudienceRequest, _destination_pb2.PushAudienceResponse]
     """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
     FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
@@ -430,8 +432,8 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     SEGMENT_NOT_FOUND.
     """
     CreateDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.CreateDestinationRequest, _destination_pb2.CreateDestinationResponse]  # type: ignore[assignment]
-    """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
-    DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+    """Creates a destination: a web address, or a bucket, that segments go to by themselves. INVALID_ARGUMENT, reason
+    DESTINATION_INVALID, for an address that cannot be one, without content, or with keys that cannot be; FAILED_PRECONDITION, reason
     ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
     TOO_MANY_DESTINATIONS, beyond 50.
     """
@@ -455,7 +457,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     reason DESTINATION_NOT_FOUND.
     """
     RotateDestinationSecret: _aio.UnaryUnaryMultiCallable[_destination_pb2.RotateDestinationSecretRequest, _destination_pb2.RotateDestinationSecretResponse]  # type: ignore[assignment]
-    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+    """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND; FAILED_PRECONDITION, reason
+    DESTINATION_NOT_READY, for files: their secret is the storage's, UpdateDestination takes another.
+    """
     PushAudience: _aio.UnaryUnaryMultiCallable[_destination_pb2.PushAudienceRequest, _destination_pb2.PushAudienceResponse]  # type: ignore[assignment]
     """Pushes an audience at once, whenever the next push is due. NOT_FOUND, reason DESTINATION_NOT_FOUND;
     FAILED_PRECONDITION, reason DESTINATION_NOT_READY, for one of transitions, or one that is not active.
@@ -933,8 +937,8 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _destination_pb2.CreateDestinationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_destination_pb2.CreateDestinationResponse, _abc.Awaitable[_destination_pb2.CreateDestinationResponse]]:
-        """Creates a destination: a web address that segments go to by themselves. INVALID_ARGUMENT, reason
-        DESTINATION_INVALID, for an address that cannot be one or without content; FAILED_PRECONDITION, reason
+        """Creates a destination: a web address, or a bucket, that segments go to by themselves. INVALID_ARGUMENT, reason
+        DESTINATION_INVALID, for an address that cannot be one, without content, or with keys that cannot be; FAILED_PRECONDITION, reason
         ADDRESS_REFUSED, for one that is not public; NOT_FOUND, reason SEGMENT_NOT_FOUND; RESOURCE_EXHAUSTED, reason
         TOO_MANY_DESTINATIONS, beyond 50.
         """
@@ -1000,7 +1004,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _destination_pb2.RotateDestinationSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_destination_pb2.RotateDestinationSecretResponse, _abc.Awaitable[_destination_pb2.RotateDestinationSecretResponse]]:
-        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND."""
+        """Gives a destination a new secret. NOT_FOUND, reason DESTINATION_NOT_FOUND; FAILED_PRECONDITION, reason
+        DESTINATION_NOT_READY, for files: their secret is the storage's, UpdateDestination takes another.
+        """
 
     @_abc_1.abstractmethod
     def PushAudience(
