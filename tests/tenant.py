@@ -58,7 +58,7 @@ from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.__main__ import NAMES
 from tests.conftest import Keyring
-from tests.shelf_events import seen, trial
+from tests.shelf_events import drawn, seen, trial
 from tests.tenant_prices import learn_prices
 from tests.whole_platform import until
 
@@ -131,7 +131,7 @@ class Tenant:
         own = TrainingSettings(half_life_duration=Duration(seconds=86_400 * len(self.tenant)))
         settings = SaveTrainingSettingsRequest(request_id="settings", settings=own)
         await self.call("recommendation", "SaveTrainingSettings", settings)
-        events = [seen(self, FEEDBACK_KIND_IMPRESSION)]
+        events = [seen(self, FEEDBACK_KIND_IMPRESSION), *drawn(self)]
         await self.call("recommendation", "RecordFeedback", RecordFeedbackRequest(request_id="seen", events=events))
         start = StartExperimentRequest(request_id="trial", experiment=trial(self))
         await self.call("recommendation", "StartExperiment", start)

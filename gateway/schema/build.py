@@ -52,6 +52,7 @@ MODULES = (
     "scenarios",
     "placements",
     "recommendation_feedback",
+    "policy_estimates",
     "forecasting",
     "customer_value",
     "propensities",

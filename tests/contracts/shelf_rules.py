@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import grpc
 from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import feedback_pb2 as feedback
 from tessera.recommendation.v1 import placement_pb2 as placement
+from tessera.recommendation.v1 import policy_pb2 as policy
 from tessera.recommendation.v1 import scenario_pb2 as pb
 from tessera.recommendation.v1 import training_settings_pb2 as training_settings
 
@@ -26,6 +28,13 @@ def listed(found: Any) -> float:
 
 SETTINGS = training_settings.TrainingSettings(half_life_duration=YEAR)
 SHELVES: dict[str, Rule] = {
+    "EstimatePolicy": Refused(
+        lambda acme: policy.EstimatePolicyRequest(
+            policy=policy.Policy(kind=policy.POLICY_KIND_CHANCE), placement_id=acme.own("home")
+        ),
+        "NO_SUPPORT",
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ),
     "SaveTrainingSettings": Beside(
         lambda acme: training_settings.SaveTrainingSettingsRequest(request_id="settings", settings=SETTINGS),
         ("GetTrainingSettings", lambda acme: training_settings.GetTrainingSettingsRequest()),

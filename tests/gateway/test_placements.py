@@ -53,3 +53,8 @@ async def test_trainings_are_set_up_and_listed(shop: Client) -> None:
     read = await shop.data("{ trainingSettings { feedbackWeights { cartBp } } trainingJobs { nodes { jobId } } }")
     assert read == {"trainingSettings": {"feedbackWeights": {"cartBp": 2000}}, "trainingJobs": {"nodes": []}}
     assert await shop.data('{ trainingJob(id: "none") { jobId } }') == {"trainingJob": None}
+
+
+async def test_a_candidate_that_the_log_does_not_support_is_refused_with_the_reason(shop: Client) -> None:
+    error = await shop.error("{ policyEstimate(input: {policy: {kind: CHANCE}}) { snips { value } lineCount } }")
+    assert (error["extensions"]["code"], error["extensions"]["metadata"]["line_count"]) == ("NO_SUPPORT", "0")

@@ -28,6 +28,9 @@ SHOWN_SECONDS = 10.0
 EXPLORED_MAX = 300_000
 """Items of lists with new ones, of which a third at most are new."""
 
+RATED_MAX = 100_000
+"""Items of which it is read how they were clicked before a period."""
+
 _ = ibis._
 DIMENSIONS = ("day", "scenario", "placement_id", "placement_version", "experiment_id", "variant")
 
@@ -129,6 +132,19 @@ class ColumnarFeedback:
         explored = await self._columnar.execute(_explored(events))
         return ReportRows(rows.to_pylist(), orders.to_pylist(), items, customer_count, explored.to_pylist())
 
+    async def explored(self, tenant: str, period: Period) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (
+            await self._columnar.execute(_explored(self._within(tenant, period)))
+        ).to_pylist()
+        return found
+
+    async def clicked_before(self, tenant: str, period: Period) -> list[dict[str, Any]]:
+        seen = self._feedback(tenant).filter(_.time < period.start, _.kind <= int(FeedbackKind.CLICK))
+        counted = seen.group_by("item_id").aggregate(impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum())
+        most = counted.order_by(ibis.desc("impressions"), "item_id").limit(RATED_MAX)
+        found: list[dict[str, Any]] = (await self._columnar.execute(most)).to_pylist()
+        return found
+
     async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:
         exposed = of_tenant(self._columnar.table(EXPOSURES), tenant).filter(_.experiment_id == experiment.experiment_id)
         lines = self._lines(tenant).select("customer_id", "amount_minor", "currency", line_time=_.time)
@@ -212,10 +228,14 @@ class ColumnarFeedback:
 
 
 def _explored(events: ir.Table) -> ir.Table:
-    """Items of lists with new ones: how often they were seen and clicked there."""
-    drawn = events.filter(_.recommendation_id.startswith(EXPLORING), _.kind <= int(FeedbackKind.CLICK))
+    """Items of lists with new ones: how often they were seen there, and what came of it."""
+    drawn = events.filter(_.recommendation_id.startswith(EXPLORING))
     counted = drawn.group_by("recommendation_id", "item_id").aggregate(
-        impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum(), newest=_.time.max()
+        impressions=(_.kind == 1).sum(),
+        clicks=(_.kind == 2).sum(),
+        carts=(_.kind == 3).sum(),
+        purchases=(_.kind == 4).sum(),
+        newest=_.time.max(),
     )
     seen = counted.filter(_.impressions > 0)
     return seen.order_by(ibis.desc("newest"), "recommendation_id", "item_id").limit(EXPLORED_MAX)

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from services.recommendation.domain.policy import members_of
 from services.recommendation.domain.recommendation import Applied, AppliedKind, Reason, ReasonKind, Recommendation
 
 SLOTS_MAX = 3
@@ -53,6 +54,8 @@ class Explored:
     item_id: str
     probability: float
     pool: int
+    members: bytes = b""
+    """The digests of the items out of which it was chosen; empty where nobody wrote them down."""
 
 
 def seed_of(nonce: str) -> int:
@@ -71,7 +74,7 @@ def explore(
     while left and len(found) < wanted:
         chances = _chances([shown.get(item_id, Shown()) for item_id in left], overall, random)
         at = int(random.choice(len(left), p=chances))
-        found.append(Explored(left[at], float(chances[at]), len(left)))
+        found.append(Explored(left[at], float(chances[at]), len(left), members_of(left)))
         del left[at]
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from services.common.errors import InvalidArgument
 from services.recommendation.domain.exploration import Explored
+from services.recommendation.domain.policy import DIGEST_BYTES
 
 DAY = 86_400_000_000
 HOUR = 3_600_000_000
@@ -51,7 +52,7 @@ class Origin:
     def named(self, nonce: str, explored: Sequence[Explored] = ()) -> str:
         """The id of a list from here: everything is in it, so nothing needs to be kept of a list that nobody saw."""
         told = [self.scenario, self.placement_id, self.placement_version, self.experiment_id, self.variant, nonce]
-        drawn = [[each.item_id, each.probability, each.pool] for each in explored]
+        drawn = [[each.item_id, each.probability, each.pool, _text(each.members)] for each in explored]
         text = json.dumps([*told, drawn] if drawn else told, separators=(",", ":"))
         mark = EXPLORING if drawn else ""
         return mark + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -74,10 +75,26 @@ def explored_in(recommendation_id: str) -> list[Explored]:
     if not recommendation_id.startswith(EXPLORING):
         return []
     try:
-        drawn = [(str(name), float(chance), int(pool)) for name, chance, pool in _told(recommendation_id)[6]]
+        drawn = [
+            (str(name), float(chance), int(pool), _bytes(str(members[0])) if members else b"")
+            for name, chance, pool, *members in _told(recommendation_id)[6]
+        ]
     except (binascii.Error, ValueError, TypeError, IndexError):
         return []
-    return [Explored(*each) for each in drawn if 0 < each[1] <= 1 and each[2] > 0]
+    # An id that was tampered with tells a pool of another size than it says: it is not believed.
+    return [
+        Explored(*each)
+        for each in drawn
+        if 0 < each[1] <= 1 and each[2] > 0 and len(each[3]) in (0, each[2] * DIGEST_BYTES)
+    ]
+
+
+def _text(members: bytes) -> str:
+    return base64.urlsafe_b64encode(members).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, altchars=b"-_", validate=True)
 
 
 def _told(recommendation_id: str) -> list[Any]:

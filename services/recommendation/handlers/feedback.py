@@ -79,10 +79,15 @@ async def record_feedback(
     await requests.remember(request, {})
 
 
-async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period) -> Report:
-    """What became of lists. ``PeriodInvalid``."""
+def check_period(period: Period) -> None:
+    """``PeriodInvalid``."""
     if not 0 < period.end - period.start <= PERIOD_DAYS_MAX * DAY:
         raise PeriodInvalid(f"the period must end after it begins, and hold {PERIOD_DAYS_MAX} days at most")
+
+
+async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period) -> Report:
+    """What became of lists. ``PeriodInvalid``."""
+    check_period(period)
     read = await log.report(tenant, period)
     rows = _by_key(read)
     total = Figures()

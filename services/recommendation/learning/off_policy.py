@@ -17,6 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Floats = NDArray[np.float64]
 
@@ -87,7 +88,11 @@ def doubly_robust(
 
 
 def crossfitted(
-    actions: NDArray[np.int64], contexts: NDArray[np.int64], rewards: Floats, target: Floats, folds: int = 2
+    actions: NDArray[np.int64],
+    contexts: NDArray[np.int64],
+    rewards: Floats,
+    target: Floats | sparse.csr_array,
+    folds: int = 2,
 ) -> tuple[Floats, Floats]:
     """Predictions for ``doubly_robust`` from a model of means: the reward of each action, shrunk to that of all by as
     much as actions differ (ten lines of doubt). ``target[c, a]`` is the probability of action ``a`` in context ``c``.
@@ -102,7 +107,7 @@ def crossfitted(
         sums = np.bincount(actions[others], weights=rewards[others], minlength=target.shape[1])
         means = (sums + doubt * overall) / (counts + doubt)
         predicted[~others] = means[actions[~others]]
-        expected[~others] = (target @ means)[contexts[~others]]
+        expected[~others] = np.asarray(target @ means)[contexts[~others]]
     return predicted, expected
 
 

@@ -283,6 +283,14 @@ class FeedbackLog(Protocol):
         """What became of the lists of a period."""
         ...
 
+    async def explored(self, tenant: str, period: Period) -> Sequence[dict[str, Any]]:
+        """Items of lists with new ones that were seen in a period, with what came of them: the newest 300,000."""
+        ...
+
+    async def clicked_before(self, tenant: str, period: Period) -> Sequence[dict[str, Any]]:
+        """How often each item was seen and clicked before a period, in all lists."""
+        ...
+
     async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:
         """What the people of each variant did, and the currency of amounts."""
         ...

@@ -38,6 +38,7 @@ from services.recommendation.servicer.messages import (
 )
 from services.recommendation.servicer.personal_data import PersonalDataRpcs
 from services.recommendation.servicer.placements import PlacementRpcs
+from services.recommendation.servicer.policy import PolicyRpcs
 from services.recommendation.servicer.scenarios import ScenarioRpcs
 from services.recommendation.servicer.training_settings import TrainingSettingsRpcs, weights_message
 
@@ -55,7 +56,7 @@ class Keeping:
 
 
 class RecommendationServicer(
-    PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs, TrainingSettingsRpcs
+    PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs, TrainingSettingsRpcs, PolicyRpcs
 ):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 

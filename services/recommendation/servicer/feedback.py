@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import feedback_pb2 as pb
 from tessera.recommendation.v1 import placement_pb2 as placement_pb
+from tessera.recommendation.v1 import policy_pb2 as policy_pb
 from tessera.recommendation.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 
 from services.common.auth import principal
@@ -47,10 +48,7 @@ class FeedbackRpcs(RecommendationServiceServicer):
     async def GetRecommendationReport(
         self, request: pb.GetRecommendationReportRequest, context: Context
     ) -> pb.GetRecommendationReportResponse:
-        end = micros(request.end_time) if request.HasField("end_time") else to_micros(self._clock()) + 1
-        start = micros(request.start_time) if request.HasField("start_time") else end - PERIOD_DAYS * DAY
-        window = (request.window_days or WINDOW_DAYS) * DAY
-        period = Period(start // DAY * DAY, end, request.placement_id, window)
+        period = period_of(request, self._clock, request.window_days)
         report = await get_recommendation_report(self._placing.log, self._sources.catalogue, principal().tenant, period)
         return pb.GetRecommendationReportResponse(
             rows=[_row(key, figures) for key, figures in report.rows],
@@ -95,8 +93,17 @@ class FeedbackRpcs(RecommendationServiceServicer):
         )
 
 
+def period_of(
+    request: pb.GetRecommendationReportRequest | policy_pb.EstimatePolicyRequest, clock: Clock, window_days: int = 0
+) -> Period:
+    """What is asked about: whole days to begin with, 28 of them until now where nothing is said."""
+    end = micros(request.end_time) if request.HasField("end_time") else to_micros(clock()) + 1
+    start = micros(request.start_time) if request.HasField("start_time") else end - PERIOD_DAYS * DAY
+    return Period(start // DAY * DAY, end, request.placement_id, (window_days or WINDOW_DAYS) * DAY)
+
+
 def _exploration(report: ExplorationReport) -> exploration_pb.ExplorationReport:
-    uniform_ips, uniform_snips = (_estimate(each) for each in report.uniform) if report.uniform else (None, None)
+    uniform_ips, uniform_snips = (estimate_message(each) for each in report.uniform) if report.uniform else (None, None)
     return exploration_pb.ExplorationReport(
         items=[
             exploration_pb.ExploredItem(
@@ -117,7 +124,8 @@ def _exploration(report: ExplorationReport) -> exploration_pb.ExplorationReport:
     )
 
 
-def _estimate(estimate: Estimate) -> exploration_pb.PolicyEstimate:
+def estimate_message(estimate: Estimate) -> exploration_pb.PolicyEstimate:
+    """An estimate with its interval, on the wire."""
     return exploration_pb.PolicyEstimate(
         value=estimate.value, low=estimate.low, high=estimate.high, effective_size=estimate.effective_size
     )

@@ -7,6 +7,7 @@ from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recomme
 from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
+from tessera.recommendation.v1 import policy_pb2 as tessera_dot_recommendation_dot_v1_dot_policy__pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__service__pb2
 from tessera.recommendation.v1 import scenario_pb2 as tessera_dot_recommendation_dot_v1_dot_scenario__pb2
 from tessera.recommendation.v1 import training_settings_pb2 as tessera_dot_recommendation_dot_v1_dot_training__settings__pb2
@@ -226,6 +227,11 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/GetTrainingSettings',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.FromString,
+                _registered_method=True)
+        self.EstimatePolicy = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/EstimatePolicy',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.FromString,
                 _registered_method=True)
 
 
@@ -538,6 +544,17 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimatePolicy(self, request, context):
+        """Estimates what another way of choosing new items would have earned, from the items that were drawn for places of
+        lists (`Placement.exploration`), the probabilities that were told with them, and feedback: of the newest 300,000
+        items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
+        NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
+        fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -725,6 +742,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.GetTrainingSettings,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.SerializeToString,
+            ),
+            'EstimatePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimatePolicy,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1728,6 +1750,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/GetTrainingSettings',
             tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_training__settings__pb2.GetTrainingSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimatePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/EstimatePolicy',
+            tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb
 from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
+from tessera.recommendation.v1 import policy_pb2 as _policy_pb2
 from tessera.recommendation.v1 import recommendation_service_pb2 as _recommendation_service_pb2
 from tessera.recommendation.v1 import scenario_pb2 as _scenario_pb2
 from tessera.recommendation.v1 import training_settings_pb2 as _training_settings_pb2
@@ -184,6 +185,13 @@ class RecommendationServiceStub:
     """
     GetTrainingSettings: _grpc.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]
     """Gets how the tenant's models are trained."""
+    EstimatePolicy: _grpc.UnaryUnaryMultiCallable[_policy_pb2.EstimatePolicyRequest, _policy_pb2.EstimatePolicyResponse]
+    """Estimates what another way of choosing new items would have earned, from the items that were drawn for places of
+    lists (`Placement.exploration`), the probabilities that were told with them, and feedback: of the newest 300,000
+    items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
+    NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
+    fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -335,6 +343,13 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     GetTrainingSettings: _aio.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]  # type: ignore[assignment]
     """Gets how the tenant's models are trained."""
+    EstimatePolicy: _aio.UnaryUnaryMultiCallable[_policy_pb2.EstimatePolicyRequest, _policy_pb2.EstimatePolicyResponse]  # type: ignore[assignment]
+    """Estimates what another way of choosing new items would have earned, from the items that were drawn for places of
+    lists (`Placement.exploration`), the probabilities that were told with them, and feedback: of the newest 300,000
+    items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
+    NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
+    fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+    """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -705,5 +720,18 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_settings_pb2.GetTrainingSettingsResponse, _abc.Awaitable[_training_settings_pb2.GetTrainingSettingsResponse]]:
         """Gets how the tenant's models are trained."""
+
+    @_abc_1.abstractmethod
+    def EstimatePolicy(
+        self,
+        request: _policy_pb2.EstimatePolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_pb2.EstimatePolicyResponse, _abc.Awaitable[_policy_pb2.EstimatePolicyResponse]]:
+        """Estimates what another way of choosing new items would have earned, from the items that were drawn for places of
+        lists (`Placement.exploration`), the probabilities that were told with them, and feedback: of the newest 300,000
+        items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
+        NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
+        fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+        """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
