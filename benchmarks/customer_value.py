@@ -130,6 +130,7 @@ def _order_lines(rows: pd.DataFrame) -> pa.Table:
         "quantity": rows["Quantity"].astype(float), "currency": "GBP", "opens_order": whole, "opens_category": whole,
         "amount_minor": (100 * rows["Quantity"] * rows["UnitPrice"]).round().astype("int64"),
     }  # fmt: skip
+    columns["list_minor"] = columns["amount_minor"]
     frame = pd.DataFrame(columns, index=rows.index)[ORDER_LINES.schema.names]
     return pa.Table.from_pandas(frame, schema=ORDER_LINES.schema, preserve_index=False)
 

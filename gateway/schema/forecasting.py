@@ -95,6 +95,10 @@ class Coverage: ...
 class ForecastingStatus: ...
 
 
+@input_from_proto(pb.DriverChoice, "names")
+class DriverChoiceInput: ...
+
+
 @input_from_proto(
     pb.ForecastSpec,
     "measure",
@@ -105,6 +109,7 @@ class ForecastingStatus: ...
     "currency",
     "time_zone",
     "hierarchy",
+    "drivers",
 )
 class ForecastSpecInput: ...
 

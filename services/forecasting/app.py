@@ -45,6 +45,8 @@ from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.handlers.predict_again import predict_again
 from services.forecasting.handlers.tell_predictions import PredictionTelling
+from services.forecasting.learning.known_ahead import Learners
+from services.forecasting.learning.network import SECONDS_MAX, NetworkFitting
 from services.forecasting.servicer import ForecastingServicer
 
 COLLECTIONS = (
@@ -69,6 +71,9 @@ class Settings(ServiceSettings):
     propensity_examples_min: int = Field(EXAMPLES_MIN, ge=5, le=100_000)
     """Below how many customers who reached a goal, or did not, within a horizon no propensity model is fitted, and
     below how many in a group of an experiment no uplift model."""
+    network_seconds: float = Field(SECONDS_MAX, ge=0, le=3_600)
+    """Of processor time for a neural network over the series of a panel, at most, of which a fit makes up to four; one
+    that takes longer is left out. 0: no networks."""
 
 
 @asynccontextmanager
@@ -83,7 +88,8 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         await jobs.recover(alone=not settings.store_url)
         requests = StoredRequests(documents)
         drivers = StoredDrivers(documents, columnar)
-        fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock)
+        learners = Learners(network=NetworkFitting(settings.network_seconds) if settings.network_seconds else None)
+        fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock, learners)
         models = StoredCustomerModels(documents)
         telling = PredictionTelling(models)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
@@ -97,7 +103,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         )
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
-        goals = GoalKeeping(lines, StoredGoals(documents), requests, system_clock)
+        goals = GoalKeeping(lines, drivers, StoredGoals(documents), requests, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,

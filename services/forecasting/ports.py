@@ -8,11 +8,12 @@ from typing import Any, Protocol, TypeVar
 
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.demand import Goal
-from services.forecasting.domain.drivers import Driver, DriverDays, DriverSpan, Scope
+from services.forecasting.domain.drivers import Driver, DriverDays, DriverSpan
 from services.forecasting.domain.forecasts import Forecast, ForecastKey, StoredModel
 from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
+from services.forecasting.domain.mixes import Scope
 from services.forecasting.domain.periods import Buckets, Periods
 from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
@@ -65,6 +66,10 @@ class Lines(Protocol):
 
     async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
         """Figures of the lines from ``first`` up to, not including, ``end``, by category and bucket."""
+        ...
+
+    async def listed(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        """What the lines of ``sums`` would have cost without discounts, whatever the measure."""
         ...
 
     async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:

@@ -131,8 +131,6 @@ async def test_the_price_of_orders_is_a_driver_that_need_not_be_recorded(shop: S
     cheaper = await what_if(shop, drivers_pb2.DriverChange(driver="price", set_to=150))
     dearer = await what_if(shop, drivers_pb2.DriverChange(driver="price", set_to=200))
     assert cheaper.value - dearer.value == pytest.approx(HORIZON * 165, rel=0.2)
-    reason, metadata = await refusal(record(shop, [value(day(0), driver="price")]))
-    assert (reason, metadata["index"]) == ("DRIVER_VALUE_INVALID", "0")
 
 
 async def test_missing_future_values_are_repeated_with_a_warning_or_refused_as_the_driver_says(shop: Shop) -> None:

@@ -16,11 +16,11 @@ from services.forecasting.domain.drivers import (
     DriverDays,
     DriverSource,
     DriverSpan,
-    Scope,
     day_number,
     day_of,
 )
 from services.forecasting.domain.holidays import HolidayCalendar
+from services.forecasting.domain.mixes import Scope
 
 FOLLOWER = "forecasting.drivers"
 DRIVERS, CALENDARS = Collection("drivers"), Collection("holiday_calendars")

@@ -126,13 +126,17 @@ def order_lines(changes: Sequence[Change], without: Container[tuple[str, str]] =
         try:
             order = _decode(event.properties_json)
             amounts = _amounts(order)
+            listed = _listed(order, amounts)
         except (msgspec.MsgspecError, OverflowError) as error:
             # Profiles checks orders before it records them. Should one get through, it must not stop all others.
             log.error("order event %s of tenant %s is left out: %s", event.message_id, change.tenant_id, error)
             telemetry.counter("forecasting.orders.skipped").add(1)
             continue
         rows.add(
-            (change.tenant_id, event.message_id, micros, order.order_id, event.customer_id, origin), order, amounts
+            (change.tenant_id, event.message_id, micros, order.order_id, event.customer_id, origin),
+            order,
+            amounts,
+            listed,
         )
     return rows.table()
 
@@ -146,6 +150,15 @@ def _amounts(order: _Order) -> list[int]:
         _bounded(round((line.price * line.quantity if line.total is None else line.total) * scale))
         for line in order.products
     ]
+
+
+def _listed(order: _Order, amounts: Sequence[int]) -> list[int]:
+    """What the lines would have cost without discounts, in minor units; never less than what they did."""
+    scale = 10 ** decimals(order.currency)
+    if not order.products:
+        return list(amounts)
+    full = [_bounded(round(line.price * line.quantity * scale)) for line in order.products]
+    return [max(price, paid) for price, paid in zip(full, amounts, strict=True)]
 
 
 def _bounded(amount: int) -> int:
@@ -168,11 +181,12 @@ class _Rows:
     store: list[str] = field(default_factory=list)
     quantity: list[float] = field(default_factory=list)
     amount: list[int] = field(default_factory=list)
+    listed: list[int] = field(default_factory=list)
     currency: list[str] = field(default_factory=list)
     opens_order: list[int] = field(default_factory=list)
     opens_category: list[int] = field(default_factory=list)
 
-    def add(self, head: tuple[Any, ...], order: _Order, amounts: list[int]) -> None:
+    def add(self, head: tuple[Any, ...], order: _Order, amounts: list[int], listed: list[int]) -> None:
         products = order.products or _NO_PRODUCT
         count = len(products)
         categories = [it.category if type(it.category) is str else "" for it in products]
@@ -184,6 +198,7 @@ class _Rows:
         self.store.extend([str(order.store_id or "")] * count)
         self.quantity.extend([it.quantity for it in products])
         self.amount.extend(amounts)
+        self.listed.extend(listed)
         self.currency.extend([order.currency] * count)
         self.opens_order.append(1)
         self.opens_order.extend([0] * (count - 1))
@@ -193,7 +208,8 @@ class _Rows:
 
     def table(self) -> pa.Table:
         columns = [
-            *self.heads, self.product, self.category, self.store, self.quantity, self.amount, self.currency,
+            *self.heads, self.product, self.category, self.store, self.quantity, self.amount, self.listed,
+            self.currency,
             self.opens_order, self.opens_category,
         ]  # fmt: skip
         return pa.Table.from_arrays(

@@ -35,6 +35,8 @@ ORDER_LINES = Table(
             ("store_id", pa.string()),
             ("quantity", pa.float64()),
             ("amount_minor", pa.int64()),
+            # What it would have been without discounts: at least the amount.
+            ("list_minor", pa.int64()),
             ("currency", pa.string()),
             # The first line of its order, and of its category in its order: orders are counted by adding these up.
             ("opens_order", pa.int64()),
@@ -122,6 +124,14 @@ class ColumnarLines:
         return Extent(min(row["first"] for row in rows), max(row["last"] for row in rows), currencies)
 
     async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        return await self._sums(tenant, selection, buckets, first, end, listed=False)
+
+    async def listed(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+        return await self._sums(tenant, selection, buckets, first, end, listed=True)
+
+    async def _sums(
+        self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int, *, listed: bool
+    ) -> Sums:
         dimension = selection.dimension
         lines = self._lines(tenant)
         lines = lines.filter(lines.time >= first, lines.time < end)
@@ -132,9 +142,9 @@ class ColumnarLines:
         keyed = lines.select(
             value=_value(lines, dimension),
             bucket=bucket(lines.time, buckets),
-            figure=_figure(lines, selection.measure, dimension),
+            figure=lines.list_minor if listed else _figure(lines, selection.measure, dimension),
         )
-        once = selection.measure is Measure.ORDERS and dimension is Dimension.PRODUCT
+        once = not listed and selection.measure is Measure.ORDERS and dimension is Dimension.PRODUCT
         figure = keyed.figure.nunique() if once else keyed.figure.sum()
         found = await self._columnar.execute(keyed.group_by("value", "bucket").aggregate(figure=figure))
         return Sums(

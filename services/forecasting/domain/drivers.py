@@ -1,6 +1,6 @@
 """Drivers: what is known to move sales, day by day, and how days become periods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import IntEnum
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.forecasting.domain.measures import Dimension, Granularity
+from services.forecasting.domain.mixes import Given, Mix, Scope, held
 from services.forecasting.domain.periods import Periods
 
 FloatArray = npt.NDArray[np.float64]
@@ -20,11 +21,9 @@ DRIVERS_MAX = 50
 DAYS_OF_VALUE_MAX, DAYS_MAX = 1_100, 200_000
 FIGURES_MAX = 20_000_000
 RESERVED = ("level", "season", "calendar", "adjustment")
-Scope = tuple[Dimension, str]
-EVERY: Scope = (Dimension.TOTAL, "")
-"""Of what values of all series are kept."""
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST = 1e15
+_UNDIVIDED = Mix()
 
 
 class DriverInvalid(InvalidArgument):
@@ -60,6 +59,7 @@ class DriverSource(IntEnum):
 
     RECORDED = 1
     AVERAGE_PRICE = 2
+    AVERAGE_DISCOUNT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,76 +190,79 @@ def resolve(
     series: Mapping[str, Scope],
     calendar: Calendar,
     ahead: int,
+    mix: Mix = _UNDIVIDED,
+    *,
+    refusing: bool = True,
 ) -> Resolved:
     """What the recorded ``drivers`` are for each of ``series`` in each period; the last ``ahead`` lie in the future.
 
-    ``series``: which values each is made of, by name. A value of the series itself goes before one of all series. Where
-    there is neither, the default holds, or the last value before; before the first value, that. Drivers without any
-    value for the series are left out. ``DriverUnknownAhead``.
+    ``series``: which values each is made of, by name. A value of the series itself goes first, then the mean of those
+    of its parts in the ``mix``, then one of all series. Where there is none, the default holds, or the last value
+    before; before the first value, that. Drivers without any value for the series are left out.
+    ``DriverUnknownAhead``, or, without ``refusing``, a warning.
     """
+    first_ahead = int(calendar.firsts[-ahead]) - calendar.first
+    warnings: dict[str, list[str]] = {name: [] for name in series}
+    names, filled = [], []
+    for driver, given in zip(drivers, given_days(drivers, rows, calendar), strict=True):
+        found = [given.of(scope, mix, driver.default) for scope in series.values()]
+        daily, known = np.stack([it for it, _ in found]), np.stack([it for _, it in found])
+        if np.isfinite(daily).any():
+            if driver.default is None:
+                for row, missing in _missing(known, first_ahead):
+                    name, day = list(series)[row], day_of(calendar.first + missing)
+                    note = _unknown(driver, series[name], day, refusing and driver.required_ahead, found[row][0])
+                    warnings[name].append(note)
+            names.append(driver.name)
+            filled.append(
+                np.where(np.isfinite(daily), daily, driver.default) if driver.default is not None else carried(daily)
+            )
+    numbers = np.stack([calendar.means(it) for it in filled], axis=-1) if filled else _none(series, calendar)
+    return Resolved(tuple(names), numbers, {name: tuple(it) for name, it in warnings.items() if it})
+
+
+def given_days(drivers: Sequence[Driver], rows: DriverDays, calendar: Calendar) -> list[Given]:
+    """What was given of each driver, day by day; of days outside the calendar what holds on its first day is lost."""
     count = calendar.end - calendar.first
-    place = {driver.driver_id: number for number, driver in enumerate(drivers)}
-    row_of = {scope: row for row, scope in enumerate(series.values())}
-    daily = np.full((len(drivers), len(series), count), np.nan)
-    general = np.full((len(drivers), count), np.nan)
+    days: dict[str, dict[Scope, FloatArray]] = {driver.driver_id: {} for driver in drivers}
     for driver, dimension, value, day, number in zip(
         rows.driver_ids, rows.dimensions, rows.values, rows.days.tolist(), rows.numbers.tolist(), strict=True
     ):
-        at, named = day - calendar.first, (Dimension(dimension), value)
-        if 0 <= at < count and driver in place:
-            if named == EVERY:
-                general[place[driver], at] = number
-            elif named in row_of:
-                daily[place[driver], row_of[named], at] = number
-    daily = np.where(np.isfinite(daily), daily, general[:, None, :])
-    first_ahead = int(calendar.firsts[-ahead]) - calendar.first
-    used = [number for number in range(len(drivers)) if np.isfinite(daily[number]).any()]
-    warnings: dict[str, list[str]] = {name: [] for name in series}
-    filled = [_filled(drivers[number], daily[number], first_ahead, series, calendar, warnings) for number in used]
-    numbers = np.stack([calendar.means(it) for it in filled], axis=-1) if used else _none(series, calendar)
-    return Resolved(
-        tuple(drivers[number].name for number in used),
-        numbers,
-        {name: tuple(it) for name, it in warnings.items() if it},
-    )
+        at = day - calendar.first
+        if 0 <= at < count and (theirs := days.get(driver)) is not None:
+            scope = (Dimension(dimension), value)
+            if scope not in theirs:
+                theirs[scope] = np.full(count, np.nan)
+            theirs[scope][at] = number
+    return [Given(days[driver.driver_id], count, driver.default is None) for driver in drivers]
 
 
 def _none(series: Mapping[str, Scope], calendar: Calendar) -> FloatArray:
     return np.zeros((len(series), len(calendar.firsts), 0))
 
 
-def _filled(
-    driver: Driver,
-    daily: FloatArray,
-    first_ahead: int,
-    series: Mapping[str, Scope],
-    calendar: Calendar,
-    warnings: dict[str, list[str]],
-) -> FloatArray:
-    if driver.default is not None:
-        return np.where(np.isfinite(daily), daily, driver.default)
-    known, names = np.isfinite(daily), list(series)
+def _missing(known: npt.NDArray[np.bool_], first_ahead: int) -> Iterator[tuple[int, int]]:
+    """The series without a value for a day ahead, each with the first such day."""
     for row in np.flatnonzero(~known[:, first_ahead:].all(axis=1)):
-        missing = day_of(calendar.first + first_ahead + int(np.flatnonzero(~known[row, first_ahead:])[0]))
-        name = names[row]
-        if driver.required_ahead:
-            whose = f" for {series[name][1]}" if series[name][1] else ""
-            raise DriverUnknownAhead(
-                f"{driver.name} has no value{whose} on {missing}; record what it will be", driver=driver.name
-            )
-        if known[row].any():
-            warnings[name].append(f"{driver.name} is not known on {missing}: the last value before was repeated.")
-        else:
-            warnings[name].append(f"{driver.name} has no value for this series: it is taken to be 0 throughout.")
-    return carried(daily)
+        yield int(row), first_ahead + int(np.flatnonzero(~known[row, first_ahead:])[0])
+
+
+def _unknown(driver: Driver, scope: Scope, day: date, refused: bool, found: FloatArray) -> str:
+    """What was done about a missing value; ``DriverUnknownAhead``."""
+    if refused:
+        whose = f" for {scope[1]}" if scope[1] else ""
+        raise DriverUnknownAhead(
+            f"{driver.name} has no value{whose} on {day}; record what it will be", driver=driver.name
+        )
+    if np.isfinite(found).any():
+        return f"{driver.name} is not known on {day}: the last value before was repeated."
+    return f"{driver.name} has no value for this series: it is taken to be 0 throughout."
 
 
 def carried(numbers: FloatArray) -> FloatArray:
     """Each row with its gaps filled: by the last value before, before the first by that, by 0 where there is none."""
     known = np.isfinite(numbers)
-    index = np.where(known, np.arange(numbers.shape[1]), -1)
-    last = np.maximum.accumulate(index, axis=1)
-    first = np.where(known.any(axis=1), known.argmax(axis=1), 0)
-    at = np.where(last >= 0, last, first[:, None])
-    found = np.take_along_axis(numbers, at, axis=1)
+    first = np.take_along_axis(numbers, known.argmax(axis=1)[:, None], axis=1)
+    found = held(numbers)
+    found = np.where(np.isfinite(found), found, first)
     return np.where(np.isfinite(found), found, 0.0)

@@ -56,6 +56,12 @@ class PanelKey:
         return ForecastKey(self, value)
 
 
+def panel_of(selection: Selection, horizon: int) -> PanelKey:
+    """The panel of these order lines."""
+    it = selection
+    return PanelKey(it.measure, it.dimension, it.granularity, horizon, it.currency, it.time_zone)
+
+
 @dataclass(frozen=True, slots=True)
 class ForecastKey:
     """Names one forecast."""

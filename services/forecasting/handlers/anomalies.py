@@ -3,29 +3,35 @@
 import asyncio
 
 from services.forecasting.domain.demand import Anomalies, Anomaly
+from services.forecasting.domain.forecasts import panel_of
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.histories import Histories, histories
-from services.forecasting.ports import Lines
+from services.forecasting.handlers.known_ahead import Choice, KnownAhead, read_known_ahead
+from services.forecasting.ports import Drivers, Lines
 
 PERIODS_DEFAULT, LEVEL_DEFAULT, FOUND_MAX = 28, 99, 1000
 HISTORY_MIN = 8
 
 
-async def detect_anomalies(lines: Lines, tenant: str, selection: Selection, count: int, level: int) -> Anomalies:
-    """What was unusual in the last ``count`` complete periods; refusals as in the contract."""
+async def detect_anomalies(
+    lines: Lines, drivers: Drivers, tenant: str, selection: Selection, count: int, level: int
+) -> Anomalies:
+    """What was unusual in the last ``count`` complete periods, given the drivers that they had; refusals as in the
+    contract."""
     panel = await get_series(lines, tenant, selection)
     past = panel and histories(panel, count, held_out=count)
-    if panel is None or not past or not past.series:
+    long = past and past.only({value for value, one in past.series.items() if len(one) >= HISTORY_MIN})
+    if panel is None or not long or not long.series:
         return Anomalies((), 0, len(panel.values) if panel else 0)
-    return await asyncio.to_thread(_detect, panel, past, count, level)
+    choice = Choice(refusing=False, come=count)
+    known = await read_known_ahead(lines, drivers, tenant, panel_of(selection, count), long, choice=choice)
+    return await asyncio.to_thread(_detect, panel, long, known, count, level)
 
 
-def _detect(panel: Panel, past: Histories, count: int, level: int) -> Anomalies:
-    looked_at = {value: one for value, one in past.series.items() if len(one) >= HISTORY_MIN}
-    if not looked_at:
-        return Anomalies((), 0, len(panel.values))
-    expected = Histories(past.past, past.ahead, looked_at).by_name()
+def _detect(panel: Panel, past: Histories, known: KnownAhead, count: int, level: int) -> Anomalies:
+    looked_at = past.series
+    expected = past.by_name(known.holidays, known.drivers)
     row = {value: index for index, value in enumerate(panel.values)}
     end = panel.complete_count()
     found = []

@@ -10,16 +10,15 @@ from services.forecasting.domain.drivers import (
     DRIVERS_MAX,
     Driver,
     DriverNotFound,
-    DriverSource,
     DriverSpan,
     DriverValueInvalid,
-    Scope,
     TooManyDrivers,
     check_span,
     day_number,
     day_of,
 )
 from services.forecasting.domain.holidays import HolidayCalendar
+from services.forecasting.domain.mixes import Scope
 from services.forecasting.ports import Drivers, Requests
 
 
@@ -71,10 +70,6 @@ async def _checked(keeping: DriverKeeping, tenant: str, spans: Sequence[DriverSp
         driver = there.get(span.driver)
         if driver is None:
             raise _unknown(span.driver)
-        if driver.source is not DriverSource.RECORDED:
-            raise DriverValueInvalid(
-                f"{span.driver} is made of orders; none can be recorded", index=index, field="driver"
-            )
         span.check(index)
         total += span.days
         if total > DAYS_MAX:

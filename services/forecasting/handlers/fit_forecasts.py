@@ -7,10 +7,23 @@ from services.common.clock import Clock
 from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.forecasts import Forecast, PanelKey
 from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
+from services.forecasting.handlers.known_ahead import Choice, check_names
 from services.forecasting.handlers.start_once import start_once
+from services.forecasting.learning.known_ahead import LEARNERS, Learners
 from services.forecasting.ports import Drivers, Forecasts, Lines, Requests
 
 KIND = "fit_forecasts"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is fitted at once."""
+
+    panel: PanelKey
+    values: tuple[str, ...] = ()
+    """Only these series; empty for all."""
+    drivers: tuple[str, ...] | None = None
+    """With these drivers; ``None``: with all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +36,20 @@ class Fitting:
     requests: Requests
     jobs: Jobs
     clock: Clock
+    learners: Learners = LEARNERS
 
     @property
     def of_panels(self) -> PanelFitting:
         """What fitting one panel needs."""
-        return PanelFitting(self.lines, self.forecasts, self.drivers, self.clock)
+        return PanelFitting(self.lines, self.forecasts, self.drivers, self.clock, self.learners)
 
 
-async def fit_forecasts(
-    fitting: Fitting, tenant: str, request_id: str, fingerprint: str, specs: Sequence[tuple[PanelKey, tuple[str, ...]]]
-) -> Job:
-    """The job that fits ``specs``; a request that came before gets the job of then."""
+async def fit_forecasts(fitting: Fitting, tenant: str, request_id: str, fingerprint: str, specs: Sequence[Spec]) -> Job:
+    """The job that fits ``specs``; a request that came before gets the job of then. Refusals as in the contract."""
 
     async def prepare() -> _Work:
+        for spec in specs:
+            await check_names(fitting.drivers, tenant, spec.drivers or ())
         return _Work(fitting, tenant, specs)
 
     return await start_once(fitting.requests, fitting.jobs, tenant, request_id, fingerprint, KIND, prepare)
@@ -45,17 +59,20 @@ async def fit_forecasts(
 class _Work:
     fitting: Fitting
     tenant: str
-    specs: Sequence[tuple[PanelKey, tuple[str, ...]]]
+    specs: Sequence[Spec]
 
     async def __call__(self, progress: Progress) -> dict[str, str]:
         fitted: list[Forecast] = []
         skipped = 0
-        for number, (panel, values) in enumerate(self.specs):
+        for number, spec in enumerate(self.specs):
+            panel = spec.panel
             name = (
                 f"{panel.measure.name.lower()} by {panel.dimension.name.lower()} and {panel.granularity.name.lower()}"
             )
             await progress(number / len(self.specs), f"fitting {name}")
-            done, without = await fit_panel(self.fitting.of_panels, self.tenant, panel, values)
+            done, without = await fit_panel(
+                self.fitting.of_panels, self.tenant, panel, spec.values, Choice(spec.drivers)
+            )
             fitted += done
             skipped += without
         return _results(fitted, skipped)

@@ -22,8 +22,9 @@ from services.forecasting.domain.measures import Measure
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.hierarchy import Tree, read_tree
 from services.forecasting.handlers.histories import Histories, histories
-from services.forecasting.handlers.known_ahead import KnownAhead, read_known_ahead
+from services.forecasting.handlers.known_ahead import EVERYTHING, Choice, KnownAhead, read_known_ahead
 from services.forecasting.learning.accuracy import Errors
+from services.forecasting.learning.known_ahead import LEARNERS, Learners
 from services.forecasting.learning.panel import SeriesForecast
 from services.forecasting.ports import Drivers, Forecasts, Lines
 
@@ -36,6 +37,7 @@ class PanelFitting:
     forecasts: Forecasts
     drivers: Drivers
     clock: Clock
+    learners: Learners = LEARNERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +49,26 @@ class _Panel:
     past: Histories
     known: KnownAhead
     tree: Tree | None
+    learners: Learners
 
     def named(self, series: str) -> ForecastKey:
         return self.tree.key(self.key, series) if self.tree else self.key.key(series)
 
 
 async def fit_panel(
-    fitting: PanelFitting, tenant: str, key: PanelKey, values: Sequence[str] = ()
+    fitting: PanelFitting, tenant: str, key: PanelKey, values: Sequence[str] = (), choice: Choice = EVERYTHING
 ) -> tuple[list[Forecast], int]:
     """Fit and store every series of the panel (or those of ``values``) that has a history; count the others. Of a
-    hierarchy everything is fitted, and answered."""
+    hierarchy everything is fitted, and answered. ``choice``: with which drivers."""
     lines = fitting.lines
     tree = await read_tree(lines, tenant, key) if key.hierarchy else None
     panel = tree.panel if tree else await get_series(lines, tenant, key.selection(tuple(values)))
     past = panel and histories(panel, key.horizon)
     if not panel or not past or not past.series:
         return [], len(panel.values) if panel else max(len(values), 1)
-    known = await read_known_ahead(lines, fitting.drivers, tenant, key, past, tree)
+    known = await read_known_ahead(lines, fitting.drivers, tenant, key, past, tree, choice)
     with telemetry.span("forecasting.fit", series=len(past.series), horizon=key.horizon):
-        fitted, model = await asyncio.to_thread(_fit, _Panel(key, panel.currency, past, known, tree))
+        fitted, model = await asyncio.to_thread(_fit, _Panel(key, panel.currency, past, known, tree, fitting.learners))
     stored = await fitting.forecasts.get_many(tenant, [forecast.key for forecast in fitted])
     now = to_micros(fitting.clock())
     versions = {known.key: known.version for known in stored.values()}
@@ -78,7 +81,7 @@ async def fit_panel(
 def _fit(panel: _Panel) -> tuple[list[Forecast], StoredModel | None]:
     known = panel.known
     parents = panel.tree.parents if panel.tree else None
-    found = panel.past.forecasts(parents, known.holidays, known.drivers, known.groups)
+    found = panel.past.forecasts(parents, known.holidays, known.drivers, known.groups, panel.learners)
     answering = any(it.response and it.response.boosting_weight for it in found.series)
     model = None
     if answering and found.models:

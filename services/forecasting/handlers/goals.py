@@ -9,12 +9,14 @@ from statistics import NormalDist
 
 from services.common.clock import Clock, from_micros, to_micros
 from services.forecasting.domain.demand import GOAL_DAYS_MAX, GOALS_MAX, Goal, GoalInvalid, GoalProgress, TooManyGoals
+from services.forecasting.domain.forecasts import panel_of
 from services.forecasting.domain.measures import Dimension, Granularity
 from services.forecasting.domain.periods import Periods, zone_named
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.histories import Histories, histories
-from services.forecasting.ports import Goals, Lines, Requests
+from services.forecasting.handlers.known_ahead import Choice, KnownAhead, read_known_ahead
+from services.forecasting.ports import Drivers, Goals, Lines, Requests
 
 _SHARE = 0.8
 _DAILY_MAX = 366
@@ -25,6 +27,7 @@ class GoalKeeping:
     """What goals need from outside."""
 
     lines: Lines
+    drivers: Drivers
     goals: Goals
     requests: Requests
     clock: Clock
@@ -74,24 +77,15 @@ async def _progress(keeping: GoalKeeping, tenant: str, goal: Goal) -> GoalProgre
         return GoalProgress(
             goal, 0.0, 0.0, 0.0, 0.0, 0.0, (goal.last - goal.first).days + 1, ("There are no orders yet.",)
         )
-    return await asyncio.to_thread(_stands, panel, goal)
-
-
-def _stands(panel: Panel, goal: Goal) -> GoalProgress:
-    """What has come in complete days, and a forecast of the days from there to the end."""
-    complete = panel.complete_count()
-    dates = [start.date() for start in panel.periods.dates()]
-    known = panel.figures[0, :complete].tolist()
-    actual = float(sum(figure for day, figure in zip(dates, known, strict=False) if goal.first <= day <= goal.last))
-    following = dates[complete] if complete < len(dates) else _date(panel.periods, panel.periods.end)
-    left = max(0, (goal.last - max(following, goal.first)).days + 1)
+    actual, left, ahead = _so_far(panel, goal)
     if not left:
         return GoalProgress(goal, actual, actual, actual, actual, float(actual >= goal.target), 0, ())
-    ahead = (goal.last - following).days + 1
     past = histories(panel, min(ahead, _DAILY_MAX))
     if not past or not past.series:
         return GoalProgress(goal, actual, actual, actual, actual, 0.0, left, ("There is no history to forecast from.",))
-    mean, deviation, notes = _remaining(past, ahead, left)
+    key, choice = panel_of(days, len(past.ahead)), Choice(refusing=False)
+    known = await read_known_ahead(keeping.lines, keeping.drivers, tenant, key, past, choice=choice)
+    mean, deviation, notes = await asyncio.to_thread(_remaining, past, known, ahead, left)
     expected = actual + mean
     spread = NormalDist(expected, max(deviation, 1e-9))
     floor = actual if min(next(iter(past.series.values()))) >= 0 else float("-inf")
@@ -99,17 +93,29 @@ def _stands(panel: Panel, goal: Goal) -> GoalProgress:
     return GoalProgress(goal, actual, expected, max(lower, floor), upper, 1 - spread.cdf(goal.target), left, notes)
 
 
-def _remaining(past: Histories, ahead: int, left: int) -> tuple[float, float, Sequence[str]]:
+def _so_far(panel: Panel, goal: Goal) -> tuple[float, int, int]:
+    """What has come in complete days, how many days are left, and how many there are from the first that is not
+    complete to the end."""
+    complete = panel.complete_count()
+    dates = [start.date() for start in panel.periods.dates()]
+    known = panel.figures[0, :complete].tolist()
+    actual = float(sum(figure for day, figure in zip(dates, known, strict=False) if goal.first <= day <= goal.last))
+    following = dates[complete] if complete < len(dates) else _date(panel.periods, panel.periods.end)
+    return actual, max(0, (goal.last - max(following, goal.first)).days + 1), (goal.last - following).days + 1
+
+
+def _remaining(past: Histories, known: KnownAhead, ahead: int, left: int) -> tuple[float, float, Sequence[str]]:
     """What the last ``left`` of ``ahead`` days are expected to bring, and how far that may be off."""
-    [forecast] = past.by_name().values()
+    [(name, forecast)] = past.by_name(known.holidays, known.drivers).items()
+    notes = known.drivers.warnings.get(name, ())
     steps = len(forecast.points)
     inside = forecast.points[-min(left, steps) :]
     mean, deviation = float(inside.sum()), forecast.total_deviation * len(inside) / steps
     if ahead <= steps:
-        return mean, deviation, ()
+        return mean, deviation, notes
     share = left / len(inside)
     note = f"The end is {ahead} days ahead: beyond {steps} days the forecast repeats its mean."
-    return mean * share, deviation * share, (note,)
+    return mean * share, deviation * share, (*notes, note)
 
 
 def _date(periods: Periods, instant: int) -> date:

@@ -1,7 +1,7 @@
 """The histories of a panel: complete periods only, each series from its first order on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,6 +19,7 @@ from services.forecasting.domain.seasons import (
     season_length,
 )
 from services.forecasting.domain.series import Panel
+from services.forecasting.learning.known_ahead import LEARNERS, NO_LEARNERS, Learners
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.panel import PanelForecast, SeriesForecast, forecast_panel
 from services.forecasting.learning.reconciliation import ROOT
@@ -40,10 +41,11 @@ class Histories:
         holidays: HolidayCalendar = WESTERN,
         drivers: Resolved | None = None,
         groups: Sequence[int] = (),
+        learners: Learners = LEARNERS,
     ) -> PanelForecast:
         """Each series' forecast of the periods ahead. With ``parents``, of which each is a part, they add up; a whole
         comes before its parts. With ``drivers``, none or some, methods that learn from all series compete too;
-        ``groups`` are numbers of series that go together."""
+        ``groups`` are numbers of series that go together, ``learners`` the models of all series that are fitted."""
         granularity, series = self.past.granularity, list(self.series.values())
         longest = max(len(one) for one in series)
         dates = self._dates(longest)
@@ -58,11 +60,20 @@ class Histories:
                 drivers.names,
                 np.array(groups, dtype=np.int64).reshape(len(series), -1),
             )
-        return forecast_panel(series, season_length(granularity, longest), len(self.ahead), calendar, above, known)
+        period = season_length(granularity, longest)
+        return forecast_panel(series, period, len(self.ahead), calendar, above, known, learners)
 
-    def by_name(self, holidays: HolidayCalendar = WESTERN) -> dict[str, SeriesForecast]:
-        """Each series' forecast, from its own history alone."""
-        return dict(zip(self.series, self.forecasts(holidays=holidays).series, strict=True))
+    def by_name(
+        self, holidays: HolidayCalendar = WESTERN, drivers: Resolved | None = None
+    ) -> dict[str, SeriesForecast]:
+        """Each series' forecast, from its own history and its own drivers alone."""
+        own = drivers if drivers and drivers.names else None
+        found = self.forecasts(holidays=holidays, drivers=own, learners=NO_LEARNERS)
+        return dict(zip(self.series, found.series, strict=True))
+
+    def only(self, names: Collection[str]) -> "Histories":
+        """Those of these series."""
+        return replace(self, series={name: one for name, one in self.series.items() if name in names})
 
     def _places(self, parents: Mapping[str, str]) -> npt.NDArray[np.int64]:
         places = {name: place for place, name in enumerate(self.series)}

@@ -1,31 +1,29 @@
 """Read what is known ahead of a panel: its drivers and holidays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from services.forecasting.domain.drivers import (
-    EVERY,
     FIGURES_MAX,
-    Driver,
+    DriverNotFound,
     DriverSource,
     Resolved,
-    Scope,
-    carried,
     days_of,
+    given_days,
     resolve,
 )
 from services.forecasting.domain.forecasts import PanelKey
 from services.forecasting.domain.holidays import WESTERN, HolidayCalendar
-from services.forecasting.domain.measures import Measure
-from services.forecasting.domain.series import Panel, TooManySeries
-from services.forecasting.handlers.get_series import get_series
-from services.forecasting.handlers.hierarchy import Tree, read_tree
+from services.forecasting.domain.mixes import EVERY, Scope
+from services.forecasting.domain.series import TooManySeries
+from services.forecasting.handlers.hierarchy import Tree
 from services.forecasting.handlers.histories import Histories
+from services.forecasting.handlers.mix import read_mix
+from services.forecasting.handlers.order_drivers import order_driver, read_order_figures
 from services.forecasting.ports import Drivers, Lines
 
-FloatArray = npt.NDArray[np.float64]
 _NEUTRAL = np.zeros((0, 0, 0))
 
 
@@ -38,12 +36,39 @@ class KnownAhead:
     groups: tuple[int, ...] = ()
     """By series, which group it belongs to; empty where there are none."""
 
+    def until(self, count: int) -> "KnownAhead":
+        """The same for the first so many periods."""
+        return replace(self, drivers=replace(self.drivers, numbers=self.drivers.numbers[:, :count]))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which drivers are used, and how."""
+
+    names: tuple[str, ...] | None = None
+    """``None``: all."""
+    refusing: bool = True
+    """Whether what is missing of a driver that is required ahead is refused; else it is a warning."""
+    come: int = 0
+    """How many of the periods ahead have come: their orders count for the drivers that are made of orders."""
+
+
+EVERYTHING = Choice()
+
 
 async def read_known_ahead(
-    lines: Lines, drivers: Drivers, tenant: str, key: PanelKey, past: Histories, tree: Tree | None
+    lines: Lines,
+    drivers: Drivers,
+    tenant: str,
+    key: PanelKey,
+    past: Histories,
+    tree: Tree | None = None,
+    choice: Choice = EVERYTHING,
 ) -> KnownAhead:
     """Of the series of ``past``; ``DriverUnknownAhead``, ``TooManySeries``."""
     calendar, defined = await drivers.calendar(tenant), await drivers.all(tenant)
+    if choice.names is not None:
+        defined = [it for it in defined if it.name in choice.names]
     scopes = {name: _scope(key, name, tree) for name in past.series}
     days = days_of(past.past, past.ahead)
     if len(defined) * len(scopes) * (days.end - days.first) > FIGURES_MAX:
@@ -52,57 +77,39 @@ async def read_known_ahead(
             "delete drivers",
             field="values",
         )
-    recorded = [it for it in defined if it.source is DriverSource.RECORDED]
-    prices = [it for it in defined if it.source is DriverSource.AVERAGE_PRICE]
     resolved = Resolved((), np.zeros((len(scopes), len(days.firsts), 0)), {})
-    if recorded:
-        everything = [*dict.fromkeys([*scopes.values(), EVERY])]
-        rows = await drivers.days(tenant, [it.driver_id for it in recorded], everything, days.end)
-        resolved = resolve(recorded, rows, scopes, days, len(past.ahead))
-    if prices:
-        found = await _prices(lines, tenant, key, past, tree)
-        resolved = _with(resolved, prices, found)
+    if defined:
+        mix = await read_mix(lines, tenant, key, past, scopes.values())
+        everything = [*dict.fromkeys([*scopes.values(), EVERY, *mix.below(list(scopes.values()))])]
+        rows = await drivers.days(tenant, [it.driver_id for it in defined], everything, days.end)
+        recorded = [it for it in defined if it.source is DriverSource.RECORDED]
+        resolved = resolve(recorded, rows, scopes, days, len(past.ahead), mix, refusing=choice.refusing)
+        if ordered := [it for it in defined if it.source is not DriverSource.RECORDED]:
+            figures = await read_order_figures(lines, tenant, key, past, [*scopes.values()], mix, choice.come)
+            plans = given_days(ordered, rows, days)
+            of_orders = [
+                order_driver(it, figures, [*scopes.values()], plan, mix, days)
+                for it, plan in zip(ordered, plans, strict=True)
+            ]
+            resolved = replace(
+                resolved,
+                names=(*resolved.names, *(it.name for it in ordered)),
+                numbers=np.concatenate([resolved.numbers, np.stack(of_orders, axis=2)], axis=2),
+            )
     return KnownAhead(calendar, resolved, _groups(past, tree))
+
+
+async def check_names(drivers: Drivers, tenant: str, names: Sequence[str]) -> None:
+    """``DriverNotFound`` unless there are drivers of these names."""
+    there = {it.name for it in await drivers.all(tenant)} if names else set()
+    for name in names:
+        if name not in there:
+            raise DriverNotFound(f"there is no driver {name}; PutDriver makes one", driver=name)
 
 
 def _scope(key: PanelKey, name: str, tree: Tree | None) -> Scope:
     named = tree.key(key, name) if tree else key.key(name)
     return named.panel.dimension, named.value
-
-
-def _with(resolved: Resolved, prices: list[Driver], found: FloatArray) -> Resolved:
-    """The price beside the recorded drivers, under each name that it was given."""
-    numbers = np.concatenate([resolved.numbers, *[found[:, :, None]] * len(prices)], axis=2)
-    return replace(resolved, names=(*resolved.names, *(it.name for it in prices)), numbers=numbers)
-
-
-async def _prices(lines: Lines, tenant: str, key: PanelKey, past: Histories, tree: Tree | None) -> FloatArray:
-    """The mean price of a unit, by series and period: the last one holds where nothing is sold, and ahead."""
-    sales, units = [
-        await _panel(lines, tenant, replace(key, measure=measure), tuple(past.series), tree)
-        for measure in (Measure.SALES, Measure.UNITS)
-    ]
-    count, ahead = len(past.past), len(past.ahead)
-    found = np.full((len(past.series), count + ahead), np.nan)
-    if sales is not None and units is not None:
-        sold, paid = _of_past(units, past), _of_past(sales, past)
-        found[:, :count] = np.where(sold > 0, paid / np.where(sold > 0, sold, 1.0), np.nan)
-    return carried(found)
-
-
-async def _panel(lines: Lines, tenant: str, key: PanelKey, names: tuple[str, ...], tree: Tree | None) -> Panel | None:
-    if tree is not None:
-        found = await read_tree(lines, tenant, key)
-        return found.panel if found else None
-    return await get_series(lines, tenant, key.selection(names))
-
-
-def _of_past(panel: Panel, past: Histories) -> FloatArray:
-    """The figures of the series of a history, in its periods."""
-    rows = {value: row for row, value in enumerate(panel.values)}
-    first = panel.periods.starts.index(past.past.starts[0])
-    figures = panel.figures[:, first : first + len(past.past)]
-    return np.stack([figures[rows[name]] for name in past.series])
 
 
 def _groups(past: Histories, tree: Tree | None) -> tuple[int, ...]:

@@ -16,19 +16,27 @@ from scipy import stats
 
 from services.forecasting.domain.caveats import caveats
 from services.forecasting.domain.demand import ReorderLine, StockInvalid, StockItem
+from services.forecasting.domain.forecasts import panel_of
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.histories import histories
+from services.forecasting.handlers.known_ahead import Choice, KnownAhead, read_known_ahead
 from services.forecasting.learning.panel import SeriesForecast
-from services.forecasting.ports import Lines
+from services.forecasting.ports import Drivers, Lines
 
 SERVICE_LEVEL_DEFAULT = 95
 _NO_HISTORY = "there is no complete day with an order of it; wait for orders"
 
 
 async def plan_reorder(
-    lines: Lines, tenant: str, items: Sequence[StockItem], service_level: int, review_days: int, time_zone: str
+    lines: Lines,
+    drivers: Drivers,
+    tenant: str,
+    items: Sequence[StockItem],
+    service_level: int,
+    review_days: int,
+    time_zone: str,
 ) -> list[ReorderLine]:
     """A line for each item, in their order; refusals as in the contract."""
     _check(items)
@@ -37,7 +45,12 @@ async def plan_reorder(
     panel = await get_series(lines, tenant, selection)
     if panel is None:
         return [ReorderLine(it.product_id, error=_NO_HISTORY) for it in items]
-    return await asyncio.to_thread(_plan, panel, items, service_level / 100, review_days)
+    longest = max(it.lead_time_days for it in items) + review_days
+    past, known = histories(panel, longest), KnownAhead()
+    if past and past.series:
+        key, choice = panel_of(selection, longest), Choice(refusing=False)
+        known = await read_known_ahead(lines, drivers, tenant, key, past, choice=choice)
+    return await asyncio.to_thread(_plan, panel, known, items, service_level / 100, review_days)
 
 
 def _check(items: Sequence[StockItem]) -> None:
@@ -50,7 +63,7 @@ def _check(items: Sequence[StockItem]) -> None:
             raise StockInvalid(f"items[{index}].on_hand is no number", field=f"items[{index}].on_hand")
 
 
-def _plan(panel: Panel, items: Sequence[StockItem], level: float, review: int) -> list[ReorderLine]:
+def _plan(panel: Panel, known: KnownAhead, items: Sequence[StockItem], level: float, review: int) -> list[ReorderLine]:
     by_days: dict[int, list[int]] = defaultdict(list)
     for index, it in enumerate(items):
         by_days[it.lead_time_days + review].append(index)
@@ -59,12 +72,13 @@ def _plan(panel: Panel, items: Sequence[StockItem], level: float, review: int) -
         past = histories(panel, days)
         if not past or not past.series:
             continue
-        found = past.by_name()
+        found = past.by_name(known.holidays, known.until(len(past.past) + days).drivers)
         for index in places:
             item = items[index]
             if item.product_id in found:
                 history = past.series[item.product_id]
                 notes = caveats(history, Granularity.DAY, days, found[item.product_id].origin_count)
+                notes = (*notes, *known.drivers.warnings.get(item.product_id, ()))
                 whole = bool((history == np.round(history)).all())
                 lines[index] = _line(item, found[item.product_id], level, review, whole, notes)
     return lines

@@ -1,7 +1,8 @@
 """Forecasts taken apart: what the level, the season, the calendar and each driver add, step by step.
 
 Regressions are sums already. Trees are taken apart by their SHAP values (S. M. Lundberg et al., Nature Machine
-Intelligence 2020), which add up to the prediction exactly. The other methods have a level and a season.
+Intelligence 2020), which add up to the prediction exactly. The other methods have a level and a season; the network's
+are the straight line through its forecast and what is left.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from services.forecasting.learning.methods import (
     LAST_YEAR,
     LAST_YEAR_GROWN,
     NAMES,
+    NEURAL_NETWORK,
     SMOOTHING_COUNT,
     Task,
     run_smoothing,
@@ -29,6 +31,7 @@ ADJUSTMENT = "adjustment"
 """What cutting off below zero, and making forecasts add up, changed."""
 _REGRESSION = SMOOTHING_COUNT
 _LAST_YEAR, _GROWN = NAMES.index(LAST_YEAR), NAMES.index(LAST_YEAR_GROWN)
+_NETWORK = NAMES.index(NEURAL_NETWORK)
 _WITH_DRIVERS, _BOOSTED = NAMES.index(DRIVER_REGRESSION), NAMES.index(GRADIENT_BOOSTING)
 
 
@@ -103,7 +106,7 @@ def take_apart(
             if drivers is not None:
                 coefficients[here], covariance[here] = found.coefficients, found.covariance
     total += _boosted(learnt, shares, names, horizon)
-    total[:2] += _year_ago(learnt, shares, horizon)
+    total[:2] += _year_ago(learnt, shares, horizon) + _networked(learnt, shares, horizon)
     parts = dict(zip(names, total, strict=True)) | {ADJUSTMENT: np.where(np.abs(adjustment) > 0, adjustment, 0.0)}
     return Apart(learnt, parts, shares, coefficients, covariance)
 
@@ -126,6 +129,21 @@ def _year_ago(learnt: Learnt, shares: FloatArray, horizon: int) -> FloatArray:
         share = shares[method][:, None]
         away = np.where(share > 0, found.reshape(count, horizon) - level, 0.0)
         total += share * np.stack([np.where(share > 0, level, 0.0), away])
+    return total
+
+
+def _networked(learnt: Learnt, shares: FloatArray, horizon: int) -> FloatArray:
+    """What the network says: its straight line over the steps is the level, with its trend, the rest is the season."""
+    total = np.zeros((2, shares.shape[1], horizon))
+    series = np.flatnonzero(shares[_NETWORK] > 0) if len(shares) > _NETWORK else np.zeros(0, dtype=np.int64)
+    network = learnt.network(learnt.panel.length)
+    if network is None or not len(series):
+        return total
+    found = network.forecast(learnt.panel, np.full(len(series), learnt.panel.length), series)
+    degree = min(horizon - 1, 1)
+    line = np.polynomial.polynomial.polyfit(np.arange(horizon), found.T, degree)
+    level = np.polynomial.polynomial.polyval(np.arange(horizon), line)
+    total[:, series] = np.stack([level, found - level]) * shares[_NETWORK, series, None]
     return total
 
 

@@ -15,6 +15,7 @@ from services.forecasting.learning.theta import theta
 SEASONAL_NAIVE = "seasonal_naive"
 DRIVER_REGRESSION, GRADIENT_BOOSTING = "driver_regression", "gradient_boosting"
 LAST_YEAR, LAST_YEAR_GROWN = "last_year", "last_year_grown"
+NEURAL_NETWORK = "neural_network"
 NAMES = (
     SEASONAL_NAIVE,
     "naive",
@@ -31,6 +32,7 @@ NAMES = (
     GRADIENT_BOOSTING,
     LAST_YEAR,
     LAST_YEAR_GROWN,
+    NEURAL_NETWORK,
 )
 SMOOTHING_COUNT = NAMES.index("regression")
 """The first so many have a level and perhaps a season, and nothing else."""

@@ -11,6 +11,7 @@ from services.forecasting.learning.combination import combine, weights, weights_
 from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.intervals import calibrate, coverage
+from services.forecasting.learning.known_ahead import LEARNERS, Learners
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
 from services.forecasting.learning.rolling_origin import Backtest, backtest
@@ -66,16 +67,17 @@ def forecast_panel(
     calendar: FloatArray | None = None,
     parents: IntArray | None = None,
     known: Known | None = None,
+    learners: Learners = LEARNERS,
 ) -> PanelForecast:
     """Forecast each series; all end at the same time, none is empty and every value is finite.
 
     ``calendar`` has a row for each period from the first of the longest series to the last that is forecast. With
     ``parents``, as ``reconcile`` has them, forecasts add up, and errors and intervals are those of such forecasts. With
-    what else is ``known``, methods that need it compete too, and forecasts are taken apart.
+    what else is ``known``, methods that need it, and the ``learners``, compete too, and forecasts are taken apart.
     """
     longest = max(len(one) for one in series)
     days = np.zeros((longest + horizon, 0)) if calendar is None else calendar
-    ahead, past, learnt = backtest(series, period, horizon, days, known)
+    ahead, past, learnt = backtest(series, period, horizon, days, known, learners)
     floor = np.array([0.0 if one.min() >= 0 else -np.inf for one in series])
     losses = _losses(past, series)
     if known is not None and not known.rhythm.seasons and known.rhythm.year > period:

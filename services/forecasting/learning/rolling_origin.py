@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.forecasting.learning.histories import FloatArray, side_by_side
-from services.forecasting.learning.known_ahead import Learnt, learn, run_known
+from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt, learn, run_known
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.methods import Task, run_all
 
@@ -48,7 +48,12 @@ def origins(length: int, period: int, horizon: int, year: int = 0) -> list[int]:
 
 
 def backtest(
-    series: list[FloatArray], period: int, horizon: int, calendar: FloatArray, known: Known | None = None
+    series: list[FloatArray],
+    period: int,
+    horizon: int,
+    calendar: FloatArray,
+    known: Known | None = None,
+    learners: Learners = LEARNERS,
 ) -> tuple[FloatArray, Backtest, Learnt | None]:
     """The forecasts by method, series and step from the end of the data; those from earlier origins; and, where more
     than the calendar is ``known``, what was learnt of all series.
@@ -64,7 +69,7 @@ def backtest(
     task = Task(histories, period, horizon, calendar, ends)
     found, learnt = run_all(task), None
     if known is not None:
-        learnt = learn(series, known, cuts, horizon)
+        learnt = learn(series, known, cuts, horizon, learners)
         of = np.empty(len(rows), dtype=np.int64)
         of[places] = [s for s, _ in rows]
         found = np.concatenate([found, run_known(task, known, learnt, of)])

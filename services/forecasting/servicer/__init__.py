@@ -17,7 +17,7 @@ from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
-from services.forecasting.handlers.fit_forecasts import Fitting, fit_forecasts
+from services.forecasting.handlers.fit_forecasts import Fitting, Spec, fit_forecasts
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
@@ -108,7 +108,7 @@ class ForecastingServicer(
         )
 
     async def FitForecasts(self, request: pb.FitForecastsRequest, context: Context) -> pb.FitForecastsResponse:
-        specs = [(panel_key(spec), tuple(spec.values)) for spec in request.specs]
+        specs = [_spec(it) for it in request.specs]
         tenant, content = principal().tenant, fingerprint(request)
         job = await fit_forecasts(self._fitting, tenant, request.request_id, content, specs)
         return pb.FitForecastsResponse(job=to_proto(job))
@@ -202,6 +202,11 @@ def _series(panel: Panel) -> pb.GetSeriesResponse:
             for value, figures in zip(panel.values, panel.figures.tolist(), strict=True)
         ],
     )
+
+
+def _spec(it: pb.ForecastSpec) -> Spec:
+    chosen = tuple(dict.fromkeys(it.drivers.names)) if it.HasField("drivers") else None
+    return Spec(panel_key(it), tuple(it.values), chosen)
 
 
 def _options(request: pb.FitCustomerModelRequest) -> FitOptions:

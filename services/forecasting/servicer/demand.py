@@ -36,7 +36,9 @@ class DemandRpcs:
             request.time_zone,
         )
         count, level = request.period_count or PERIODS_DEFAULT, request.level or LEVEL_DEFAULT
-        found = await detect_anomalies(self._goals.lines, principal().tenant, selection, count, level)
+        found = await detect_anomalies(
+            self._goals.lines, self._goals.drivers, principal().tenant, selection, count, level
+        )
         return pb.DetectAnomaliesResponse(
             anomalies=map(_anomaly, found.found[:FOUND_MAX]),
             anomaly_count=len(found.found),
@@ -50,8 +52,8 @@ class DemandRpcs:
             for it in request.items
         ]
         level, review = request.service_level or SERVICE_LEVEL_DEFAULT, request.review_days or 1
-        tenant = principal().tenant
-        lines = await plan_reorder(self._goals.lines, tenant, items, level, review, request.time_zone)
+        tenant, goals = principal().tenant, self._goals
+        lines = await plan_reorder(goals.lines, goals.drivers, tenant, items, level, review, request.time_zone)
         return pb.PlanReorderResponse(lines=map(_line, lines))
 
     async def CreateGoal(self, request: pb.CreateGoalRequest, context: Context) -> pb.CreateGoalResponse:

@@ -17,10 +17,10 @@ from services.forecasting.domain.drivers import (
     DriverSource,
     DriverSpan,
     DriverValueInvalid,
-    Scope,
 )
 from services.forecasting.domain.holidays import HolidayCalendar, HolidaysInvalid
 from services.forecasting.domain.measures import Dimension
+from services.forecasting.domain.mixes import Scope
 from services.forecasting.handlers.drivers import (
     DriverKeeping,
     list_driver_values,

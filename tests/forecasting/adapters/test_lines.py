@@ -70,6 +70,7 @@ def test_a_line_amount_is_its_total_or_else_price_times_quantity() -> None:
     ]
     rows = order_lines([change("a", MONDAY, properties("a", products, store_id=330))]).to_pylist()
     assert [row["amount_minor"] for row in rows] == [30, 999, 100]
+    assert [row["list_minor"] for row in rows] == [30, 1000, 100]
     assert [row["quantity"] for row in rows] == [3, 2, 1]
     assert [row["category"] for row in rows] == ["FOOD", "", ""]
     assert [row["store_id"] for row in rows] == ["330"] * 3

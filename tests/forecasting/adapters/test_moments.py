@@ -95,6 +95,7 @@ def table(rows: Sequence[Line], tenant: str) -> pa.Table:
         "store_id": ["" for _ in rows],
         "quantity": [1.0 for _ in rows],
         "amount_minor": [it.amount for it in rows],
+        "list_minor": [it.amount for it in rows],
         "currency": ["USD" for _ in rows],
         "opens_order": [1 for _ in rows],
         "opens_category": [1 for _ in rows],

@@ -31,8 +31,16 @@ class _DriverSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriverSo
     DRIVER_SOURCE_RECORDED: _DriverSource.ValueType  # 1
     """RecordDriverValues."""
     DRIVER_SOURCE_AVERAGE_PRICE: _DriverSource.ValueType  # 2
-    """The orders themselves: the mean price of a unit that was sold of the series in a period, in minor units. Where
-    nothing was sold the last price holds, and ahead of the data too.
+    """The orders themselves: the mean price of a unit that was sold of a product or in a store in a period, in minor units;
+    of a category and of the total the mean of the prices of their products, by their shares of the sales of the whole
+    history, so that it moves with prices and not with what is bought. Where nothing was sold the last price holds.
+    Behind the orders the default holds, the last price if there is none; values that are recorded for days behind the
+    orders, what is planned, go before both.
+    """
+    DRIVER_SOURCE_AVERAGE_DISCOUNT: _DriverSource.ValueType  # 3
+    """The orders themselves: by how much they were reduced, from 0 to 1: what the lines cost less than `price` times
+    `quantity`, as a share of it. Otherwise as DRIVER_SOURCE_AVERAGE_PRICE: a default of 0 says that no discount is
+    planned but those that are recorded.
     """
 
 class DriverSource(_DriverSource, metaclass=_DriverSourceEnumTypeWrapper):
@@ -43,8 +51,16 @@ DRIVER_SOURCE_UNSPECIFIED: DriverSource.ValueType  # 0
 DRIVER_SOURCE_RECORDED: DriverSource.ValueType  # 1
 """RecordDriverValues."""
 DRIVER_SOURCE_AVERAGE_PRICE: DriverSource.ValueType  # 2
-"""The orders themselves: the mean price of a unit that was sold of the series in a period, in minor units. Where
-nothing was sold the last price holds, and ahead of the data too.
+"""The orders themselves: the mean price of a unit that was sold of a product or in a store in a period, in minor units;
+of a category and of the total the mean of the prices of their products, by their shares of the sales of the whole
+history, so that it moves with prices and not with what is bought. Where nothing was sold the last price holds.
+Behind the orders the default holds, the last price if there is none; values that are recorded for days behind the
+orders, what is planned, go before both.
+"""
+DRIVER_SOURCE_AVERAGE_DISCOUNT: DriverSource.ValueType  # 3
+"""The orders themselves: by how much they were reduced, from 0 to 1: what the lines cost less than `price` times
+`quantity`, as a share of it. Otherwise as DRIVER_SOURCE_AVERAGE_PRICE: a default of 0 says that no discount is
+planned but those that are recorded.
 """
 Global___DriverSource: _TypeAlias = DriverSource  # noqa: Y015
 
@@ -67,7 +83,9 @@ class Driver(_message.Message):
     source: Global___DriverSource.ValueType
     """Where its values come from."""
     default_value: _builtins.float
-    """What it is on days without a record, for example 0 for a promotion; unset: the last recorded value holds."""
+    """What it is on days without a record, for example 0 for a promotion; unset: the last recorded value holds. Of one that
+    is made of orders, what it is behind the orders.
+    """
     required_ahead: _builtins.bool
     """True: where the future values that a forecast needs were not recorded, fitting is refused; false: the last value is
     repeated and a warning says so. Without meaning where there is a default.
@@ -259,7 +277,11 @@ class DriverValue(_message.Message):
     driver: _builtins.str
     """Which driver."""
     dimension: _series_pb2.Dimension.ValueType
-    """Of which kind of series; DIMENSION_TOTAL: of all, where there is no value for the series itself."""
+    """Of which kind of series; DIMENSION_TOTAL: of all, where there is no value for the series itself. A category without
+    a value has the mean of its products, the total that of the categories, or of the stores where only those have values,
+    each by its share of the sales of the history; of its parts, those without a value have that of all, or the default.
+    At most 1,000 products, those with the highest sales, speak for their categories.
+    """
     value: _builtins.str
     """Which series; empty for DIMENSION_TOTAL."""
     first_date: _builtins.str

@@ -386,6 +386,7 @@ class ForecastSpec(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     HIERARCHY_FIELD_NUMBER: _builtins.int
+    DRIVERS_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -406,6 +407,12 @@ class ForecastSpec(_message.Message):
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
 
+    @_builtins.property
+    def drivers(self) -> Global___DriverChoice:
+        """Which drivers the forecasts use; unset: all of the tenant. The forecast that is kept says which it uses, and stays
+        so until it is fitted again.
+        """
+
     def __init__(
         self,
         *,
@@ -417,14 +424,39 @@ class ForecastSpec(_message.Message):
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
+        drivers: Global___DriverChoice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drivers", b"drivers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForecastSpec: _TypeAlias = ForecastSpec  # noqa: Y015
+
+@_typing.final
+class DriverChoice(_message.Message):
+    """Some drivers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """By name; none: forecasts without drivers."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DriverChoice: _TypeAlias = DriverChoice  # noqa: Y015
 
 @_typing.final
 class FitForecastsRequest(_message.Message):
