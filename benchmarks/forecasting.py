@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line; names of modes (``walmart``,
 ``rossmann``, ``m4_weekly``, ``m4_hourly``, ...) choose some, ``--sample=9`` takes every ninth store or series of the
-large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on. The series lie beside the checkout
+large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on, ``--without-network`` leaves the
+neural network out. The series lie beside the checkout
 (``../shared/data``); without them only the speed on simulated series is measured.
 """
 
@@ -30,6 +31,8 @@ from services.forecasting.domain.seasons import calendar_features
 from services.forecasting.learning.accuracy import seasonal_change, symmetric_errors
 from services.forecasting.learning.baselines import seasonal_naive
 from services.forecasting.learning.histories import FloatArray, side_by_side
+from services.forecasting.learning.known_ahead import Learners
+from services.forecasting.learning.network import NetworkFitting
 from services.forecasting.learning.panel import SeriesForecast, forecast_panel
 from services.forecasting.learning.seasonality import find_season
 from services.forecasting.learning.theta import theta
@@ -225,7 +228,9 @@ async def _follow(wire: list[bytes]) -> None:
 def panel(name: str, task: Task, unit: str, peer: float, peer_name: str, goal: str) -> Iterator[Result]:
     """A large panel: our score beside a peer's and that of a naive forecast in this run, and the coverage."""
     began = time.process_time()
-    found = forecast_panel(task.series, task.period, task.actual.shape[1], task.calendar, known=task.known).series
+    learners = Learners(network=None if "--without-network" in sys.argv else NetworkFitting())
+    steps = task.actual.shape[1]
+    found = forecast_panel(task.series, task.period, steps, task.calendar, known=task.known, learners=learners).series
     seconds = time.process_time() - began
     ours = task.score(np.stack([it.points for it in found]))
     yield result(name, ours, peer, peer_name, unit, goal)

@@ -29,7 +29,7 @@ SERIES_MIN, WINDOWS_MIN = 20, 2_000
 SECONDS_MAX = 60.0
 _SEED = 20
 _WIDTH, _BLOCKS, _BATCH, _RATE = 128, 2, 256, 1e-3
-_STEPS_MAX, _STEPS_BETWEEN, _PATIENCE = 1_200, 50, 5
+STEPS_MAX, _STEPS_BETWEEN, _PATIENCE = 1_200, 50, 5
 _VALIDATION_MAX = 2_000
 _LARGEST = 10.0
 _FLOOR = 1e-2
@@ -103,9 +103,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFitting:
-    """Fits networks, each in at most so many ``seconds`` of processor time."""
+    """Fits networks, each in at most so many ``seconds`` of processor time and ``steps`` of learning (one that goes on
+    from another, a third of them)."""
 
     seconds: float = SECONDS_MAX
+    steps: int = STEPS_MAX
 
     def __call__(
         self, panel: Panel, end: int, horizon: int, before: known_ahead.Network | None = None
@@ -114,17 +116,17 @@ class NetworkFitting:
         goes on from the one ``before``, which was fitted to less."""
         if not available() or len(panel.starts) < SERIES_MIN:
             return None
-        return _fit(panel, end, horizon, self.seconds, before if isinstance(before, Network) else None)
+        return _fit(panel, end, horizon, self, before if isinstance(before, Network) else None)
 
 
-def _fit(panel: Panel, end: int, horizon: int, seconds: float, before: Network | None) -> Network | None:
+def _fit(panel: Panel, end: int, horizon: int, limits: NetworkFitting, before: Network | None) -> Network | None:
     window = before.window if before else Window.of(panel, horizon)
     series, ends = _places(panel, window, end - 2 * horizon)
     if len(series) < WINDOWS_MIN:
         return None
     checked = np.flatnonzero(end - horizon - panel.starts >= window.length)[:_VALIDATION_MAX]
     validation = _see(panel, window, checked, np.full(len(checked), end - horizon)), checked, end - horizon
-    return _train(panel, window, (series, ends), validation, seconds, before)
+    return _train(panel, window, (series, ends), validation, limits, before)
 
 
 def _train(
@@ -132,23 +134,22 @@ def _train(
     window: Window,
     places: tuple[IntArray, IntArray],
     validation: tuple[_Seen, IntArray, int],
-    seconds: float,
+    limits: NetworkFitting,
     before: Network | None,
 ) -> Network | None:
     import torch
 
     generator = torch.Generator().manual_seed(_SEED)
     module = _module(window, generator)
-    steps_max = _STEPS_MAX
+    steps_max = limits.steps if before is None else limits.steps // 3
     if before is not None:
         module.load_state_dict(before.module.state_dict())
-        steps_max //= 3
     optimiser = torch.optim.Adam(module.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps_max, _RATE / 20)
     seen, checked, end = validation
     target = _scaled(panel, window, seen, checked, np.full(len(checked), end))
     best, kept, patience = _error(module, seen, target), _state(module), _PATIENCE
-    deadline = time.thread_time() + seconds
+    deadline = time.thread_time() + limits.seconds
     for step, (inputs, wanted) in enumerate(_batches(panel, window, places, steps_max), start=1):
         optimiser.zero_grad()
         loss = (module(torch.from_numpy(inputs)) - torch.from_numpy(wanted)).abs().mean()
@@ -158,7 +159,7 @@ def _train(
         schedule.step()
         if step % _STEPS_BETWEEN == 0:
             if time.thread_time() > deadline:
-                log.warning("a network of %d windows was given up after %.0f s", len(places[0]), seconds)
+                log.warning("a network of %d windows was given up after %.0f s", len(places[0]), limits.seconds)
                 return None
             error = _error(module, seen, target)
             patience = _PATIENCE if error < best else patience - 1
