@@ -333,7 +333,7 @@ class ForecastingServiceServicer:
         forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
         are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
         same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED. NOT_FOUND, reason DRIVER_NOT_FOUND, for drivers that a spec names and there are not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -563,8 +563,7 @@ class ForecastingServiceServicer:
     def RecordDriverValues(self, request, context):
         """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
         index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
-        all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
-        DRIVER_NOT_FOUND.
+        all, a number that is not finite, or a series of the total. NOT_FOUND, reason DRIVER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class ForecastingServiceStub:
     forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
     are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
     same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED. NOT_FOUND, reason DRIVER_NOT_FOUND, for drivers that a spec names and there are not.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
@@ -171,8 +171,7 @@ class ForecastingServiceStub:
     RecordDriverValues: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.RecordDriverValuesRequest, _drivers_pb2.RecordDriverValuesResponse]
     """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
     index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
-    all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
-    DRIVER_NOT_FOUND.
+    all, a number that is not finite, or a series of the total. NOT_FOUND, reason DRIVER_NOT_FOUND.
     """
     ListDriverValues: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.ListDriverValuesRequest, _drivers_pb2.ListDriverValuesResponse]
     """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
@@ -275,7 +274,7 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
     are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
     same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED.
+    REQUEST_ID_REUSED. NOT_FOUND, reason DRIVER_NOT_FOUND, for drivers that a spec names and there are not.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetJobRequest, _forecasting_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Gets a job. NOT_FOUND, reason JOB_NOT_FOUND, if there is none."""
@@ -389,8 +388,7 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     RecordDriverValues: _aio.UnaryUnaryMultiCallable[_drivers_pb2.RecordDriverValuesRequest, _drivers_pb2.RecordDriverValuesResponse]  # type: ignore[assignment]
     """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
     index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
-    all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
-    DRIVER_NOT_FOUND.
+    all, a number that is not finite, or a series of the total. NOT_FOUND, reason DRIVER_NOT_FOUND.
     """
     ListDriverValues: _aio.UnaryUnaryMultiCallable[_drivers_pb2.ListDriverValuesRequest, _drivers_pb2.ListDriverValuesResponse]  # type: ignore[assignment]
     """Lists what was recorded of a driver for one series. NOT_FOUND, reason DRIVER_NOT_FOUND. INVALID_ARGUMENT, reason
@@ -514,7 +512,7 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         forecast (nothing was sold yet) is left out and counted in the job's results, the others are stored. The results
         are `fitted_count`, `skipped_count`, and the means over the fitted series of `mase` and `seasonal_naive_mase`. The
         same `request_id` with the same content answers the same job; with other content it is ALREADY_EXISTS, reason
-        REQUEST_ID_REUSED.
+        REQUEST_ID_REUSED. NOT_FOUND, reason DRIVER_NOT_FOUND, for drivers that a spec names and there are not.
         """
 
     @_abc_1.abstractmethod
@@ -790,8 +788,7 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_drivers_pb2.RecordDriverValuesResponse, _abc.Awaitable[_drivers_pb2.RecordDriverValuesResponse]]:
         """Records values of drivers, of the past and of the future. INVALID_ARGUMENT, reason DRIVER_VALUE_INVALID, with the
         index of the value: for a day that is none, a span in the wrong order, more than 1,100 days in a value or 200,000 in
-        all, a number that is not finite, a series of the total, or a driver whose values are not recorded. NOT_FOUND, reason
-        DRIVER_NOT_FOUND.
+        all, a number that is not finite, or a series of the total. NOT_FOUND, reason DRIVER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
