@@ -57,6 +57,7 @@ MODULES = (
     "customer_value",
     "propensities",
     "uplifts",
+    "elasticity",
     "media_mix",
     "drivers",
     "demand",

@@ -8,6 +8,7 @@ from tessera.crm.v1 import privacy_pb2 as crm_privacy
 from tessera.crm.v1 import unsubscribe_pb2 as unsubscribe
 from tessera.forecasting.v1 import demand_pb2 as demand
 from tessera.forecasting.v1 import drivers_pb2 as drivers
+from tessera.forecasting.v1 import elasticity_pb2 as elasticity
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.forecasting.v1 import media_mix_pb2 as media_mix
 from tessera.forecasting.v1 import personal_data_pb2 as forecasting_personal_data
@@ -566,6 +567,13 @@ FORECASTING: dict[str, Rule] = {
     ),
     "MonitorPropensityModel": Refused(
         lambda acme: propensity.MonitorPropensityModelRequest(model_id=acme.own("past")), "PROPENSITY_MODEL_NOT_FOUND"
+    ),
+    "GetElasticities": Without(
+        lambda acme: elasticity.GetElasticitiesRequest(
+            dimension=series_pb2.DIMENSION_PRODUCT,
+            values=[acme.own("milk")],
+            granularity=series_pb2.GRANULARITY_DAY,
+        )
     ),
     "RecordTreatments": Beside(
         lambda acme: acme.treated(),

@@ -29,6 +29,7 @@ from services.forecasting.ports import BoughtLines, PredictionFeed
 from services.forecasting.servicer.customers import PredictionFeedRpcs, customer_model_message, prediction_message
 from services.forecasting.servicer.demand import DemandRpcs
 from services.forecasting.servicer.drivers import DriverRpcs
+from services.forecasting.servicer.elasticity import ElasticityRpcs
 from services.forecasting.servicer.enums import known
 from services.forecasting.servicer.forecast_messages import (
     forecast_key,
@@ -52,6 +53,7 @@ FIT_DEFAULT = FitOptions()
 class ForecastingServicer(
     DemandRpcs,
     DriverRpcs,
+    ElasticityRpcs,
     MediaMixRpcs,
     PersonalDataRpcs,
     PredictionFeedRpcs,
