@@ -5,6 +5,7 @@ import warnings
 
 from tessera.forecasting.v1 import demand_pb2 as tessera_dot_forecasting_dot_v1_dot_demand__pb2
 from tessera.forecasting.v1 import drivers_pb2 as tessera_dot_forecasting_dot_v1_dot_drivers__pb2
+from tessera.forecasting.v1 import elasticity_pb2 as tessera_dot_forecasting_dot_v1_dot_elasticity__pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2
 from tessera.forecasting.v1 import media_mix_pb2 as tessera_dot_forecasting_dot_v1_dot_media__mix__pb2
 from tessera.forecasting.v1 import personal_data_pb2 as tessera_dot_forecasting_dot_v1_dot_personal__data__pb2
@@ -295,6 +296,11 @@ class ForecastingServiceStub:
                 '/tessera.forecasting.v1.ForecastingService/BatchGetUplifts',
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.FromString,
+                _registered_method=True)
+        self.GetElasticities = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetElasticities',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.FromString,
                 _registered_method=True)
 
 
@@ -737,6 +743,16 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetElasticities(self, request, context):
+        """Says how demand answers to prices and promotions, from complete periods of orders and recorded drivers. Errors as
+        GetSeries. INVALID_ARGUMENT, reason ELASTICITY_INVALID, for another dimension or granularity. NOT_FOUND, reason
+        DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
+        TOO_FEW_PERIODS, below 20 complete periods.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -994,6 +1010,11 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.BatchGetUplifts,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.SerializeToString,
+            ),
+            'GetElasticities': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetElasticities,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2374,6 +2395,33 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/BatchGetUplifts',
             tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_uplift__pb2.BatchGetUpliftsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetElasticities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetElasticities',
+            tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

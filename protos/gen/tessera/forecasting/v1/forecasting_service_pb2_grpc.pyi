@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.forecasting.v1 import demand_pb2 as _demand_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
+from tessera.forecasting.v1 import elasticity_pb2 as _elasticity_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as _forecasting_service_pb2
 from tessera.forecasting.v1 import media_mix_pb2 as _media_mix_pb2
 from tessera.forecasting.v1 import personal_data_pb2 as _personal_data_pb2
@@ -250,6 +251,12 @@ class ForecastingServiceStub:
     """
     BatchGetUplifts: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]
     """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+    GetElasticities: _grpc.UnaryUnaryMultiCallable[_elasticity_pb2.GetElasticitiesRequest, _elasticity_pb2.GetElasticitiesResponse]
+    """Says how demand answers to prices and promotions, from complete periods of orders and recorded drivers. Errors as
+    GetSeries. INVALID_ARGUMENT, reason ELASTICITY_INVALID, for another dimension or granularity. NOT_FOUND, reason
+    DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
+    TOO_FEW_PERIODS, below 20 complete periods.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -467,6 +474,12 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
     BatchGetUplifts: _aio.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]  # type: ignore[assignment]
     """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+    GetElasticities: _aio.UnaryUnaryMultiCallable[_elasticity_pb2.GetElasticitiesRequest, _elasticity_pb2.GetElasticitiesResponse]  # type: ignore[assignment]
+    """Says how demand answers to prices and promotions, from complete periods of orders and recorded drivers. Errors as
+    GetSeries. INVALID_ARGUMENT, reason ELASTICITY_INVALID, for another dimension or granularity. NOT_FOUND, reason
+    DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
+    TOO_FEW_PERIODS, below 20 complete periods.
+    """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Follows the orders that profiles records, adds them up by period, and forecasts them."""
@@ -987,5 +1000,17 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_uplift_pb2.BatchGetUpliftsResponse, _abc.Awaitable[_uplift_pb2.BatchGetUpliftsResponse]]:
         """Gets what the models say of many customers. Models and customers that are unknown are left out."""
+
+    @_abc_1.abstractmethod
+    def GetElasticities(
+        self,
+        request: _elasticity_pb2.GetElasticitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_elasticity_pb2.GetElasticitiesResponse, _abc.Awaitable[_elasticity_pb2.GetElasticitiesResponse]]:
+        """Says how demand answers to prices and promotions, from complete periods of orders and recorded drivers. Errors as
+        GetSeries. INVALID_ARGUMENT, reason ELASTICITY_INVALID, for another dimension or granularity. NOT_FOUND, reason
+        DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
+        TOO_FEW_PERIODS, below 20 complete periods.
+        """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
