@@ -121,4 +121,6 @@ def _model(shop: Shop) -> Model:
         next_items=random.integers(0, items, items * FOLLOWERS).astype(np.int32),
         next_strengths=random.random(items * FOLLOWERS).astype(np.float32),
         trail_starts=ends, trail_items=shop.bought.ravel(), trail_steps=steps,
+        interest_starts=np.zeros(customers + 1, dtype=np.int64), interest_items=np.empty(0, dtype=np.int32),
+        interest_weights=np.empty(0, dtype=np.float32),
     )  # fmt: skip

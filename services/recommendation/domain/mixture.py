@@ -23,17 +23,38 @@ class Mixture:
         return max(1.0 - self.frequency - self.following, 0.0)
 
 
-def blend(fits: Floats, following: Floats, frequencies: Floats, mixture: Mixture) -> tuple[Floats, Floats, Floats]:
+@dataclass(frozen=True, slots=True)
+class Mixtures:
+    """The same for each candidate."""
+
+    frequency: NDArray[np.float64]
+    following: float
+
+    @property
+    def vectors(self) -> NDArray[np.float64]:
+        """What is left."""
+        return np.maximum(1.0 - self.frequency - self.following, 0.0)
+
+
+def blend(
+    fits: Floats,
+    following: Floats,
+    frequencies: Floats,
+    mixture: Mixture | Mixtures,
+    firsts: NDArray[np.int64] | None = None,
+) -> tuple[Floats, Floats, Floats]:
     """What vectors, transitions and own frequencies add to the score of each candidate. Each source is brought to 0…1
-    by its largest."""
+    by its largest; where candidates are those of several people, by the largest of each, whose candidates begin at
+    ``firsts``."""
+    sources = np.stack([np.maximum(fits, 0), following, frequencies])
+    if firsts is None or not len(firsts):
+        peaks = sources.max(axis=-1, keepdims=True, initial=0)
+    else:
+        lengths = np.diff(firsts, append=sources.shape[-1])
+        peaks = np.repeat(np.maximum(np.maximum.reduceat(sources, firsts, axis=-1), 0), lengths, axis=-1)
+    scaled = np.divide(sources, peaks, out=np.zeros_like(sources), where=peaks > 0)
     return (
-        np.asarray(mixture.vectors * _to_peak(np.maximum(fits, 0)), dtype=np.float32),
-        np.asarray(mixture.following * _to_peak(following), dtype=np.float32),
-        np.asarray(mixture.frequency * _to_peak(frequencies), dtype=np.float32),
+        np.asarray(mixture.vectors * scaled[0], dtype=np.float32),
+        np.asarray(mixture.following * scaled[1], dtype=np.float32),
+        np.asarray(mixture.frequency * scaled[2], dtype=np.float32),
     )
-
-
-def _to_peak(values: Floats) -> Floats:
-    peak = values.max(axis=-1, keepdims=True, initial=0)
-    scaled: Floats = np.divide(values, peak, out=np.zeros_like(values), where=peak > 0)
-    return scaled

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendation.domain.history import Bought, History, history_of
-from services.recommendation.domain.mixture import Mixture, blend
+from services.recommendation.domain.cells import Rows, firsts_of, ranks, starts_of
+from services.recommendation.domain.crowd import Crowd
+from services.recommendation.domain.mixture import Mixture, Mixtures, blend
 from services.recommendation.domain.model import Floats, Model
-from services.recommendation.domain.reasons import explained
+from services.recommendation.domain.reasons import Chosen, explained
 from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation, ordered
-from services.recommendation.domain.taste import SESSION_SHARE, Taste, taste_of
-from services.recommendation.domain.trail import Following, Trail, following, trail_of
+from services.recommendation.domain.taste import SESSION_SHARE
 
 LOOKED_AT_ONCE = 4096
 """Popular items that are looked through at once; most lists find theirs among the first."""
@@ -21,89 +22,72 @@ FILLING = 0.5
 """What the most popular item scores against the last item of the list that it fills up."""
 
 Mask = NDArray[np.bool_]
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Whom a list is for: what they bought, and what of that and of the session makes their vector and their trail."""
-
-    customer_id: str
-    history: History
-    session_rows: tuple[int, ...]
-    taste: Taste | None
-    trail: Trail
-    following: Following
-
-    @property
-    def kept_out(self) -> int:
-        """How many items the index may find that are not news: bought, or just looked at."""
-        return len(self.history.rows) + len(self.session_rows)
-
-
-def person_of(model: Model, customer_id: str, since: Sequence[Bought], session_rows: tuple[int, ...]) -> Person:
-    """Somebody as the model knows them, with what they bought since and what they look at."""
-    history = history_of(model, customer_id, since)
-    trail = trail_of(model, customer_id, since, session_rows)
-    taste = taste_of(history, session_rows)
-    return Person(customer_id, history, session_rows, taste, trail, following(model, trail))
 
 
 def personal(
-    model: Model, person: Person, found: Rows, allowed: Mask, exclude_bought: bool, count: int
-) -> list[Recommendation]:
-    """The best of what was found by vectors, what others went on to, and what was bought before. What is looked at is
-    not offered again."""
-    taste = person.taste
-    if taste is None:
-        return []
-    candidates = _candidates(person, found, allowed, exclude_bought, count)
-    if not len(candidates):
-        return []
-    mixture = model.training.new_mixture if exclude_bought else model.training.mixture
-    parts = _parts(model, person, taste, candidates, mixture)
+    model: Model, crowd: Crowd, found: tuple[Rows, Rows], allowed: Mask, exclude_bought: bool, count: int
+) -> list[list[Recommendation]]:
+    """For each of a crowd the best of what was found by vectors (people and rows), what others went on to, and what was
+    bought before. What is looked at is not offered again."""
+    keys = _candidates(crowd, found, allowed, exclude_bought, count)
+    if not len(keys):
+        return [[] for _ in crowd.people]
+    owners, rows = crowd.pairs(keys)
+    weights, baskets = crowd.looked_up(keys)
+    parts = _parts(model, crowd, (keys, owners, rows), weights, exclude_bought)
     total = parts[0] + parts[1] + parts[2]
-    best = np.argsort(-total, kind="stable")[:count]
-    best = best[total[best] > 0]
-    counts = _looked_up(person.history, person.history.baskets.astype(np.float32), candidates[best])
-    rows, kept = candidates[best], (parts[0][best], parts[1][best], parts[2][best])
-    reasons = explained(model, taste, (person.trail, person.following), rows, kept, counts)
-    named = zip(rows.tolist(), reasons, strict=True)
-    return ordered((Recommendation(model.item_ids[row], why) for row, why in named), count)
+    order = np.lexsort((-total, owners))
+    order = order[ranks(owners[order]) < count]
+    order = order[total[order] > 0]
+    chosen = Chosen(owners[order], rows[order], *(part[order] for part in parts))
+    items = explained(model, crowd, chosen, baskets[order])
+    starts = starts_of(chosen.owners, len(crowd)).tolist()
+    return [ordered(items[first:end], count) for first, end in pairwise(starts)]
 
 
-def _candidates(person: Person, found: Rows, allowed: Mask, exclude_bought: bool, count: int) -> Rows:
-    """Rows, each once, in order."""
-    rows = person.history.rows
-    followers = person.following.strongest(count + person.kept_out, allowed)
-    candidates = np.union1d(found[found >= 0], followers)
+def _candidates(crowd: Crowd, found: tuple[Rows, Rows], allowed: Mask, exclude_bought: bool, count: int) -> Rows:
+    """Pairs of people and items, ascending, each once."""
+    owners, rows = found
+    kept = allowed[rows]
+    candidates = [crowd.keys(owners[kept], rows[kept]), _followers(crowd, allowed, count)]
+    histories = crowd.histories
+    if not exclude_bought:
+        again = allowed[histories.rows]
+        candidates.append(crowd.keys(histories.owners[again], histories.rows[again]))
+    wanted = np.unique(np.concatenate(candidates))
     if exclude_bought:
-        candidates = np.setdiff1d(candidates, rows)
-    else:
-        candidates = np.union1d(candidates, rows[allowed[rows]])
-    return np.setdiff1d(candidates, np.asarray(person.session_rows, dtype=np.int64)).astype(np.int64)
+        wanted = wanted[~crowd.bought.find(wanted)[1]]
+    if len(crowd.session_rows):
+        wanted = wanted[~np.isin(wanted, crowd.keys(crowd.session_owners, crowd.session_rows))]
+    return wanted
+
+
+def _followers(crowd: Crowd, allowed: Mask, count: int) -> Rows:
+    """Pairs of people and allowed items that follow most strongly, enough for ``count`` besides what is no news."""
+    keys, totals = crowd.following.followers.ascending, crowd.following.totals
+    owners, rows = crowd.pairs(keys)
+    kept = allowed[rows] & crowd.tasteful[owners]
+    keys, totals, owners = keys[kept], totals[kept], owners[kept]
+    limits = count + crowd.kept_out
+    if np.all(np.bincount(owners, minlength=len(crowd)) <= limits):
+        return keys
+    order = np.lexsort((-totals, owners))
+    return keys[order[ranks(owners[order]) < limits[owners[order]]]]
 
 
 def _parts(
-    model: Model, person: Person, taste: Taste, candidates: Rows, mixture: Mixture
+    model: Model, crowd: Crowd, candidates: tuple[Rows, Rows, Rows], weights: Floats, exclude_bought: bool
 ) -> tuple[Floats, Floats, Floats]:
     """What vectors, transitions and own frequencies add to each candidate. In a session frequencies say less."""
-    if person.session_rows:
-        mixture = replace(mixture, frequency=mixture.frequency * (1 - SESSION_SHARE))
-    fits = np.asarray(model.target[candidates] @ taste.vector(model.context), dtype=np.float32)
-    frequencies = _looked_up(person.history, person.history.weights, candidates)
-    return blend(fits, person.following.total(candidates), frequencies, mixture)
-
-
-def _looked_up(history: History, values: Floats, candidates: Rows) -> Floats:
-    """The value of each candidate in the history, 0 for those that are not in it."""
-    answer = np.zeros(len(candidates), dtype=np.float32)
-    if len(history.rows):
-        order = np.argsort(history.rows)
-        places = np.minimum(np.searchsorted(history.rows, candidates, sorter=order), len(order) - 1)
-        hits = history.rows[order[places]] == candidates
-        answer[hits] = values[order[places[hits]]]
-    return answer
+    keys, owners, rows = candidates
+    mixture: Mixture | Mixtures = model.training.new_mixture if exclude_bought else model.training.mixture
+    if len(crowd.session_rows):
+        less = np.where(crowd.in_session, 1 - SESSION_SHARE, 1.0)[owners]
+        mixture = Mixtures(mixture.frequency * less, mixture.following)
+    places, hits = crowd.following.followers.find(keys)
+    follows = np.where(hits, crowd.following.totals[places], 0) if hits.any() else np.zeros(len(keys), np.float32)
+    fits = np.einsum("ij,ij->i", model.target[rows], crowd.vectors[owners])
+    return blend(fits, follows, weights, mixture, firsts_of(owners))
 
 
 def popular_in(model: Model, allowed: Mask, without: AbstractSet[str], count: int) -> list[tuple[str, int]]:

@@ -1,52 +1,148 @@
-"""Why items are in a personal list: their scores divided among what they come from.
+"""Why items are in personal lists: their scores divided among what they come from.
 
 Vector and transitions are sums over the items that they come from, so that each of those has an exact share. All items
-of a list are explained together: column by column, the arithmetic of one would cost as much as that of all.
+of many lists are explained together: column by column, the arithmetic of one would cost as much as that of all.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendation.domain.model import Floats, Model
-from services.recommendation.domain.recommendation import Reason, ReasonKind
-from services.recommendation.domain.taste import Taste
-from services.recommendation.domain.trail import Following, Trail
+from services.recommendation.domain.cells import Keys, Rows, parts, ranks, starts_of, strongest
+from services.recommendation.domain.crowd import Crowd
+from services.recommendation.domain.model import Floats, Model, Vectors
+from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation
 
+SIMILAR_TO_BOUGHT, SIMILAR_TO_VIEWED = ReasonKind.SIMILAR_TO_BOUGHT, ReasonKind.SIMILAR_TO_VIEWED
+OFTEN_NEXT, BOUGHT_BEFORE = ReasonKind.OFTEN_NEXT, ReasonKind.BOUGHT_BEFORE
 SOURCES_MAX = 3
+CELLS_AT_ONCE = 4096
+"""Items that make vectors, of the people whose lists are explained together."""
 
-Rows = NDArray[np.int64]
-Names = list[tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The items of lists: for whom, which, and what vectors, transitions and own frequencies give to the score of each.
+    Owners ascend."""
+
+    owners: Rows
+    rows: Rows
+    vectors: Floats
+    followed: Floats
+    frequent: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
-def explained(
-    model: Model,
-    taste: Taste,
-    walked: tuple[Trail, Following],
-    rows: Rows,
-    parts: tuple[Floats, Floats, Floats],
-    basket_counts: NDArray[np.floating],
-) -> list[tuple[Reason, ...]]:
-    """The reasons of each of ``rows``, the weightiest first: they add up to the sum of its ``parts``, which are what
-    vectors, transitions and own frequencies give."""
-    trail, following = walked
-    alike = (model.context[taste.rows] * taste.shares[:, None]) @ model.target[rows].T
-    own = np.where(taste.rows[:, None] == rows[None, :], 0, alike).astype(np.float32)
-    bought, viewed = (np.maximum(own[where].sum(axis=0), 0) for where in (~taste.viewed, taste.viewed))
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """For each chosen item the rows of its sources, the weightiest first, and how many there are. Twice as many as are
+    named: what is looked at now may have been looked at before."""
+
+    rows: Rows
+    counts: Rows
+
+    @classmethod
+    def none(cls, count: int) -> "_Named":
+        return cls(np.zeros((count, 2 * SOURCES_MAX), np.int64), np.zeros(count, np.int64))
+
+    def put(self, where: Rows, values: Floats, rows: Rows, most: int = SOURCES_MAX) -> None:
+        """Name the sources of some: of each its ``values``, which are overwritten, and the rows behind them."""
+        places, counts = strongest(values, most)
+        self.rows[where, : places.shape[-1]] = np.take_along_axis(rows, places, axis=-1)
+        self.counts[where] = counts
+
+    def names(self, item_ids: Sequence[str]) -> list[tuple[str, ...]]:
+        """The ids of the sources of each."""
+        if not self.counts.any():
+            return [()] * len(self.counts)
+        counted = zip(self.rows.tolist(), self.counts.tolist(), strict=True)
+        if self.counts.max() <= 1:
+            return [(item_ids[rows[0]],) if count else () for rows, count in counted]
+        distinct = (list(dict.fromkeys(rows[:count]))[:SOURCES_MAX] for rows, count in counted)
+        return [tuple([item_ids[row] for row in rows]) for rows in distinct]
+
+
+def explained(model: Model, crowd: Crowd, chosen: Chosen, basket_counts: Floats) -> list[Recommendation]:
+    """The chosen items, each with its reasons, the weightiest first: they add up to the sum of its parts."""
+    bought, viewed, by_bought, by_viewed = _alike(model, crowd, chosen)
     share = np.maximum(bought + viewed, 1e-30)
-    vectors, followed, frequent = parts
-    from_bought, from_viewed = vectors * bought / share, vectors * viewed / share
-    unexplained = np.where((bought > 0) | (viewed > 0), 0, vectors)
+    from_bought, from_viewed = chosen.vectors * bought / share, chosen.vectors * viewed / share
+    unexplained = np.where((bought > 0) | (viewed > 0), 0, chosen.vectors)
+    floats = from_bought, from_viewed, chosen.followed, chosen.frequent, unexplained
+    ids = model.item_ids
     columns = zip(
-        *(column.tolist() for column in (from_bought, from_viewed, followed, frequent, unexplained)),
+        *np.stack(floats).tolist(),
         basket_counts.astype(np.int64).tolist(),
-        _sources(model, taste.rows[~taste.viewed], own[~taste.viewed]),
-        _sources(model, taste.rows[taste.viewed], own[taste.viewed]),
-        _sources(model, trail.rows, following.by_place(rows, len(trail.rows))),
+        by_bought.names(ids), by_viewed.names(ids), _followed(crowd, chosen).names(ids),
         strict=True,
-    )
-    return [_reasons(*column) for column in columns]
+    )  # fmt: skip
+    rows = chosen.rows.tolist()
+    return [Recommendation(ids[row], _reasons(*column)) for row, column in zip(rows, columns, strict=True)]
+
+
+def _alike(model: Model, crowd: Crowd, chosen: Chosen) -> tuple[Floats, Floats, _Named, _Named]:
+    """What likeness to what was bought, and to what was looked at, gives to each, never below 0; and the sources."""
+    tastes, count = crowd.tastes, len(crowd)
+    held, listed = starts_of(tastes.owners, count), starts_of(chosen.owners, count)
+    bought, viewed = np.zeros(len(chosen), np.float32), np.zeros(len(chosen), np.float32)
+    by_bought, by_viewed = _Named.none(len(chosen)), _Named.none(len(chosen))
+    people = np.flatnonzero(np.diff(listed))
+    for part in parts(np.diff(held)[people].tolist(), CELLS_AT_ONCE):
+        some = np.sort(people[part])
+        cells, known = _block(held, some)
+        places, wanted = _block(listed, some)
+        own = _given(model, crowd, chosen, cells, places)
+        looked = known & tastes.viewed[cells]
+        where = places[wanted]
+        for kept, sums, named, most in (
+            (known & ~looked, bought, by_bought, SOURCES_MAX),
+            (known & looked, viewed, by_viewed, 2 * SOURCES_MAX),
+        ):
+            if kept.any():
+                sums[where] = np.maximum(np.where(kept[:, None, :], own, 0).sum(axis=2), 0)[wanted]
+                values = np.where(kept[:, None, :], own, -np.inf)[wanted]
+                rows = np.broadcast_to(tastes.rows[cells][:, None, :], own.shape)[wanted]
+                named.put(where, values, rows, most)
+    return bought, viewed, by_bought, by_viewed
+
+
+def _given(model: Model, crowd: Crowd, chosen: Chosen, cells: Rows, places: Rows) -> Vectors:
+    """People by chosen items by items that make their vectors: what each gives. An item is no reason for itself."""
+    tastes = crowd.tastes
+    shares = tastes.shares[cells][:, :, None] * model.context[tastes.rows[cells]]
+    alike = np.matmul(model.target[chosen.rows[places]], shares.transpose(0, 2, 1))
+    alike[chosen.rows[places][:, :, None] == tastes.rows[cells][:, None, :]] = 0
+    return np.asarray(alike, dtype=np.float32)
+
+
+def _block(starts: Rows, people: Rows) -> tuple[Rows, NDArray[np.bool_]]:
+    """The cells of people as the lines of a table, and which of its places are theirs; the others hold any cell."""
+    lengths = starts[people + 1] - starts[people]
+    places = np.arange(lengths.max(initial=0))
+    known = places < lengths[:, None]
+    return np.where(known, starts[people][:, None] + places, 0), known
+
+
+def _followed(crowd: Crowd, chosen: Chosen) -> _Named:
+    """The items of trails from which others went on to each."""
+    following, named = crowd.following, _Named.none(len(chosen))
+    keys = crowd.keys(chosen.owners, chosen.rows)
+    order = keys.argsort()
+    places, hits = Keys(keys[order]).find(following.keys)
+    found = np.flatnonzero(hits)
+    if len(found):
+        targets, cells = order[places[found]], following.cells[found]
+        steps = ranks(crowd.trails.owners)[cells]
+        given = np.zeros((len(chosen), int(steps.max()) + 1), dtype=np.float32)
+        rows = np.zeros(given.shape, dtype=np.int64)
+        given[targets, steps], rows[targets, steps] = following.strengths[found], crowd.trails.rows[cells]
+        where = np.unique(targets)
+        named.put(where, given[where], rows[where])
+    return named
 
 
 def _reasons(
@@ -59,37 +155,23 @@ def _reasons(
     bought_names: tuple[str, ...],
     viewed_names: tuple[str, ...],
     followed_names: tuple[str, ...],
-) -> tuple[Reason, ...]:
+) -> list[Reason]:
     reasons = []
     if from_bought > 0:
-        reasons.append(Reason(ReasonKind.SIMILAR_TO_BOUGHT, from_bought, bought_names))
+        reasons.append(Reason(SIMILAR_TO_BOUGHT, from_bought, bought_names))
     if from_viewed > 0:
-        reasons.append(Reason(ReasonKind.SIMILAR_TO_VIEWED, from_viewed, viewed_names))
+        reasons.append(Reason(SIMILAR_TO_VIEWED, from_viewed, viewed_names))
     if followed > 0:
-        reasons.append(Reason(ReasonKind.OFTEN_NEXT, followed, followed_names))
+        reasons.append(Reason(OFTEN_NEXT, followed, followed_names))
     if basket_count:
-        reasons.append(Reason(ReasonKind.BOUGHT_BEFORE, frequent + unexplained, purchase_count=basket_count))
+        reasons.append(Reason(BOUGHT_BEFORE, frequent + unexplained, purchase_count=basket_count))
     elif unexplained > 0:
         # Only the sum over bought and viewed is positive, each part alone is not.
-        reasons.append(Reason(ReasonKind.SIMILAR_TO_BOUGHT, unexplained, bought_names or viewed_names))
+        reasons.append(Reason(SIMILAR_TO_BOUGHT, unexplained, bought_names or viewed_names))
     if len(reasons) > 1:
         reasons.sort(key=_weight)
-    return tuple(reasons)
+    return reasons
 
 
 def _weight(reason: Reason) -> float:
     return -reason.score
-
-
-def _sources(model: Model, rows: Rows, given: Floats) -> Names:
-    """For each column of ``given`` the items, among ``rows``, that give it most."""
-    if not len(rows):
-        return [()] * given.shape[1]
-    best = np.argsort(-given, axis=0, kind="stable")[: 2 * SOURCES_MAX].T
-    values = np.take_along_axis(given.T, best, axis=1).tolist()
-    return [_named(model.item_ids, places, worth) for places, worth in zip(rows[best].tolist(), values, strict=True)]
-
-
-def _named(item_ids: Sequence[str], rows: list[int], values: list[float]) -> tuple[str, ...]:
-    names = dict.fromkeys([item_ids[row] for row, value in zip(rows, values, strict=True) if value > 0])
-    return tuple(names)[:SOURCES_MAX]

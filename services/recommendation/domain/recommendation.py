@@ -1,6 +1,6 @@
 """Answers: items in order, each with its score and why it is there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -67,9 +67,10 @@ class Repeat:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reason:
-    """Why an item is in a list, and what that adds to its score."""
+    """Why an item is in a list, and what that adds to its score. Not frozen: there are some for each item of each list,
+    and that would double what it takes to make one."""
 
     kind: ReasonKind
     score: float
@@ -79,12 +80,12 @@ class Reason:
     repeat: Repeat | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Recommendation:
     """One item of a list; the weightiest reason first."""
 
     item_id: str
-    reasons: tuple[Reason, ...]
+    reasons: Sequence[Reason]
     value: float | None = None
     """What a placement makes of it; ``None`` without one."""
     applied: tuple[Applied, ...] = ()

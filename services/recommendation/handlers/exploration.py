@@ -8,6 +8,7 @@ import numpy as np
 
 from services.recommendation.domain.exploration import POOL_MAX, Explored, Shown, explore, seed_of
 from services.recommendation.domain.feedback import explored_in
+from services.recommendation.domain.history import history_of
 from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.recommendation import Recommendation
 from services.recommendation.domain.shelf import Shelf
@@ -46,7 +47,8 @@ async def bought_by(sources: Sources, tenant: str, asker: Asker) -> frozenset[st
     if live is None:
         lines = await sources.interactions.bought_since(tenant, 0, [asker.customer_id])
         return frozenset(line.item_id for line in lines.get(asker.customer_id, []))
-    history = (await as_known(sources, tenant, live, asker)).history
+    known = await as_known(sources, tenant, live, asker)
+    history = history_of(live.model, known.customer_id, known.since)
     return history.others | {live.model.item_ids[row] for row in history.rows.tolist()}
 
 

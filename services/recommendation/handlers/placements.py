@@ -29,7 +29,7 @@ from services.recommendation.domain.recommendation import EmptyReason, Recommend
 from services.recommendation.domain.replenishment import DAY
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.handlers.exploration import bought_by, new_items
-from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
+from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend_one
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.scenarios import find_complements, find_replenishments
 from services.recommendation.ports import (
@@ -224,7 +224,7 @@ async def _candidates(
             if not visit.asker.customer_id:
                 raise ItemNeeded("this placement shows what a customer needs again; name the customer")
             return await find_replenishments(sources, tenant, wanted, visit.asker.customer_id, now, HORIZON_DAYS * DAY)
-    return (await recommend(sources, tenant, [visit.asker], wanted))[0]
+    return await recommend_one(sources, tenant, visit.asker, wanted)
 
 
 def _first(visit: Visit) -> str:

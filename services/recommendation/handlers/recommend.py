@@ -1,22 +1,29 @@
 """Recommend items to people."""
 
+import asyncio
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
+from services.recommendation.domain.cells import Rows
+from services.recommendation.domain.crowd import Crowd, Known
 from services.recommendation.domain.history import Bought
 from services.recommendation.domain.item import ItemFilter
 from services.recommendation.domain.model import Model
-from services.recommendation.domain.ranking import Person, filled, newest, person_of, personal, popular_in
+from services.recommendation.domain.ranking import filled, newest, personal, popular_in
 from services.recommendation.domain.recommendation import EmptyReason, Recommendation, RecommendationList
 from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
-from services.recommendation.ports import Catalogue, Demand, Interactions, Live, Mask, Models, Rows
+from services.recommendation.handlers.gathering import Gathering
+from services.recommendation.ports import Catalogue, Demand, Interactions, Live, Mask, Models
 
 FOUND_MAX = 2048
 """The longest list that the index is asked for; beyond it what is not news is masked for each person alone."""
+FEW = 8
+"""Lists of so many are made on the loop: one or two milliseconds, which a thread would cost as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,19 @@ class Sources:
     interactions: Interactions
     models: Models
     demand: Demand
+    gathering: "Gathering[tuple[str, Wish], Asker, RecommendationList]" = field(init=False)
+    """Of askers of the same tenant who want the same at the same time."""
+
+    def __post_init__(self) -> None:
+        async def together(of: tuple[str, Wish], askers: Sequence[Asker]) -> Sequence[RecommendationList]:
+            return await recommend(self, of[0], askers, of[1])
+
+        object.__setattr__(self, "gathering", Gathering(together))
+
+
+async def recommend_one(sources: Sources, tenant: str, asker: Asker, wish: Wish) -> RecommendationList:
+    """A list for one asker, made together with those of others who want the same at the same time."""
+    return await sources.gathering.ask((tenant, wish), asker)
 
 
 async def recommend(sources: Sources, tenant: str, askers: Sequence[Asker], wish: Wish) -> list[RecommendationList]:
@@ -93,64 +113,62 @@ class _Lately:
     moved: AbstractSet[str]
 
 
-async def as_known(sources: Sources, tenant: str, live: Live, asker: Asker) -> Person:
+async def as_known(sources: Sources, tenant: str, live: Live, asker: Asker) -> Known:
     """Somebody as the model knows them, with what it has not learnt yet."""
     position, ids = live.model.training.position, [asker.customer_id] if asker.customer_id else []
     since = await sources.interactions.bought_since(tenant, position, ids) if ids else {}
     moved = await sources.interactions.moved_since(tenant, position) if ids else frozenset()
-    return _person(live, asker, _Lately(since, moved))
+    return _known(live, asker, _Lately(since, moved))
 
 
 async def _with_model(
     live: Live, shelf: Shelf, askers: Sequence[Asker], wish: Wish, lately: _Lately
 ) -> list[RecommendationList]:
     model = live.model
-    people = [_person(live, asker, lately) for asker in askers]
-    found = await _search(live, people, wish, shelf)
+    crowd = Crowd(model, [_known(live, asker, lately) for asker in askers])
+    found = await _search(live, crowd, wish, shelf)
     # Read again after the search: what was deleted or sold out meanwhile is not answered.
     allowed = wish.selection(shelf, model).mask
+    making = partial(personal, model, crowd, found, allowed, wish.exclude_bought, wish.count)
+    lists = making() if len(askers) <= FEW else await asyncio.to_thread(making)
     answers = []
-    for person, asker, rows in zip(people, askers, found, strict=True):
-        rows = rows[rows >= 0]
-        items = personal(model, person, rows[allowed[rows]], allowed, wish.exclude_bought, wish.count)
+    for place, (items, asker) in enumerate(zip(lists, askers, strict=True)):
         if len(items) < wish.count:
             without = {item.item_id for item in items} | set(asker.session_item_ids)
             if wish.exclude_bought:
-                without |= {model.item_ids[row] for row in person.history.rows} | person.history.others
+                without |= {model.item_ids[row] for row in crowd.history(place).tolist()} | crowd.others[place]
             items = filled(items, popular_in(model, allowed, without, wish.count), wish.count)
         answers.append(_answer(items, model.training.model_version, asker))
     return answers
 
 
-def _person(live: Live, asker: Asker, lately: _Lately) -> Person:
-    row_of = live.model.row_of
-    session = dict.fromkeys(row for it in asker.session_item_ids if (row := row_of.get(it)) is not None)
+def _known(live: Live, asker: Asker, lately: _Lately) -> Known:
+    session: tuple[int, ...] = ()
+    if asker.session_item_ids:
+        row_of = live.model.row_of
+        session = tuple(dict.fromkeys(row for it in asker.session_item_ids if (row := row_of.get(it)) is not None))
     remembered_as = "" if asker.customer_id in lately.moved else asker.customer_id
-    return person_of(live.model, remembered_as, lately.bought.get(asker.customer_id, []), tuple(session))
+    return Known(remembered_as, lately.bought.get(asker.customer_id, ()), session)
 
 
-async def _search(live: Live, people: Sequence[Person], wish: Wish, shelf: Shelf) -> list[Rows]:
-    """For each person the best fits; enough of them that ``count`` are left besides what is not news to them."""
-    model = live.model
-    allowed = wish.selection(shelf, model)
-    found = [np.empty(0, np.int64) for _ in people]
-    together = [at for at, it in enumerate(people) if it.taste and it.kept_out + wish.count <= FOUND_MAX]
-    if together:
-        length = wish.count + max(people[at].kept_out for at in together)
-        rows = await _nearest(live, [people[at] for at in together], length, allowed)
-        for at, row in zip(together, rows, strict=True):
-            found[at] = row
-    for at, person in enumerate(people):
-        if person.taste and person.kept_out + wish.count > FOUND_MAX:
-            own = allowed.without(np.concatenate([person.history.rows, person.session_rows]).astype(np.int64))
-            found[at] = (await _nearest(live, [person], wish.count, own))[0]
-    return found
-
-
-async def _nearest(live: Live, people: Sequence[Person], length: int, allowed: Selection) -> Rows:
-    context = live.model.context
-    queries = np.stack([person.taste.vector(context) for person in people if person.taste])
-    return (await live.targets.search(queries, length, allowed))[0]
+async def _search(live: Live, crowd: Crowd, wish: Wish, shelf: Shelf) -> tuple[Rows, Rows]:
+    """People and rows of their best fits; enough of them that ``count`` are left besides what is not news to them."""
+    allowed = wish.selection(shelf, live.model)
+    length = crowd.kept_out + wish.count
+    together = np.flatnonzero(crowd.tasteful & (length <= FOUND_MAX))
+    found: list[tuple[Rows, Rows]] = []
+    if len(together):
+        longest = int(length[together].max())
+        rows = (await live.targets.search(crowd.vectors[together], longest, allowed))[0]
+        found.append((np.repeat(together, longest), rows.ravel()))
+    for place in np.flatnonzero(crowd.tasteful & (length > FOUND_MAX)).tolist():
+        known = [crowd.history(place), np.array(crowd.people[place].session_rows, dtype=np.int64)]
+        own = allowed.without(np.concatenate(known))
+        rows = (await live.targets.search(crowd.vectors[place : place + 1], wish.count, own))[0]
+        found.append((np.full(wish.count, place), rows.ravel()))
+    owners = np.concatenate([np.empty(0, np.int64), *(people for people, _ in found)])
+    rows = np.concatenate([np.empty(0, np.int64), *(some for _, some in found)])
+    return owners[rows >= 0], rows[rows >= 0]
 
 
 async def _without_model(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from services.recommendation.domain.crowd import Crowd
 from services.recommendation.domain.item import ItemFilter, ItemRepeated
 from services.recommendation.domain.ranking import FILLING, personal
 from services.recommendation.domain.recommendation import (
@@ -35,7 +36,9 @@ async def rerank_items(
         rows = np.array([row for each in left if (row := model.row_of.get(each)) is not None], dtype=np.int64)
         allowed = np.zeros(len(model.item_ids), dtype=bool)
         allowed[rows] = True
-        known = personal(model, person, rows, allowed, False, len(rows))
+        crowd = Crowd(model, [person])
+        if crowd.tasteful[0]:
+            (known,) = personal(model, crowd, (np.zeros(len(rows), np.int64), rows), allowed, False, len(rows))
     items = [*known, *_given(left, known)]
     version = live.model.training.model_version if live else ""
     reason = EmptyReason.NOT_EMPTY if items else EmptyReason.NOTHING_ALLOWED

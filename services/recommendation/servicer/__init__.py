@@ -18,7 +18,7 @@ from services.recommendation.domain.model import Training
 from services.recommendation.domain.recommendation import RecommendationList
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
-from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend
+from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend, recommend_one
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Requests, SettingsStore, TrainingJobs
@@ -94,8 +94,8 @@ class RecommendationServicer(
             visit = Visit(asker, tuple(request.item_ids), request.context, request.visitor_id, uuid4().hex)
             (found,) = await self._placed([visit], request.placement_id, wish)
             return pb.RecommendResponse(recommendations=list_message(found))
-        lists = await recommend(self._sources, _tenant(), [asker], wish)
-        identified = replace(lists[0], recommendation_id=Origin().named(uuid4().hex))
+        found = await recommend_one(self._sources, _tenant(), asker, wish)
+        identified = replace(found, recommendation_id=Origin().named(uuid4().hex))
         return pb.RecommendResponse(recommendations=list_message(identified))
 
     async def BatchRecommend(self, request: pb.BatchRecommendRequest, context: Context) -> pb.BatchRecommendResponse:

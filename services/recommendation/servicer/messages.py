@@ -143,44 +143,42 @@ def _price_range(wanted: item_pb.PriceRange) -> PriceRange:
 
 
 def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
-    """A list as a message."""
-    return list_pb.RecommendationList(
+    """A list as a message. Items and reasons are written where they stay: a message that is handed over is copied, and
+    lists are most of what is answered."""
+    message = list_pb.RecommendationList(
         customer_id=answer.customer_id,
-        items=map(_recommendation, answer.items),
         model_version=answer.model_version,
         empty_reason=list_pb.EmptyReason.ValueType(answer.empty_reason),
         placement_version=answer.placement_version,
         recommendation_id=answer.recommendation_id,
         variant=answer.variant,
     )
+    _write_items(message, answer.items)
+    return message
 
 
-def _recommendation(item: Recommendation) -> list_pb.Recommendation:
-    return list_pb.Recommendation(
-        item_id=item.item_id,
-        score=item.score,
-        reasons=_reasons(item.reasons),
-        applied=[
-            list_pb.AppliedControl(
-                kind=list_pb.AppliedKind.ValueType(each.kind), control_id=each.control_id, value=each.value
-            )
-            for each in item.applied
-        ],
-    )
+def _write_items(message: list_pb.RecommendationList, items: Iterable[Recommendation]) -> None:
+    add = message.items.add
+    for item in items:
+        written = add()
+        written.item_id, written.score = item.item_id, item.score
+        for reason in item.reasons:
+            _write_reason(written.reasons.add(), reason)
+        for each in item.applied:
+            kind = list_pb.AppliedKind.ValueType(each.kind)
+            written.applied.add(kind=kind, control_id=each.control_id, value=each.value)
 
 
-def _reasons(reasons: Iterable[Reason]) -> list[list_pb.Reason]:
-    return [
-        list_pb.Reason(
-            kind=list_pb.ReasonKind.ValueType(reason.kind),
-            source_item_ids=reason.source_item_ids,
-            score=reason.score,
-            association=_association(reason.pair) if reason.pair else None,
-            purchase_count=reason.purchase_count,
-            repeat=_repeat(reason.repeat) if reason.repeat else None,
-        )
-        for reason in reasons
-    ]
+def _write_reason(written: list_pb.Reason, reason: Reason) -> None:
+    written.kind, written.score = reason.kind, reason.score  # type: ignore[assignment]  # the same numbers
+    if reason.source_item_ids:
+        written.source_item_ids.extend(reason.source_item_ids)
+    if reason.purchase_count:
+        written.purchase_count = reason.purchase_count
+    if reason.pair:
+        written.association.CopyFrom(_association(reason.pair))
+    if reason.repeat:
+        written.repeat.CopyFrom(_repeat(reason.repeat))
 
 
 def _association(pair: Pair) -> list_pb.Association:
