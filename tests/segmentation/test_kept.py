@@ -28,6 +28,7 @@ from services.common.rules import (
 )
 from services.segmentation.adapters.analytics import FOLLOWER, ColumnarAnalytics
 from services.segmentation.adapters.kept import ROWS_MAX, Kept
+from services.segmentation.adapters.kept_people import MANY, People
 from services.segmentation.adapters.kept_rules import streams_of
 from services.segmentation.adapters.kept_streams import Crowd, Fact, Part, Stream, Wanted
 from services.segmentation.adapters.tables import EVENTS, TABLES, TRAITS, Computed, Observed, owned, rows
@@ -247,3 +248,18 @@ def test_a_stream_that_grew_in_parts_has_the_rows_of_the_whole(
     found = Crowd(asked, np.arange(2), 2, 5).rows(stream, low, high)
     expected = [(who, time) for pairs in parts for who, time in pairs if who in (1, 3) and low <= time < high]
     assert sorted(zip(asked[found.codes].tolist(), found.times.tolist(), strict=True)) == sorted(expected)
+
+
+def test_many_names_are_found_as_few_are() -> None:
+    count = MANY + 100
+    people, names = People(), [f"c{number}" for number in range(count)]
+    people.meet(pa.chunked_array([names]), pa.chunked_array([names]), np.arange(count))
+    asked = [*reversed(names), *(f"x{number}" for number in range(9))]
+    crowd, found, codes = people.crowd(asked, count)
+    assert crowd.count == count
+    assert (found.tolist(), codes.tolist()) == (names, list(range(count)))
+    people.forget(["c5"])
+    more = [f"new{number}" for number in range(7)]
+    people.meet(pa.chunked_array([more]), pa.chunked_array([more]), np.arange(7))
+    _, found, _ = people.crowd([*asked, *more], count)
+    assert found.tolist() == [each for each in [*names, *more] if each != "c5"]

@@ -1,7 +1,7 @@
 """The port ``Analytics`` over the analytical engine, and the appending of what is followed."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
@@ -164,7 +164,7 @@ class ColumnarAnalytics:
         segments: Mapping[str, Rule],
         at: int,
         customer_ids: Collection[str] | None = None,
-    ) -> dict[str, set[str]]:
+    ) -> dict[str, Set[str]]:
         found = await self._matching_kept(self._kept, tenant, rules, segments, at, customer_ids) if self._kept else {}
         if rest := {key: rule for key, rule in rules.items() if key not in found}:
             found |= await self._matching_scanned(tenant, rest, segments, at, customer_ids)
@@ -178,7 +178,7 @@ class ColumnarAnalytics:
         segments: Mapping[str, Rule],
         at: int,
         customer_ids: Collection[str] | None,
-    ) -> dict[str, set[str]]:
+    ) -> dict[str, Set[str]]:
         """Without the rules that need more than what is kept."""
         asked = self._streams(tuple(rules.values()), tuple(segments.items()))
         able = {key: rule for (key, rule), streams in zip(rules.items(), asked, strict=True) if streams is not None}
@@ -197,7 +197,7 @@ class ColumnarAnalytics:
         segments: Mapping[str, Rule],
         at: int,
         customer_ids: Collection[str] | None,
-    ) -> dict[str, set[str]]:
+    ) -> dict[str, Set[str]]:
         asked, known = tuple(rules.values()), tuple(segments.items())
         read = await self._read_for(tenant, asked, known, customer_ids)
         given = given_to(read)
@@ -385,7 +385,7 @@ def _aging(timing: Timing) -> frozenset[Wanted]:
     return frozenset(happened(name) for name, _ in timing.ages)
 
 
-def _members(answer: pa.Table, keys: Sequence[str]) -> dict[str, set[str]]:
+def _members(answer: pa.Table, keys: Sequence[str]) -> dict[str, Set[str]]:
     """Who fulfils each rule, by the rule's key, from the columns named by number."""
     ids = answer["customer_id"].to_pylist()
     return {

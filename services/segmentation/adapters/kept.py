@@ -8,7 +8,7 @@ cannot be told from here (``None``, or ``Undecided``) is the engine's to answer.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,12 +23,13 @@ import pyarrow.compute as pc
 
 from services.common.clock import Clock, to_micros
 from services.common.columnar import Columnar, Table, of_tenant, unbound
-from services.common.rules import Rule
+from services.common.rules import Comparison, Rule
 from services.segmentation.adapters.kept_people import Contradiction, People
 from services.segmentation.adapters.kept_query import Numbering, TooWide, of_events, of_traits, part
 from services.segmentation.adapters.kept_rules import Undecided, Verdicts, happened
 from services.segmentation.adapters.kept_streams import Fact, Stream, Wanted
 from services.segmentation.adapters.tables import EVENTS, MOVED, TRAITS
+from services.segmentation.domain.matched import Members
 from services.segmentation.ports import Sizes
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,13 @@ class Tenant:
             del self.streams[needless]
             self.values.pop(needless, None)
 
+    def align(self) -> None:
+        """Streams of the same events have their places in common, so that a window is looked for once."""
+        first: dict[tuple[str, tuple[Comparison, ...]], Stream] = {}
+        for wanted, stream in self.streams.items():
+            if wanted.fact is not Fact.TOLD:
+                stream.align(first.setdefault((wanted.name, wanted.where), stream))
+
     def sizes(self, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, sample: int) -> Sizes:
         """As the port's; ``Undecided``."""
         crowd, names, codes = self.people.crowd(None, at)
@@ -88,14 +96,15 @@ class Tenant:
 
     def matching(
         self, rules: Mapping[str, Rule], segments: Mapping[str, Rule], at: int, customer_ids: Iterable[str] | None
-    ) -> dict[str, set[str]]:
+    ) -> dict[str, Set[str]]:
         """As the port's; without the rules that are undecided."""
         crowd, names, codes = self.people.crowd(customer_ids, at)
         verdicts = Verdicts(self.streams, segments, crowd, lambda: self.people.hashes(codes), at)
-        found = {}
+        found: dict[str, Set[str]] = {}
         for key, rule in rules.items():
             try:
-                found[key] = set(names[verdicts.of(rule)].tolist())
+                truths = verdicts.of(rule)
+                found[key] = set(names[truths].tolist()) if customer_ids is None else Members(names, truths)
             except Undecided:
                 continue
         return found
@@ -196,6 +205,7 @@ class Kept:
                 self._tenants[tenant] = kept
         else:
             await self._catch_up(kept)
+        await asyncio.to_thread(kept.align)
         return kept
 
     async def _begun(self, tenant: str) -> Tenant:

@@ -1,7 +1,7 @@
 """The customers of a tenant as numbers, and by merges whose rows are whose."""
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import TypeAlias
 
 import numpy as np
@@ -20,8 +20,46 @@ _OWN = "\0"
 """Begins the origin of rows that stay with their customer whatever is merged."""
 
 
+MANY = 1_000
+"""From so many names on they are looked for together."""
+GROWN = 16
+"""Names are put in order anew when there are this part more of them."""
+
+
 class Contradiction(ValueError):
     """Rows of one origin belong to different customers."""
+
+
+class _Ordered:
+    """Names in the order of their hashes: many are found in one walk, where a dictionary is looked up all over the
+    memory, at 0.7 microseconds a name among a million. Whom it does not find may be known all the same."""
+
+    def __init__(self, names: Sequence[str | None]) -> None:
+        hashes = np.fromiter(map(hash, names), np.int64, len(names))
+        self._codes = np.argsort(hashes)
+        self._hashes = hashes[self._codes]
+        self._names = np.array(names, object)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def likely(self, names: Names) -> Integers:
+        """The number that each has if it is here."""
+        hashes = np.fromiter(map(hash, names), np.int64, len(names))
+        order = np.argsort(hashes)
+        places = np.searchsorted(self._hashes, hashes[order])
+        found = np.empty(len(names), np.int64)
+        found[order] = self._codes[np.minimum(places, len(self) - 1)]
+        return found
+
+    def others(self, codes: Integers, names: Names) -> Integers:
+        """The places of those names that do not have these numbers."""
+        return np.flatnonzero(self._names[codes] != names)
+
+    def forget(self, code: int) -> None:
+        """Nobody has this number any more."""
+        if code < len(self):
+            self._names[code] = None
 
 
 class People:
@@ -32,6 +70,7 @@ class People:
         self._ids: list[str] = []
         self._owner, self._first, self._hash = (np.zeros(0, np.int64) for _ in range(3))
         self._made_of: dict[int, set[int]] = {}
+        self._ordered: _Ordered | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -104,6 +143,8 @@ class People:
                 for other in self._made_of.pop(code, {code}):
                     self._owner[other] = -1
                 self._owner[code], self._ids[code] = -1, ""
+                if self._ordered:
+                    self._ordered.forget(code)
         for made_of in self._made_of.values():
             made_of -= {code for code in made_of if self._owner[code] == -1}
 
@@ -112,8 +153,10 @@ class People:
         numbers."""
         codes, names = self._named(customer_ids)
         origins, places = self._origins(codes)
-        first = np.full(len(codes), NEVER, np.int64)
-        np.minimum.at(first, places, self._first[origins])
+        first = self._first[origins]
+        if self._made_of:
+            first = np.full(len(codes), NEVER, np.int64)
+            np.minimum.at(first, places, self._first[origins])
         crowd = Crowd(origins, places, len(codes), len(self))
         seen = first <= at
         if not seen.all():
@@ -127,11 +170,17 @@ class People:
             owners = self._owner[: len(self)]
             codes = np.flatnonzero(np.bincount(owners[owners >= 0], minlength=len(self)))
             return codes, np.array(self._ids, object)[codes]
-        asked = list(customer_ids)
-        found = np.fromiter((self._codes.get(who, -1) for who in asked), np.int64, len(asked))
-        order = np.argsort(found)
-        order = order[np.searchsorted(found[order], 0) :]
-        return found[order], np.array(asked, object)[order]
+        asked = np.array(list(customer_ids), object)
+        if len(asked) < MANY or len(self) < MANY:
+            return _known(np.fromiter(map(self._codes.get, asked, repeat(-1)), np.int64, len(asked)), asked)
+        if self._ordered is None or len(self) > len(self._ordered) * (GROWN + 1) // GROWN:
+            self._ordered = _Ordered([each or None for each in self._ids])
+        codes, names = _known(self._ordered.likely(asked), asked)
+        others = self._ordered.others(codes, names)  # a comparison in the order of numbers is twice as fast
+        if not len(others):
+            return codes, names
+        codes[others] = [self._codes.get(who, -1) for who in names[others].tolist()]
+        return _known(codes, names)
 
     def _origins(self, codes: Integers) -> tuple[Integers, Integers]:
         if not self._made_of:
@@ -150,6 +199,13 @@ class People:
         for code in codes[self._hash[codes] < 0].tolist():
             self._hash[code] = hashed(self._ids[code])
         return self._hash[codes]
+
+
+def _known(codes: Integers, names: Names) -> tuple[Integers, Names]:
+    """Those who have numbers, in their order."""
+    order = np.argsort(codes)
+    order = order[np.searchsorted(codes[order], 0) :]
+    return codes[order], names[order]
 
 
 def _keys(origins: pa.ChunkedArray, customers: pa.ChunkedArray) -> pa.ChunkedArray:

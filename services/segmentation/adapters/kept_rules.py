@@ -6,6 +6,7 @@ window and what comes of them for each customer. Rules for which that is not eno
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from math import ceil, floor
 from operator import and_, or_
 
 import numpy as np
@@ -165,7 +166,7 @@ class Verdicts:
             present, found = self._picked(stream, low, high, last=aggregate is Aggregate.LAST)
             return (~found if operator in POSITIVE else found) & present
         if aggregate is Aggregate.COUNT:
-            return _compared(self._count(stream, low, high), operator, values)
+            return self._counted(stream, low, high, operator, values)
         figures, present = _FIGURES[aggregate](self, stream, low, high)
         return _compared(figures, operator, values) & present
 
@@ -176,6 +177,17 @@ class Verdicts:
             known |= found & present
         return ~known if comparison.operator in POSITIVE else known
 
+    def _counted(self, stream: Stream, low: int, high: int, operator: Operator, values: Sequence[Value]) -> Truths:
+        """Most counts are compared with one number: then it is enough to know of one row whether it is in time."""
+        value = values[0] if len(values) == 1 and isinstance(values[0], float) else None
+        if operator in (Operator.EQUALS, Operator.NOT_EQUALS) and value == 0:
+            operator = Operator.AT_MOST if operator is Operator.EQUALS else Operator.GREATER_THAN
+        if operator not in _LEAST or value is None or not 0 <= value < EXACT:
+            return _compared(self._count(stream, low, high), operator, values)
+        least, wanted = _LEAST[operator](value)
+        reached = self._crowd.reaching(stream, least, low, high) if least > 0 else np.ones(self._crowd.count, bool)
+        return reached if wanted else ~reached
+
     def _count(self, stream: Stream, low: int, high: int) -> Integers:
         first, end = self._crowd.between(stream, low, high)
         late = self._crowd.late(stream, low, high)
@@ -184,13 +196,15 @@ class Verdicts:
 
     def _sum(self, stream: Stream, column: int, low: int, high: int) -> Integers:
         first, end = self._crowd.between(stream, low, high)
-        sums = stream.sums[column]
-        total = self._crowd.summed(sums[end] - sums[first])
+        sums, having = stream.sums[column], np.flatnonzero(end > first)
+        of_origins = np.zeros(len(end), np.int64)
+        of_origins[having] = sums[end[having]] - sums[first[having]]  # few have any in a short window
+        total = self._crowd.summed(of_origins)
         late = self._crowd.late(stream, low, high)
         if len(late):
             total = total.copy()
             np.add.at(total, late.codes, late.columns[column].astype(np.int64))
-        if len(total) and int(np.abs(total).max()) >= EXACT:
+        if len(total) and not -EXACT < int(total.min()) <= int(total.max()) < EXACT:
             raise Undecided
         return total
 
@@ -204,9 +218,18 @@ class Verdicts:
 
     def _extreme(self, stream: Stream, low: int, high: int) -> tuple[npt.NDArray[np.float64], Truths]:
         least = stream.wanted.fact is Fact.LEAST
-        rows = self._crowd.rows(stream, low, high)
-        figures = np.full(self._crowd.count, np.inf if least else -np.inf)
-        (np.minimum if least else np.maximum).at(figures, rows.codes, rows.columns[0].astype(np.float64))
+        crowd, outer = self._crowd, np.minimum if least else np.maximum
+        figures = np.full(crowd.count, np.inf if least else -np.inf)
+        if stream.whole(low, high):
+            extremes = stream.extremes[np.minimum(crowd.origins, len(stream.extremes) - 1)]
+            if crowd.single:
+                figures = extremes
+            else:
+                outer.at(figures, crowd.places, extremes)
+            rows = crowd.late(stream, low, high)
+        else:
+            rows = crowd.rows(stream, low, high)
+        outer.at(figures, rows.codes, rows.columns[0].astype(np.float64) if len(rows) else np.zeros(0))
         return figures, np.isfinite(figures)
 
     def _distinct(self, stream: Stream, low: int, high: int) -> tuple[Integers, Truths]:
@@ -271,6 +294,14 @@ def _bucket_of(salt: str, hashes: Integers) -> Integers:
         hashes = ((hashes ^ byte) * FNV_PRIME) % FNV_MODULUS
     return hashes % BUCKETS
 
+
+_LEAST: dict[Operator, Callable[[float], tuple[int, bool]]] = {
+    Operator.AT_LEAST: lambda value: (ceil(value), True),
+    Operator.GREATER_THAN: lambda value: (floor(value) + 1, True),
+    Operator.LESS_THAN: lambda value: (ceil(value), False),
+    Operator.AT_MOST: lambda value: (floor(value) + 1, False),
+}
+"""The least count, and whether those who have so many are meant or the others."""
 
 _Figures = npt.NDArray[np.float64] | Integers
 _FIGURES: dict[Aggregate, Callable[[Verdicts, Stream, int, int], tuple[_Figures, Truths]]] = {

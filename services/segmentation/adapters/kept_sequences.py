@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
 
 import numpy as np
@@ -21,9 +20,11 @@ def fulfilling(crowd: Crowd, streams: Mapping[Wanted, Stream], sequence: Sequenc
     low = low if window.start is None else max(low, window.start)
     happening = [number for number, step in enumerate(steps) if not step.negated]
     own = [streams[Wanted(Fact.HAPPENED, step.event, step.where)] for step in steps]
-    some = reduce(np.logical_and, [_any(crowd, own[number], low, at + 1) for number in happening])
+    few, places = crowd, np.arange(crowd.count)
+    for stream in sorted((own[number] for number in happening), key=len):  # the rarest leaves the fewest to ask
+        few, chosen = few.part(few.reaching(stream, 1, low, at + 1))
+        places = places[chosen]
     fulfilled = np.zeros(crowd.count, bool)
-    few, places = crowd.part(some)
     path = _path(few, own, low, at)
     if window.before is not None:
         path.steps[0] &= path.times <= at - window.before
@@ -31,14 +32,6 @@ def fulfilling(crowd: Crowd, streams: Mapping[Wanted, Stream], sequence: Sequenc
         path.steps[0] &= path.times < window.end
     fulfilled[places[path.places[_reached(path, steps, happening, at)]]] = True
     return fulfilled
-
-
-def _any(crowd: Crowd, stream: Stream, low: int, high: int) -> Truths:
-    first, end = crowd.between(stream, low, high)
-    some = np.zeros(crowd.count, bool)
-    some[crowd.places[end > first]] = True
-    some[crowd.late(stream, low, high).codes] = True
-    return some
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +78,22 @@ def _path(crowd: Crowd, own: Sequence[Stream], low: int, at: int) -> _Path:
     places = np.concatenate([part.codes for part in rows]).astype(np.int64)
     times = np.concatenate([part.times for part in rows])
     number = np.concatenate([np.full(len(part), step) for step, part in enumerate(rows)])
-    order = np.lexsort((times, places))
+    order = _ordered(places, times)
     places, times, number = places[order], times[order], number[order]
     fresh = np.ones(len(order), bool)
     fresh[1:] = (places[1:] != places[:-1]) | (times[1:] != times[:-1])
     moment = np.cumsum(fresh) - 1
     steps = [_marked(int(fresh.sum()), moment[number == step]) for step in range(len(own))]
     return _Path(places[fresh], times[fresh], steps)
+
+
+def _ordered(places: Integers, times: Integers) -> npt.NDArray[np.int64]:
+    """The rows by place and then time: as one number where it fits, in runs that are in order already."""
+    first, last = int(times.min(initial=_FOREVER)), int(times.max(initial=-_FOREVER))
+    span = last - first + 1
+    if len(times) and span * (int(places.max()) + 1) < _FOREVER:
+        return np.argsort(places * span + (times - first), kind="stable")
+    return np.lexsort((times, places))
 
 
 def _marked(count: int, places: npt.NDArray[np.int64]) -> Truths:

@@ -132,11 +132,23 @@ class Stream:
             ties = (part.columns[0],) if self._tied else ()
             part = part.chosen(np.lexsort((*ties, part.times, part.codes)))
         self.base = part
-        self.starts: Integers = np.searchsorted(part.codes, np.arange(part.codes[-1] + 2 if len(part) else 1))
+        # The last two are the same: of a customer who is not here there is nothing.
+        self.starts: Integers = np.searchsorted(part.codes, np.arange(part.codes[-1] + 3 if len(part) else 2))
         self.oldest = int(part.times.min()) if len(part) else 0
         self.newest = int(part.times.max()) if len(part) else -1
         self._ambiguous = self._tied and not self._unkept and _tied(part.codes, part.times, *part.columns)
-        self.__dict__.pop("sums", None)
+        self.axis: object = object()
+        for made_of_rows in ("sums", "extremes"):
+            self.__dict__.pop(made_of_rows, None)
+
+    def align(self, other: "Stream") -> bool:
+        """Have whose and when the rows are in common with ``other``, if that is the same."""
+        if self.axis is not other.axis:
+            mine, own = self.base, other.base
+            if not (np.array_equal(mine.codes, own.codes) and np.array_equal(mine.times, own.times)):
+                return False
+            self.base, self.starts, self.axis = Part(own.codes, own.times, mine.columns), other.starts, other.axis
+        return True
 
     @cached_property
     def sums(self) -> tuple[Integers, ...]:
@@ -148,25 +160,51 @@ class Stream:
             return (_sums(firsts),)
         return tuple(_sums(column) for column in self.base.columns)
 
+    @cached_property
+    def extremes(self) -> npt.NDArray[np.float64]:
+        """The least, or the greatest, of all settled rows of each customer, as far as ``starts`` go."""
+        least = self.wanted.fact is Fact.LEAST
+        extremes = np.full(len(self.starts) - 1, np.inf if least else -np.inf)
+        having = np.flatnonzero(np.diff(self.starts))
+        if len(having):
+            (column,) = self.base.columns
+            extremes[having] = (np.minimum if least else np.maximum).reduceat(column, self.starts[having])
+        return extremes
+
+    def whole(self, low: int, high: int) -> bool:
+        """Whether all settled rows are of that time."""
+        return low <= self.oldest and high > self.newest
+
     def spans(self, codes: Integers) -> tuple[Integers, Integers]:
         """Where the settled rows of each customer begin and end."""
-        known = np.minimum(codes, len(self.starts) - 1)
-        return self.starts[known], self.starts[np.minimum(known + 1, len(self.starts) - 1)]
+        known = np.minimum(codes, len(self.starts) - 2)
+        return self.starts[known], self.starts[known + 1]
 
     def place(self, starts: Integers, ends: Integers, bound: int | Integers) -> Integers:
         """Within each span the first place whose time is not before ``bound``, which may be one for each."""
         if isinstance(bound, int) and (bound > self.newest or bound <= self.oldest):
             return ends if bound > self.newest else starts
+        found, times = ends.copy(), self.base.times
         bounds = np.broadcast_to(np.asarray(bound, np.int64), starts.shape)
-        low, high, times = starts.copy(), ends.copy(), self.base.times
-        open_ = np.flatnonzero(low < high)
+        # All rows are before it in short windows of most customers, and none in long ones.
+        open_ = np.flatnonzero(ends > starts)
+        open_ = open_[times[ends[open_] - 1] >= bounds[open_]]
+        found[open_] = starts[open_]
+        open_ = open_[times[starts[open_]] < bounds[open_]]
+        low, high, bounds = starts[open_] + 1, ends[open_] - 1, bounds[open_]
+        going = low < high
+        found[open_] = low
+        open_, low, high, bounds = open_[going], low[going], high[going], bounds[going]
         while len(open_):
-            middle = (low[open_] + high[open_]) >> 1
-            earlier = times[middle] < bounds[open_]
-            low[open_[earlier]] = middle[earlier] + 1
-            high[open_[~earlier]] = middle[~earlier]
-            open_ = open_[low[open_] < high[open_]]
-        return low
+            middle = (low + high) >> 1
+            earlier = times[middle] < bounds
+            low, high = np.where(earlier, middle + 1, low), np.where(earlier, high, middle)
+            going = low < high
+            if not going.all():
+                done = ~going
+                found[open_[done]] = low[done]
+                open_, low, high, bounds = open_[going], low[going], high[going], bounds[going]
+        return found
 
 
 def first_of_each(*columns: Column) -> Integers:
@@ -199,10 +237,16 @@ class Crowd:
         self.origins, self.places, self.count = origins, places, count
         self.single = len(origins) == count
         """Whether nobody is made of several."""
-        self._place_of = np.full(known, -1, np.int32)
-        self._place_of[origins] = places
-        self._bounds: dict[tuple[Wanted, int], Integers] = {}
-        self._spans: dict[Wanted, tuple[Integers, Integers]] = {}
+        self._known = known
+        self._bounds: dict[tuple[object, int], Integers] = {}
+        self._spans: dict[object, tuple[Integers, Integers]] = {}
+        self._late: dict[Wanted, Part] = {}
+
+    @cached_property
+    def _place_of(self) -> npt.NDArray[np.int32]:
+        place_of = np.full(self._known, -1, np.int32)
+        place_of[self.origins] = self.places
+        return place_of
 
     def between(self, stream: Stream, low: int, high: int) -> tuple[Integers, Integers]:
         """The settled rows of each origin from the time ``low`` on and before ``high``."""
@@ -210,18 +254,45 @@ class Crowd:
         return first, np.maximum(self._bound(stream, high), first)
 
     def _bound(self, stream: Stream, bound: int) -> Integers:
-        key = stream.wanted, bound
+        key = stream.axis, bound
         if key not in self._bounds:
-            if stream.wanted not in self._spans:
-                self._spans[stream.wanted] = stream.spans(self.origins)
-            self._bounds[key] = stream.place(*self._spans[stream.wanted], bound)
+            self._bounds[key] = stream.place(*self._span(stream), bound)
         return self._bounds[key]
+
+    def _span(self, stream: Stream) -> tuple[Integers, Integers]:
+        if stream.axis not in self._spans:
+            self._spans[stream.axis] = stream.spans(self.origins)
+        return self._spans[stream.axis]
+
+    def reaching(self, stream: Stream, least: int, low: int, high: int) -> Truths:
+        """Who has at least so many rows (one or more) in that time: one look at the row that has to be in it."""
+        missing = least - np.bincount(self.late(stream, low, high).codes, minlength=self.count)
+        if not self.single or (stream.axis, low) in self._bounds:
+            first, end = self.between(stream, low, high)
+            found: Truths = self.summed(end - first) >= missing
+            return found
+        starts, _ = self._span(stream)
+        sought = np.maximum(self._bound(stream, high) - missing, -1)
+        enough = sought >= starts
+        if low > stream.oldest:
+            timely = np.flatnonzero(enough & (missing > 0))
+            enough[timely] = stream.base.times[sought[timely]] >= low
+        reached: Truths = enough | (missing <= 0)
+        return reached
 
     def late(self, stream: Stream, low: int, high: int) -> Part:
         """The rows of the tail in that time, with places instead of numbers of customers."""
-        tail = stream.tail
+        if stream.wanted not in self._late:
+            self._late[stream.wanted] = self._of_tail(stream.tail)
+        found = self._late[stream.wanted]
+        timely = (found.times >= low) & (found.times < high)
+        return found if timely.all() else found.chosen(np.flatnonzero(timely))
+
+    def _of_tail(self, tail: Part) -> Part:
+        if not len(tail):
+            return tail
         places = self._place_of[tail.codes]
-        mine = np.flatnonzero((places >= 0) & (tail.times >= low) & (tail.times < high))
+        mine = np.flatnonzero(places >= 0)
         found = tail.chosen(mine)
         return Part(places[mine], found.times, found.columns)
 
@@ -250,7 +321,7 @@ class Crowd:
         place = np.full(self.count, -1, np.int64)
         place[chosen] = np.arange(len(chosen))
         mine = wanted[self.places]
-        return Crowd(self.origins[mine], place[self.places[mine]], len(chosen), len(self._place_of)), chosen
+        return Crowd(self.origins[mine], place[self.places[mine]], len(chosen), self._known), chosen
 
 
 def joined(parts: Sequence[Part]) -> Part:

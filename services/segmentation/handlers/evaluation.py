@@ -11,6 +11,7 @@ from services.common.clock import Clock, to_micros
 from services.common.errors import AlreadyExists, Conflict
 from services.common.rules import Rule
 from services.segmentation.domain.history import Calculation, failed
+from services.segmentation.domain.matched import by_customer
 from services.segmentation.domain.membership import transitions
 from services.segmentation.domain.segment import grouped, scored
 from services.segmentation.domain.timing import Schedule, timing
@@ -232,25 +233,24 @@ class Evaluation:
 
     async def _record(self, tenant: str, customer_ids: Iterable[str], matched: Mapping[str, Set[str]], at: int) -> None:
         ordered = sorted(customer_ids)
+        fulfilled = by_customer(matched, ordered)
         for start in range(0, len(ordered), CUSTOMERS_A_COMMIT):
             part = ordered[start : start + CUSTOMERS_A_COMMIT]
             for attempt in range(ATTEMPTS_MAX):
                 try:
-                    await self._record_part(tenant, part, matched, at)
+                    await self._record_part(tenant, part, matched.keys(), fulfilled, at)
                     break
                 except (Conflict, AlreadyExists):  # another replica was faster: its standings are read again
                     if attempt == ATTEMPTS_MAX - 1:
                         raise
 
-    async def _record_part(self, tenant: str, part: list[str], matched: Mapping[str, Set[str]], at: int) -> None:
+    async def _record_part(
+        self, tenant: str, part: list[str], evaluated: Set[str], fulfilled: Mapping[str, Set[str]], at: int
+    ) -> None:
         standings = await self._memberships.standings(tenant, part)
-        fulfilled: dict[str, set[str]] = {customer_id: set() for customer_id in part}
-        for segment_id, fulfilling in matched.items():
-            for customer_id in fulfilled.keys() & fulfilling:
-                fulfilled[customer_id].add(segment_id)
         changes = {}
         for customer_id in part:
-            if made := transitions(standings[customer_id], matched, fulfilled[customer_id]):
+            if made := transitions(standings[customer_id], evaluated, fulfilled[customer_id]):
                 changes[customer_id] = made
         if changes:
             await self._memberships.record(tenant, changes, standings, at)

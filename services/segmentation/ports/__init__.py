@@ -1,6 +1,6 @@
 """What the use cases of segmentation need from outside. Times are microseconds."""
 
-from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -240,7 +240,7 @@ class Analytics(Protocol):
         segments: Mapping[str, Rule],
         at: int,
         customer_ids: Collection[str] | None = None,
-    ) -> dict[str, set[str]]:
+    ) -> dict[str, Set[str]]:
         """For each rule the customers that fulfil it at ``at``, of all or of those given; ``segments`` are the rules
         that the rules may name."""
         ...
