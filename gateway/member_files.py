@@ -18,6 +18,13 @@ FORMATS = {
 }
 
 
+HASHES: dict[str, pb.MemberHash.ValueType] = {
+    "": pb.MEMBER_HASH_UNSPECIFIED,
+    "sha256": pb.MEMBER_HASH_SHA256,
+    "sha256_digits": pb.MEMBER_HASH_SHA256_DIGITS,
+}
+
+
 class MemberFileEndpoint:
     """``GET /v1/segments/{segment_id}/members``, ``GET /v1/clusterings/{clustering_id}/customers`` (``newest``: of the
     newest) and ``GET /v1/lookalikes/{lookalike_id}/customers``, of those with a ``share``."""
@@ -37,10 +44,12 @@ class MemberFileEndpoint:
         ]
 
     async def members(self, request: Request) -> Response:
-        """Who is in a segment."""
+        """Who is in a segment; with a parameter ``column`` for each trait that is wanted as well."""
         context = await authenticated(request, self._verifier, self._backends)
         name, written, media_type = _format(request)
-        asked = pb.ExportMembersRequest(segment_id=request.path_params["segment_id"], format=written)
+        columns = [_column(told) for told in request.query_params.getlist("column")]
+        segment_id = request.path_params["segment_id"]
+        asked = pb.ExportMembersRequest(segment_id=segment_id, format=written, columns=columns)
         call = self._backends.segmentation.ExportMembers(asked, metadata=context.metadata)
         return await self._files.sent(call, "content", f"members.{name}", media_type)
 
@@ -70,6 +79,15 @@ def _format(request: Request) -> tuple[str, pb.FileFormat.ValueType, str]:
     if name not in FORMATS:
         raise RequestInvalid(f"format must be one of {', '.join(FORMATS)}", field="format")
     return name, *FORMATS[name]
+
+
+def _column(told: str) -> pb.MemberColumn:
+    """``TRAIT``, or ``TRAIT:sha256`` or ``TRAIT:sha256_digits``."""
+    trait, _, hashed = told.partition(":")
+    if hashed not in HASHES:
+        endings = ", ".join(f":{name}" for name in HASHES if name)
+        raise RequestInvalid(f"column is a trait, which may be followed by one of {endings}", field="column")
+    return pb.MemberColumn(trait=trait, hash=HASHES[hashed])
 
 
 def _number(parameter: str, text: str) -> float:

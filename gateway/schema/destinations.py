@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import strawberry
 from strawberry import Parent
 from tessera.segmentation.v1 import destination_pb2 as pb
+from tessera.segmentation.v1 import member_file_pb2 as member_file
 from tessera.segmentation.v1 import object_push_pb2 as objects
 
 from gateway.context import Info
@@ -21,6 +22,10 @@ class TransitionPush: ...
 class AudiencePush: ...
 
 
+@from_proto(member_file.MemberColumn, "trait", "name", "hash")
+class MemberColumn: ...
+
+
 @from_proto(
     objects.ObjectPush,
     "segment_id",
@@ -34,6 +39,7 @@ class AudiencePush: ...
     "access_key_id",
     "encryption",
     "kms_key_id",
+    "columns",
 )
 class ObjectPush: ...
 
@@ -81,6 +87,10 @@ class TransitionPushInput: ...
 class AudiencePushInput: ...
 
 
+@input_from_proto(member_file.MemberColumn, "trait", "name", "hash")
+class MemberColumnInput: ...
+
+
 @input_from_proto(
     objects.ObjectPush,
     "segment_id",
@@ -94,6 +104,7 @@ class AudiencePushInput: ...
     "access_key_id",
     "encryption",
     "kms_key_id",
+    "columns",
 )
 class ObjectPushInput: ...
 

@@ -46,7 +46,7 @@ from services.segmentation.adapters.member_files import (
     clusters_file,
     csv_members,
     lookalikes_file,
-    parquet_members,
+    members_file,
 )
 from services.segmentation.adapters.memberships import StoredMemberships
 from services.segmentation.adapters.object_store import S3ObjectStore, SpooledBlobs
@@ -56,6 +56,7 @@ from services.segmentation.adapters.store import COLLECTIONS, StoredSegments
 from services.segmentation.adapters.studies import StoredClusterings, StoredLookalikes, StoredStarts
 from services.segmentation.adapters.tables import TABLES
 from services.segmentation.adapters.tastes import RecommendationTastes
+from services.segmentation.adapters.trait_values import ColumnarTraitValues
 from services.segmentation.adapters.web import CheckedWeb
 from services.segmentation.adapters.webhooks import WebCourier
 from services.segmentation.domain.delivery import SECOND, SECRET_BYTES, Patience
@@ -133,7 +134,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         desk = Desk(jobs, StoredStarts(store), clock)
         tastes, clusterings = RecommendationTastes(recommendation), StoredClusterings(store, columnar)
         web = CheckedWeb(settings.webhook_networks)
-        destinations, dispatch = _sending(settings, store, segments, memberships, web, clock)
+        values = ColumnarTraitValues(columnar, clock)
+        destinations, dispatch = _sending(settings, store, segments, memberships, values, web, clock)
         servicer = SegmentationServicer(
             segments=segments,
             memberships=memberships,
@@ -145,8 +147,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             path_finder=ColumnarPaths(columnar),
             clustering=ClusteringWork(insights, segments, tastes, clusterings, desk),
             lookalikes=LookalikeWork(insights, segments, memberships, StoredLookalikes(store, columnar), desk),
-            csv_file=csv_members,
-            parquet_file=parquet_members,
+            trait_values=values,
+            members_file=members_file,
             clusters_file=clusters_file,
             lookalikes_file=lookalikes_file,
             evaluation=evaluation,
@@ -191,6 +193,7 @@ def _sending(
     store: Store,
     segments: StoredSegments,
     memberships: StoredMemberships,
+    values: ColumnarTraitValues,
     web: CheckedWeb,
     clock: Clock,
 ) -> tuple[DestinationDesk, Dispatch]:
@@ -200,7 +203,7 @@ def _sending(
     courier = WebCourier(web, settings.webhook_seconds_max, clock)
     objects = S3ObjectStore(web, settings.object_seconds_max, clock)
     blobs = SpooledBlobs(settings.data_dir / "outgoing")
-    pusher = ObjectPusher(memberships, objects, AudienceTables(), blobs, clock)
+    pusher = ObjectPusher(memberships, objects, values, AudienceTables(), blobs, clock)
     dispatch = Dispatch(
         destinations, segments, memberships, courier, pusher, csv_members, clock, random.random, patience
     )

@@ -33,6 +33,19 @@ async def test_the_file_is_passed_on_as_it_comes(
     assert set(backend.tenants) == {"acme"}
 
 
+async def test_columns_are_asked_for_by_parameters(client: Client, backend: Backend, keyring: Keyring) -> None:
+    async def told(request: pb.ExportMembersRequest) -> AsyncIterator[pb.ExportMembersResponse]:
+        names = ((each.trait, pb.MemberHash.Name(each.hash)) for each in request.columns)
+        yield pb.ExportMembersResponse(content=str(list(names)).encode())
+
+    backend.on(RPC, told)  # type: ignore[arg-type]  # a feed answers with a generator
+    headers = {"authorization": f"Bearer {keyring.mint()}"}
+    path = "/v1/segments/s1/members?column=city&column=email:sha256"
+    response = await client.http.get(path, headers=headers)
+    assert response.text == "[('city', 'MEMBER_HASH_UNSPECIFIED'), ('email', 'MEMBER_HASH_SHA256')]"
+    assert (await client.http.get(f"{path}:md5", headers=headers)).status_code == 400
+
+
 async def test_what_is_refused_has_a_status_of_its_own(client: Client, backend: Backend, keyring: Keyring) -> None:
     assert (await client.http.get("/v1/segments/s1/members")).status_code == 401
     headers = {"authorization": f"Bearer {keyring.mint()}"}

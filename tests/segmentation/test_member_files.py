@@ -1,8 +1,10 @@
 """Members as files: what CSV and Parquet hold is what the segment holds, however many parts there are."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Callable
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,17 +14,19 @@ from tessera.segmentation.v1 import customer_list_pb2 as lists
 from tessera.segmentation.v1 import member_file_pb2 as pb
 
 from services.common.clock import from_micros
-from services.segmentation.adapters.member_files import clusters_file, csv_members, parquet_members
+from services.segmentation.adapters.member_files import clusters_file, csv_members, members_file
 from services.segmentation.domain.customer_list import CsvInvalid, Named, named_in_csv
-from services.segmentation.ports import MemberWriter
+from services.segmentation.domain.member_column import MemberColumn, MemberColumnsInvalid, MemberHash, check_columns
+from services.segmentation.ports import MemberWriter, RowWriter
 from tests.segmentation.histories import NOW
-from tests.segmentation.platform import Platform, ordered
-from tests.segmentation.test_service import SPENT
+from tests.segmentation.platform import Platform, identified, ordered
+from tests.segmentation.test_service import ROMANS, SPENT
+from tests.segmentation.test_webhooks import reason
 
 parts = st.lists(st.lists(st.tuples(st.text(min_size=1, max_size=9), st.integers(0, NOW)), min_size=1, max_size=5))
 
 
-def written(new: Callable[[], MemberWriter], members: list[list[tuple[str, int]]]) -> bytes:
+def written(new: Callable[[], MemberWriter | RowWriter], members: list[list[tuple[str, int]]]) -> bytes:
     writer = new()
     return b"".join([*map(writer.write, members), writer.end()])
 
@@ -31,7 +35,7 @@ def written(new: Callable[[], MemberWriter], members: list[list[tuple[str, int]]
 @given(parts.filter(lambda found: "\r" not in str(found)))
 def test_both_files_hold_every_member_once_in_order(members: list[list[tuple[str, int]]]) -> None:
     rows = [(who, from_micros(since)) for part in members for who, since in part]
-    table = pq.read_table(io.BytesIO(written(parquet_members, members)))
+    table = pq.read_table(io.BytesIO(written(partial(members_file, parquet=True), members)))
     assert [tuple(row.values()) for row in table.to_pylist()] == rows
     header, *lines = csv.reader(io.StringIO(written(csv_members, members).decode(), newline=""))
     assert header == ["customer_id", "enter_time"]
@@ -45,6 +49,61 @@ def test_no_text_in_a_file_is_computed_by_the_program_that_opens_it() -> None:
     writer = clusters_file(parquet=False)
     text = writer.write([("=1+1", -1, "@home"), ("ann", 2, "plain")]).decode()
     assert text.splitlines() == ["customer_id,cluster,persona", "'=1+1,-1,'@home", "ann,2,plain"]
+
+
+@pytest.mark.parametrize(
+    ("hash", "value", "cell"),
+    [
+        (MemberHash.NONE, " Ann@Example.com ", " Ann@Example.com "),
+        (MemberHash.NONE, 3.0, "3"),
+        (MemberHash.NONE, 0.5, "0.5"),
+        (MemberHash.NONE, True, "true"),
+        (MemberHash.NONE, None, None),
+        (MemberHash.SHA256, " Ann@Example.com ", hashlib.sha256(b"ann@example.com").hexdigest()),
+        (MemberHash.SHA256, "  ", None),
+        (MemberHash.SHA256, None, None),
+        (MemberHash.SHA256_DIGITS, "+49 (170) 12-3", hashlib.sha256(b"49170123").hexdigest()),
+        (MemberHash.SHA256_DIGITS, 49170123.0, hashlib.sha256(b"49170123").hexdigest()),
+    ],
+)
+def test_a_trait_is_written_as_it_is_or_hashed(
+    hash: MemberHash, value: str | float | bool | None, cell: str | None
+) -> None:
+    assert MemberColumn("trait", "name", hash).cell(value) == cell
+
+
+def test_columns_that_cannot_be_told_apart_are_refused() -> None:
+    check_columns([MemberColumn("email", "email"), MemberColumn("email", "email_sha256", MemberHash.SHA256)])
+    for names in (("email", "email"), ("customer_id",), ("time",), ("two words",), ("",)):
+        with pytest.raises(MemberColumnsInvalid):
+            check_columns([MemberColumn("email", name) for name in names])
+
+
+async def test_files_hold_the_traits_that_are_asked_for(platform: Platform) -> None:
+    await platform.send(
+        identified("ann", city="Rome", email="Ann@Example.com", address={"zip": "00118"}, visits=3),
+        identified("bob", city="Rome"),
+    )
+    await platform.send(identified("ann", visits=4.5))
+    segment = await platform.create("romans", ROMANS)
+    await platform.refresh(segment.segment_id)
+    columns = [
+        pb.MemberColumn(trait="email", hash=pb.MEMBER_HASH_SHA256),
+        pb.MemberColumn(trait="address.zip", name="zip"),
+        pb.MemberColumn(trait="visits"),
+    ]
+
+    async def rows(*columns: pb.MemberColumn) -> dict[str, dict[str, str]]:
+        request = pb.ExportMembersRequest(segment_id=segment.segment_id, format=pb.FILE_FORMAT_CSV, columns=columns)
+        call = platform.segmentation.ExportMembers(request, metadata=platform.metadata)
+        text = b"".join([part.content async for part in call]).decode()
+        return {row["customer_id"]: row for row in csv.DictReader(io.StringIO(text))}
+
+    found = await rows(*columns)
+    ann, bob = await platform.customer_id("ann"), await platform.customer_id("bob")
+    told = {who: [row[name] for name in ("email", "zip", "visits")] for who, row in found.items()}
+    assert told == {ann: [hashlib.sha256(b"ann@example.com").hexdigest(), "00118", "4.5"], bob: ["", "", ""]}
+    assert await reason(rows(columns[0], columns[0])) == "MEMBER_COLUMNS_INVALID"
 
 
 async def test_members_are_streamed_as_a_file_and_lists_are_filled_from_one(platform: Platform) -> None:

@@ -107,6 +107,7 @@ async def test_changes_are_those_since_the_push_before_and_begin_anew_when_misse
     segment = await sending.create("romans", ROMANS)
     await sending.send(*(identified(name, city="Rome") for name in ("ann", "bob")))
     push = push_of(storage, segment.segment_id, contents=OBJECT_CONTENTS_CHANGES, key="{push}.csv", latest_key="latest")
+    push.columns.add(trait="city", name="town")
     made = await writing(sending, storage.bucket("changes"), push, storage.secret)
     await delivered(sending, made, 1)
     await sending.send(identified("ann", city="Ostia"), identified("eve", city="Rome"))
@@ -124,6 +125,8 @@ async def test_changes_are_those_since_the_push_before_and_begin_anew_when_misse
     ids = [it.delivery_id for it in reversed(await delivered(sending, made, 4))]
     assert [base for base, _ in told] == [None, ids[0], ids[1], None]
     said = [{row["customer_id"]: row["transition"] for row in each} for _, each in told]
+    towns = [{row["town"] for row in each} for _, each in told]
+    assert towns == [{"Rome"}, {"Rome", "Ostia"}, set(), {"Rome"}]
     assert said == [
         {ann: "entered", bob: "entered"},
         {ann: "left", eve: "entered"},

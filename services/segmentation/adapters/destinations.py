@@ -22,6 +22,7 @@ from services.segmentation.domain.destination import (
     State,
     TransitionPush,
 )
+from services.segmentation.domain.member_column import MemberColumn, MemberHash
 from services.segmentation.domain.object_push import Contents, Encryption, FileForm, ObjectPush
 from services.segmentation.domain.schedule import Schedule
 from services.segmentation.ports.request import Request
@@ -230,14 +231,24 @@ def _remembered(tenant: str, destination_id: str, request: Request) -> Sequence[
 
 def _content_body(content: Content) -> Body:
     if isinstance(content, Schedule):
-        return {name: int(each) if isinstance(each, IntEnum) else each for name, each in asdict(content).items()}
+        return {name: _plain(each) for name, each in asdict(content).items()}
     return {"segment_ids": list(content.segment_ids), "batch_size": content.batch_size}
+
+
+def _plain(value: Any) -> Any:
+    """What documents hold of enumerations and tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, IntEnum) else value
 
 
 def _content(body: dict[str, Any]) -> Content:
     if "latest_key" in body:
         kinds = {"form": FileForm, "contents": Contents, "encryption": Encryption}
-        return ObjectPush(**{**body, **{name: kind(body[name]) for name, kind in kinds.items()}})
+        columns = tuple(MemberColumn(**{**it, "hash": MemberHash(it["hash"])}) for it in body.get("columns", ()))
+        return ObjectPush(**{**body, **{name: kind(body[name]) for name, kind in kinds.items()}, "columns": columns})
     if "interval" in body:
         return AudiencePush(**{**body, "format": Format(body["format"])})
     return TransitionPush(tuple(body["segment_ids"]), body["batch_size"])

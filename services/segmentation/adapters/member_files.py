@@ -1,5 +1,6 @@
 """Members, clusters and lookalikes as files."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +33,12 @@ class AudienceTables:
 
 
 def _schema(push: ObjectPush) -> pa.Schema:
-    return CHANGED if push.contents is Contents.CHANGES else MEMBERS
+    own = CHANGED if push.contents is Contents.CHANGES else MEMBERS
+    return _with(own, [column.name for column in push.columns])
+
+
+def _with(own: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    return pa.schema([*own, *((name, pa.string()) for name in names)])
 
 
 def csv_members() -> MemberWriter:
@@ -40,9 +46,10 @@ def csv_members() -> MemberWriter:
     return CsvRows(MEMBERS, _cell)
 
 
-def parquet_members() -> MemberWriter:
-    """A new Parquet file of members."""
-    return ParquetRows(MEMBERS)
+def members_file(names: Sequence[str] = (), *, parquet: bool) -> RowWriter:
+    """A new file of members, with columns of these names beside its own."""
+    schema = _with(MEMBERS, names)
+    return ParquetRows(schema) if parquet else CsvRows(schema, _cell)
 
 
 def clusters_file(*, parquet: bool) -> RowWriter:

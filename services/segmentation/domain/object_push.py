@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from services.common.clock import from_micros
 from services.segmentation.domain.delivery import rfc3339
+from services.segmentation.domain.member_column import MemberColumn, columns_fault
 from services.segmentation.domain.schedule import Schedule
 
 OBJECT_BYTES_MAX = 5 * 1024**3
@@ -59,6 +60,7 @@ class ObjectPush(Schedule):
     region: str = REGION_DEFAULT
     encryption: Encryption = Encryption.BUCKET
     kms_key_id: str = ""
+    columns: tuple[MemberColumn, ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
@@ -70,7 +72,8 @@ class ObjectPush(Schedule):
 
     def lineage(self, url: str) -> str:
         """The same for pushes of changes of which one follows the other."""
-        parts = (url, self.segment_id, self.key, self.latest_key, str(self.form), str(self.contents))
+        columns = [f"{each.trait} {each.name} {each.hash}" for each in self.columns]
+        parts = (url, self.segment_id, self.key, self.latest_key, str(self.form), str(self.contents), *columns)
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -88,6 +91,8 @@ def fault(push: ObjectPush) -> tuple[str, str] | None:
         return "objects.access_key_id", "an access key id consists of letters and digits"
     if push.kms_key_id and (push.encryption is not Encryption.KMS or not re.fullmatch(r"[!-~]+", push.kms_key_id)):
         return "objects.kms_key_id", "a key of the key service needs encryption by KMS, and has no spaces"
+    if (wrong := columns_fault(push.columns)) is not None:
+        return "objects.columns", wrong[1]
     return None
 
 

@@ -18,15 +18,16 @@ from services.segmentation.domain.object_push import (
     Written,
     manifest,
 )
+from services.segmentation.handlers.member_columns import Row, with_columns
 from services.segmentation.ports import Memberships, RowWriter
 from services.segmentation.ports.objects import AudienceFiles, Blob, Blobs, ObjectStore
+from services.segmentation.ports.trait_values import TraitValues
 
 ROWS_A_PART, MEMBERS_A_READ = 20_000, 1000
 FEED_SILENCE_SECONDS = 2.0
 """How long is waited for changes up to what was the end of the feed. What comes later is in the next push."""
 JSON = "application/json"
 KINDS = {FileForm.CSV: "text/csv; charset=utf-8", FileForm.PARQUET: "application/vnd.apache.parquet"}
-Row = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ObjectPusher:
 
     memberships: Memberships
     objects: ObjectStore
+    values: TraitValues
     files: AudienceFiles
     blobs: Blobs
     clock: Clock
@@ -65,7 +67,7 @@ class ObjectPusher:
             progress, rows = replace(progress, cursor=cursor), _listed(changed)
         try:
             with self.blobs() as blob:
-                written, outcome = await self._file(rows, push, blob)
+                written, outcome = await self._file(tenant, rows, push, blob)
                 if outcome.delivered:
                     told = manifest(push, place, push_id, progress.base, key, written)
                     outcome = await self._put_all(tenant, destination, push, place, key, blob, told)
@@ -97,10 +99,13 @@ class ObjectPusher:
             blob.write(content)
             return await self.objects.put(destination.url, key, push, destination.secret, kind, blob)
 
-    async def _file(self, rows: AsyncIterator[Sequence[Row]], push: ObjectPush, blob: Blob) -> tuple[Written, Outcome]:
+    async def _file(
+        self, tenant: str, rows: AsyncIterator[Sequence[Row]], push: ObjectPush, blob: Blob
+    ) -> tuple[Written, Outcome]:
         writer, count = self.files(push), 0
         async for part in rows:
-            await asyncio.to_thread(_append, writer, blob, part)
+            cells = await with_columns(self.values, tenant, part, push.columns)
+            await asyncio.to_thread(_append, writer, blob, cells)
             count += len(part)
             if blob.size > OBJECT_BYTES_MAX:
                 return _nothing(), Outcome(0, "the file has more than 5 GiB, which no storage takes at once")

@@ -7,7 +7,7 @@ from typing import Protocol
 class RowWriter(Protocol):
     """Writes rows into a file, part by part."""
 
-    def write(self, rows: Sequence[tuple[str | int, ...]]) -> bytes:
+    def write(self, rows: Sequence[tuple[str | int | None, ...]]) -> bytes:
         """The part of the file that holds these."""
         ...
 

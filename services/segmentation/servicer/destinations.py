@@ -37,6 +37,7 @@ from services.segmentation.domain.object_push import (
 from services.segmentation.handlers.destinations import DestinationDesk
 from services.segmentation.ports import Request
 from services.segmentation.servicer.context import Context
+from services.segmentation.servicer.member_files import read_columns, write_columns
 
 PAGE_SIZE_DEFAULT = 100
 MINUTE = 60 * 1_000_000
@@ -213,6 +214,7 @@ def _object_push(told: ObjectPushMessage) -> ObjectPush:
         region=told.region or REGION_DEFAULT,
         encryption=Encryption(told.encryption),
         kms_key_id=told.kms_key_id,
+        columns=read_columns(told.columns),
     )
 
 
@@ -229,6 +231,7 @@ def _objects(content: ObjectPush) -> ObjectPushMessage:
         access_key_id=content.access_key_id,
         encryption=ObjectEncryption.ValueType(content.encryption),
         kms_key_id=content.kms_key_id,
+        columns=write_columns(content.columns),
     )
 
 

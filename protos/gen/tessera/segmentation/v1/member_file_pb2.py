@@ -25,21 +25,31 @@ _sym_db = _symbol_database.Default()
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/segmentation/v1/member_file.proto\x12\x17tessera.segmentation.v1\x1a\x1ftessera/common/v1/options.proto\"o\n\x14\x45xportMembersRequest\x12\x1a\n\nsegment_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12;\n\x06\x66ormat\x18\x02 \x01(\x0e\x32#.tessera.segmentation.v1.FileFormatB\x06\xaa\xbb\x18\x02\x08\x01\"(\n\x15\x45xportMembersResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*W\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46ILE_FORMAT_CSV\x10\x01\x12\x17\n\x13\x46ILE_FORMAT_PARQUET\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/segmentation/v1/member_file.proto\x12\x17tessera.segmentation.v1\x1a\x1ftessera/common/v1/options.proto\"q\n\x0cMemberColumn\x12\x18\n\x05trait\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc8\x01\x12\x14\n\x04name\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x31\n\x04hash\x18\x03 \x01(\x0e\x32#.tessera.segmentation.v1.MemberHash\"\xaf\x01\n\x14\x45xportMembersRequest\x12\x1a\n\nsegment_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12;\n\x06\x66ormat\x18\x02 \x01(\x0e\x32#.tessera.segmentation.v1.FileFormatB\x06\xaa\xbb\x18\x02\x08\x01\x12>\n\x07\x63olumns\x18\x03 \x03(\x0b\x32%.tessera.segmentation.v1.MemberColumnB\x06\xaa\xbb\x18\x02\x18\x14\"(\n\x15\x45xportMembersResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c*W\n\nFileFormat\x12\x1b\n\x17\x46ILE_FORMAT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46ILE_FORMAT_CSV\x10\x01\x12\x17\n\x13\x46ILE_FORMAT_PARQUET\x10\x02*`\n\nMemberHash\x12\x1b\n\x17MEMBER_HASH_UNSPECIFIED\x10\x00\x12\x16\n\x12MEMBER_HASH_SHA256\x10\x01\x12\x1d\n\x19MEMBER_HASH_SHA256_DIGITS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.segmentation.v1.member_file_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MEMBERCOLUMN'].fields_by_name['trait']._loaded_options = None
+  _globals['_MEMBERCOLUMN'].fields_by_name['trait']._serialized_options = b'\252\273\030\005\010\001\020\310\001'
+  _globals['_MEMBERCOLUMN'].fields_by_name['name']._loaded_options = None
+  _globals['_MEMBERCOLUMN'].fields_by_name['name']._serialized_options = b'\252\273\030\002\020@'
   _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['segment_id']._loaded_options = None
   _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['segment_id']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['format']._loaded_options = None
   _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['format']._serialized_options = b'\252\273\030\002\010\001'
-  _globals['_FILEFORMAT']._serialized_start=258
-  _globals['_FILEFORMAT']._serialized_end=345
-  _globals['_EXPORTMEMBERSREQUEST']._serialized_start=103
-  _globals['_EXPORTMEMBERSREQUEST']._serialized_end=214
-  _globals['_EXPORTMEMBERSRESPONSE']._serialized_start=216
-  _globals['_EXPORTMEMBERSRESPONSE']._serialized_end=256
+  _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['columns']._loaded_options = None
+  _globals['_EXPORTMEMBERSREQUEST'].fields_by_name['columns']._serialized_options = b'\252\273\030\002\030\024'
+  _globals['_FILEFORMAT']._serialized_start=438
+  _globals['_FILEFORMAT']._serialized_end=525
+  _globals['_MEMBERHASH']._serialized_start=527
+  _globals['_MEMBERHASH']._serialized_end=623
+  _globals['_MEMBERCOLUMN']._serialized_start=103
+  _globals['_MEMBERCOLUMN']._serialized_end=216
+  _globals['_EXPORTMEMBERSREQUEST']._serialized_start=219
+  _globals['_EXPORTMEMBERSREQUEST']._serialized_end=394
+  _globals['_EXPORTMEMBERSRESPONSE']._serialized_start=396
+  _globals['_EXPORTMEMBERSRESPONSE']._serialized_end=436
 # @@protoc_insertion_point(module_scope)

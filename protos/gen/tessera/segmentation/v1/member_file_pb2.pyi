@@ -3,8 +3,10 @@
 isort:skip_file
 The members of a segment as a file."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -41,27 +43,91 @@ FILE_FORMAT_PARQUET: FileFormat.ValueType  # 2
 """Apache Parquet; times are timestamps in microseconds, in UTC."""
 Global___FileFormat: _TypeAlias = FileFormat  # noqa: Y015
 
+class _MemberHash:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MemberHashEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemberHash.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEMBER_HASH_UNSPECIFIED: _MemberHash.ValueType  # 0
+    """Nothing: it is written as it is."""
+    MEMBER_HASH_SHA256: _MemberHash.ValueType  # 1
+    """SHA-256 in lower-case hexadecimal of the value in lower case without spaces around it, as advertising platforms match
+    e-mail addresses.
+    """
+    MEMBER_HASH_SHA256_DIGITS: _MemberHash.ValueType  # 2
+    """The same of the digits of the value alone, as some match telephone numbers with their country code."""
+
+class MemberHash(_MemberHash, metaclass=_MemberHashEnumTypeWrapper):
+    """What is made of a value before it is written, so that those who know it recognise it and others do not learn it."""
+
+MEMBER_HASH_UNSPECIFIED: MemberHash.ValueType  # 0
+"""Nothing: it is written as it is."""
+MEMBER_HASH_SHA256: MemberHash.ValueType  # 1
+"""SHA-256 in lower-case hexadecimal of the value in lower case without spaces around it, as advertising platforms match
+e-mail addresses.
+"""
+MEMBER_HASH_SHA256_DIGITS: MemberHash.ValueType  # 2
+"""The same of the digits of the value alone, as some match telephone numbers with their country code."""
+Global___MemberHash: _TypeAlias = MemberHash  # noqa: Y015
+
+@_typing.final
+class MemberColumn(_message.Message):
+    """A trait of each customer as a column of a file, as text; null, in CSV empty, where there is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAIT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    trait: _builtins.str
+    """The trait by its path (`email`, `address.city`), told or computed: its newest value, of a list the first."""
+    name: _builtins.str
+    """The name of the column: ASCII letters, digits and `_.-`, each once in a file; empty: the trait."""
+    hash: Global___MemberHash.ValueType
+    """What is made of the value."""
+    def __init__(
+        self,
+        *,
+        trait: _builtins.str = ...,
+        name: _builtins.str = ...,
+        hash: Global___MemberHash.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "name", b"name", "trait", b"trait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberColumn: _TypeAlias = MemberColumn  # noqa: Y015
+
 @_typing.final
 class ExportMembersRequest(_message.Message):
-    """Asks for the members of a segment as a file with the columns `customer_id` and `enter_time`."""
+    """Asks for the members of a segment as a file with the columns `customer_id` and `enter_time`, and those that are chosen."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Which segment."""
     format: Global___FileFormat.ValueType
     """How it is written."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberColumn]:
+        """Further columns, at most 20. INVALID_ARGUMENT, reason MEMBER_COLUMNS_INVALID, for names that cannot be."""
+
     def __init__(
         self,
         *,
         segment_id: _builtins.str = ...,
         format: Global___FileFormat.ValueType = ...,
+        columns: _abc.Iterable[Global___MemberColumn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "format", b"format", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_optio
 from tessera.segmentation.v1 import member_file_pb2 as tessera_dot_segmentation_dot_v1_dot_member__file__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/segmentation/v1/object_push.proto\x12\x17tessera.segmentation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a)tessera/segmentation/v1/member_file.proto\"\xb9\x03\n\nObjectPush\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12$\n\x10interval_minutes\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \n(\xc0\xb9\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06\x66ormat\x18\x04 \x01(\x0e\x32#.tessera.segmentation.v1.FileFormat\x12\x39\n\x08\x63ontents\x18\x05 \x01(\x0e\x32\'.tessera.segmentation.v1.ObjectContents\x12\x14\n\x03key\x18\x06 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x1b\n\nlatest_key\x18\x07 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x16\n\x06region\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12 \n\raccess_key_id\x18\t \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12=\n\nencryption\x18\n \x01(\x0e\x32).tessera.segmentation.v1.ObjectEncryption\x12\x1b\n\nkms_key_id\x18\x0b \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x10*g\n\x0eObjectContents\x12\x1f\n\x1bOBJECT_CONTENTS_UNSPECIFIED\x10\x00\x12\x17\n\x13OBJECT_CONTENTS_ALL\x10\x01\x12\x1b\n\x17OBJECT_CONTENTS_CHANGES\x10\x02*n\n\x10ObjectEncryption\x12!\n\x1dOBJECT_ENCRYPTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18OBJECT_ENCRYPTION_AES256\x10\x01\x12\x19\n\x15OBJECT_ENCRYPTION_KMS\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/segmentation/v1/object_push.proto\x12\x17tessera.segmentation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a)tessera/segmentation/v1/member_file.proto\"\xf9\x03\n\nObjectPush\x12\x1c\n\nsegment_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12$\n\x10interval_minutes\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \n(\xc0\xb9\x05\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x06\x66ormat\x18\x04 \x01(\x0e\x32#.tessera.segmentation.v1.FileFormat\x12\x39\n\x08\x63ontents\x18\x05 \x01(\x0e\x32\'.tessera.segmentation.v1.ObjectContents\x12\x14\n\x03key\x18\x06 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x1b\n\nlatest_key\x18\x07 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xf4\x03\x12\x16\n\x06region\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12 \n\raccess_key_id\x18\t \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12=\n\nencryption\x18\n \x01(\x0e\x32).tessera.segmentation.v1.ObjectEncryption\x12\x1b\n\nkms_key_id\x18\x0b \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x10\x12>\n\x07\x63olumns\x18\x0c \x03(\x0b\x32%.tessera.segmentation.v1.MemberColumnB\x06\xaa\xbb\x18\x02\x18\x14*g\n\x0eObjectContents\x12\x1f\n\x1bOBJECT_CONTENTS_UNSPECIFIED\x10\x00\x12\x17\n\x13OBJECT_CONTENTS_ALL\x10\x01\x12\x1b\n\x17OBJECT_CONTENTS_CHANGES\x10\x02*n\n\x10ObjectEncryption\x12!\n\x1dOBJECT_ENCRYPTION_UNSPECIFIED\x10\x00\x12\x1c\n\x18OBJECT_ENCRYPTION_AES256\x10\x01\x12\x19\n\x15OBJECT_ENCRYPTION_KMS\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,10 +48,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTPUSH'].fields_by_name['access_key_id']._serialized_options = b'\252\273\030\005\010\001\020\200\001'
   _globals['_OBJECTPUSH'].fields_by_name['kms_key_id']._loaded_options = None
   _globals['_OBJECTPUSH'].fields_by_name['kms_key_id']._serialized_options = b'\252\273\030\003\020\200\020'
-  _globals['_OBJECTCONTENTS']._serialized_start=623
-  _globals['_OBJECTCONTENTS']._serialized_end=726
-  _globals['_OBJECTENCRYPTION']._serialized_start=728
-  _globals['_OBJECTENCRYPTION']._serialized_end=838
+  _globals['_OBJECTPUSH'].fields_by_name['columns']._loaded_options = None
+  _globals['_OBJECTPUSH'].fields_by_name['columns']._serialized_options = b'\252\273\030\002\030\024'
+  _globals['_OBJECTCONTENTS']._serialized_start=687
+  _globals['_OBJECTCONTENTS']._serialized_end=790
+  _globals['_OBJECTENCRYPTION']._serialized_start=792
+  _globals['_OBJECTENCRYPTION']._serialized_end=902
   _globals['_OBJECTPUSH']._serialized_start=180
-  _globals['_OBJECTPUSH']._serialized_end=621
+  _globals['_OBJECTPUSH']._serialized_end=685
 # @@protoc_insertion_point(module_scope)

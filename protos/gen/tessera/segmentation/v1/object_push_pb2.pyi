@@ -3,9 +3,11 @@
 isort:skip_file
 Segments as files in object storage: Amazon S3 and what speaks its protocol."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.segmentation.v1 import member_file_pb2 as _member_file_pb2
 import builtins as _builtins
@@ -105,6 +107,7 @@ class ObjectPush(_message.Message):
     ACCESS_KEY_ID_FIELD_NUMBER: _builtins.int
     ENCRYPTION_FIELD_NUMBER: _builtins.int
     KMS_KEY_ID_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     segment_id: _builtins.str
     """Whose members. A segment that does not exist any more disables the destination."""
     interval_minutes: _builtins.int
@@ -137,6 +140,10 @@ class ObjectPush(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the first push begins; unset: at once. Pushes keep to this time and the interval."""
 
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[_member_file_pb2.MemberColumn]:
+        """Further columns, at most 20, of everybody in the file, also of those who left."""
+
     def __init__(
         self,
         *,
@@ -151,10 +158,11 @@ class ObjectPush(_message.Message):
         access_key_id: _builtins.str = ...,
         encryption: Global___ObjectEncryption.ValueType = ...,
         kms_key_id: _builtins.str = ...,
+        columns: _abc.Iterable[_member_file_pb2.MemberColumn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "contents", b"contents", "encryption", b"encryption", "format", b"format", "interval_minutes", b"interval_minutes", "key", b"key", "kms_key_id", b"kms_key_id", "latest_key", b"latest_key", "region", b"region", "segment_id", b"segment_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_key_id", b"access_key_id", "columns", b"columns", "contents", b"contents", "encryption", b"encryption", "format", b"format", "interval_minutes", b"interval_minutes", "key", b"key", "kms_key_id", b"kms_key_id", "latest_key", b"latest_key", "region", b"region", "segment_id", b"segment_id", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

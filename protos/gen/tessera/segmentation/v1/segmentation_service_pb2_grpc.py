@@ -639,7 +639,8 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportMembers(self, request, context):
-        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND.
+        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND; INVALID_ARGUMENT,
+        reason MEMBER_COLUMNS_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -170,7 +170,9 @@ class SegmentationServiceStub:
     ListCustomerListMembers: _grpc.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]
     """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
     ExportMembers: _grpc.UnaryStreamMultiCallable[_member_file_pb2.ExportMembersRequest, _member_file_pb2.ExportMembersResponse]
-    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
+    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND; INVALID_ARGUMENT,
+    reason MEMBER_COLUMNS_INVALID.
+    """
     ExportCustomerData: _grpc.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
@@ -396,7 +398,9 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     ListCustomerListMembers: _aio.UnaryUnaryMultiCallable[_customer_list_pb2.ListCustomerListMembersRequest, _customer_list_pb2.ListCustomerListMembersResponse]  # type: ignore[assignment]
     """Lists those on a list by customer id, a page at a time. NOT_FOUND, reason CUSTOMER_LIST_NOT_FOUND."""
     ExportMembers: _aio.UnaryStreamMultiCallable[_member_file_pb2.ExportMembersRequest, _member_file_pb2.ExportMembersResponse]  # type: ignore[assignment]
-    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
+    """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND; INVALID_ARGUMENT,
+    reason MEMBER_COLUMNS_INVALID.
+    """
     ExportCustomerData: _aio.UnaryStreamMultiCallable[_personal_data_pb2.ExportCustomerDataRequest, _personal_data_pb2.ExportCustomerDataResponse]  # type: ignore[assignment]
     """Streams everything that the service holds about a person, for an export that the person asked for. An unknown
     customer has no records.
@@ -829,7 +833,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _member_file_pb2.ExportMembersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_member_file_pb2.ExportMembersResponse], _abc.AsyncIterator[_member_file_pb2.ExportMembersResponse]]:
-        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND."""
+        """Streams the members of a segment as a file, by customer id. NOT_FOUND, reason SEGMENT_NOT_FOUND; INVALID_ARGUMENT,
+        reason MEMBER_COLUMNS_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def ExportCustomerData(
