@@ -40,6 +40,7 @@ MODULES = (
     "segmentation",
     "job_progress",
     "saved_segments",
+    "segment_copies",
     "segment_changes",
     "rule_texts",
     "customer_lists",

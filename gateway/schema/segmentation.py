@@ -92,7 +92,9 @@ class RuleDifference: ...
 class SegmentComparison: ...
 
 
-@from_proto(pb.Calculation, "calculate_time", "member_count", "entered_count", "left_count", "duration", "error")
+@from_proto(
+    pb.Calculation, "calculate_time", "member_count", "entered_count", "left_count", "duration", "error", "slow"
+)
 class SegmentCalculation: ...
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from tessera.segmentation.v1 import destination_pb2 as destination
 from tessera.segmentation.v1 import member_file_pb2 as member_file
 from tessera.segmentation.v1 import saved_segment_pb2 as saved
+from tessera.segmentation.v1 import segment_copy_pb2 as segment_copy
 
 from tests.contracts.tenant_rule import Refused, Rule, Stream, Without
 from tests.tenant import Tenant
@@ -48,6 +49,13 @@ SAVED: dict[str, Rule] = {
     "SaveAsSegment": Refused(
         lambda acme: saved.SaveAsSegmentRequest(persona=saved.PersonaSource(clustering_id=acme.clustering_id)),
         "CLUSTERING_NOT_FOUND",
+    ),
+    "CopySegment": Refused(
+        lambda acme: segment_copy.CopySegmentRequest(segment_id=acme.segment_id), "SEGMENT_NOT_FOUND"
+    ),
+    "RestoreSegmentVersion": Refused(
+        lambda acme: segment_copy.RestoreSegmentVersionRequest(segment_id=acme.segment_id, version=1),
+        "SEGMENT_VERSION_NOT_FOUND",
     ),
     "ReassignClusters": Refused(
         lambda acme: saved.ReassignClustersRequest(clustering_id=acme.clustering_id), "CLUSTERING_NOT_FOUND"

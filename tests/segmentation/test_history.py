@@ -43,6 +43,10 @@ def test_a_node_that_came_or_went_stands_for_its_parts() -> None:
     assert told(ROME, Not(ROME)) == [("field", ROME, None), ("not", None, Not(ROME))]
 
 
+def test_a_calculation_of_more_than_half_a_minute_is_slow() -> None:
+    assert [Calculation(NOW, 1, 1, 0, seconds * 1_000_000).slow for seconds in (0, 30, 31)] == [False, False, True]
+
+
 @given(rules(5), rules(5))
 def test_what_is_not_told_is_the_same_in_both(before: Rule, after: Rule) -> None:
     found = differences(before, after)

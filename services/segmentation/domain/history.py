@@ -8,6 +8,7 @@ from services.common.rules import AllOf, AnyOf, Not, Rule, nodes
 from services.segmentation.domain.segment import Segment
 
 CALCULATIONS_MAX = 50
+SLOW_MICROS = 30_000_000
 
 
 class SegmentVersionNotFound(NotFound):
@@ -45,6 +46,11 @@ class Calculation:
     left: int
     duration: int
     error: str = ""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it took so long that people should know."""
+        return self.duration > SLOW_MICROS
 
 
 def failed(time: int, duration: int, error: Exception) -> Calculation:

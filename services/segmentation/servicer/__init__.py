@@ -41,6 +41,7 @@ from services.segmentation.servicer.personal_data import PersonalDataRpcs
 from services.segmentation.servicer.rfm import RfmRpcs
 from services.segmentation.servicer.rule_texts import RuleTextRpcs, rule_of
 from services.segmentation.servicer.saved_segments import SavedSegmentRpcs
+from services.segmentation.servicer.segment_copies import SegmentCopyRpcs
 from services.segmentation.servicer.segment_values import SegmentValueRpcs
 from services.segmentation.servicer.studies import StudyRpcs
 
@@ -62,6 +63,7 @@ class SegmentationServicer(
     DestinationRpcs,
     SavedSegmentRpcs,
     PathRpcs,
+    SegmentCopyRpcs,
 ):
     """Answers ``tessera.segmentation.v1.SegmentationService``."""
 
@@ -327,6 +329,7 @@ def _calculation(made: Calculation) -> pb.Calculation:
         left_count=made.left,
         duration=Duration(seconds=seconds, nanos=rest * 1000),
         error=made.error,
+        slow=made.slow,
     )
 
 

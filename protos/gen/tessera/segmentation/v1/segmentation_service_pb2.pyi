@@ -1262,6 +1262,7 @@ class Calculation(_message.Message):
     LEFT_COUNT_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SLOW_FIELD_NUMBER: _builtins.int
     member_count: _builtins.int
     """How many members it found."""
     entered_count: _builtins.int
@@ -1270,6 +1271,8 @@ class Calculation(_message.Message):
     """How many members before it found to be none."""
     error: _builtins.str
     """Why it failed; empty if it did not. The counts are 0 then, and the members are those of before."""
+    slow: _builtins.bool
+    """A warning: it took more than 30 seconds."""
     @_builtins.property
     def calculate_time(self) -> _timestamp_pb2.Timestamp:
         """The moment for which it was evaluated."""
@@ -1287,10 +1290,11 @@ class Calculation(_message.Message):
         left_count: _builtins.int = ...,
         duration: _duration_pb2.Duration | None = ...,
         error: _builtins.str = ...,
+        slow: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["calculate_time", b"calculate_time", "duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calculate_time", b"calculate_time", "duration", b"duration", "entered_count", b"entered_count", "error", b"error", "left_count", b"left_count", "member_count", b"member_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calculate_time", b"calculate_time", "duration", b"duration", "entered_count", b"entered_count", "error", b"error", "left_count", b"left_count", "member_count", b"member_count", "slow", b"slow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

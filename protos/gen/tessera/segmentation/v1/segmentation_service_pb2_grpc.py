@@ -14,6 +14,7 @@ from tessera.segmentation.v1 import personal_data_pb2 as tessera_dot_segmentatio
 from tessera.segmentation.v1 import retention_pb2 as tessera_dot_segmentation_dot_v1_dot_retention__pb2
 from tessera.segmentation.v1 import rule_text_pb2 as tessera_dot_segmentation_dot_v1_dot_rule__text__pb2
 from tessera.segmentation.v1 import saved_segment_pb2 as tessera_dot_segmentation_dot_v1_dot_saved__segment__pb2
+from tessera.segmentation.v1 import segment_copy_pb2 as tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2
 from tessera.segmentation.v1 import segment_value_pb2 as tessera_dot_segmentation_dot_v1_dot_segment__value__pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as tessera_dot_segmentation_dot_v1_dot_segmentation__service__pb2
 
@@ -358,6 +359,16 @@ class SegmentationServiceStub:
                 '/tessera.segmentation.v1.SegmentationService/TestDestination',
                 request_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.SerializeToString,
                 response_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.FromString,
+                _registered_method=True)
+        self.CopySegment = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/CopySegment',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentResponse.FromString,
+                _registered_method=True)
+        self.RestoreSegmentVersion = channel.unary_unary(
+                '/tessera.segmentation.v1.SegmentationService/RestoreSegmentVersion',
+                request_serializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionRequest.SerializeToString,
+                response_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionResponse.FromString,
                 _registered_method=True)
 
 
@@ -859,6 +870,23 @@ class SegmentationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CopySegment(self, request, context):
+        """Makes a new segment with the rule and the description of another, as it is or as it was. NOT_FOUND, reasons
+        SEGMENT_NOT_FOUND, and SEGMENT_VERSION_NOT_FOUND with a version; otherwise the errors of CreateSegment, where what the
+        rule names is gone by now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreSegmentVersion(self, request, context):
+        """Makes an earlier definition of a segment the newest, as UpdateSegment would. NOT_FOUND, reason
+        SEGMENT_VERSION_NOT_FOUND; otherwise the errors of UpdateSegment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SegmentationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1171,6 +1199,16 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.TestDestination,
                     request_deserializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.FromString,
                     response_serializer=tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.SerializeToString,
+            ),
+            'CopySegment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopySegment,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentResponse.SerializeToString,
+            ),
+            'RestoreSegmentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreSegmentVersion,
+                    request_deserializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionRequest.FromString,
+                    response_serializer=tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2850,6 +2888,60 @@ class SegmentationService:
             '/tessera.segmentation.v1.SegmentationService/TestDestination',
             tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationRequest.SerializeToString,
             tessera_dot_segmentation_dot_v1_dot_destination__pb2.TestDestinationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopySegment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/CopySegment',
+            tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.CopySegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreSegmentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.segmentation.v1.SegmentationService/RestoreSegmentVersion',
+            tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionRequest.SerializeToString,
+            tessera_dot_segmentation_dot_v1_dot_segment__copy__pb2.RestoreSegmentVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

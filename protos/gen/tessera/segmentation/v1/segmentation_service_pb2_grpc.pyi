@@ -16,6 +16,7 @@ from tessera.segmentation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.segmentation.v1 import retention_pb2 as _retention_pb2
 from tessera.segmentation.v1 import rule_text_pb2 as _rule_text_pb2
 from tessera.segmentation.v1 import saved_segment_pb2 as _saved_segment_pb2
+from tessera.segmentation.v1 import segment_copy_pb2 as _segment_copy_pb2
 from tessera.segmentation.v1 import segment_value_pb2 as _segment_value_pb2
 from tessera.segmentation.v1 import segmentation_service_pb2 as _segmentation_service_pb2
 import abc as _abc_1
@@ -267,6 +268,15 @@ class SegmentationServiceStub:
     """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
     is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
     """
+    CopySegment: _grpc.UnaryUnaryMultiCallable[_segment_copy_pb2.CopySegmentRequest, _segment_copy_pb2.CopySegmentResponse]
+    """Makes a new segment with the rule and the description of another, as it is or as it was. NOT_FOUND, reasons
+    SEGMENT_NOT_FOUND, and SEGMENT_VERSION_NOT_FOUND with a version; otherwise the errors of CreateSegment, where what the
+    rule names is gone by now.
+    """
+    RestoreSegmentVersion: _grpc.UnaryUnaryMultiCallable[_segment_copy_pb2.RestoreSegmentVersionRequest, _segment_copy_pb2.RestoreSegmentVersionResponse]
+    """Makes an earlier definition of a segment the newest, as UpdateSegment would. NOT_FOUND, reason
+    SEGMENT_VERSION_NOT_FOUND; otherwise the errors of UpdateSegment.
+    """
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -494,6 +504,15 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     TestDestination: _aio.UnaryUnaryMultiCallable[_destination_pb2.TestDestinationRequest, _destination_pb2.TestDestinationResponse]  # type: ignore[assignment]
     """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
     is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+    """
+    CopySegment: _aio.UnaryUnaryMultiCallable[_segment_copy_pb2.CopySegmentRequest, _segment_copy_pb2.CopySegmentResponse]  # type: ignore[assignment]
+    """Makes a new segment with the rule and the description of another, as it is or as it was. NOT_FOUND, reasons
+    SEGMENT_NOT_FOUND, and SEGMENT_VERSION_NOT_FOUND with a version; otherwise the errors of CreateSegment, where what the
+    rule names is gone by now.
+    """
+    RestoreSegmentVersion: _aio.UnaryUnaryMultiCallable[_segment_copy_pb2.RestoreSegmentVersionRequest, _segment_copy_pb2.RestoreSegmentVersionResponse]  # type: ignore[assignment]
+    """Makes an earlier definition of a segment the newest, as UpdateSegment would. NOT_FOUND, reason
+    SEGMENT_VERSION_NOT_FOUND; otherwise the errors of UpdateSegment.
     """
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1091,6 +1110,27 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_destination_pb2.TestDestinationResponse, _abc.Awaitable[_destination_pb2.TestDestinationResponse]]:
         """Sends a destination, whatever its state, one signed test message at once and answers what came of it. Nothing of it
         is kept, and deliveries go on as they were. NOT_FOUND, reason DESTINATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CopySegment(
+        self,
+        request: _segment_copy_pb2.CopySegmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_copy_pb2.CopySegmentResponse, _abc.Awaitable[_segment_copy_pb2.CopySegmentResponse]]:
+        """Makes a new segment with the rule and the description of another, as it is or as it was. NOT_FOUND, reasons
+        SEGMENT_NOT_FOUND, and SEGMENT_VERSION_NOT_FOUND with a version; otherwise the errors of CreateSegment, where what the
+        rule names is gone by now.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreSegmentVersion(
+        self,
+        request: _segment_copy_pb2.RestoreSegmentVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_segment_copy_pb2.RestoreSegmentVersionResponse, _abc.Awaitable[_segment_copy_pb2.RestoreSegmentVersionResponse]]:
+        """Makes an earlier definition of a segment the newest, as UpdateSegment would. NOT_FOUND, reason
+        SEGMENT_VERSION_NOT_FOUND; otherwise the errors of UpdateSegment.
         """
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
