@@ -24,7 +24,8 @@ from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesRespon
 from benchmarks.forecasting_panels import Task, m4, rossmann, walmart
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.events import order_lines
-from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.events.activities import activities
+from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.app import Settings
 from services.forecasting.domain.measures import Granularity
 from services.forecasting.domain.seasons import calendar_features
@@ -218,11 +219,12 @@ def following() -> Iterator[Result]:
 
 async def _follow(wire: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with open_columnar(Settings(TESSERA_DATA_DIR=folder), [ORDER_LINES]) as columnar:
+        async with open_columnar(Settings(TESSERA_DATA_DIR=folder), SERIES_TABLES) as columnar:
             lines = ColumnarLines(columnar)
             for message in wire:
                 batch = FollowChangesResponse.FromString(message)
-                await lines.append(order_lines(batch.changes), batch.cursor)
+                seen = activities(batch.changes)
+                await lines.append(order_lines(batch.changes), batch.cursor, activities=seen)
 
 
 def panel(name: str, task: Task, unit: str, peer: float, peer_name: str, goal: str) -> Iterator[Result]:

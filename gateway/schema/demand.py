@@ -55,6 +55,7 @@ class ReorderLine: ...
     "last_date",
     "target",
     "create_time",
+    "event_name",
 )
 class Goal: ...
 
@@ -91,6 +92,7 @@ class CreateGoalPayload: ...
     "first_date",
     "last_date",
     "target",
+    "event_name",
 )
 class CreateGoalInput: ...
 
@@ -114,6 +116,7 @@ async def anomalies(
     level: int = 0,
     currency: str = "",
     time_zone: str = "",
+    event_name: str = "",
 ) -> pb.DetectAnomaliesResponse:
     """What was unusual in the last periods (28 unless said), outside the interval of a level (99 unless said)."""
     request = pb.DetectAnomaliesRequest(
@@ -125,6 +128,7 @@ async def anomalies(
         level=level,
         currency=currency,
         time_zone=time_zone,
+        event_name=event_name,
     )
     return await info.context.backends.forecasting.DetectAnomalies(request, metadata=info.context.metadata)
 

@@ -25,6 +25,10 @@ Zone = Annotated[
 Currency = Annotated[
     str | None, strawberry.argument(description="ISO 4217; null: all orders, which for sales must be of one currency.")
 ]
+EventName = Annotated[
+    str | None,
+    strawberry.argument(description="Of which events, for the measure EVENTS, for example `Email Opened`; else null."),
+]
 
 
 @from_proto(pb.SeriesPoint, "start_time", "value", "incomplete")
@@ -44,7 +48,16 @@ class SalesCategory: ...
 
 
 @from_proto(
-    pb.ForecastKey, "measure", "dimension", "value", "granularity", "horizon", "currency", "time_zone", "hierarchy"
+    pb.ForecastKey,
+    "measure",
+    "dimension",
+    "value",
+    "granularity",
+    "horizon",
+    "currency",
+    "time_zone",
+    "hierarchy",
+    "event_name",
 )
 class ForecastKey: ...
 
@@ -91,7 +104,7 @@ class Accuracy: ...
 class Coverage: ...
 
 
-@from_proto(pb.GetStatusResponse, "order_count", "line_count", "last_order_time")
+@from_proto(pb.GetStatusResponse, "order_count", "line_count", "last_order_time", "event_count")
 class ForecastingStatus: ...
 
 
@@ -110,6 +123,7 @@ class DriverChoiceInput: ...
     "time_zone",
     "hierarchy",
     "drivers",
+    "event_name",
 )
 class ForecastSpecInput: ...
 
@@ -133,6 +147,7 @@ async def series(
     end_time: DateTime | None = None,
     time_zone: Zone = None,
     currency: Currency = None,
+    event_name: EventName = None,
 ) -> pb.GetSeriesResponse:
     request = pb.GetSeriesRequest(
         measure=measure,
@@ -143,6 +158,7 @@ async def series(
         end_time=end_time,
         time_zone=time_zone or "",
         currency=currency or "",
+        event_name=event_name or "",
     )
     return await info.context.backends.forecasting.GetSeries(request, metadata=info.context.metadata)
 
@@ -160,6 +176,7 @@ async def forecast(
     hierarchy: Annotated[
         Hierarchy | None, strawberry.argument(description="What it adds up with; null: nothing.")
     ] = None,
+    event_name: EventName = None,
     levels: Annotated[
         list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
     ] = None,
@@ -173,6 +190,7 @@ async def forecast(
         currency=currency or "",
         time_zone=time_zone or "",
         hierarchy=hierarchy or series_pb2.HIERARCHY_UNSPECIFIED,
+        event_name=event_name or "",
     )
     request = pb.GetForecastRequest(key=key, levels=levels)
     answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)

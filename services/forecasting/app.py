@@ -22,13 +22,16 @@ from services.common.store import open_store
 from services.forecasting.adapters import customer_models, media_mixes, propensities, store, uplifts
 from services.forecasting.adapters import drivers as stored_drivers
 from services.forecasting.adapters import goals as stored_goals
+from services.forecasting.adapters.activities import ColumnarActivities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.drivers import DRIVER_VALUES, StoredDrivers
 from services.forecasting.adapters.erasures import Erasures
-from services.forecasting.adapters.events import follow_orders
+from services.forecasting.adapters.events import follow_events
+from services.forecasting.adapters.events.memberships import follow_memberships
 from services.forecasting.adapters.goals import StoredGoals
-from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
+from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
@@ -81,9 +84,11 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
     async with (
         open_store(settings, COLLECTIONS) as documents,
-        open_columnar(settings, [ORDER_LINES, SPEND, DRIVER_VALUES, TREATMENTS]) as columnar,
+        open_columnar(settings, [*SERIES_TABLES, SPEND, DRIVER_VALUES, TREATMENTS]) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
+        connect(settings.segmentation_addr, settings) as segmentation,
     ):
+        activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
         await jobs.recover(alone=not settings.store_url)
         requests = StoredRequests(documents)
@@ -108,17 +113,30 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
             forecasting_service_pb2_grpc.add_ForecastingServiceServicer_to_server,
             ForecastingServicer(
-                fitting, customers, propensity, uplift, mixing, goals, DriverKeeping(drivers, requests), lines, models
+                fitting,
+                customers,
+                propensity,
+                uplift,
+                mixing,
+                goals,
+                DriverKeeping(drivers, requests),
+                lines,
+                models,
+                activities,
+                memberships,
             ),
         )
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         acknowledgements = Acknowledgements(
             documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
         )
-        erasures = Erasures(documents, lines, models, likely, answers, treatments, acknowledgements)
+        erasures = Erasures(
+            documents, lines, activities, memberships, models, likely, answers, treatments, acknowledgements
+        )
         moved = MovedCustomers(documents, partial(predict_again, lines, models))
         async with (
-            background(follow_orders(profiles, lines, erasures.carry_out, moved), "forecasting.orders"),
+            background(follow_events(profiles, lines, erasures.carry_out, moved), "forecasting.events"),
+            background(follow_memberships(segmentation, memberships), "forecasting.memberships"),
             background(telling.run(), "forecasting.predictions"),
             background(acknowledgements.run(), "forecasting.acknowledgements"),
             serving(settings, exposed) as up,

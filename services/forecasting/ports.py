@@ -14,7 +14,7 @@ from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
 from services.forecasting.domain.mixes import Scope
-from services.forecasting.domain.periods import Buckets, Periods
+from services.forecasting.domain.periods import Periods
 from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
@@ -45,6 +45,51 @@ class BoughtLine:
     currency: str
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one customer did, with one of the products that it was about. The time is in microseconds."""
+
+    time: int
+    name: str
+    product_id: str
+    category: str
+    store_id: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """When a customer came into a segment, or left it. The time is in microseconds."""
+
+    time: int
+    segment_id: str
+    entered: bool
+
+
+class Activities(Protocol):
+    """What customers did."""
+
+    async def count(self, tenant: str) -> int:
+        """How many events there are."""
+        ...
+
+    async def of_customer(self, tenant: str, origin_ids: Sequence[str], after: int, limit: int) -> list[Seen]:
+        """What these origins did, after the first ``after`` rows, the first first."""
+        ...
+
+
+class Memberships(Protocol):
+    """Who was in which segment when."""
+
+    async def cursor(self) -> str:
+        """How far segmentation was followed."""
+        ...
+
+    async def of_customer(self, tenant: str, origin_ids: Sequence[str], after: int, limit: int) -> list[Transition]:
+        """Where these origins came and went, after the first ``after`` transitions, the first first."""
+        ...
+
+
 class BoughtLines(Protocol):
     """The order lines of one customer."""
 
@@ -54,26 +99,30 @@ class BoughtLines(Protocol):
 
 
 class Lines(Protocol):
-    """The order lines of all tenants."""
+    """The order lines of all tenants, and what else series are made of."""
 
     async def status(self, tenant: str) -> Status:
         """How far the orders were followed."""
         ...
 
-    async def extent(self, tenant: str) -> Extent | None:
-        """When the tenant's orders were, and in which currencies; ``None`` without orders."""
+    async def extent(self, tenant: str, selection: Selection | None = None) -> Extent | None:
+        """When the tenant's orders were, and in which currencies; ``None`` without orders. For a ``selection`` of
+        events: from the first that it counts to the newest of any."""
         ...
 
-    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
-        """Figures of the lines from ``first`` up to, not including, ``end``, by category and bucket."""
+    async def sums(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
+        """The figures of the periods, by value and bucket."""
         ...
 
-    async def listed(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
-        """What the lines of ``sums`` would have cost without discounts, whatever the measure."""
+    async def listed(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
+        """What the lines of ``sums`` would have cost without discounts, whatever the measure of orders."""
         ...
 
-    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
-        """The categories, products or stores with their numbers of lines, the most first."""
+    async def values(
+        self, tenant: str, dimension: Dimension, limit: int, selection: Selection | None = None
+    ) -> list[tuple[str, int]]:
+        """The categories, products, stores, channels or segments of orders, or of what ``selection`` counts, with their
+        numbers of lines (rows, members), the most first."""
         ...
 
     async def categories(self, tenant: str) -> Mapping[str, str]:

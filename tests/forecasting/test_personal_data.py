@@ -17,10 +17,12 @@ from services.common.columnar import open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import open_store
 from services.forecasting.adapters import customer_models, propensities, uplifts
+from services.forecasting.adapters.activities import ColumnarActivities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.erasures import Erasure, Erasures
 from services.forecasting.adapters.events import apply_changes
-from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
+from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.treatments import TREATMENTS, ColumnarTreatments
@@ -54,7 +56,16 @@ async def who(shop: Shop, user: str) -> str:
 async def test_a_person_reads_what_was_bought(shop: Shop) -> None:
     await shop.sell([bought("a", "ann"), bought("b", "ben")])
     ann = await who(shop, "ann")
-    [found] = await exported(shop, ann)
+    [found, done] = await exported(shop, ann)
+    assert done == {
+        "kind": "event",
+        "time": "2026-03-02T12:00:00+00:00",
+        "name": "Order Completed",
+        "product": "1",
+        "category": "FOOD",
+        "store": "",
+        "channel": "",
+    }
     assert found == {
         "kind": "order_line",
         "time": "2026-03-02T12:00:00+00:00",
@@ -102,13 +113,16 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
 
     settings = configure(Settings)
     fits = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *uplifts.COLLECTIONS)
-    collections, tables = (*fits, ACKNOWLEDGEMENTS, MOVED), [ORDER_LINES, TREATMENTS]
+    collections, tables = (*fits, ACKNOWLEDGEMENTS, MOVED), [*SERIES_TABLES, TREATMENTS]
     async with open_store(settings, collections) as store, open_columnar(settings, tables) as columnar:
         lines, models = ColumnarLines(columnar), StoredCustomerModels(store)
+        activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
         asked = erasure_pb2.AcknowledgeErasureRequest
         acknowledgements = Acknowledgements(store, "forecasting", hear, asked, system_clock)
         likely, gained, treated = StoredPropensityModels(store), StoredUpliftModels(store), ColumnarTreatments(columnar)
-        erasures = Erasures(store, lines, models, likely, gained, treated, acknowledgements)
+        erasures = Erasures(
+            store, lines, activities, memberships, models, likely, gained, treated, acknowledgements
+        )
         moved = MovedCustomers(store, partial(predict_again, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 
@@ -187,6 +201,7 @@ async def test_a_person_who_is_erased_leaves_sales_and_nothing_that_leads_to_the
     assert (told.service, told.erasure_id) == ("forecasting", "e1")
     assert {(it.kind, it.count, it.removal) for it in told.removed} == {
         ("order_line", 2, privacy_pb2.REMOVAL_PSEUDONYMISED),
+        ("event", 2, privacy_pb2.REMOVAL_PSEUDONYMISED),
         ("customer_prediction", 1, privacy_pb2.REMOVAL_DELETED),
     }
 
@@ -197,7 +212,8 @@ async def test_an_erasure_that_is_repeated_loses_no_count(kept: Kept) -> None:
     await kept.erasures.carry_out(erasure)
     await kept.erasures.carry_out(erasure)
     await kept.send()
-    assert [(it.kind, it.count) for told in kept.told for it in told.removed] == [("order_line", 2)]
+    removed = sorted((it.kind, it.count) for told in kept.told for it in told.removed)
+    assert removed == [("event", 2), ("order_line", 2)]
 
 
 async def test_who_is_not_known_is_acknowledged_too(kept: Kept) -> None:

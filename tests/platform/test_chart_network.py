@@ -14,6 +14,7 @@ CALLS = {
     *(("profiles", service) for service in ("segmentation", "recommendation", "forecasting", "loyalty", "crm")),
     ("crm", "segmentation"),
     ("segmentation", "forecasting"),
+    ("forecasting", "segmentation"),
     ("segmentation", "recommendation"),
     ("segmentation", "crm"),
     ("recommendation", "segmentation"),

@@ -71,7 +71,7 @@ MATRIX = {
         "GetStatus",
         "forecasting.forecasts.fitted",
         "forecasting.predictions.told",
-        follower="forecasting.orders",
+        follower="forecasting.events",
     ),
     "loyalty": service(
         "loyalty", "GetStatus", "loyalty.points.issued", "loyalty.entries.entered", follower="loyalty.orders"

@@ -1,4 +1,5 @@
-"""Erasing a person: order lines go on under a pseudonym, so that sales stay what they were; predictions go."""
+"""Erasing a person: order lines and activities go on under a pseudonym, so that series stay what they were; predictions
+and memberships go."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from services.common.erasure import Acknowledgements
 from services.common.errors import AlreadyExists, Conflict
 from services.common.privacy import Removal, Removed
 from services.common.store import Store
+from services.forecasting.adapters.activities import ColumnarActivities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.lines import ColumnarLines
+from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.treatments import ColumnarTreatments
 from services.forecasting.adapters.uplifts import StoredUpliftModels
@@ -43,6 +46,8 @@ class Erasures:
         self,
         store: Store,
         lines: ColumnarLines,
+        activities: ColumnarActivities,
+        memberships: ColumnarMemberships,
         models: StoredCustomerModels,
         propensities: StoredPropensityModels,
         uplifts: StoredUpliftModels,
@@ -50,16 +55,20 @@ class Erasures:
         acknowledgements: Acknowledgements,
     ) -> None:
         self._store, self._lines, self._models, self._propensities = store, lines, models, propensities
+        self._activities, self._memberships = activities, memberships
         self._uplifts, self._treatments, self._acknowledgements = uplifts, treatments, acknowledgements
 
     async def carry_out(self, erasure: Erasure) -> None:
         """Remove everything of the person, and say how much that was."""
-        lines = await self._lines.count(erasure.tenant, sorted(erasure.origin_ids))
-        found = [Removed("order_line", lines, Removal.PSEUDONYMISED)] if lines else []
+        origins = sorted(erasure.origin_ids)
+        counts = [
+            Removed("order_line", await self._lines.count(erasure.tenant, origins), Removal.PSEUDONYMISED),
+            Removed("event", await self._activities.count(erasure.tenant, origins), Removal.PSEUDONYMISED),
+            Removed("membership", await self._memberships.count(erasure.tenant, origins)),
+        ]
+        found = [it for it in counts if it.count]
         await self._tell(erasure, found, complete=False)
-        await self._lines.pseudonymise(
-            erasure.tenant, erasure.erasure_id, sorted(erasure.origin_ids), erasure.pseudonym
-        )
+        await self._lines.pseudonymise(erasure.tenant, erasure.erasure_id, origins, erasure.pseudonym)
         held_of: Sequence[tuple[str, Forgetting]] = (
             ("customer_prediction", self._models),
             ("propensity", self._propensities),
@@ -67,7 +76,7 @@ class Erasures:
             ("treatment", self._treatments),
         )
         for kind, held in held_of:
-            if count := await held.forget(erasure.tenant, sorted(erasure.origin_ids)):
+            if count := await held.forget(erasure.tenant, origins):
                 found.append(Removed(kind, count))
         await self._tell(erasure, found, complete=True)
 

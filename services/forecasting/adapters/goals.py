@@ -45,6 +45,7 @@ def _body(goal: Goal) -> dict[str, Any]:
         "last": goal.last.isoformat(),
         "target": goal.target,
         "create_time": goal.create_time,
+        "event_name": goal.event_name,
     }
 
 
@@ -62,4 +63,5 @@ def _goal(document: Document) -> Goal:
         last=date.fromisoformat(body["last"]),
         target=body["target"],
         create_time=body["create_time"],
+        event_name=body.get("event_name", ""),
     )

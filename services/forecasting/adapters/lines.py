@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from services.common.columnar import Assign, Columnar, Table, of_tenant
+from services.common.columnar import Amendment, Assign, Columnar, Table, of_tenant
+from services.forecasting.adapters.activities import ACTIVITIES, DIMENSIONS, counted
 from services.forecasting.adapters.histories import histories, read_histories
+from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
 from services.forecasting.adapters.moments import moment, read_moment
+from services.forecasting.adapters.series import Tables, sums
 from services.forecasting.domain.customers import Histories
-from services.forecasting.domain.measures import Dimension, Measure
-from services.forecasting.domain.periods import Buckets
+from services.forecasting.domain.measures import Dimension
+from services.forecasting.domain.periods import Periods
 from services.forecasting.domain.propensity import Goal, Moment
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.ports import BoughtLine, Status
 
-FOLLOWER = "forecasting.orders"
+FOLLOWER = "forecasting.events"
 ERASER = "forecasting.erasures"
 ORDER_LINES = Table(
     "order_lines",
@@ -47,6 +49,10 @@ ORDER_LINES = Table(
 )
 
 
+SERIES_TABLES = (ORDER_LINES, ACTIVITIES, MEMBERSHIPS)
+"""What series are made of."""
+
+
 class ColumnarLines:
     """The port ``Lines`` over the analytical engine."""
 
@@ -57,13 +63,22 @@ class ColumnarLines:
         """The cursor of the last batch that was appended."""
         return await self._columnar.cursor(FOLLOWER)
 
-    async def append(self, rows: pa.Table, cursor: str, owners: Mapping[tuple[str, str], str] | None = None) -> None:
-        """Append the lines of a batch, give the lines of origins to their ``owners``, and move the cursor, together.
+    async def append(
+        self,
+        rows: pa.Table,
+        cursor: str,
+        owners: Mapping[tuple[str, str], str] | None = None,
+        activities: pa.Table | None = None,
+    ) -> None:
+        """Append the lines and the activities of a batch, give those of origins to their ``owners``, and move the
+        cursor, together.
 
         ``owners``: the customer by tenant and origin.
         """
-        moves = [Assign(ORDER_LINES, ("tenant", "origin_id"), _owners(owners))] if owners else []
-        await self._columnar.append({ORDER_LINES: rows} if len(rows) else {}, FOLLOWER, cursor, moves)
+        moved = _owners(owners) if owners else None
+        moves = [Assign(it, ("tenant", "origin_id"), moved) for it in (ORDER_LINES, ACTIVITIES)] if moved else []
+        batch = {ORDER_LINES: rows, ACTIVITIES: activities}
+        await self._columnar.append({table: it for table, it in batch.items() if it}, FOLLOWER, cursor, moves)
 
     async def count(self, tenant: str, origin_ids: Sequence[str]) -> int:
         """How many lines these origins have."""
@@ -73,26 +88,28 @@ class ColumnarLines:
         return int((await self._columnar.execute(query))["count"][0].as_py())
 
     async def pseudonymise(self, tenant: str, erasure_id: str, origin_ids: Sequence[str], pseudonym: str) -> None:
-        """Let the lines of these origins be a pseudonym's, without the names of their orders."""
+        """Let the lines and activities of these origins be a pseudonym's, without the names of their orders and events,
+        and keep nothing of their segments."""
         count = len(origin_ids)
         names = ("tenant", "origin_id")
-        taken = Assign(
-            ORDER_LINES,
-            names,
-            pa.table(
-                {
-                    "tenant": [tenant] * count,
-                    "origin_id": list(origin_ids),
-                    "customer_id": [pseudonym] * count,
-                    "order_id": [""] * count,
-                    "message_id": [f"{pseudonym}/{number}" for number in range(count)],
-                }
-            ),
+        taken = pa.table(
+            {
+                "tenant": [tenant] * count,
+                "origin_id": list(origin_ids),
+                "customer_id": [pseudonym] * count,
+                "message_id": [f"{pseudonym}/{number}" for number in range(count)],
+            }
         )
-        await self._columnar.append({}, f"{ERASER}.{tenant}", erasure_id, [taken])
+        nameless = taken.append_column("order_id", pa.array([""] * count))
+        changes: list[Amendment] = [
+            Assign(ORDER_LINES, names, nameless),
+            Assign(ACTIVITIES, names, taken),
+            forgotten(tenant, origin_ids),
+        ]
+        await self._columnar.append({}, f"{ERASER}.{tenant}", erasure_id, changes)
         renamed = pa.table({"tenant": [tenant], "customer_id": [pseudonym], "origin_id": [pseudonym]})
-        under = Assign(ORDER_LINES, ("tenant", "customer_id"), renamed)
-        await self._columnar.append({}, f"{ERASER}.{tenant}", f"{erasure_id}/origin", [under])
+        under = [Assign(it, ("tenant", "customer_id"), renamed) for it in (ORDER_LINES, ACTIVITIES)]
+        await self._columnar.append({}, f"{ERASER}.{tenant}", f"{erasure_id}/origin", under)
 
     async def of_customer(self, tenant: str, origin_ids: Sequence[str], after: int, limit: int) -> list[BoughtLine]:
         """A page of what these origins bought, the first first."""
@@ -114,7 +131,9 @@ class ColumnarLines:
         row = (await self._columnar.execute(query)).to_pylist()[0]
         return Status(cursor, row["orders"] or 0, row["lines"] or 0, row["last"])
 
-    async def extent(self, tenant: str) -> Extent | None:
+    async def extent(self, tenant: str, selection: Selection | None = None) -> Extent | None:
+        if selection is not None and not selection.measure.of_orders:
+            return await self._extent_of_events(tenant, selection)
         lines = self._lines(tenant)
         query = lines.group_by("currency").aggregate(first=lines.time.min(), last=lines.time.max())
         rows = (await self._columnar.execute(query)).to_pylist()
@@ -123,41 +142,48 @@ class ColumnarLines:
         currencies = tuple(sorted(row["currency"] for row in rows))
         return Extent(min(row["first"] for row in rows), max(row["last"] for row in rows), currencies)
 
-    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
-        return await self._sums(tenant, selection, buckets, first, end, listed=False)
+    async def _extent_of_events(self, tenant: str, selection: Selection) -> Extent | None:
+        """From the first event that the measure looks at to the newest of any."""
+        rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+        looked_at = counted(rows, selection)
+        query = looked_at.aggregate(first=looked_at.time.min())
+        first = (await self._columnar.execute(query))["first"][0].as_py()
+        if first is None:
+            return None
+        last = (await self._columnar.execute(rows.aggregate(last=rows.time.max())))["last"][0].as_py()
+        return Extent(first, last, ())
 
-    async def listed(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
-        return await self._sums(tenant, selection, buckets, first, end, listed=True)
+    async def sums(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
+        return await self._sums(tenant, selection, periods, listed=False)
 
-    async def _sums(
-        self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int, *, listed: bool
-    ) -> Sums:
-        dimension = selection.dimension
-        lines = self._lines(tenant)
-        lines = lines.filter(lines.time >= first, lines.time < end)
-        if selection.currency:
-            lines = lines.filter(lines.currency == selection.currency)
-        if selection.values and dimension is not Dimension.TOTAL:
-            lines = lines.filter(_value(lines, dimension).isin(selection.values))
-        keyed = lines.select(
-            value=_value(lines, dimension),
-            bucket=bucket(lines.time, buckets),
-            figure=lines.list_minor if listed else _figure(lines, selection.measure, dimension),
-        )
-        once = not listed and selection.measure is Measure.ORDERS and dimension is Dimension.PRODUCT
-        figure = keyed.figure.nunique() if once else keyed.figure.sum()
-        found = await self._columnar.execute(keyed.group_by("value", "bucket").aggregate(figure=figure))
+    async def listed(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
+        return await self._sums(tenant, selection, periods, listed=True)
+
+    async def _sums(self, tenant: str, selection: Selection, periods: Periods, *, listed: bool) -> Sums:
+        narrowed = {it: of_tenant(self._columnar.table(it), tenant) for it in SERIES_TABLES}
+        query, given = sums(Tables(*narrowed.values()), selection, periods, listed=listed)
+        found = await self._columnar.execute(query, given)
         return Sums(
             found["value"].to_pylist(),
             found["bucket"].to_numpy().astype(np.int64),
             found["figure"].to_numpy().astype(np.float64),
         )
 
-    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
-        lines = self._lines(tenant)
-        lines = lines.filter(lines.product_id != "")
-        counted = lines.group_by(value=_value(lines, dimension)).aggregate(lines=lines.count())
-        query = counted.order_by(counted.lines.desc(), counted.value).limit(limit)
+    async def values(
+        self, tenant: str, dimension: Dimension, limit: int, selection: Selection | None = None
+    ) -> list[tuple[str, int]]:
+        if dimension is Dimension.SEGMENT:
+            entered = of_tenant(self._columnar.table(MEMBERSHIPS), tenant)
+            found = entered.group_by(value=entered.segment_id).aggregate(lines=entered.count())
+        elif dimension is Dimension.CHANNEL or (selection and not selection.measure.of_orders):
+            rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+            rows = counted(rows, selection) if selection and not selection.measure.of_orders else rows
+            found = rows.group_by(value=rows[DIMENSIONS[dimension]]).aggregate(lines=rows.count())
+        else:
+            lines = self._lines(tenant)
+            lines = lines.filter(lines.product_id != "")
+            found = lines.group_by(value=lines[DIMENSIONS[dimension]]).aggregate(lines=lines.count())
+        query = found.order_by(found.lines.desc(), found.value).limit(limit)
         return [(row["value"], row["lines"]) for row in (await self._columnar.execute(query)).to_pylist()]
 
     async def categories(self, tenant: str) -> dict[str, str]:
@@ -182,24 +208,6 @@ class ColumnarLines:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)
 
 
-_COLUMNS = {Dimension.CATEGORY: "category", Dimension.PRODUCT: "product_id", Dimension.STORE: "store_id"}
-
-
-def _value(lines: ir.Table, dimension: Dimension) -> ir.Value:
-    return ibis.literal("") if dimension is Dimension.TOTAL else lines[_COLUMNS[dimension]]
-
-
-def _figure(lines: ir.Table, measure: Measure, dimension: Dimension) -> ir.Value:
-    """What is added up; of orders by product, what is counted once."""
-    if measure is Measure.SALES:
-        return lines.amount_minor
-    if measure is Measure.UNITS:
-        return lines.quantity
-    if dimension is Dimension.PRODUCT:
-        return lines.message_id
-    return lines.opens_category if dimension is Dimension.CATEGORY else lines.opens_order
-
-
 def _owners(owners: Mapping[tuple[str, str], str]) -> pa.Table:
     return pa.table(
         {
@@ -208,12 +216,3 @@ def _owners(owners: Mapping[tuple[str, str], str]) -> pa.Table:
             "customer_id": list(owners.values()),
         }
     )
-
-
-def bucket(time: ir.Value, buckets: Buckets) -> ir.Value:
-    """The bucket's number, in whole numbers throughout: a division of doubles could round at a boundary."""
-    shift: ir.Value = ibis.literal(buckets.shifts[0][1], type="int64")
-    for begin, value in buckets.shifts[1:]:
-        shift = ibis.cases((time >= begin, ibis.literal(value, type="int64")), else_=shift)
-    local = time + shift
-    return ((local - local % buckets.unit) / buckets.unit).round().cast("int64")

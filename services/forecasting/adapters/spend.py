@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Keep, Table, of_tenant
-from services.forecasting.adapters.lines import ORDER_LINES, bucket
+from services.forecasting.adapters.buckets import bucket
+from services.forecasting.adapters.lines import ORDER_LINES
 from services.forecasting.domain.media_mix import Spend, SpendChannel
 from services.forecasting.domain.periods import Periods
 

@@ -81,6 +81,7 @@ def _body(it: Forecast) -> dict[str, Any]:
         "horizon": panel.horizon,
         "key_currency": panel.currency,
         "time_zone": panel.time_zone,
+        "event_name": panel.event_name,
         "hierarchy": int(panel.hierarchy),
         "value": it.key.value,
         "currency": it.currency,
@@ -171,7 +172,14 @@ def _key(body: dict[str, Any]) -> ForecastKey:
     granularity = Granularity(body["granularity"])
     hierarchy = Hierarchy(body.get("hierarchy", 0))
     panel = PanelKey(
-        measure, dimension, granularity, body["horizon"], body["key_currency"], body["time_zone"], hierarchy
+        measure,
+        dimension,
+        granularity,
+        body["horizon"],
+        body["key_currency"],
+        body["time_zone"],
+        hierarchy,
+        body.get("event_name", ""),
     )
     return panel.key(body["value"])
 

@@ -108,6 +108,7 @@ class Goal:
     last: date
     target: float
     create_time: int
+    event_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
-from services.forecasting.domain.series import Selection
+from services.forecasting.domain.series import Selection, check_event_name
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS_DEFAULT = (80, 95)
@@ -34,10 +34,15 @@ class PanelKey:
     currency: str = ""
     time_zone: str = ""
     hierarchy: Hierarchy = Hierarchy.NONE
+    event_name: str = ""
 
     def __post_init__(self) -> None:
-        if self.hierarchy and self.measure is Measure.ORDERS:
-            raise HierarchyInvalid("an order counts in each of its categories: orders do not add up", field="hierarchy")
+        check_event_name(self.measure, self.event_name)
+        if self.hierarchy and not self.measure.adds_up(self.hierarchy):
+            raise HierarchyInvalid(
+                f"{self.measure.name} may count in several parts of {self.hierarchy.name}: they do not add up",
+                field="hierarchy",
+            )
         if self.hierarchy and self.dimension not in self.hierarchy.levels:
             parts = ", ".join(level.name for level in self.hierarchy.levels)
             raise HierarchyInvalid(f"the hierarchy has {parts}, not {self.dimension.name}", field="hierarchy")
@@ -49,7 +54,9 @@ class PanelKey:
 
     def selection(self, values: tuple[str, ...] = ()) -> Selection:
         """The order lines of the panel."""
-        return Selection(self.measure, self.dimension, self.granularity, values, self.currency, self.time_zone)
+        return Selection(
+            self.measure, self.dimension, self.granularity, values, self.currency, self.time_zone, self.event_name
+        )
 
     def key(self, value: str) -> "ForecastKey":
         """The forecast of one series of the panel."""
@@ -57,9 +64,11 @@ class PanelKey:
 
 
 def panel_of(selection: Selection, horizon: int) -> PanelKey:
-    """The panel of these order lines."""
+    """The panel of these order lines or events."""
     it = selection
-    return PanelKey(it.measure, it.dimension, it.granularity, horizon, it.currency, it.time_zone)
+    return PanelKey(
+        it.measure, it.dimension, it.granularity, horizon, it.currency, it.time_zone, event_name=it.event_name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class ForecastKey:
         it = self.panel
         own = (it.measure, it.dimension, it.granularity, it.horizon, it.currency, it.time_zone, self.value)
         parts = (*own, it.hierarchy) if it.hierarchy else own
+        parts = (*parts, f"of {it.event_name}") if it.event_name else parts
         return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
 
 

@@ -4,20 +4,37 @@ from enum import IntEnum
 
 
 class Measure(IntEnum):
-    """A figure over order lines."""
+    """A figure over order lines, or over events."""
 
     SALES = 1
     ORDERS = 2
     UNITS = 3
+    VISITS = 4
+    ACTIVE_CUSTOMERS = 5
+    EVENTS = 6
+
+    @property
+    def of_orders(self) -> bool:
+        """Whether it is a figure over order lines."""
+        return self in (Measure.SALES, Measure.ORDERS, Measure.UNITS)
+
+    def adds_up(self, hierarchy: "Hierarchy") -> bool:
+        """Whether the parts of a hierarchy are always together the whole."""
+        if self in (Measure.SALES, Measure.UNITS):
+            return True
+        # An order and an event have one store and one channel, but may be of several categories.
+        return self in (Measure.ORDERS, Measure.EVENTS) and hierarchy in (Hierarchy.STORE, Hierarchy.CHANNEL)
 
 
 class Dimension(IntEnum):
-    """How order lines are divided among series."""
+    """How order lines and events are divided among series."""
 
     TOTAL = 1
     CATEGORY = 2
     PRODUCT = 3
     STORE = 4
+    CHANNEL = 5
+    SEGMENT = 6
 
 
 class Hierarchy(IntEnum):
@@ -27,6 +44,7 @@ class Hierarchy(IntEnum):
     CATEGORY = 1
     STORE = 2
     CATEGORY_PRODUCT = 3
+    CHANNEL = 4
 
     @property
     def levels(self) -> tuple[Dimension, ...]:
@@ -47,5 +65,6 @@ _LEVELS = {
     Hierarchy.NONE: (),
     Hierarchy.CATEGORY: (Dimension.TOTAL, Dimension.CATEGORY),
     Hierarchy.STORE: (Dimension.TOTAL, Dimension.STORE),
+    Hierarchy.CHANNEL: (Dimension.TOTAL, Dimension.CHANNEL),
     Hierarchy.CATEGORY_PRODUCT: (Dimension.TOTAL, Dimension.CATEGORY, Dimension.PRODUCT),
 }

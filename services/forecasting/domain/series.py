@@ -15,13 +15,17 @@ class CurrencyRequired(InvalidArgument):
     """Sales in several currencies cannot be added up."""
 
 
+class EventNameInvalid(InvalidArgument):
+    """Events without a name, or a name for what are no events."""
+
+
 class TooManySeries(InvalidArgument):
     """They do not fit in memory, nor on a screen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which order lines are added up, and how."""
+    """Which order lines or events are added up, and how."""
 
     measure: Measure
     dimension: Dimension
@@ -30,11 +34,25 @@ class Selection:
     """Only these categories; empty for all."""
     currency: str = ""
     time_zone: str = ""
+    event_name: str = ""
+    """Of which events, for ``Measure.EVENTS``."""
+
+    def __post_init__(self) -> None:
+        check_event_name(self.measure, self.event_name)
+
+
+def check_event_name(measure: Measure, event_name: str) -> None:
+    """``EventNameInvalid`` for events without a name and for a name of something else."""
+    if measure is Measure.EVENTS and not event_name:
+        raise EventNameInvalid("say which events are counted, for example `Email Opened`", field="event_name")
+    if measure is not Measure.EVENTS and event_name:
+        raise EventNameInvalid(f"{measure.name} is not a number of events; leave the name empty", field="event_name")
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What orders there are: when the first and the newest were, and in which currencies. Times are microseconds."""
+    """What orders (or events) there are: when the first and the newest were, and in which currencies. Times are
+    microseconds."""
 
     first_time: int
     last_time: int
@@ -42,6 +60,8 @@ class Extent:
 
     def currency(self, selection: Selection) -> str:
         """The currency of the selected lines, ``""`` if there are several; ``CurrencyRequired`` for sales then."""
+        if not selection.measure.of_orders:
+            return ""
         if selection.currency or len(self.currencies) == 1:
             return selection.currency or self.currencies[0]
         if selection.measure is Measure.SALES:

@@ -7,16 +7,20 @@ from services.forecasting.domain.customers import Prediction
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.domain.uplift import Treatment, Uplift
 from services.forecasting.ports import (
+    Activities,
     BoughtLine,
     BoughtLines,
     CustomerModels,
+    Memberships,
     PropensityModels,
+    Seen,
+    Transition,
     Treatments,
     UpliftModels,
 )
 
 PAGE = 500
-Held: TypeAlias = BoughtLine | Prediction | Propensity | Uplift | tuple[str, Treatment]
+Held: TypeAlias = BoughtLine | Seen | Transition | Prediction | Propensity | Uplift | tuple[str, Treatment]
 """A record of a person; a treatment with its experiment."""
 
 
@@ -26,14 +30,18 @@ async def export_customer(
     propensities: PropensityModels,
     uplifts: UpliftModels,
     treatments: Treatments,
+    activities: Activities,
+    memberships: Memberships,
     tenant: str,
     customer_ids: Sequence[str],
 ) -> AsyncIterator[Sequence[Held]]:
-    """Pages of at most 500: what was bought, then what is expected. ``customer_ids``: the customer and all origins."""
-    after = 0
-    while page := await lines.of_customer(tenant, customer_ids, after, PAGE):
-        yield page
-        after += len(page)
+    """Pages of at most 500: what was bought and done, then what is expected. ``customer_ids``: the customer and all
+    origins."""
+    for kept in (lines, activities, memberships):
+        after = 0
+        while page := await kept.of_customer(tenant, customer_ids, after, PAGE):
+            yield page
+            after += len(page)
     for begin in range(0, len(customer_ids), PAGE):
         if expected := await models.predictions(tenant, customer_ids[begin : begin + PAGE]):
             yield expected

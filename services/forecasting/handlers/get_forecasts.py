@@ -56,7 +56,10 @@ class GetForecasts:
             return None if await self._forecasts.get_many(tenant, [whole]) else []
         if panel.dimension is Dimension.TOTAL:
             return []
-        known = [value for value, _ in await self._lines.values(tenant, panel.dimension, WHOLE_PANEL_MAX + 1)]
+        known = [
+            value
+            for value, _ in await self._lines.values(tenant, panel.dimension, WHOLE_PANEL_MAX + 1, panel.selection())
+        ]
         if len(known) > WHOLE_PANEL_MAX:
             return wanted
         if not set(wanted) & set(known):

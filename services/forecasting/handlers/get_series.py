@@ -1,4 +1,4 @@
-"""Add up order lines by period, in total or by category."""
+"""Add up order lines or events by period, in total or by category."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ LATEST = 73_000 * DAY
 async def get_series(
     lines: Lines, tenant: str, selection: Selection, first: int | None = None, end: int | None = None
 ) -> Panel | None:
-    """The series, all with the same periods; ``None`` without any order. Refusals as in the contract."""
+    """The series, all with the same periods; ``None`` without any order (or event). Refusals as in the contract."""
     zone = zone_named(selection.time_zone)
     _check(first, end)
-    extent = await lines.extent(tenant)
+    extent = await lines.extent(tenant, selection)
     if extent is None:
         return None
     currency = extent.currency(selection)
     begin = extent.first_time if first is None else first
     last = extent.last_time if end is None else end - 1
     periods = periods_between(selection.granularity, zone, begin, last)
-    sums = await lines.sums(tenant, selection, periods.buckets, periods.starts[0], periods.end)
+    sums = await lines.sums(tenant, selection, periods)
     values = _values(selection, sums.values)
     if len(values) * len(periods) > FIGURES_MAX:
         raise TooManySeries(

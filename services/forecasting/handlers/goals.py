@@ -10,9 +10,9 @@ from statistics import NormalDist
 from services.common.clock import Clock, from_micros, to_micros
 from services.forecasting.domain.demand import GOAL_DAYS_MAX, GOALS_MAX, Goal, GoalInvalid, GoalProgress, TooManyGoals
 from services.forecasting.domain.forecasts import panel_of
-from services.forecasting.domain.measures import Dimension, Granularity
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.periods import Periods, zone_named
-from services.forecasting.domain.series import Panel, Selection
+from services.forecasting.domain.series import Panel, Selection, check_event_name
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.histories import Histories, histories
 from services.forecasting.handlers.known_ahead import Choice, KnownAhead, read_known_ahead
@@ -53,6 +53,12 @@ def _fields(goal: Goal) -> dict[str, object]:
 
 def _check(goal: Goal) -> None:
     zone_named(goal.time_zone)
+    check_event_name(goal.measure, goal.event_name)
+    if goal.measure is Measure.ACTIVE_CUSTOMERS:
+        raise GoalInvalid(
+            "a customer of several days counts once: the days of a goal do not add up; take VISITS or ORDERS",
+            field="measure",
+        )
     if not 0 < goal.target < 1e18:
         raise GoalInvalid("the target must lie above zero", field="target")
     if goal.last < goal.first:
@@ -71,11 +77,20 @@ async def list_goals(keeping: GoalKeeping, tenant: str, limit: int, after: str) 
 
 async def _progress(keeping: GoalKeeping, tenant: str, goal: Goal) -> GoalProgress:
     values = () if goal.dimension is Dimension.TOTAL else (goal.value,)
-    days = Selection(goal.measure, goal.dimension, Granularity.DAY, values, goal.currency, goal.time_zone)
+    days = Selection(
+        goal.measure, goal.dimension, Granularity.DAY, values, goal.currency, goal.time_zone, goal.event_name
+    )
     panel = await get_series(keeping.lines, tenant, days)
     if panel is None:
         return GoalProgress(
-            goal, 0.0, 0.0, 0.0, 0.0, 0.0, (goal.last - goal.first).days + 1, ("There are no orders yet.",)
+            goal,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            (goal.last - goal.first).days + 1,
+            (f"There are no {'orders' if goal.measure.of_orders else 'events'} yet.",),
         )
     actual, left, ahead = _so_far(panel, goal)
     if not left:

@@ -54,7 +54,7 @@ async def _sold(lines: Lines, tenant: str, key: PanelKey, past: Histories, dimen
     selection = Selection(Measure.SALES if one else Measure.UNITS, dimension, Granularity.MONTH, (), key.currency)
     first, end = past.past.starts[0], past.past.end
     months = periods_between(Granularity.MONTH, past.past.zone, first, end - 1)
-    sums = await lines.sums(tenant, selection, months.buckets, first, end)
+    sums = await lines.sums(tenant, selection, replace(months, starts=(first, *months.starts[1:-1], end)))
     found: dict[str, float] = {}
     for value, figure in zip(sums.values, sums.figures.tolist(), strict=True):
         found[value] = found.get(value, 0.0) + figure

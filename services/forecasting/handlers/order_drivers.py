@@ -58,21 +58,23 @@ async def read_order_figures(
 async def _read(
     lines: Lines, tenant: str, key: PanelKey, values: tuple[str, ...], past: Histories, come: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    sales, units = [replace(key, measure=measure).selection(values) for measure in (Measure.SALES, Measure.UNITS)]
+    sales, units = [replace(key, measure=measure, event_name="").selection(values) for measure in (Measure.SALES, Measure.UNITS)]
     paid, sold = await get_series(lines, tenant, sales), await get_series(lines, tenant, units)
     if paid is None or sold is None:
         nothing = np.zeros((len(values), len(past.past) + come))
         return nothing, nothing, nothing
-    sums = await lines.listed(
-        tenant, replace(sales, currency=paid.currency), paid.periods.buckets, paid.periods.starts[0], paid.periods.end
-    )
+    sums = await lines.listed(tenant, replace(sales, currency=paid.currency), paid.periods)
     listed = replace(paid, figures=fold(sums, paid.periods, paid.values))
     return _within(paid, past, come), _within(listed, past, come), _within(sold, past, come)
 
 
 def _within(panel: Panel, past: Histories, come: int) -> FloatArray:
-    first = panel.periods.starts.index(past.past.starts[0])
-    return panel.figures[:, first : first + len(past.past) + come]
+    """The figures of the history's periods and of the first ``come`` after it; zero where there are no orders yet, or no
+    more: what is forecast may have begun earlier than they did."""
+    columns = {start: column for column, start in enumerate(panel.periods.starts[:-1])}
+    wanted = [columns.get(start, -1) for start in (*past.past.starts[:-1], *past.ahead.starts[:come])]
+    there = np.array(wanted) >= 0
+    return np.where(there, panel.figures[:, np.where(there, wanted, 0)], 0.0)
 
 
 def order_driver(

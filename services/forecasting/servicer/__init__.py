@@ -25,7 +25,7 @@ from services.forecasting.handlers.get_forecasts import GetForecasts
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
-from services.forecasting.ports import BoughtLines, PredictionFeed
+from services.forecasting.ports import Activities, BoughtLines, Memberships, PredictionFeed
 from services.forecasting.servicer.customers import PredictionFeedRpcs, customer_model_message, prediction_message
 from services.forecasting.servicer.demand import DemandRpcs
 from services.forecasting.servicer.drivers import DriverRpcs
@@ -74,10 +74,13 @@ class ForecastingServicer(
         drivers: DriverKeeping,
         bought: BoughtLines,
         predictions: PredictionFeed,
+        activities: Activities,
+        memberships: Memberships,
     ) -> None:
         self._fitting, self._customers, self._propensity, self._mixing = fitting, customers, propensity, mixing
         self._goals, self._drivers, self._bought, self._feed = goals, drivers, bought, predictions
         self._uplift = uplift
+        self._activities, self._memberships = activities, memberships
         self._get_forecasts, self._forecasts = GetForecasts(fitting.of_panels), fitting.forecasts
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -87,6 +90,8 @@ class ForecastingServicer(
             order_count=status.order_count,
             line_count=status.line_count,
             last_order_time=_timestamp(status.last_time) if status.last_time is not None else None,
+            event_count=await self._activities.count(principal().tenant),
+            memberships_cursor=await self._memberships.cursor(),
         )
 
     async def GetSeries(self, request: pb.GetSeriesRequest, context: Context) -> pb.GetSeriesResponse:
@@ -97,6 +102,7 @@ class ForecastingServicer(
             tuple(request.values),
             request.currency,
             request.time_zone,
+            request.event_name,
         )
         first = _micros(request.start_time) if request.HasField("start_time") else None
         end = _micros(request.end_time) if request.HasField("end_time") else None

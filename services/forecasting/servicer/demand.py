@@ -34,6 +34,7 @@ class DemandRpcs:
             tuple(request.values),
             request.currency,
             request.time_zone,
+            request.event_name,
         )
         count, level = request.period_count or PERIODS_DEFAULT, request.level or LEVEL_DEFAULT
         found = await detect_anomalies(
@@ -69,6 +70,7 @@ class DemandRpcs:
             last=parsed(request.last_date, "last_date"),
             target=request.target,
             create_time=0,
+            event_name=request.event_name,
         )
         tenant, content = principal().tenant, fingerprint(request)
         return pb.CreateGoalResponse(
@@ -115,6 +117,7 @@ def _goal(it: Goal) -> pb.Goal:
         last_date=it.last.isoformat(),
         target=it.target,
         create_time=_timestamp(it.create_time),
+        event_name=it.event_name,
     )
 
 

@@ -22,6 +22,7 @@ def panel_key(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
         spec.currency,
         spec.time_zone,
         known(Hierarchy, spec.hierarchy, "hierarchy"),
+        spec.event_name,
     )
 
 
@@ -74,6 +75,7 @@ def _key_message(key: ForecastKey) -> pb.ForecastKey:
         currency=key.panel.currency,
         time_zone=key.panel.time_zone,
         hierarchy=series_pb2.Hierarchy.ValueType(key.panel.hierarchy),
+        event_name=key.panel.event_name,
     )
 
 

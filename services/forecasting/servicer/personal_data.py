@@ -18,7 +18,7 @@ from services.forecasting.handlers.export_customer import Held, export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
-from services.forecasting.ports import BoughtLine, BoughtLines
+from services.forecasting.ports import Activities, BoughtLine, BoughtLines, Memberships, Seen, Transition
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -30,18 +30,24 @@ class PersonalDataRpcs:
     _propensity: PropensityFitting
     _uplift: UpliftFitting
     _bought: BoughtLines
+    _activities: Activities
+    _memberships: Memberships
 
     async def ExportCustomerData(
         self, request: pb.ExportCustomerDataRequest, context: Context
     ) -> AsyncIterator[pb.ExportCustomerDataResponse]:
         ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
         models, propensities = self._customers.models, self._propensity.models
-        uplifts, treatments, tenant = self._uplift.models, self._uplift.treatments, principal().tenant
-        async for page in export_customer(self._bought, models, propensities, uplifts, treatments, tenant, ids):
+        held = (self._uplift.models, self._uplift.treatments, self._activities, self._memberships)
+        async for page in export_customer(self._bought, models, propensities, *held, principal().tenant, ids):
             yield pb.ExportCustomerDataResponse(records=map(_record, page))
 
 
 def _record(it: Held) -> PersonalRecord:
+    if isinstance(it, Seen):
+        return PersonalRecord(kind="event", json=orjson.dumps(_seen(it)).decode())
+    if isinstance(it, Transition):
+        return PersonalRecord(kind="membership", json=orjson.dumps(_transition(it)).decode())
     if isinstance(it, BoughtLine):
         return PersonalRecord(kind="order_line", json=orjson.dumps(_line(it)).decode())
     if isinstance(it, tuple):
@@ -64,6 +70,21 @@ def _line(it: BoughtLine) -> dict[str, Any]:
         "amount": _amount(it.amount_minor, it.currency),
         "currency": it.currency,
     }
+
+
+def _seen(it: Seen) -> dict[str, Any]:
+    return {
+        "time": from_micros(it.time).isoformat(),
+        "name": it.name,
+        "product": it.product_id,
+        "category": it.category,
+        "store": it.store_id,
+        "channel": it.channel,
+    }
+
+
+def _transition(it: Transition) -> dict[str, Any]:
+    return {"time": from_micros(it.time).isoformat(), "segment": it.segment_id, "entered": it.entered}
 
 
 def _prediction(it: Prediction) -> dict[str, Any]:

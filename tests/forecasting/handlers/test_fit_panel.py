@@ -16,7 +16,7 @@ from services.forecasting.domain.drivers import Driver
 from services.forecasting.domain.forecasts import Forecast, PanelKey, describe
 from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import DAY, Buckets
+from services.forecasting.domain.periods import DAY, Periods
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
 from services.forecasting.ports import Status
@@ -40,23 +40,25 @@ class GivenLines:
     async def status(self, tenant: str) -> Status:
         return Status("", len(self._rows), len(self._rows), None)
 
-    async def extent(self, tenant: str) -> Extent | None:
+    async def extent(self, tenant: str, selection: Selection | None = None) -> Extent | None:
         times = [time for _, time, _ in self._rows]
         return Extent(min(times), max(times), self._currencies) if times else None
 
-    async def sums(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+    async def sums(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
         total = selection.dimension is Dimension.TOTAL
-        inside = [row for row in self._rows if first <= row[1] < end]
+        inside = [row for row in self._rows if periods.starts[0] <= row[1] < periods.end]
         return Sums(
             ["" if total else value for value, _, _ in inside],
-            np.array([buckets.of(time) for _, time, _ in inside], dtype=np.int64),
+            np.array([periods.buckets.of(time) for _, time, _ in inside], dtype=np.int64),
             np.array([amount for _, _, amount in inside]),
         )
 
-    async def listed(self, tenant: str, selection: Selection, buckets: Buckets, first: int, end: int) -> Sums:
+    async def listed(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
         raise NotImplementedError("no test here has a driver that is made of orders")
 
-    async def values(self, tenant: str, dimension: Dimension, limit: int) -> list[tuple[str, int]]:
+    async def values(
+        self, tenant: str, dimension: Dimension, limit: int, selection: Selection | None = None
+    ) -> list[tuple[str, int]]:
         values = [value for value, _, _ in self._rows]
         return [(value, values.count(value)) for value in dict.fromkeys(values)][:limit]
 

@@ -27,7 +27,7 @@ from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_optio
 from tessera.forecasting.v1 import series_pb2 as tessera_dot_forecasting_dot_v1_dot_series__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/demand.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a#tessera/forecasting/v1/series.proto\"\xe3\x02\n\x16\x44\x65tectAnomaliesRequest\x12\x38\n\x07measure\x18\x01 \x01(\x0e\x32\x1f.tessera.forecasting.v1.MeasureB\x06\xaa\xbb\x18\x02\x08\x01\x12<\n\tdimension\x18\x02 \x01(\x0e\x32!.tessera.forecasting.v1.DimensionB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x06values\x18\x03 \x03(\tB\x07\xaa\xbb\x18\x03\x18\xe8\x07\x12@\n\x0bgranularity\x18\x04 \x01(\x0e\x32#.tessera.forecasting.v1.GranularityB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1f\n\x0cperiod_count\x18\x05 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xdc\x05\x12\x18\n\x05level\x18\x06 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc6\x01\x12 \n\x08\x63urrency\x18\x07 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12\x19\n\ttime_zone\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\"\x91\x01\n\x17\x44\x65tectAnomaliesResponse\x12\x32\n\tanomalies\x18\x01 \x03(\x0b\x32\x1f.tessera.forecasting.v1.Anomaly\x12\x15\n\ranomaly_count\x18\x02 \x01(\x05\x12\x14\n\x0cseries_count\x18\x03 \x01(\x05\x12\x15\n\rskipped_count\x18\x04 \x01(\x05\"\xd2\x01\n\x07\x41nomaly\x12\r\n\x05value\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tual\x18\x03 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\r\n\x05score\x18\x07 \x01(\x01\x12\x39\n\x08severity\x18\x08 \x01(\x0e\x32\'.tessera.forecasting.v1.AnomalySeverity\"\x9a\x01\n\tStockItem\x12\x1d\n\nproduct_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x02\x12\x0f\n\x07on_hand\x18\x02 \x01(\x01\x12\x10\n\x08on_order\x18\x03 \x01(\x01\x12!\n\x0elead_time_days\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x02(\xe8\x02\x12\x11\n\tpack_size\x18\x05 \x01(\x01\x12\x15\n\rminimum_order\x18\x06 \x01(\x01\"\xae\x01\n\x12PlanReorderRequest\x12;\n\x05items\x18\x01 \x03(\x0b\x32!.tessera.forecasting.v1.StockItemB\t\xaa\xbb\x18\x05\x08\x01\x18\xe8\x07\x12 \n\rservice_level\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc6\x01\x12\x1e\n\x0breview_days\x18\x03 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xe8\x02\x12\x19\n\ttime_zone\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\"I\n\x13PlanReorderResponse\x12\x32\n\x05lines\x18\x01 \x03(\x0b\x32#.tessera.forecasting.v1.ReorderLine\"\x9c\x02\n\x0bReorderLine\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x61ily_demand\x18\x02 \x01(\x01\x12\x17\n\x0f\x65xpected_demand\x18\x03 \x01(\x01\x12\x18\n\x10\x64\x65mand_deviation\x18\x04 \x01(\x01\x12\x14\n\x0csafety_stock\x18\x05 \x01(\x01\x12\x15\n\rreorder_point\x18\x06 \x01(\x01\x12\x16\n\x0eorder_quantity\x18\x07 \x01(\x01\x12\x1c\n\x14stockout_probability\x18\x08 \x01(\x01\x12\x1a\n\rdays_of_cover\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08warnings\x18\n \x03(\t\x12\r\n\x05\x65rror\x18\x0b \x01(\tB\x10\n\x0e_days_of_cover\"\xa9\x02\n\x04Goal\x12\x0f\n\x07goal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x30\n\x07measure\x18\x03 \x01(\x0e\x32\x1f.tessera.forecasting.v1.Measure\x12\x34\n\tdimension\x18\x04 \x01(\x0e\x32!.tessera.forecasting.v1.Dimension\x12\r\n\x05value\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x11\n\ttime_zone\x18\x07 \x01(\t\x12\x12\n\nfirst_date\x18\x08 \x01(\t\x12\x11\n\tlast_date\x18\t \x01(\t\x12\x0e\n\x06target\x18\n \x01(\x01\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x03\n\x11\x43reateGoalRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x02\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc8\x01\x12\x38\n\x07measure\x18\x03 \x01(\x0e\x32\x1f.tessera.forecasting.v1.MeasureB\x06\xaa\xbb\x18\x02\x08\x01\x12<\n\tdimension\x18\x04 \x01(\x0e\x32!.tessera.forecasting.v1.DimensionB\x06\xaa\xbb\x18\x02\x08\x01\x12\x16\n\x05value\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12 \n\x08\x63urrency\x18\x06 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12\x19\n\ttime_zone\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x36\n\nfirst_date\x18\x08 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x35\n\tlast_date\x18\t \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x0e\n\x06target\x18\n \x01(\x01\"@\n\x12\x43reateGoalResponse\x12*\n\x04goal\x18\x01 \x01(\x0b\x32\x1c.tessera.forecasting.v1.Goal\"I\n\x11\x44\x65leteGoalRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x17\n\x07goal_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\x14\n\x12\x44\x65leteGoalResponse\"D\n\x10ListGoalsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x11ListGoalsResponse\x12\x33\n\x05goals\x18\x01 \x03(\x0b\x32$.tessera.forecasting.v1.GoalProgress\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xed\x01\n\x0cGoalProgress\x12*\n\x04goal\x18\x01 \x01(\x0b\x32\x1c.tessera.forecasting.v1.Goal\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x03 \x01(\x01\x12\r\n\x05lower\x18\x04 \x01(\x01\x12\r\n\x05upper\x18\x05 \x01(\x01\x12\x13\n\x0bprobability\x18\x06 \x01(\x01\x12\x0b\n\x03gap\x18\x07 \x01(\x01\x12\x11\n\tdays_left\x18\x08 \x01(\x05\x12\x19\n\x0c\x64\x61ily_needed\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08warnings\x18\n \x03(\tB\x0f\n\r_daily_needed*\x85\x01\n\x0f\x41nomalySeverity\x12 \n\x1c\x41NOMALY_SEVERITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NOMALY_SEVERITY_LOW\x10\x01\x12\x1b\n\x17\x41NOMALY_SEVERITY_MEDIUM\x10\x02\x12\x19\n\x15\x41NOMALY_SEVERITY_HIGH\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/demand.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a#tessera/forecasting/v1/series.proto\"\x80\x03\n\x16\x44\x65tectAnomaliesRequest\x12\x38\n\x07measure\x18\x01 \x01(\x0e\x32\x1f.tessera.forecasting.v1.MeasureB\x06\xaa\xbb\x18\x02\x08\x01\x12<\n\tdimension\x18\x02 \x01(\x0e\x32!.tessera.forecasting.v1.DimensionB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x06values\x18\x03 \x03(\tB\x07\xaa\xbb\x18\x03\x18\xe8\x07\x12@\n\x0bgranularity\x18\x04 \x01(\x0e\x32#.tessera.forecasting.v1.GranularityB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1f\n\x0cperiod_count\x18\x05 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xdc\x05\x12\x18\n\x05level\x18\x06 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc6\x01\x12 \n\x08\x63urrency\x18\x07 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12\x19\n\ttime_zone\x18\x08 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x1b\n\nevent_name\x18\t \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\"\x91\x01\n\x17\x44\x65tectAnomaliesResponse\x12\x32\n\tanomalies\x18\x01 \x03(\x0b\x32\x1f.tessera.forecasting.v1.Anomaly\x12\x15\n\ranomaly_count\x18\x02 \x01(\x05\x12\x14\n\x0cseries_count\x18\x03 \x01(\x05\x12\x15\n\rskipped_count\x18\x04 \x01(\x05\"\xd2\x01\n\x07\x41nomaly\x12\r\n\x05value\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tual\x18\x03 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x04 \x01(\x01\x12\r\n\x05lower\x18\x05 \x01(\x01\x12\r\n\x05upper\x18\x06 \x01(\x01\x12\r\n\x05score\x18\x07 \x01(\x01\x12\x39\n\x08severity\x18\x08 \x01(\x0e\x32\'.tessera.forecasting.v1.AnomalySeverity\"\x9a\x01\n\tStockItem\x12\x1d\n\nproduct_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x02\x12\x0f\n\x07on_hand\x18\x02 \x01(\x01\x12\x10\n\x08on_order\x18\x03 \x01(\x01\x12!\n\x0elead_time_days\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x02(\xe8\x02\x12\x11\n\tpack_size\x18\x05 \x01(\x01\x12\x15\n\rminimum_order\x18\x06 \x01(\x01\"\xae\x01\n\x12PlanReorderRequest\x12;\n\x05items\x18\x01 \x03(\x0b\x32!.tessera.forecasting.v1.StockItemB\t\xaa\xbb\x18\x05\x08\x01\x18\xe8\x07\x12 \n\rservice_level\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc6\x01\x12\x1e\n\x0breview_days\x18\x03 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xe8\x02\x12\x19\n\ttime_zone\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\"I\n\x13PlanReorderResponse\x12\x32\n\x05lines\x18\x01 \x03(\x0b\x32#.tessera.forecasting.v1.ReorderLine\"\x9c\x02\n\x0bReorderLine\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64\x61ily_demand\x18\x02 \x01(\x01\x12\x17\n\x0f\x65xpected_demand\x18\x03 \x01(\x01\x12\x18\n\x10\x64\x65mand_deviation\x18\x04 \x01(\x01\x12\x14\n\x0csafety_stock\x18\x05 \x01(\x01\x12\x15\n\rreorder_point\x18\x06 \x01(\x01\x12\x16\n\x0eorder_quantity\x18\x07 \x01(\x01\x12\x1c\n\x14stockout_probability\x18\x08 \x01(\x01\x12\x1a\n\rdays_of_cover\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08warnings\x18\n \x03(\t\x12\r\n\x05\x65rror\x18\x0b \x01(\tB\x10\n\x0e_days_of_cover\"\xbd\x02\n\x04Goal\x12\x0f\n\x07goal_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x30\n\x07measure\x18\x03 \x01(\x0e\x32\x1f.tessera.forecasting.v1.Measure\x12\x34\n\tdimension\x18\x04 \x01(\x0e\x32!.tessera.forecasting.v1.Dimension\x12\r\n\x05value\x18\x05 \x01(\t\x12\x10\n\x08\x63urrency\x18\x06 \x01(\t\x12\x11\n\ttime_zone\x18\x07 \x01(\t\x12\x12\n\nfirst_date\x18\x08 \x01(\t\x12\x11\n\tlast_date\x18\t \x01(\t\x12\x0e\n\x06target\x18\n \x01(\x01\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nevent_name\x18\x0c \x01(\t\"\xb4\x03\n\x11\x43reateGoalRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x02\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc8\x01\x12\x38\n\x07measure\x18\x03 \x01(\x0e\x32\x1f.tessera.forecasting.v1.MeasureB\x06\xaa\xbb\x18\x02\x08\x01\x12<\n\tdimension\x18\x04 \x01(\x0e\x32!.tessera.forecasting.v1.DimensionB\x06\xaa\xbb\x18\x02\x08\x01\x12\x16\n\x05value\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12 \n\x08\x63urrency\x18\x06 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12\x19\n\ttime_zone\x18\x07 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x36\n\nfirst_date\x18\x08 \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x35\n\tlast_date\x18\t \x01(\tB\"\xaa\xbb\x18\x1e\x08\x01\x32\x1a[0-9]{4}-[0-9]{2}-[0-9]{2}\x12\x0e\n\x06target\x18\n \x01(\x01\x12\x1b\n\nevent_name\x18\x0b \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\"@\n\x12\x43reateGoalResponse\x12*\n\x04goal\x18\x01 \x01(\x0b\x32\x1c.tessera.forecasting.v1.Goal\"I\n\x11\x44\x65leteGoalRequest\x12\x1b\n\nrequest_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x17\n\x07goal_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\x14\n\x12\x44\x65leteGoalResponse\"D\n\x10ListGoalsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x12\n\npage_token\x18\x02 \x01(\t\"a\n\x11ListGoalsResponse\x12\x33\n\x05goals\x18\x01 \x03(\x0b\x32$.tessera.forecasting.v1.GoalProgress\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xed\x01\n\x0cGoalProgress\x12*\n\x04goal\x18\x01 \x01(\x0b\x32\x1c.tessera.forecasting.v1.Goal\x12\x0e\n\x06\x61\x63tual\x18\x02 \x01(\x01\x12\x10\n\x08\x65xpected\x18\x03 \x01(\x01\x12\r\n\x05lower\x18\x04 \x01(\x01\x12\r\n\x05upper\x18\x05 \x01(\x01\x12\x13\n\x0bprobability\x18\x06 \x01(\x01\x12\x0b\n\x03gap\x18\x07 \x01(\x01\x12\x11\n\tdays_left\x18\x08 \x01(\x05\x12\x19\n\x0c\x64\x61ily_needed\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08warnings\x18\n \x03(\tB\x0f\n\r_daily_needed*\x85\x01\n\x0f\x41nomalySeverity\x12 \n\x1c\x41NOMALY_SEVERITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41NOMALY_SEVERITY_LOW\x10\x01\x12\x1b\n\x17\x41NOMALY_SEVERITY_MEDIUM\x10\x02\x12\x19\n\x15\x41NOMALY_SEVERITY_HIGH\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETECTANOMALIESREQUEST'].fields_by_name['currency']._serialized_options = b'\252\273\030\n2\010[A-Z]{3}'
   _globals['_DETECTANOMALIESREQUEST'].fields_by_name['time_zone']._loaded_options = None
   _globals['_DETECTANOMALIESREQUEST'].fields_by_name['time_zone']._serialized_options = b'\252\273\030\002\020@'
+  _globals['_DETECTANOMALIESREQUEST'].fields_by_name['event_name']._loaded_options = None
+  _globals['_DETECTANOMALIESREQUEST'].fields_by_name['event_name']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_STOCKITEM'].fields_by_name['product_id']._loaded_options = None
   _globals['_STOCKITEM'].fields_by_name['product_id']._serialized_options = b'\252\273\030\005\010\001\020\200\002'
   _globals['_STOCKITEM'].fields_by_name['lead_time_days']._loaded_options = None
@@ -80,42 +82,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEGOALREQUEST'].fields_by_name['first_date']._serialized_options = b'\252\273\030\036\010\0012\032[0-9]{4}-[0-9]{2}-[0-9]{2}'
   _globals['_CREATEGOALREQUEST'].fields_by_name['last_date']._loaded_options = None
   _globals['_CREATEGOALREQUEST'].fields_by_name['last_date']._serialized_options = b'\252\273\030\036\010\0012\032[0-9]{4}-[0-9]{2}-[0-9]{2}'
+  _globals['_CREATEGOALREQUEST'].fields_by_name['event_name']._loaded_options = None
+  _globals['_CREATEGOALREQUEST'].fields_by_name['event_name']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_DELETEGOALREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETEGOALREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_DELETEGOALREQUEST'].fields_by_name['goal_id']._loaded_options = None
   _globals['_DELETEGOALREQUEST'].fields_by_name['goal_id']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_LISTGOALSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTGOALSREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005 \000(\310\001'
-  _globals['_ANOMALYSEVERITY']._serialized_start=2864
-  _globals['_ANOMALYSEVERITY']._serialized_end=2997
+  _globals['_ANOMALYSEVERITY']._serialized_start=2942
+  _globals['_ANOMALYSEVERITY']._serialized_end=3075
   _globals['_DETECTANOMALIESREQUEST']._serialized_start=167
-  _globals['_DETECTANOMALIESREQUEST']._serialized_end=522
-  _globals['_DETECTANOMALIESRESPONSE']._serialized_start=525
-  _globals['_DETECTANOMALIESRESPONSE']._serialized_end=670
-  _globals['_ANOMALY']._serialized_start=673
-  _globals['_ANOMALY']._serialized_end=883
-  _globals['_STOCKITEM']._serialized_start=886
-  _globals['_STOCKITEM']._serialized_end=1040
-  _globals['_PLANREORDERREQUEST']._serialized_start=1043
-  _globals['_PLANREORDERREQUEST']._serialized_end=1217
-  _globals['_PLANREORDERRESPONSE']._serialized_start=1219
-  _globals['_PLANREORDERRESPONSE']._serialized_end=1292
-  _globals['_REORDERLINE']._serialized_start=1295
-  _globals['_REORDERLINE']._serialized_end=1579
-  _globals['_GOAL']._serialized_start=1582
-  _globals['_GOAL']._serialized_end=1879
-  _globals['_CREATEGOALREQUEST']._serialized_start=1882
-  _globals['_CREATEGOALREQUEST']._serialized_end=2289
-  _globals['_CREATEGOALRESPONSE']._serialized_start=2291
-  _globals['_CREATEGOALRESPONSE']._serialized_end=2355
-  _globals['_DELETEGOALREQUEST']._serialized_start=2357
-  _globals['_DELETEGOALREQUEST']._serialized_end=2430
-  _globals['_DELETEGOALRESPONSE']._serialized_start=2432
-  _globals['_DELETEGOALRESPONSE']._serialized_end=2452
-  _globals['_LISTGOALSREQUEST']._serialized_start=2454
-  _globals['_LISTGOALSREQUEST']._serialized_end=2522
-  _globals['_LISTGOALSRESPONSE']._serialized_start=2524
-  _globals['_LISTGOALSRESPONSE']._serialized_end=2621
-  _globals['_GOALPROGRESS']._serialized_start=2624
-  _globals['_GOALPROGRESS']._serialized_end=2861
+  _globals['_DETECTANOMALIESREQUEST']._serialized_end=551
+  _globals['_DETECTANOMALIESRESPONSE']._serialized_start=554
+  _globals['_DETECTANOMALIESRESPONSE']._serialized_end=699
+  _globals['_ANOMALY']._serialized_start=702
+  _globals['_ANOMALY']._serialized_end=912
+  _globals['_STOCKITEM']._serialized_start=915
+  _globals['_STOCKITEM']._serialized_end=1069
+  _globals['_PLANREORDERREQUEST']._serialized_start=1072
+  _globals['_PLANREORDERREQUEST']._serialized_end=1246
+  _globals['_PLANREORDERRESPONSE']._serialized_start=1248
+  _globals['_PLANREORDERRESPONSE']._serialized_end=1321
+  _globals['_REORDERLINE']._serialized_start=1324
+  _globals['_REORDERLINE']._serialized_end=1608
+  _globals['_GOAL']._serialized_start=1611
+  _globals['_GOAL']._serialized_end=1928
+  _globals['_CREATEGOALREQUEST']._serialized_start=1931
+  _globals['_CREATEGOALREQUEST']._serialized_end=2367
+  _globals['_CREATEGOALRESPONSE']._serialized_start=2369
+  _globals['_CREATEGOALRESPONSE']._serialized_end=2433
+  _globals['_DELETEGOALREQUEST']._serialized_start=2435
+  _globals['_DELETEGOALREQUEST']._serialized_end=2508
+  _globals['_DELETEGOALRESPONSE']._serialized_start=2510
+  _globals['_DELETEGOALRESPONSE']._serialized_end=2530
+  _globals['_LISTGOALSREQUEST']._serialized_start=2532
+  _globals['_LISTGOALSREQUEST']._serialized_end=2600
+  _globals['_LISTGOALSRESPONSE']._serialized_start=2602
+  _globals['_LISTGOALSRESPONSE']._serialized_end=2699
+  _globals['_GOALPROGRESS']._serialized_start=2702
+  _globals['_GOALPROGRESS']._serialized_end=2939
 # @@protoc_insertion_point(module_scope)

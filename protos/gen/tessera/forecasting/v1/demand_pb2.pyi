@@ -63,6 +63,7 @@ class DetectAnomaliesRequest(_message.Message):
     LEVEL_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is looked at."""
     dimension: _series_pb2.Dimension.ValueType
@@ -79,6 +80,8 @@ class DetectAnomaliesRequest(_message.Message):
     """Only orders in this currency, as in GetSeries."""
     time_zone: _builtins.str
     """The zone of the periods, as in GetSeries."""
+    event_name: _builtins.str
+    """Of which events, as in GetSeries."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -94,10 +97,11 @@ class DetectAnomaliesRequest(_message.Message):
         level: _builtins.int = ...,
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "level", b"level", "measure", b"measure", "period_count", b"period_count", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "level", b"level", "measure", b"measure", "period_count", b"period_count", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,6 +380,7 @@ class Goal(_message.Message):
     LAST_DATE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     goal_id: _builtins.str
     """Assigned by the service."""
     name: _builtins.str
@@ -396,6 +401,8 @@ class Goal(_message.Message):
     """To the end of this day."""
     target: _builtins.float
     """What is to be reached, in the unit of the series (for sales, minor units)."""
+    event_name: _builtins.str
+    """Of which events, for MEASURE_EVENTS."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was set."""
@@ -414,10 +421,11 @@ class Goal(_message.Message):
         last_date: _builtins.str = ...,
         target: _builtins.float = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "dimension", b"dimension", "first_date", b"first_date", "goal_id", b"goal_id", "last_date", b"last_date", "measure", b"measure", "name", b"name", "target", b"target", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "first_date", b"first_date", "goal_id", b"goal_id", "last_date", b"last_date", "measure", b"measure", "name", b"name", "target", b"target", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -439,6 +447,7 @@ class CreateGoalRequest(_message.Message):
     FIRST_DATE_FIELD_NUMBER: _builtins.int
     LAST_DATE_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller: the same request again makes no second goal."""
     name: _builtins.str
@@ -459,6 +468,8 @@ class CreateGoalRequest(_message.Message):
     """To the end of this day."""
     target: _builtins.float
     """What is to be reached, above zero, in the unit of the series (for sales, minor units)."""
+    event_name: _builtins.str
+    """Of which events, as in GetSeries."""
     def __init__(
         self,
         *,
@@ -472,10 +483,11 @@ class CreateGoalRequest(_message.Message):
         first_date: _builtins.str = ...,
         last_date: _builtins.str = ...,
         target: _builtins.float = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "first_date", b"first_date", "last_date", b"last_date", "measure", b"measure", "name", b"name", "request_id", b"request_id", "target", b"target", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "first_date", b"first_date", "last_date", b"last_date", "measure", b"measure", "name", b"name", "request_id", b"request_id", "target", b"target", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

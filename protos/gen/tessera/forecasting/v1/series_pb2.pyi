@@ -30,6 +30,20 @@ class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.Value
     """How many orders; by category, how many orders with at least one line of it."""
     MEASURE_UNITS: _Measure.ValueType  # 3
     """The quantities of the order lines."""
+    MEASURE_VISITS: _Measure.ValueType  # 4
+    """How often customers came: a visit is what a customer looks at with never more than 30 minutes in between, and counts
+    when it begins. Looking is a page, a screen, or one of the e-commerce events Products Searched, Product List Viewed,
+    Product List Filtered, Product Clicked, Product Viewed, Product Added, Product Removed, Cart Viewed and Checkout
+    Started. By anything but the total a visit counts once for each value that it touches.
+    """
+    MEASURE_ACTIVE_CUSTOMERS: _Measure.ValueType  # 5
+    """How many different customers looked at something (as above) or ordered in the period. A customer of several days counts
+    once in the week: the figures of days do not add up to it. People who are merged are one customer in every period.
+    """
+    MEASURE_EVENTS: _Measure.ValueType  # 6
+    """How many events of the name `event_name` profiles recorded, whatever they are (`Email Opened`): the measures of the
+    platform itself, and of the retailer. By category or product an event counts once for each that it names.
+    """
 
 class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
     """What is added up."""
@@ -42,6 +56,20 @@ MEASURE_ORDERS: Measure.ValueType  # 2
 """How many orders; by category, how many orders with at least one line of it."""
 MEASURE_UNITS: Measure.ValueType  # 3
 """The quantities of the order lines."""
+MEASURE_VISITS: Measure.ValueType  # 4
+"""How often customers came: a visit is what a customer looks at with never more than 30 minutes in between, and counts
+when it begins. Looking is a page, a screen, or one of the e-commerce events Products Searched, Product List Viewed,
+Product List Filtered, Product Clicked, Product Viewed, Product Added, Product Removed, Cart Viewed and Checkout
+Started. By anything but the total a visit counts once for each value that it touches.
+"""
+MEASURE_ACTIVE_CUSTOMERS: Measure.ValueType  # 5
+"""How many different customers looked at something (as above) or ordered in the period. A customer of several days counts
+once in the week: the figures of days do not add up to it. People who are merged are one customer in every period.
+"""
+MEASURE_EVENTS: Measure.ValueType  # 6
+"""How many events of the name `event_name` profiles recorded, whatever they are (`Email Opened`): the measures of the
+platform itself, and of the retailer. By category or product an event counts once for each that it names.
+"""
 Global___Measure: _TypeAlias = Measure  # noqa: Y015
 
 class _Dimension:
@@ -59,7 +87,14 @@ class _DimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dimension.V
     DIMENSION_PRODUCT: _Dimension.ValueType  # 3
     """By the product of the order lines."""
     DIMENSION_STORE: _Dimension.ValueType  # 4
-    """By the store of the orders. Orders without one have the store ``."""
+    """By the store of the orders, and of events that name one (`store_id`). Those without one have the store ``."""
+    DIMENSION_CHANNEL: _Dimension.ValueType  # 5
+    """By the channel that the events name (`channel`). Those without one have the channel ``."""
+    DIMENSION_SEGMENT: _Dimension.ValueType  # 6
+    """By the segments that the customer was in at the time; the values are ids of segments. Before a segment was evaluated for
+    the first time, those whom it found then count as its members. A customer in several segments counts in each, one in
+    none in none: segments neither add up to the total nor cover it.
+    """
 
 class Dimension(_Dimension, metaclass=_DimensionEnumTypeWrapper):
     """By what it is added up."""
@@ -73,7 +108,14 @@ DIMENSION_CATEGORY: Dimension.ValueType  # 2
 DIMENSION_PRODUCT: Dimension.ValueType  # 3
 """By the product of the order lines."""
 DIMENSION_STORE: Dimension.ValueType  # 4
-"""By the store of the orders. Orders without one have the store ``."""
+"""By the store of the orders, and of events that name one (`store_id`). Those without one have the store ``."""
+DIMENSION_CHANNEL: Dimension.ValueType  # 5
+"""By the channel that the events name (`channel`). Those without one have the channel ``."""
+DIMENSION_SEGMENT: Dimension.ValueType  # 6
+"""By the segments that the customer was in at the time; the values are ids of segments. Before a segment was evaluated for
+the first time, those whom it found then count as its members. A customer in several segments counts in each, one in
+none in none: segments neither add up to the total nor cover it.
+"""
 Global___Dimension: _TypeAlias = Dimension  # noqa: Y015
 
 class _Hierarchy:
@@ -92,9 +134,12 @@ class _HierarchyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Hierarchy.V
     """The total, the categories, and their products. All lines of a product count for the category of its newest line, so
     that a category may differ from what GetSeries says of it.
     """
+    HIERARCHY_CHANNEL: _Hierarchy.ValueType  # 4
+    """The total, and the channels."""
 
 class Hierarchy(_Hierarchy, metaclass=_HierarchyEnumTypeWrapper):
-    """What is made to add up. Every forecast of a hierarchy is fitted with the others of it, and at every period the forecasts
+    """What is made to add up. Sales and units do in every hierarchy; orders and events by store and by channel, as each has one;
+    visits and active customers in none, as they may count in several parts. Every forecast of a hierarchy is fitted with the others of it, and at every period the forecasts
     of the parts are exactly the forecast of the whole. Forecasts without a hierarchy are each their own.
     """
 
@@ -108,6 +153,8 @@ HIERARCHY_CATEGORY_PRODUCT: Hierarchy.ValueType  # 3
 """The total, the categories, and their products. All lines of a product count for the category of its newest line, so
 that a category may differ from what GetSeries says of it.
 """
+HIERARCHY_CHANNEL: Hierarchy.ValueType  # 4
+"""The total, and the channels."""
 Global___Hierarchy: _TypeAlias = Hierarchy  # noqa: Y015
 
 class _Granularity:

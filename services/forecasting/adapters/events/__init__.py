@@ -1,4 +1,4 @@
-"""Following profiles' orders: each ``Order Completed`` becomes the lines of one order."""
+"""Following profiles' events: each becomes an activity, and ``Order Completed`` the lines of one order too."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
@@ -14,7 +14,9 @@ from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from services.common import telemetry
 from services.common.feed import follow
 from services.common.money import decimals
+from services.forecasting.adapters.activities import ORDER_COMPLETED
 from services.forecasting.adapters.erasures import Erasure
+from services.forecasting.adapters.events.activities import activities
 from services.forecasting.adapters.lines import FOLLOWER, ORDER_LINES, ColumnarLines
 from services.forecasting.adapters.moved import Move, MovedCustomers
 
@@ -23,7 +25,6 @@ log = logging.getLogger(__name__)
 Erase = Callable[[Erasure], Awaitable[None]]
 """Removes everything of a person and says so; again, it changes nothing."""
 
-ORDER_COMPLETED = "Order Completed"
 _AMOUNT_MINOR_MAX = 2**53
 
 
@@ -46,12 +47,16 @@ class _Order(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Order).decode
 
 
-async def follow_orders(channel: grpc.aio.Channel, lines: ColumnarLines, erase: Erase, moved: MovedCustomers) -> None:
-    """Append the lines of every order that profiles records, and follow merges and erasures, for ever."""
+async def follow_events(channel: grpc.aio.Channel, lines: ColumnarLines, erase: Erase, moved: MovedCustomers) -> None:
+    """Append what profiles records, and follow merges and erasures, for ever.
+
+    (The cursor has another name than when orders alone were followed: a service of then reads the feed once more, and
+    the orders that it has stay as they are.)
+    """
     profiles = ProfilesServiceStub(channel)
 
     async def stream(cursor: str) -> AsyncIterator[FollowChangesResponse]:
-        request = FollowChangesRequest(after_cursor=cursor, event_names=[ORDER_COMPLETED])
+        request = FollowChangesRequest(after_cursor=cursor)
         async for batch in profiles.FollowChanges(request):
             yield batch
 
@@ -75,7 +80,8 @@ async def apply_changes(
         await erase(each)
     owners = {origin: owner for origin, owner in _owners(batch.changes).items() if origin not in gone}
     await moved.note(list(_moves(batch.changes)))
-    await lines.append(order_lines(batch.changes, gone), batch.cursor, owners)
+    seen = activities(batch.changes, gone)
+    await lines.append(order_lines(batch.changes, gone), batch.cursor, owners, seen)
     await moved.settle()
 
 
