@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, TypeVar
 
+from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
 from services.forecasting.domain.demand import Goal
 from services.forecasting.domain.drivers import Driver, DriverDays, DriverSpan
@@ -29,41 +30,6 @@ class Status:
     order_count: int
     line_count: int
     last_time: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class BoughtLine:
-    """A line of an order of one customer. Amounts are minor units, times microseconds."""
-
-    time: int
-    order_id: str
-    product_id: str
-    category: str
-    store_id: str
-    quantity: float
-    amount_minor: int
-    currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What one customer did, with one of the products that it was about. The time is in microseconds."""
-
-    time: int
-    name: str
-    product_id: str
-    category: str
-    store_id: str
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """When a customer came into a segment, or left it. The time is in microseconds."""
-
-    time: int
-    segment_id: str
-    entered: bool
 
 
 class Activities(Protocol):

@@ -120,9 +120,7 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
         asked = erasure_pb2.AcknowledgeErasureRequest
         acknowledgements = Acknowledgements(store, "forecasting", hear, asked, system_clock)
         likely, gained, treated = StoredPropensityModels(store), StoredUpliftModels(store), ColumnarTreatments(columnar)
-        erasures = Erasures(
-            store, lines, activities, memberships, models, likely, gained, treated, acknowledgements
-        )
+        erasures = Erasures(store, lines, activities, memberships, models, likely, gained, treated, acknowledgements)
         moved = MovedCustomers(store, partial(predict_again, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 

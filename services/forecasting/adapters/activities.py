@@ -7,9 +7,9 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Table, of_tenant
+from services.forecasting.domain.activities import Seen
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.series import Selection
-from services.forecasting.ports import Seen
 
 ORDER_COMPLETED = "Order Completed"
 LOOKING = frozenset(

@@ -12,12 +12,13 @@ from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
 from services.forecasting.adapters.moments import moment, read_moment
 from services.forecasting.adapters.series import Tables, sums
+from services.forecasting.domain.activities import BoughtLine
 from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.measures import Dimension
 from services.forecasting.domain.periods import Periods
 from services.forecasting.domain.propensity import Goal, Moment
 from services.forecasting.domain.series import Extent, Selection, Sums
-from services.forecasting.ports import BoughtLine, Status
+from services.forecasting.ports import Status
 
 FOLLOWER = "forecasting.events"
 ERASER = "forecasting.erasures"

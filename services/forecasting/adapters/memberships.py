@@ -8,7 +8,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Remove, Table, of_tenant
-from services.forecasting.ports import Transition
+from services.forecasting.domain.activities import Transition
 
 FOLLOWER = "forecasting.memberships"
 ALWAYS, NEVER = 0, 2**62

@@ -3,18 +3,16 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeAlias
 
+from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import Prediction
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.domain.uplift import Treatment, Uplift
 from services.forecasting.ports import (
     Activities,
-    BoughtLine,
     BoughtLines,
     CustomerModels,
     Memberships,
     PropensityModels,
-    Seen,
-    Transition,
     Treatments,
     UpliftModels,
 )

@@ -11,6 +11,7 @@ from tessera.forecasting.v1 import personal_data_pb2 as pb
 from services.common.auth import principal
 from services.common.clock import from_micros
 from services.common.money import decimals
+from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import Prediction, churn_band
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.domain.uplift import Treatment, Uplift
@@ -18,7 +19,7 @@ from services.forecasting.handlers.export_customer import Held, export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
-from services.forecasting.ports import Activities, BoughtLine, BoughtLines, Memberships, Seen, Transition
+from services.forecasting.ports import Activities, BoughtLines, Memberships
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -56,8 +56,8 @@ class ExportCustomerDataResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_privacy_pb2.PersonalRecord]:
-        """One for each record, those of a kind together: `order_line`, `customer_prediction`, `propensity`,
-        `uplift`, `treatment`.
+        """One for each record, those of a kind together: `order_line`, `event`, `membership`, `customer_prediction`,
+        `propensity`, `uplift`, `treatment`.
         """
 
     def __init__(
