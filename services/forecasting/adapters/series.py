@@ -34,11 +34,9 @@ class Tables:
     memberships: ir.Table
 
 
-def sums(
-    tables: Tables, selection: Selection, periods: Periods, *, listed: bool = False
-) -> tuple[ir.Table, Given]:
-    """The figures of a selection by ``value`` and ``bucket``, and the small tables that the expression names; ``listed``:
-    what its order lines would have cost without discounts.
+def sums(tables: Tables, selection: Selection, periods: Periods, *, listed: bool = False) -> tuple[ir.Table, Given]:
+    """The figures of a selection by ``value`` and ``bucket``, and the small tables that the expression names;
+    ``listed``: what its order lines would have cost without discounts.
 
     Buckets add up to periods, except where the period itself is the bucket, as for what counts once in it.
     """

@@ -1,6 +1,7 @@
 """Read what categories and the total are made of: products and stores, by their share of the sales of a history."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from services.forecasting.domain.forecasts import PanelKey
 from services.forecasting.domain.measures import Dimension, Granularity, Measure

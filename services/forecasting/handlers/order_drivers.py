@@ -58,7 +58,9 @@ async def read_order_figures(
 async def _read(
     lines: Lines, tenant: str, key: PanelKey, values: tuple[str, ...], past: Histories, come: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    sales, units = [replace(key, measure=measure, event_name="").selection(values) for measure in (Measure.SALES, Measure.UNITS)]
+    sales, units = [
+        replace(key, measure=measure, event_name="").selection(values) for measure in (Measure.SALES, Measure.UNITS)
+    ]
     paid, sold = await get_series(lines, tenant, sales), await get_series(lines, tenant, units)
     if paid is None or sold is None:
         nothing = np.zeros((len(values), len(past.past) + come))
@@ -69,8 +71,8 @@ async def _read(
 
 
 def _within(panel: Panel, past: Histories, come: int) -> FloatArray:
-    """The figures of the history's periods and of the first ``come`` after it; zero where there are no orders yet, or no
-    more: what is forecast may have begun earlier than they did."""
+    """The figures of the history's periods and of the first ``come`` after it; zero where there are no orders yet, or
+    no more: what is forecast may have begun earlier than they did."""
     columns = {start: column for column, start in enumerate(panel.periods.starts[:-1])}
     wanted = [columns.get(start, -1) for start in (*past.past.starts[:-1], *past.ahead.starts[:come])]
     there = np.array(wanted) >= 0

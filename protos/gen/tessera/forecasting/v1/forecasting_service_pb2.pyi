@@ -133,12 +133,18 @@ class GetStatusResponse(_message.Message):
     ORDER_COUNT_FIELD_NUMBER: _builtins.int
     LINE_COUNT_FIELD_NUMBER: _builtins.int
     LAST_ORDER_TIME_FIELD_NUMBER: _builtins.int
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    MEMBERSHIPS_CURSOR_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
-    """The cursor of profiles' change feed up to which every order is in the series."""
+    """The cursor of profiles' change feed up to which every order and every other event is in the series."""
     order_count: _builtins.int
     """How many orders of the caller's tenant."""
     line_count: _builtins.int
     """How many order lines of the caller's tenant."""
+    event_count: _builtins.int
+    """How many events of the caller's tenant: tracked events, pages and screens, orders among them."""
+    memberships_cursor: _builtins.str
+    """The cursor of segmentation's feed up to which every membership is in the series by segment; empty before the first."""
     @_builtins.property
     def last_order_time(self) -> _timestamp_pb2.Timestamp:
         """The time of the newest order; unset without orders."""
@@ -150,10 +156,12 @@ class GetStatusResponse(_message.Message):
         order_count: _builtins.int = ...,
         line_count: _builtins.int = ...,
         last_order_time: _timestamp_pb2.Timestamp | None = ...,
+        event_count: _builtins.int = ...,
+        memberships_cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_order_time", b"last_order_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "last_order_time", b"last_order_time", "line_count", b"line_count", "order_count", b"order_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "event_count", b"event_count", "last_order_time", b"last_order_time", "line_count", b"line_count", "memberships_cursor", b"memberships_cursor", "order_count", b"order_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -173,6 +181,7 @@ class GetSeriesRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is added up."""
     dimension: _series_pb2.Dimension.ValueType
@@ -182,7 +191,11 @@ class GetSeriesRequest(_message.Message):
     time_zone: _builtins.str
     """The IANA name of the zone whose days, weeks and months are meant, for example `Europe/Berlin`; empty: UTC."""
     currency: _builtins.str
-    """Only orders in this currency (ISO 4217); empty: all orders, which for sales must be of one currency."""
+    """Only orders in this currency (ISO 4217); empty: all orders, which for sales must be of one currency. Visits, active
+    customers and events have none: it is ignored.
+    """
+    event_name: _builtins.str
+    """Of which events, for MEASURE_EVENTS, as profiles recorded them; must be empty for other measures."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -206,10 +219,11 @@ class GetSeriesRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         time_zone: _builtins.str = ...,
         currency: _builtins.str = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "end_time", b"end_time", "granularity", b"granularity", "measure", b"measure", "start_time", b"start_time", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "end_time", b"end_time", "event_name", b"event_name", "granularity", b"granularity", "measure", b"measure", "start_time", b"start_time", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,6 +401,7 @@ class ForecastSpec(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     HIERARCHY_FIELD_NUMBER: _builtins.int
     DRIVERS_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -400,9 +415,12 @@ class ForecastSpec(_message.Message):
     time_zone: _builtins.str
     """The zone of the periods, as in GetSeries."""
     hierarchy: _series_pb2.Hierarchy.ValueType
-    """What it adds up with; unset: nothing. All of the hierarchy is fitted, whatever `dimension` and `values` are. Only for sales and units, as an order counts in each of its categories:
+    """What it adds up with; unset: nothing. All of the hierarchy is fitted, whatever `dimension` and
+    `values` are. Only for what adds up, as Hierarchy says:
     INVALID_ARGUMENT, reason HIERARCHY_INVALID, for another measure, or a dimension that is not part of the hierarchy.
     """
+    event_name: _builtins.str
+    """Of which events, as in GetSeries."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -425,10 +443,11 @@ class ForecastSpec(_message.Message):
         time_zone: _builtins.str = ...,
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
         drivers: Global___DriverChoice | None = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drivers", b"drivers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -670,6 +689,7 @@ class ForecastKey(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     HIERARCHY_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -685,9 +705,11 @@ class ForecastKey(_message.Message):
     time_zone: _builtins.str
     """The zone of the periods, as in GetSeries."""
     hierarchy: _series_pb2.Hierarchy.ValueType
-    """What it adds up with; unset: nothing. Only for sales and units, as an order counts in each of its categories:
+    """What it adds up with; unset: nothing. Only for what adds up, as Hierarchy says:
     INVALID_ARGUMENT, reason HIERARCHY_INVALID, for another measure, or a dimension that is not part of the hierarchy.
     """
+    event_name: _builtins.str
+    """Of which events, as in GetSeries."""
     def __init__(
         self,
         *,
@@ -699,10 +721,11 @@ class ForecastKey(_message.Message):
         currency: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
+        event_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
