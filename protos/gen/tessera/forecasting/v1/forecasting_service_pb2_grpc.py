@@ -33,7 +33,7 @@ if _version_not_supported:
 
 
 class ForecastingServiceStub:
-    """Follows the orders that profiles records, adds them up by period, and forecasts them.
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them.
     """
 
     def __init__(self, channel):
@@ -305,7 +305,7 @@ class ForecastingServiceStub:
 
 
 class ForecastingServiceServicer:
-    """Follows the orders that profiles records, adds them up by period, and forecasts them.
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them.
     """
 
     def GetStatus(self, request, context):
@@ -317,11 +317,12 @@ class ForecastingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSeries(self, request, context):
-        """Adds up orders by period, in total or by category. Exact: every recorded order line is counted once. Periods
-        without orders are there, with zero. Without any order the answer has no series. INVALID_ARGUMENT with reason
-        TIME_ZONE_UNKNOWN for a zone that is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that
-        sells in several currencies where `currency` is empty, WINDOW_INVALID for a window that ends before it starts or
-        holds more than 20,000 periods.
+        """Adds up orders, or what else customers did, by period, in total or by category. Exact: every recorded order line and
+        every event is counted once. Periods without any are there, with zero. Without any order (for visits, active customers
+        and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
+        is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
+        is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
+        for MEASURE_EVENTS without `event_name`, or another measure with one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -502,7 +503,8 @@ class ForecastingServiceServicer:
 
     def CreateGoal(self, request, context):
         """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
-        than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+        than three years or in the wrong order, a value for the total, or active customers, of whom the days do not add up;
+        EVENT_NAME_INVALID as in GetSeries. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1025,7 +1027,7 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ForecastingService:
-    """Follows the orders that profiles records, adds them up by period, and forecasts them.
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them.
     """
 
     @staticmethod

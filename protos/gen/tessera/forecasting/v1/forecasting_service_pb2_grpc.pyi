@@ -34,7 +34,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ForecastingServiceStub:
-    """Follows the orders that profiles records, adds them up by period, and forecasts them."""
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,11 +45,12 @@ class ForecastingServiceStub:
     the `end_cursor` that profiles answered after recording it.
     """
     GetSeries: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetSeriesRequest, _forecasting_service_pb2.GetSeriesResponse]
-    """Adds up orders by period, in total or by category. Exact: every recorded order line is counted once. Periods
-    without orders are there, with zero. Without any order the answer has no series. INVALID_ARGUMENT with reason
-    TIME_ZONE_UNKNOWN for a zone that is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that
-    sells in several currencies where `currency` is empty, WINDOW_INVALID for a window that ends before it starts or
-    holds more than 20,000 periods.
+    """Adds up orders, or what else customers did, by period, in total or by category. Exact: every recorded order line and
+    every event is counted once. Periods without any are there, with zero. Without any order (for visits, active customers
+    and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
+    is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
+    is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
+    for MEASURE_EVENTS without `event_name`, or another measure with one.
     """
     ListCategories: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCategoriesRequest, _forecasting_service_pb2.ListCategoriesResponse]
     """Lists the categories that orders had, the one with the most order lines first."""
@@ -140,7 +141,8 @@ class ForecastingServiceStub:
     """
     CreateGoal: _grpc.UnaryUnaryMultiCallable[_demand_pb2.CreateGoalRequest, _demand_pb2.CreateGoalResponse]
     """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
-    than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+    than three years or in the wrong order, a value for the total, or active customers, of whom the days do not add up;
+    EVENT_NAME_INVALID as in GetSeries. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
     """
     DeleteGoal: _grpc.UnaryUnaryMultiCallable[_demand_pb2.DeleteGoalRequest, _demand_pb2.DeleteGoalResponse]
     """Gives up a goal. One that is not there is passed over."""
@@ -260,7 +262,7 @@ class ForecastingServiceStub:
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
-    """Follows the orders that profiles records, adds them up by period, and forecasts them."""
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetStatusRequest, _forecasting_service_pb2.GetStatusResponse]  # type: ignore[assignment]
@@ -268,11 +270,12 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     the `end_cursor` that profiles answered after recording it.
     """
     GetSeries: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.GetSeriesRequest, _forecasting_service_pb2.GetSeriesResponse]  # type: ignore[assignment]
-    """Adds up orders by period, in total or by category. Exact: every recorded order line is counted once. Periods
-    without orders are there, with zero. Without any order the answer has no series. INVALID_ARGUMENT with reason
-    TIME_ZONE_UNKNOWN for a zone that is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that
-    sells in several currencies where `currency` is empty, WINDOW_INVALID for a window that ends before it starts or
-    holds more than 20,000 periods.
+    """Adds up orders, or what else customers did, by period, in total or by category. Exact: every recorded order line and
+    every event is counted once. Periods without any are there, with zero. Without any order (for visits, active customers
+    and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
+    is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
+    is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
+    for MEASURE_EVENTS without `event_name`, or another measure with one.
     """
     ListCategories: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCategoriesRequest, _forecasting_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
     """Lists the categories that orders had, the one with the most order lines first."""
@@ -363,7 +366,8 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
     CreateGoal: _aio.UnaryUnaryMultiCallable[_demand_pb2.CreateGoalRequest, _demand_pb2.CreateGoalResponse]  # type: ignore[assignment]
     """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
-    than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+    than three years or in the wrong order, a value for the total, or active customers, of whom the days do not add up;
+    EVENT_NAME_INVALID as in GetSeries. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
     """
     DeleteGoal: _aio.UnaryUnaryMultiCallable[_demand_pb2.DeleteGoalRequest, _demand_pb2.DeleteGoalResponse]  # type: ignore[assignment]
     """Gives up a goal. One that is not there is passed over."""
@@ -482,7 +486,7 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Follows the orders that profiles records, adds them up by period, and forecasts them."""
+    """Follows the orders and other events that profiles records, adds them up by period, and forecasts them."""
 
     @_abc_1.abstractmethod
     def GetStatus(
@@ -500,11 +504,12 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _forecasting_service_pb2.GetSeriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_forecasting_service_pb2.GetSeriesResponse, _abc.Awaitable[_forecasting_service_pb2.GetSeriesResponse]]:
-        """Adds up orders by period, in total or by category. Exact: every recorded order line is counted once. Periods
-        without orders are there, with zero. Without any order the answer has no series. INVALID_ARGUMENT with reason
-        TIME_ZONE_UNKNOWN for a zone that is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that
-        sells in several currencies where `currency` is empty, WINDOW_INVALID for a window that ends before it starts or
-        holds more than 20,000 periods.
+        """Adds up orders, or what else customers did, by period, in total or by category. Exact: every recorded order line and
+        every event is counted once. Periods without any are there, with zero. Without any order (for visits, active customers
+        and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
+        is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
+        is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
+        for MEASURE_EVENTS without `event_name`, or another measure with one.
         """
 
     @_abc_1.abstractmethod
@@ -721,7 +726,8 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_demand_pb2.CreateGoalResponse, _abc.Awaitable[_demand_pb2.CreateGoalResponse]]:
         """Sets a goal. INVALID_ARGUMENT, reason GOAL_INVALID, for a target that is not above zero, days that are none, more
-        than three years or in the wrong order, or a value for the total. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
+        than three years or in the wrong order, a value for the total, or active customers, of whom the days do not add up;
+        EVENT_NAME_INVALID as in GetSeries. FAILED_PRECONDITION, reason TOO_MANY_GOALS, past 500.
         """
 
     @_abc_1.abstractmethod
