@@ -1,7 +1,7 @@
 """Drivers: what is known to move sales, day by day, and how days become periods."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import IntEnum
 from math import isfinite
@@ -222,9 +222,10 @@ def resolve(
 
 
 def given_days(drivers: Sequence[Driver], rows: DriverDays, calendar: Calendar) -> list[Given]:
-    """What was given of each driver, day by day; of days outside the calendar what holds on its first day is lost."""
+    """What was given of each driver, day by day. What holds on the first day of the calendar is its value."""
     count = calendar.end - calendar.first
     days: dict[str, dict[Scope, FloatArray]] = {driver.driver_id: {} for driver in drivers}
+    rows = _with_first(drivers, rows, calendar.first)
     for driver, dimension, value, day, number in zip(
         rows.driver_ids, rows.dimensions, rows.values, rows.days.tolist(), rows.numbers.tolist(), strict=True
     ):
@@ -235,6 +236,20 @@ def given_days(drivers: Sequence[Driver], rows: DriverDays, calendar: Calendar) 
                 theirs[scope] = np.full(count, np.nan)
             theirs[scope][at] = number
     return [Given(days[driver.driver_id], count, driver.default is None) for driver in drivers]
+
+
+def _with_first(drivers: Sequence[Driver], rows: DriverDays, first: int) -> DriverDays:
+    """``rows`` with the last one before the day ``first`` moved to it, of drivers whose values hold and of series that
+    have none on that day."""
+    holding = {driver.driver_id for driver in drivers if driver.default is None}
+    there: dict[tuple[str, int, str], int] = {}
+    for place, key in enumerate(zip(rows.driver_ids, rows.dimensions, rows.values, strict=True)):
+        day = int(rows.days[place])
+        if key[0] in holding and day <= first and (key not in there or day > rows.days[there[key]]):
+            there[key] = place
+    moved = rows.days.copy()
+    moved[list(there.values())] = first
+    return replace(rows, days=moved)
 
 
 def _none(series: Mapping[str, Scope], calendar: Calendar) -> FloatArray:

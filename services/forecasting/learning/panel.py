@@ -21,7 +21,8 @@ from services.forecasting.learning.what_if import DriverResponse
 _INTERMITTENT_SHARE = 0.5
 _SHORT_METHOD = methods.NAMES.index("recent_mean")
 _LAST_YEAR = methods.NAMES.index(methods.LAST_YEAR)
-_YEAR_AWARE = [_LAST_YEAR, methods.NAMES.index(methods.LAST_YEAR_GROWN), methods.NAMES.index(methods.GRADIENT_BOOSTING)]
+_AWARE = (methods.LAST_YEAR, methods.LAST_YEAR_GROWN, methods.GRADIENT_BOOSTING, methods.NEURAL_NETWORK)
+_YEAR_AWARE = [methods.NAMES.index(it) for it in _AWARE]
 # The origins of a backtest of less than three years seldom hold the weeks that make a year: a method that cannot see
 # them looks better there than it is. Of 1, 1.1, 1.2 and 1.5 the last was best on two earlier ends of Walmart's weeks.
 _YEAR_BLIND_CHARGE = 1.5

@@ -90,6 +90,13 @@ def test_a_price_that_is_recorded_when_it_changes_holds_in_the_mean_until_the_ne
     assert "not known on 2026-03-06" in warnings["food"][0]
 
 
+def test_a_price_of_long_before_the_history_still_holds() -> None:
+    numbers, _ = found([(BREAD, -900, 2.0), (BREAD, -400, 3.0), (BREAD, 2, 4.0)])
+    assert numbers["bread"] == [3, 3, 4, 4, 4, 4]
+    promotion, _ = found([(BREAD, -900, 1.0)], default=0.0)
+    assert promotion["bread"] == [0] * 6
+
+
 def test_what_is_required_ahead_may_be_known_of_the_parts() -> None:
     known = [(it, at, 1.0) for it in (BREAD, TEA) for at in (4, 5)]
     numbers, warnings = found(known, required=True)
