@@ -32,6 +32,7 @@ _WIDTH, _BLOCKS, _BATCH, _RATE = 128, 2, 256, 1e-3
 STEPS_MAX, _STEPS_BETWEEN, _PATIENCE = 1_200, 50, 5
 _VALIDATION_MAX = 2_000
 _LARGEST = 10.0
+_SEASONS = 8
 _FLOOR = 1e-2
 Float32 = npt.NDArray[np.float32]
 
@@ -48,13 +49,13 @@ class Window:
 
     @classmethod
     def of(cls, panel: Panel, horizon: int) -> "Window":
-        """The window for a panel's rhythm: a year where that is short, else some seasons, but a third of the history at
-        most."""
+        """The window for a panel's rhythm: a year of weeks or months, else eight of the shortest seasons and at least
+        one of the longest."""
         rhythm = panel.known.rhythm
-        season = rhythm.seasons[-1] if rhythm.seasons else 1
         if not rhythm.seasons:
-            return cls(rhythm.year, season, 0, horizon)
-        return cls(max(season, 8 * rhythm.seasons[0]), season, rhythm.year, horizon)
+            return cls(rhythm.year, 1, 0, horizon)
+        season = rhythm.seasons[-1]
+        return cls(max(season, _SEASONS * rhythm.seasons[0]), season, rhythm.year, horizon)
 
     @property
     def inputs(self) -> int:
