@@ -3,7 +3,7 @@
 ``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line; names of modes (``walmart``,
 ``rossmann``, ``m4_weekly``, ``m4_hourly``, ...) choose some, ``--sample=9`` takes every ninth store or series of the
 large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on, ``--without-network`` leaves the
-neural network out. The series lie beside the checkout
+neural network out, ``--ahead=13`` forecasts so many of Walmart's weeks. The series lie beside the checkout
 (``../shared/data``); without them only the speed on simulated series is measured.
 """
 
@@ -21,7 +21,7 @@ import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesResponse, RecordedEvent
 
-from benchmarks.forecasting_panels import Task, m4, rossmann, walmart
+from benchmarks.forecasting_panels import WALMART_AHEAD, Task, m4, rossmann, walmart
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.events import order_lines
 from services.forecasting.adapters.events.activities import activities
@@ -257,7 +257,12 @@ def panels() -> dict[str, Callable[[], Iterator[Result]]]:
     sample, held_out = _option("sample", 1), _option("held-out", 0)
     return {
         "walmart": lambda: panel(
-            "walmart WMAE", walmart(sample, held_out), "dollars", 1799, "last year, published", "<= 1480"
+            "walmart WMAE",
+            walmart(sample, held_out, _option("ahead", WALMART_AHEAD)),
+            "dollars",
+            1799,
+            "last year, published",
+            "<= 1480",
         ),
         "rossmann": lambda: panel(
             "rossmann RMSPE", rossmann(sample, held_out), "share", 0.132, "boosting, other weeks", "<= .12"

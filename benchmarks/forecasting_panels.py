@@ -37,15 +37,15 @@ class Task:
     """The peer's forecast, by series and step."""
 
 
-def walmart(sample: int = 1, held_out: int = 0) -> Task:
-    """Weekly sales by store and department, every ``sample``-th store, the last 39 weeks held out; weeks with holidays
-    count five times (WMAE). With ``held_out`` the end of the data lies so many weeks earlier, to tune on."""
+def walmart(sample: int = 1, held_out: int = 0, ahead: int = WALMART_AHEAD) -> Task:
+    """Weekly sales by store and department, every ``sample``-th store, the last 39 weeks (``ahead``) held out; weeks
+    with holidays count five times (WMAE). With ``held_out`` the end of the data lies so many weeks earlier, to tune on."""
     rows = pd.read_parquet(DATA / "walmart" / "train.parquet")
     rows = rows[(rows["Store"] - 1) % sample == 0]
     wide = rows.pivot_table(index=["Store", "Dept"], columns="Date", values="Weekly_Sales", aggfunc="sum")
     wide = wide.iloc[:, : wide.shape[1] - held_out]
     holiday = rows.groupby("Date")["IsHoliday"].first().reindex(wide.columns).to_numpy(dtype=np.float64)
-    cut = wide.shape[1] - WALMART_AHEAD
+    cut = wide.shape[1] - ahead
     wide = wide[(wide.iloc[:, :cut].fillna(0) != 0).any(axis=1)]
     figures, actual = wide.fillna(0.0).to_numpy(), wide.iloc[:, cut:].to_numpy()
     counted = np.where(np.isfinite(actual), 1 + (HOLIDAY_WEIGHT - 1) * holiday[cut:], 0.0)
@@ -63,7 +63,7 @@ def walmart(sample: int = 1, held_out: int = 0) -> Task:
         holiday[:, None],
         known,
         lambda found: float((np.abs(found - np.nan_to_num(actual)) * counted).sum() / counted.sum()),
-        figures[:, cut - 52 : cut - 52 + WALMART_AHEAD],
+        figures[:, cut - 52 : cut - 52 + ahead],
     )
 
 
