@@ -39,7 +39,8 @@ class Task:
 
 def walmart(sample: int = 1, held_out: int = 0, ahead: int = WALMART_AHEAD) -> Task:
     """Weekly sales by store and department, every ``sample``-th store, the last 39 weeks (``ahead``) held out; weeks
-    with holidays count five times (WMAE). With ``held_out`` the end of the data lies so many weeks earlier, to tune on."""
+    with holidays count five times (WMAE).
+    With ``held_out`` the end of the data lies so many weeks earlier, to tune on."""
     rows = pd.read_parquet(DATA / "walmart" / "train.parquet")
     rows = rows[(rows["Store"] - 1) % sample == 0]
     wide = rows.pivot_table(index=["Store", "Dept"], columns="Date", values="Weekly_Sales", aggfunc="sum")
