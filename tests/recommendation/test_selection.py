@@ -8,6 +8,7 @@ from services.recommendation.domain.mixture import Mixture
 from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.selection import Incumbent, Recipe, Selection, Wanted, recipe_of, select, worse
 from services.recommendation.learning.spectral import Spectral
+from services.recommendation.learning.training import train
 from services.recommendation.learning.validation import UNMEASURED, Blending, Judged, choose, holdout, judged, measure
 from tests.evaluation_data import evaluation_data
 from tests.recommendation.making import Shop, shop
@@ -52,6 +53,35 @@ def test_without_time_to_spend_one_candidate_is_measured() -> None:
     steps: list[str] = []
     select(shop(baskets_each=12).purchases.distinct(), Wanted(cpu_seconds=0.0), None, 1, lambda _, it: steps.append(it))
     assert len(steps) == 1
+
+
+def moved_on(customer_count: int = 40) -> Purchases:
+    """Customers who bought five items week by week for thirty weeks, and five others in each of the last ten weeks."""
+    rows = []
+    for customer in range(customer_count):
+        liked = np.random.default_rng(customer).permutation(60)[:10]
+        for week in range(40):
+            items = liked[5:] if week < 10 else liked[:5]
+            rows += [(customer, customer * 40 + week, int(item), 7.0 * week + 1) for item in items]
+    customers, baskets, items, ages = (np.array(column) for column in zip(*rows, strict=True))
+    codes = (customers.astype(np.int32), baskets.astype(np.int32), items.astype(np.int32))
+    return Purchases(*codes, ages.astype(np.float32), customer_count, customer_count * 40, 60)
+
+
+def test_where_customers_moved_on_their_histories_fade_faster_than_what_vectors_are_learnt_from() -> None:
+    steps: list[str] = []
+    wanted = Wanted(dimensions=8)
+    learnt = train(moved_on(), wanted, 5, None, lambda _, message: steps.append(message))
+    recipe = learnt.selection.recipe
+    assert "measuring histories, half-life 30 days" in steps
+    assert recipe.history_half_life_days == 30.0 < recipe.algorithm.half_life_days
+    expected = moved_on().by_customer(moved_on().weights(30.0))
+    assert np.allclose(learnt.histories.weights, expected.data)
+
+
+def test_a_half_life_that_is_asked_for_is_that_of_histories_too() -> None:
+    recipe = chosen(moved_on()).recipe
+    assert recipe.history_half_life_days == recipe.algorithm.half_life_days == QUICK.half_life_days
 
 
 def test_the_same_purchases_choose_the_same() -> None:

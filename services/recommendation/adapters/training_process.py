@@ -188,6 +188,7 @@ def _training(
         following_share=recipe.blending.mixture.following,
         new_following_share=recipe.blending.new.following,
         trail_decay=recipe.trail_decay,
+        history_days=recipe.history_days,
         half_life_asked=order.half_life_days,
         dimensions_asked=order.dimensions,
         dimensions=learnt.embedding.dimensions,
@@ -232,6 +233,7 @@ def _incumbent(folder: str, item_ids: list[str], newest: int) -> "Incumbent | No
         Blending(training.mixture, training.new_mixture),
         training.trail_decay,
         training.feedback,
+        training.history_days,
     )
     embedding = Embedding(coded(model.context), coded(model.target), coded(model.likeness))
     return Incumbent(recipe, embedding, max((newest - training.newest_time) / MICROS_A_DAY, 0.0)) if recipe else None

@@ -48,7 +48,7 @@ def history_of(model: Model, customer_id: str, since: Iterable[Bought]) -> Histo
             others.add(line.item_id)
             continue
         age_days = (model.training.newest_time - line.time) / MICROS_A_DAY
-        weights[row] = weights.get(row, 0.0) + 2.0 ** (-age_days / model.training.half_life_days)
+        weights[row] = weights.get(row, 0.0) + 2.0 ** (-age_days / model.training.history_half_life_days)
         baskets[row] = baskets.get(row, 0) + 1
     rows = np.fromiter(weights, np.int32, len(weights))
     return History(

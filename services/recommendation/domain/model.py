@@ -49,6 +49,8 @@ class Training:
     """0 where it was chosen by measurement."""
     trail_decay: float = 0.8
     """What an item counts against one of a customer's next basket, where it is asked what follows."""
+    history_days: float = 0.0
+    """After how many days a purchase counts half in the history of who made it; 0 for as in learning."""
     worse_than_live: bool = False
     """True: it was measured to be worse than the model that was live, which stayed."""
     view_weight: float = 0.0
@@ -58,6 +60,11 @@ class Training:
     """After how many days a view or a cart counts half."""
     signal_count: int = 0
     """How many views and carts were there to learn from."""
+
+    @property
+    def history_half_life_days(self) -> float:
+        """How histories fade."""
+        return self.history_days or self.half_life_days
 
     @property
     def mixture(self) -> Mixture:

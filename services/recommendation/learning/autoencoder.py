@@ -26,10 +26,10 @@ class LinearAutoencoder:
 
     dimensions: int = 128
     half_life_days: float = 180.0
-    regularisation: float = 400.0
+    regularisation: float = 300.0
     customer_exponent: float = 0.35
     frequency_exponent: float = 0.5
-    popularity_exponent: float = 0.25
+    popularity_exponent: float = 0.15
 
     @property
     def name(self) -> str:

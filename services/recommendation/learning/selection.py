@@ -27,9 +27,12 @@ from services.recommendation.learning.validation import (
     ndcg_each,
 )
 
-DIMENSIONS = (64, 128, 256)
+DIMENSIONS = (32, 64, 128, 256)
 HALF_LIVES_DAYS = (180.0, 60.0, 720.0)
 """The first one is for where nothing is measured."""
+HISTORY_HALF_LIVES_DAYS = (30.0, 60.0, 90.0)
+"""What somebody bought lately says more of what they buy next than of what items are like: their own history may fade
+faster than the purchases that vectors are learnt from."""
 TRAIL_DECAYS = (0.6, 0.8, 0.95)
 TRAIL_DECAY_UNMEASURED = 0.8
 DIMENSIONS_UNMEASURED = 128
@@ -68,6 +71,13 @@ class Recipe:
     blending: Blending = UNMEASURED
     trail_decay: float = TRAIL_DECAY_UNMEASURED
     feedback: FeedbackWeights = PURCHASES_ALONE
+    history_days: float = 0.0
+    """0 for as the algorithm's."""
+
+    @property
+    def history_half_life_days(self) -> float:
+        """After how many days a purchase counts half in the history of who made it."""
+        return self.history_days or self.algorithm.half_life_days
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class _Tried:
 
 def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, seed: int, report: Report) -> Selection:
     """Choose on one half of the window's customers, measure on the other half. Distinct purchases."""
-    spent = time.process_time()
+    began = time.process_time()
     fixed = wanted.feedback or PURCHASES_ALONE
     window = holdout(purchases, _window_days(purchases, incumbent), TRAIL_LENGTH).weighing(fixed)
     candidates = _first_candidates(window, wanted)
@@ -115,16 +125,17 @@ def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, se
     for further in (False, True):
         others = _other_half_lives(best.recipe.algorithm, window, wanted) if further else candidates[1:]
         for candidate in others:
-            left = wanted.cpu_seconds - (time.process_time() - spent)
+            left = wanted.cpu_seconds - (time.process_time() - began)
             if left > 0 and _seconds(candidate, window) <= left:
                 found = _try(window, candidate, wanted, best.recipe.trail_decay, seed, report)
                 best = found if found.quality > best.quality else best
     for weights in _other_weights(window, wanted):
-        left = wanted.cpu_seconds - (time.process_time() - spent)
+        left = wanted.cpu_seconds - (time.process_time() - began)
         if left > 0 and _seconds(best.learner, window) <= left:
             heavier = window.weighing(weights)
             found = _try(heavier, best.learner, wanted, best.recipe.trail_decay, seed, report)
             best = found if found.quality > best.quality else best
+    best = _faster_fading(window, best, wanted, began + wanted.cpu_seconds, report)
     return _compared(window, best, incumbent, seed)
 
 
@@ -135,10 +146,11 @@ def recipe_of(
     blending: Blending,
     trail_decay: float,
     feedback: FeedbackWeights = PURCHASES_ALONE,
+    history_days: float = 0.0,
 ) -> Recipe | None:
     """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
     made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder, "contrastive": Contrastive}.get(algorithm)
-    return Recipe(made(dimensions, half_life_days), blending, trail_decay, feedback) if made else None
+    return Recipe(made(dimensions, half_life_days), blending, trail_decay, feedback, history_days) if made else None
 
 
 def _first_candidates(window: Holdout, wanted: Wanted) -> list[Learner]:
@@ -198,16 +210,34 @@ def _try(
     return max(options, key=lambda option: option.quality)
 
 
-def _measured(window: Holdout, algorithm: Algorithm, embedding: Embedding, trail_decay: float) -> _Tried:
-    customers = _chooser(judged(window, embedding, algorithm.half_life_days, trail_decay))
+def _measured(
+    window: Holdout, algorithm: Algorithm, embedding: Embedding, trail_decay: float, history_days: float = 0.0
+) -> _Tried:
+    recipe = Recipe(algorithm, UNMEASURED, trail_decay, window.before.weighing, history_days)
+    customers = _chooser(_everybody(window, embedding, recipe))
     blending = choose(customers)
-    recipe = Recipe(algorithm, blending, trail_decay, window.before.weighing)
-    return _Tried(recipe, embedding, float(ndcg_each(customers, blending).mean()))
+    return _Tried(replace(recipe, blending=blending), embedding, float(ndcg_each(customers, blending).mean()))
+
+
+def _faster_fading(window: Holdout, best: _Tried, wanted: Wanted, until: float, report: Report) -> _Tried:
+    """The same vectors with histories that fade faster, where that is better and no half-life is asked for; tried
+    until so much processor time is spent."""
+    recipe, window = best.recipe, window.weighing(best.recipe.feedback)
+    for days in () if wanted.half_life_days else HISTORY_HALF_LIVES_DAYS:
+        if days < recipe.algorithm.half_life_days and time.process_time() < until:
+            report(0.5, f"measuring histories, half-life {days:g} days")
+            found = _measured(window, recipe.algorithm, best.embedding, recipe.trail_decay, days)
+            best = found if found.quality > best.quality else best
+    return best
+
+
+def _everybody(window: Holdout, embedding: Embedding, recipe: Recipe) -> list[Judged]:
+    return judged(window, embedding, recipe.history_half_life_days, recipe.trail_decay)
 
 
 def _compared(window: Holdout, best: _Tried, incumbent: Incumbent | None, seed: int) -> Selection:
     recipe, window = best.recipe, window.weighing(best.recipe.feedback)
-    everybody = judged(window, best.embedding, recipe.algorithm.half_life_days, recipe.trail_decay)
+    everybody = _everybody(window, best.embedding, recipe)
     metrics = dict(measure(_witness(everybody), window, recipe.blending, best.embedding))
     if incumbent is None:
         return Selection(recipe, metrics)
@@ -216,7 +246,7 @@ def _compared(window: Holdout, best: _Tried, incumbent: Incumbent | None, seed: 
     # A live model that has learnt from the window is measured as what its recipe makes of what came before.
     seen = incumbent.age_days < window.days
     embedding = old.algorithm.fit(window.before, seed) if seen else incumbent.embedding
-    live = _witness(judged(window, embedding, old.algorithm.half_life_days, old.trail_decay))
+    live = _witness(_everybody(window, embedding, old))
     figures = measure(live, window, old.blending, embedding)
     metrics |= {
         f"live.{name.removeprefix('model.')}": value for name, value in figures.items() if name.startswith("model.")

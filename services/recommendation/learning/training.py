@@ -71,7 +71,7 @@ def train(
         embedding,
         associations,
         transitions,
-        _histories(distinct, algorithm.half_life_days),
+        _histories(distinct, selection.recipe.history_half_life_days),
         trails(distinct, TRAIL_LENGTH),
         distinct.within(RECENT_DAYS).buyers(),
         _interests(weighed),

@@ -20,7 +20,7 @@ CUSTOMERS_MIN = 20
 CUSTOMERS_MAX = 1000
 """More are not measured: the figures' error is then some percent of them, and it keeps the training short."""
 CUSTOMERS_AT_ONCE = 64
-FREQUENCY_SHARES = (0.0, 0.25, 0.5, 0.75, 0.85, 0.9, 0.95)
+FREQUENCY_SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95)
 FOLLOWING_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of what the frequencies leave."""
 
