@@ -191,7 +191,10 @@ def _journey_peers(purchases: Purchases) -> dict[str, dict[str, float]]:
         als.recommend(it, matrix[it], 20, filter_already_liked_items=False)[0].astype(np.int64) for it in customers
     ]
     new = [als.recommend(it, matrix[it], 20)[0].astype(np.int64) for it in customers]
-    repeat = [found[np.isin(found, each.bought)] for found, each in zip(lists, everybody, strict=True)]
+    repeat = [
+        each.bought[best(als.item_factors[each.bought] @ als.user_factors[it])]
+        for it, each in zip(customers, everybody, strict=True)
+    ]
     tasks = (
         ("next", lists, [each.following for each in everybody]),
         ("new", new, [each.new for each in everybody]),

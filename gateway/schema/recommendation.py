@@ -141,6 +141,7 @@ class Association: ...
     "metrics",
     "train_duration",
     "half_life_duration",
+    "history_half_life_duration",
     "worse_than_live",
     "live",
     "kept",

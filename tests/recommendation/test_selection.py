@@ -143,6 +143,15 @@ def test_a_list_of_new_items_holds_nothing_that_was_bought() -> None:
         assert np.setdiff1d(customer.list(Mixture(1, 0)), customer.bought).size == 0
 
 
+def test_a_list_of_repeat_purchases_holds_what_was_bought_in_the_order_of_the_whole_list() -> None:
+    window = holdout(shop(baskets_each=12).purchases.distinct(), 28.0, 50)
+    mixture = Mixture(0.5, 0.2)
+    for customer in judged(window, Spectral(8).fit(window.before, 1), 180.0, 0.8):
+        repeated = customer.repeat_list(mixture)
+        whole = customer.list(mixture)
+        assert np.array_equal(repeated[: len(whole)], whole[np.isin(whole, customer.bought)][: len(repeated)])
+
+
 def test_on_a_real_grocer_new_items_beat_what_is_popular_and_the_blend_beats_own_frequencies() -> None:
     lines = pd.read_parquet(evaluation_data("complete_journey") / "transactions.parquet")
     lines = lines[lines.quantity > 0]

@@ -40,8 +40,14 @@ async def test_a_model_says_what_it_was_made_of_and_what_was_measured(trained: C
     assert (model.algorithm, model.live, model.dimensions) == ("spectral", True, 2)
     assert (model.interaction_count, model.customer_count) == (len(purchases), purchases.customer_count)
     assert (model.basket_count, model.item_count) == (purchases.basket_count, purchases.item_count)
+    assert 0 < model.history_half_life_duration.seconds <= model.half_life_duration.seconds
     names = {metric.name for metric in model.metrics}
-    assert {"model.next.ndcg_at_20", "popular.new.recall_at_20", "frequency.next.recall_at_20"} <= names
+    assert {
+        "popular.repeat.ndcg_at_20",
+        "model.next.ndcg_at_20",
+        "popular.new.recall_at_20",
+        "frequency.next.recall_at_20",
+    } <= names
     open_ended = ("novelty_at_20", "diversity_at_20")
     assert all(0 <= metric.value <= 1 for metric in model.metrics if not metric.name.endswith(open_ended))
     assert (await trained.status()).live_model == model

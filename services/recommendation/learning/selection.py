@@ -25,6 +25,7 @@ from services.recommendation.learning.validation import (
     judged,
     measure,
     ndcg_each,
+    new_ndcg,
 )
 
 DIMENSIONS = (32, 64, 128, 256)
@@ -216,7 +217,13 @@ def _measured(
     recipe = Recipe(algorithm, UNMEASURED, trail_decay, window.before.weighing, history_days)
     customers = _chooser(_everybody(window, embedding, recipe))
     blending = choose(customers)
-    return _Tried(replace(recipe, blending=blending), embedding, float(ndcg_each(customers, blending).mean()))
+    return _Tried(replace(recipe, blending=blending), embedding, _quality(customers, blending))
+
+
+def _quality(customers: Sequence[Judged], blending: Blending) -> float:
+    """NDCG over all that was bought, and over what was bought for the first time: both kinds of list are asked for, and
+    the first is little else than own frequencies where people buy the same again."""
+    return float(ndcg_each(customers, blending).mean() + new_ndcg(customers, blending))
 
 
 def _faster_fading(window: Holdout, best: _Tried, wanted: Wanted, until: float, report: Report) -> _Tried:

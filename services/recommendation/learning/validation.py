@@ -95,6 +95,12 @@ class Judged:
         parts = blend(self.fits[kept], self.follows[kept], np.zeros(int(kept.sum()), np.float32), mixture)
         return self.candidates[kept][_positive(parts)]
 
+    def repeat_list(self, mixture: Mixture) -> Rows:
+        """What was bought before, in the order in which serving puts it."""
+        kept = ~self.unbought
+        fits, follows, frequencies = blend(self.fits, self.follows, self.frequencies, mixture)
+        return self.candidates[kept][_positive((fits[kept], follows[kept], frequencies[kept]))]
+
 
 def holdout(purchases: Purchases, days: float, trail_length: int) -> Holdout:
     """The last ``days`` of distinct purchases as the window."""
@@ -159,6 +165,12 @@ def ndcg_each(judged: Sequence[Judged], blending: Blending) -> NDArray[np.floati
     return measured.ndcg if measured else np.empty(0)
 
 
+def new_ndcg(judged: Sequence[Judged], blending: Blending) -> float:
+    """The mean over what was bought for the first time; 0 where nothing was."""
+    lists = [customer.new_list(blending.new) for customer in judged]
+    return figures(lists, [customer.new for customer in judged]).get("ndcg_at_20", 0.0)
+
+
 def measure(judged: Sequence[Judged], window: Holdout, blending: Blending, embedding: Embedding) -> Mapping[str, float]:
     """Figures by ``<list>.<task>.<figure>``, each source alone and what is popular beside the blend."""
     buyers = window.before.buyers()
@@ -174,8 +186,10 @@ def measure(judged: Sequence[Judged], window: Holdout, blending: Blending, embed
         if name != "frequency"
     }
     new["popular"] = [_without(popular, customer.bought) for customer in judged]
-    repeat = {name: [found[np.isin(found, customer.bought)] for found, customer in zip(made, judged, strict=True)]
-              for name, made in lists.items() if name in ("model", "frequency")}  # fmt: skip
+    repeat = {"model": [customer.repeat_list(blending.mixture) for customer in judged]}
+    repeat |= {name: [customer.repeat_list(mixture) for customer in judged] for name, mixture in alone.items()}
+    ranks = np.argsort(popular)
+    repeat["popular"] = [_by_rank(customer.bought, ranks) for customer in judged]
     tasks = (
         ("next", lists, [customer.following for customer in judged]),
         ("new", new, [customer.new for customer in judged]),
@@ -242,6 +256,11 @@ def _known_items(after: Purchases, before: Purchases) -> sparse.csr_array:
 def _cells(matrix: sparse.csr_array, row: int) -> Rows:
     cells: Rows = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
     return cells
+
+
+def _by_rank(rows: Rows, ranks: Rows) -> Rows:
+    """The rows that come first by the rank of each."""
+    return rows[np.argsort(ranks[rows], kind="stable")[:LENGTH]]
 
 
 def _without(ranking: Rows, bought: Rows) -> Rows:

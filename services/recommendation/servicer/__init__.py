@@ -225,6 +225,7 @@ def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb
         train_duration=Duration(seconds=seconds, nanos=micros * 1000),
         live=live is not None and live.model_version == training.model_version,
         half_life_duration=Duration(seconds=round(training.half_life_days * SECONDS_A_DAY)),
+        history_half_life_duration=Duration(seconds=round(training.history_half_life_days * SECONDS_A_DAY)),
         worse_than_live=training.worse_than_live,
         kept=training.model_version in kept,
         feedback_weights=weights_message(training.feedback),
