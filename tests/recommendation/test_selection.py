@@ -1,5 +1,7 @@
 """The choice of how a model is made: by measurement, on a window that learning does not see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,16 @@ from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.selection import Incumbent, Recipe, Selection, Wanted, recipe_of, select, worse
 from services.recommendation.learning.spectral import Spectral
 from services.recommendation.learning.training import train
-from services.recommendation.learning.validation import UNMEASURED, Blending, Judged, choose, holdout, judged, measure
+from services.recommendation.learning.validation import (
+    UNMEASURED,
+    Blending,
+    Judged,
+    choose,
+    holdout,
+    judged,
+    measure,
+    new_ndcg,
+)
 from tests.evaluation_data import evaluation_data
 from tests.recommendation.making import Shop, shop
 
@@ -121,6 +132,13 @@ def test_a_model_is_worse_where_more_customers_lose_than_chance_explains() -> No
     assert not worse(good, recipe, good, recipe)
     one_lost = people([True] * 39 + [False])
     assert not worse(one_lost, recipe, good, recipe)
+
+
+def test_lists_of_new_items_are_judged_by_what_was_bought_for_the_first_time() -> None:
+    blending = Blending(Mixture(1.0, 0.0), Mixture(0.0, 0.5))
+    assert new_ndcg(people([True] * 3 + [False]), blending) == pytest.approx(0.75)
+    again = [replace(customer, bought=np.array([0, 1])) for customer in people([True] * 4)]
+    assert new_ndcg(again, blending) == 0.0
 
 
 def test_recipes_of_algorithms_that_are_gone_are_not_made() -> None:
