@@ -19,7 +19,7 @@ from services.recommendation.learning.validation import (
     holdout,
     judged,
     measure,
-    new_ndcg,
+    new_ndcg_each,
 )
 from tests.evaluation_data import evaluation_data
 from tests.recommendation.making import Shop, shop
@@ -136,9 +136,9 @@ def test_a_model_is_worse_where_more_customers_lose_than_chance_explains() -> No
 
 def test_lists_of_new_items_are_judged_by_what_was_bought_for_the_first_time() -> None:
     blending = Blending(Mixture(1.0, 0.0), Mixture(0.0, 0.5))
-    assert new_ndcg(people([True] * 3 + [False]), blending) == pytest.approx(0.75)
+    assert new_ndcg_each(people([True] * 3 + [False]), blending).tolist() == [1, 1, 1, 0]
     again = [replace(customer, bought=np.array([0, 1])) for customer in people([True] * 4)]
-    assert new_ndcg(again, blending) == 0.0
+    assert new_ndcg_each(again, blending).tolist() == [0] * 4
 
 
 def test_recipes_of_algorithms_that_are_gone_are_not_made() -> None:

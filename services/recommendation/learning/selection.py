@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.recommendation.domain.signals import PURCHASES_ALONE, FeedbackWeights
 from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
@@ -25,7 +26,7 @@ from services.recommendation.learning.validation import (
     judged,
     measure,
     ndcg_each,
-    new_ndcg,
+    new_ndcg_each,
 )
 
 DIMENSIONS = (32, 64, 128, 256)
@@ -104,7 +105,18 @@ class Selection:
 class _Tried:
     recipe: Recipe
     embedding: Embedding
-    quality: float
+    qualities: NDArray[np.floating]
+    """Of every customer, the NDCG of both kinds of list together."""
+
+    @property
+    def quality(self) -> float:
+        """The mean."""
+        return float(self.qualities.mean())
+
+    def clearly_better_than(self, other: "_Tried") -> bool:
+        """By more than chance explains, on the same customers: what needs more data than another one has to earn it."""
+        differences = self.qualities - other.qualities
+        return bool(differences.mean() > STANDARD_ERRORS * differences.std() / np.sqrt(len(differences)))
 
     @property
     def learner(self) -> Learner:
@@ -135,7 +147,7 @@ def select(purchases: Purchases, wanted: Wanted, incumbent: Incumbent | None, se
         if left > 0 and _seconds(best.learner, window) <= left:
             heavier = window.weighing(weights)
             found = _try(heavier, best.learner, wanted, best.recipe.trail_decay, seed, report)
-            best = found if found.quality > best.quality else best
+            best = found if found.clearly_better_than(best) else best
     best = _faster_fading(window, best, wanted, began + wanted.cpu_seconds, report)
     return _compared(window, best, incumbent, seed)
 
@@ -217,13 +229,10 @@ def _measured(
     recipe = Recipe(algorithm, UNMEASURED, trail_decay, window.before.weighing, history_days)
     customers = _chooser(_everybody(window, embedding, recipe))
     blending = choose(customers)
-    return _Tried(replace(recipe, blending=blending), embedding, _quality(customers, blending))
-
-
-def _quality(customers: Sequence[Judged], blending: Blending) -> float:
-    """NDCG over all that was bought, and over what was bought for the first time: both kinds of list are asked for, and
-    the first is little else than own frequencies where people buy the same again."""
-    return float(ndcg_each(customers, blending).mean() + new_ndcg(customers, blending))
+    # Both kinds of list are asked for, and lists of all are little else than own frequencies where people buy the same
+    # again.
+    qualities = ndcg_each(customers, blending) + new_ndcg_each(customers, blending)
+    return _Tried(replace(recipe, blending=blending), embedding, qualities)
 
 
 def _faster_fading(window: Holdout, best: _Tried, wanted: Wanted, until: float, report: Report) -> _Tried:

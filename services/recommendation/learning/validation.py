@@ -165,10 +165,15 @@ def ndcg_each(judged: Sequence[Judged], blending: Blending) -> NDArray[np.floati
     return measured.ndcg if measured else np.empty(0)
 
 
-def new_ndcg(judged: Sequence[Judged], blending: Blending) -> float:
-    """The mean over what was bought for the first time; 0 where nothing was."""
-    lists = [customer.new_list(blending.new) for customer in judged]
-    return figures(lists, [customer.new for customer in judged]).get("ndcg_at_20", 0.0)
+def new_ndcg_each(judged: Sequence[Judged], blending: Blending) -> NDArray[np.floating]:
+    """Of every customer, over what was bought for the first time; 0 where nothing was."""
+    bought = np.array([len(customer.new) > 0 for customer in judged], dtype=bool)
+    found = np.zeros(len(judged))
+    buyers = [customer for customer, new in zip(judged, bought, strict=True) if new]
+    measured = judge([customer.new_list(blending.new) for customer in buyers], [customer.new for customer in buyers])
+    if measured:
+        found[bought] = measured.ndcg
+    return found
 
 
 def measure(judged: Sequence[Judged], window: Holdout, blending: Blending, embedding: Embedding) -> Mapping[str, float]:
