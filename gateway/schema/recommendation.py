@@ -155,7 +155,17 @@ class RecommendationModel: ...
 class ModelMetric: ...
 
 
-@from_proto(pb.Drift, "line_count", "unknown_item_share", "category_psi", "demand_psi", "alarms")
+@from_proto(
+    pb.Drift,
+    "line_count",
+    "unknown_item_share",
+    "category_psi",
+    "demand_psi",
+    "price_psi",
+    "score_psi",
+    "scored_count",
+    "alarms",
+)
 class RecommendationDrift: ...
 
 

@@ -58,7 +58,19 @@ class PolicyEstimate: ...
 class ExplorationReport: ...
 
 
-@from_proto(pb.GetRecommendationReportResponse, "rows", "total", "coverage", "novelty", "exploration")
+@from_proto(
+    pb.ListDrift,
+    "click_rate_before",
+    "click_rate_difference",
+    "coverage_before",
+    "coverage_change",
+    "shown_category_psi",
+    "alarms",
+)
+class RecommendationListDrift: ...
+
+
+@from_proto(pb.GetRecommendationReportResponse, "rows", "total", "coverage", "novelty", "exploration", "drift")
 class RecommendationReport: ...
 
 

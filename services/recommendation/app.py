@@ -40,15 +40,19 @@ from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.adapters.training_settings import COLLECTIONS as SETTINGS_COLLECTIONS
 from services.recommendation.adapters.training_settings import StoredTrainingSettings
+from services.recommendation.handlers.drift import measure_drift, measure_list_drift
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
-from services.recommendation.handlers.training import measure_drift, train_again, train_if_due
+from services.recommendation.handlers.training import train_again, train_if_due
+from services.recommendation.ports import Period
 from services.recommendation.servicer import Keeping, RecommendationServicer
 
 log = logging.getLogger(__name__)
 
 DRIFT_SECONDS = 600.0
 """How often drift is measured for the metrics."""
+WATCHED_MICROS = 7 * 86_400_000_000
+"""Of how long lists are compared with those before, for the metrics."""
 EXPOSURE_SECONDS = 1.0
 """How often it is written who is in an experiment."""
 SCHEDULE_SECONDS = 60.0
@@ -120,10 +124,24 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                     continue
                 labels = {"tenant": tenant}
                 telemetry.gauge("recommendation.drift.unknown_items").set(drift.unknown_item_share, labels)
-                for name, value in (("categories", drift.category_psi), ("demand", drift.demand_psi)):
+                indexes = {"categories": drift.category_psi, "demand": drift.demand_psi, "prices": drift.price_psi}
+                for name, value in (indexes | {"scores": drift.score_psi}).items():
                     telemetry.gauge("recommendation.drift.psi").set(value, labels | {"of": name})
                 if drift.alarms:
                     log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
+            await watch_lists()
+
+        async def watch_lists() -> None:
+            now = to_micros(clock())
+            week = Period(now - WATCHED_MICROS, now, "", 0)
+            for tenant in await models.tenants():
+                lists = await measure_list_drift(feedback, sources.catalogue, tenant, week)
+                labels = {"tenant": tenant}
+                telemetry.gauge("recommendation.drift.click_rate").set(lists.click_rate.value, labels)
+                telemetry.gauge("recommendation.drift.coverage").set(lists.coverage_change, labels)
+                telemetry.gauge("recommendation.drift.psi").set(lists.shown_psi, labels | {"of": "shown_categories"})
+                if lists.alarms:
+                    log.warning("lists of tenant %s drift from the week before: %s", tenant, ", ".join(lists.alarms))
 
         keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store))
         exposed = Exposed(

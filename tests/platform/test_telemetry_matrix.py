@@ -94,6 +94,8 @@ FAULTS = frozenset(
         "segmentation.orders.unreadable",
         "segmentation.deliveries.attempted",
         "segmentation.deliveries.duration",
+        "recommendation.drift.click_rate",
+        "recommendation.drift.coverage",
         "recommendation.drift.psi",
         "recommendation.drift.unknown_items",
         "recommendation.exposures.dropped",

@@ -1,15 +1,20 @@
 """Drift: nothing where purchases go on as before, an alarm where they do not."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from tessera.recommendation.v1 import feedback_pb2 as feedback_pb
 
 from services.recommendation.adapters import snapshots
 from services.recommendation.adapters.interactions import Lines
 from services.recommendation.app import Settings
-from services.recommendation.domain.drift import drift_of, psi
+from services.recommendation.domain.drift import Lists, drift_of, list_drift, psi
 from services.recommendation.domain.model import Model
+from services.recommendation.handlers import drift as drift_handler
 from tests.recommendation.client import Client, new_id
 from tests.recommendation.conftest import Start, record
 from tests.recommendation.making import NOW, catalogue
@@ -72,3 +77,96 @@ async def test_the_status_tells_of_drift(trained_settings: Settings, start: Star
 
 async def test_without_a_model_there_is_no_drift(empty: Client) -> None:
     assert not (await empty.status()).HasField("drift")
+
+
+def test_other_prices_raise_an_alarm_and_equal_ones_do_not(model: Model) -> None:
+    lines = dict.fromkeys(model.item_ids, 40)
+    as_before = {item: int(count) for item, count in zip(model.item_ids, model.item_baskets.tolist(), strict=True)}
+
+    def price(item_id: str) -> int:
+        return 100 * (int(item_id[1:]) + 1)
+
+    assert drift_of(model, as_before, path, price).price_psi == pytest.approx(0, abs=1e-3)
+    dear = drift_of(model, {item: 40 for item in lines if price(item) > 1800}, path, price)
+    assert dear.price_psi > 1
+    assert "prices" in dear.alarms
+    assert drift_of(model, as_before, path).price_psi == 0  # no price is known
+
+
+def test_scores_that_fall_raise_an_alarm_from_a_hundred_customers_on(model: Model) -> None:
+    random = np.random.default_rng(1)
+    before = random.normal(1.0, 0.1, 400)
+    as_before = dict.fromkeys(model.item_ids, 40)
+    same = drift_of(model, as_before, path, scores=(before, random.permutation(before)))
+    assert same.score_psi == pytest.approx(0)
+    fallen = drift_of(model, as_before, path, scores=(before, before - 0.2))
+    assert fallen.score_psi > 0.25
+    assert "scores" in fallen.alarms
+    assert "scores" not in drift_of(model, as_before, path, scores=(before[:99], before[:99] - 0.2)).alarms
+
+
+LISTS = Lists(2000, 200, {f"i{code}": 100 for code in range(20)})
+
+
+@pytest.mark.parametrize(
+    ("now", "alarms"),
+    [
+        (LISTS, ()),
+        (Lists(2000, 180, LISTS.shown), ()),  # a tenth less: within the bound
+        (Lists(2000, 120, LISTS.shown), ("click_rate",)),
+        (Lists(2000, 280, LISTS.shown), ("click_rate",)),
+        (Lists(2000, 200, {f"i{code}": 200 for code in range(10)}), ("coverage",)),
+        (Lists(2000, 200, {f"i{code}": 200 for code in range(0, 20, 2)}), ("coverage", "shown_categories")),
+        (Lists(999, 10, LISTS.shown), ()),  # too few to say
+        (Lists(), ()),
+        (Lists(2000, 3000, LISTS.shown), ("click_rate",)),  # clicks of lists whose impressions nobody told
+    ],
+)
+def test_lists_are_compared_with_those_of_the_period_before(now: Lists, alarms: tuple[str, ...]) -> None:
+    found = list_drift(LISTS, now, 24, path)
+    assert found.alarms == alarms
+    assert (found.click_rate_before, found.coverage_before) == (0.1, 20 / 24)
+    assert list_drift(Lists(), now, 0, path).alarms == ()
+
+
+async def test_the_status_compares_the_scores_of_those_who_bought_since(
+    trained_settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drift_handler, "SCORED_MIN", 5)
+    count = 20
+    late = Lines(["acme"] * count, [f"c{code}" for code in range(count)], [], [new_id() for _ in range(count)],
+                 [f"i{(code + 1) % 2}" for code in range(count)], [NOW] * count, [1.0] * count, [100] * count,
+                 ["USD"] * count)  # fmt: skip
+    await record(trained_settings, late, cursor="late")
+    async with start() as client:
+        drift = (await client.status()).drift
+    assert drift.scored_count == count
+    assert drift.score_psi > 0.25  # everybody bought of the other kind
+    assert "scores" not in drift.alarms  # of 20 customers
+
+
+async def test_the_report_compares_with_the_period_before(trained: Client) -> None:
+    listed = await trained.recommend("c1", count=2)
+    now = datetime.now(UTC)
+
+    def told(item: int, kind: "feedback_pb.FeedbackKind.ValueType", days: int) -> feedback_pb.FeedbackEvent:
+        time = Timestamp()
+        time.FromDatetime(now - timedelta(days=days))
+        return feedback_pb.FeedbackEvent(
+            event_id=new_id(),
+            recommendation_id=listed.recommendation_id,
+            item_id=listed.items[item].item_id,
+            kind=kind,
+            event_time=time,
+        )
+
+    seen, clicked = feedback_pb.FEEDBACK_KIND_IMPRESSION, feedback_pb.FEEDBACK_KIND_CLICK
+    events = [told(0, seen, 40), told(1, seen, 40), told(0, clicked, 40), told(0, seen, 1)]
+    request = feedback_pb.RecordFeedbackRequest(request_id=new_id(), events=events)
+    await trained.stub.RecordFeedback(request, metadata=trained.metadata)
+    asked = feedback_pb.GetRecommendationReportRequest()
+    drift = (await trained.stub.GetRecommendationReport(asked, metadata=trained.metadata)).drift
+    assert (drift.click_rate_before, drift.click_rate_difference.value) == (0.5, -0.5)
+    assert drift.coverage_before == pytest.approx(2 / 25)
+    assert drift.coverage_change == pytest.approx(-1 / 25)
+    assert not drift.alarms

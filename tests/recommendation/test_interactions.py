@@ -17,7 +17,8 @@ from services.common.columnar import Columnar, open_columnar
 from services.profiles.app import Settings as ProfilesSettings
 from services.profiles.app import serve as serve_profiles
 from services.recommendation.adapters.events import told_of
-from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Lines
+from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Lines, Moved
+from services.recommendation.adapters.since import CustomersSince
 from services.recommendation.app import Settings
 from services.recommendation.domain.history import Bought
 from tests.conftest import Keyring
@@ -110,6 +111,33 @@ async def test_a_customer_who_buys_while_a_model_is_live_is_seen_at_once(columna
     assert await interactions.bought_since("acme", position, ["ann"]) == {}
     await interactions.record(lines_of(batch("8", ("ann", order("o3", {"product_id": "tea"})))), "8")
     assert [line.item_id for line in (await interactions.bought_since("acme", position, ["ann"]))["ann"]] == ["tea"]
+
+
+async def test_whoever_asks_while_it_is_read_who_bought_since_waits_for_it(columnar: Columnar) -> None:
+    await ColumnarInteractions(columnar).record(lines_of(FIRST), FIRST.cursor)
+    late = lines_of(batch("8", ("ann", order("o3", {"product_id": "tea"}))))
+    moved = Moved(touched={("acme", "bob")})
+    await ColumnarInteractions(columnar).record(late, "8", moved)
+    fresh = ColumnarInteractions(columnar)
+    answers = await asyncio.gather(*(fresh.bought_since("acme", 1, ["ann"]) for _ in range(3)))
+    assert [list(answer) for answer in answers] == [["ann"]] * 3
+    assert await asyncio.gather(*(fresh.moved_since("acme", 1) for _ in range(3))) == [{"bob"}] * 3
+
+
+async def test_a_reading_that_fails_is_tried_again() -> None:
+    answers: list[list[str] | Exception] = [OSError("the disk is away"), ["ann"]]
+
+    async def read(tenant: str, position: int) -> list[str]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    since = CustomersSince(read)
+    with pytest.raises(OSError, match="away"):
+        await since.of("acme", 1)
+    since.add("acme", "bob")
+    assert await since.of("acme", 1) == await since.of("acme", 1) == {"ann", "bob"}
 
 
 async def test_what_is_given_back_is_not_learnt_from(columnar: Columnar) -> None:

@@ -13,6 +13,7 @@ from services.common import telemetry
 from services.common.columnar import Columnar, of_tenant
 from services.recommendation.adapters.interactions import INTERACTIONS
 from services.recommendation.adapters.tables import EXPOSURES, FEEDBACK
+from services.recommendation.domain.drift import Lists
 from services.recommendation.domain.experiment import Experiment, Outcome
 from services.recommendation.domain.exploration import Shown
 from services.recommendation.domain.feedback import DAY, EXPLORING, Feedback, FeedbackKind
@@ -137,6 +138,18 @@ class ColumnarFeedback:
             await self._columnar.execute(_explored(self._within(tenant, period)))
         ).to_pylist()
         return found
+
+    async def shown_in(self, tenant: str, period: Period) -> Lists:
+        events = self._within(tenant, period).filter(_.kind <= int(FeedbackKind.CLICK))
+        counted = events.group_by("item_id").aggregate(impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum())
+        total = await self._columnar.execute(
+            counted.aggregate(impressions=_.impressions.sum(), clicks=_.clicks.sum()).fill_null(0)
+        )
+        most = counted.filter(_.impressions > 0).order_by(ibis.desc("impressions"), "item_id").limit(RATED_MAX)
+        found = await self._columnar.execute(most)
+        shown = dict(zip(found["item_id"].to_pylist(), found["impressions"].to_pylist(), strict=True))
+        impressions, clicks = (int(total[name][0].as_py() or 0) for name in ("impressions", "clicks"))
+        return Lists(impressions, clicks, shown)
 
     async def clicked_before(self, tenant: str, period: Period) -> list[dict[str, Any]]:
         seen = self._feedback(tenant).filter(_.time < period.start, _.kind <= int(FeedbackKind.CLICK))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.common.columnar import Amendment, Assign, Columnar, Remove, Table, of_tenant
+from services.recommendation.adapters.since import CustomersSince
 from services.recommendation.adapters.tables import PERSONAL, SIGNALS
 from services.recommendation.domain.history import Bought
 
@@ -99,8 +100,7 @@ class ColumnarInteractions:
     def __init__(self, columnar: Columnar) -> None:
         self._columnar = columnar
         self._last_position: int | None = None
-        self._recent: dict[str, tuple[int, set[str]]] = {}
-        self._moved: dict[str, tuple[int, set[str]]] = {}
+        self._recent, self._moved = CustomersSince(self._late), CustomersSince(self._touched)
         self._popular: dict[str, tuple[float, list[tuple[str, int]]]] = {}
 
     async def record(self, lines: Lines, cursor: str, moved: Moved | None = None, shows: Shows | None = None) -> None:
@@ -119,11 +119,9 @@ class ColumnarInteractions:
         )  # fmt: skip
         # Before the commit: a reader that misses the customer here would answer without the new lines.
         for tenant, customer_id in zip(lines.tenant, lines.customer_id, strict=True):
-            if tenant in self._recent:
-                self._recent[tenant][1].add(customer_id)
+            self._recent.add(tenant, customer_id)
         for tenant, customer_id in moved.touched | moved.erased:
-            if tenant in self._moved:
-                self._moved[tenant][1].add(customer_id)
+            self._moved.add(tenant, customer_id)
         batches = {INTERACTIONS: rows} | ({MOVES: _moves(moved, position)} if moved.touched | moved.erased else {})
         if shows and shows.tenant:
             batches[SIGNALS] = shows.rows()
@@ -154,14 +152,11 @@ class ColumnarInteractions:
         return bool(found.num_rows or await self.moved_since(tenant, position))
 
     async def moved_since(self, tenant: str, position: int) -> AbstractSet[str]:
-        known = self._moved.get(tenant)
-        if known is None or known[0] != position:
-            known = position, set()
-            self._moved[tenant] = known  # from here on ``record`` adds to it, while the query runs
-            moves = of_tenant(self._columnar.table(MOVES), tenant).filter(_.position > position)
-            found = await self._columnar.execute(moves.select("customer_id").distinct())
-            known[1].update(found["customer_id"].to_pylist())
-        return known[1]
+        return await self._moved.of(tenant, position)
+
+    async def _touched(self, tenant: str, position: int) -> list[str]:
+        moves = of_tenant(self._columnar.table(MOVES), tenant).filter(_.position > position)
+        return list((await self._columnar.execute(moves.select("customer_id").distinct()))["customer_id"].to_pylist())
 
     async def lines_since(self, tenant: str, position: int) -> dict[str, int]:
         late = self._lines(tenant).filter(_.position > position, _.quantity > 0)
@@ -214,6 +209,11 @@ class ColumnarInteractions:
         position = pc.max(table["position"]).as_py() or 0
         return table.drop_columns("position"), int(position)
 
+    async def buyers_since(self, tenant: str, position: int, limit: int) -> list[str]:
+        late = self._lines(tenant).filter(_.position > position, _.quantity > 0).select("customer_id").distinct()
+        found = await self._columnar.execute(late.order_by("customer_id").limit(limit))
+        return list(found["customer_id"].to_pylist())
+
     async def signals(self, tenant: str) -> pa.Table:
         """The views and carts that a training learns from, the newest: a customer, an item and a kind once a day, so
         that whoever reloads a page all day counts once."""
@@ -239,17 +239,15 @@ class ColumnarInteractions:
         return rows.filter(rows.customer_id.isin(named) | rows.origin_customer_id.isin(named))
 
     async def _with_lines_since(self, tenant: str, position: int, customer_ids: Sequence[str]) -> list[str]:
-        """Those customers who have lines after a position. For a trained model that is a small set, kept here, so that
-        most requests need no query at all."""
+        """Those customers who have lines after a position."""
         if not position:
             return list(customer_ids)
-        known = self._recent.get(tenant)
-        if known is None or known[0] != position:
-            known = position, set()
-            self._recent[tenant] = known  # from here on ``record`` adds to it, while the query runs
-            late = self._lines(tenant).filter(_.position > position).select("customer_id").distinct()
-            known[1].update((await self._columnar.execute(late))["customer_id"].to_pylist())
-        return [customer_id for customer_id in customer_ids if customer_id in known[1]]
+        recent = await self._recent.of(tenant, position)
+        return [customer_id for customer_id in customer_ids if customer_id in recent]
+
+    async def _late(self, tenant: str, position: int) -> list[str]:
+        late = self._lines(tenant).filter(_.position > position).select("customer_id").distinct()
+        return list((await self._columnar.execute(late))["customer_id"].to_pylist())
 
     async def _most_bought(self, tenant: str) -> list[tuple[str, int]]:
         lines = self._lines(tenant).filter(_.quantity > 0)

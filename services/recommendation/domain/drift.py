@@ -1,11 +1,12 @@
-"""Drift: how far what is bought now is from what the live model learnt from."""
+"""Drift: how far what is bought now is from what the live model learnt from, and how lists do against how they did."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendation.domain.experiment import Difference, rate_difference
 from services.recommendation.domain.model import Model
 
 DEMAND_GROUPS = 10
@@ -14,6 +15,12 @@ LINES_MIN = 200
 PSI_ALARM = 0.25
 """What the usual rule of thumb calls a large shift."""
 UNKNOWN_ALARM = 0.2
+SCORED_MIN = 100
+"""Fewer customers than this say nothing about scores."""
+SHOWN_MIN = 1000
+"""Impressions that a period needs to be compared."""
+CHANGE_ALARM = 0.2
+"""By which share of what it was a click rate or a coverage may differ."""
 
 Counts = NDArray[np.float64]
 
@@ -26,6 +33,11 @@ class Drift:
     unknown_item_share: float
     category_psi: float
     demand_psi: float
+    price_psi: float = 0.0
+    score_psi: float = 0.0
+    """Of the scores of the best items of the customers who bought since: as the model was trained, and now."""
+    scored_count: int = 0
+    """How many customers that is of."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -36,6 +48,8 @@ class Drift:
             "unknown_items": self.unknown_item_share > UNKNOWN_ALARM,
             "categories": self.category_psi > PSI_ALARM,
             "demand": self.demand_psi > PSI_ALARM,
+            "prices": self.price_psi > PSI_ALARM,
+            "scores": self.scored_count >= SCORED_MIN and self.score_psi > PSI_ALARM,
         }
         return tuple(name for name, beyond in told.items() if beyond)
 
@@ -49,18 +63,103 @@ def psi(expected: Counts, actual: Counts) -> float:
     return float(((other - one) * np.log(other / one)).sum())
 
 
-def drift_of(model: Model, since: Mapping[str, int], categories: Callable[[str], Sequence[str]]) -> Drift:
-    """``since`` are lines by item after the training; ``categories`` tells the path of an item, empty if unknown."""
+@dataclass(frozen=True)
+class Lists:
+    """What was shown in a period: impressions and clicks, and impressions by item."""
+
+    impressions: int = 0
+    clicks: int = 0
+    shown: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ListDrift:
+    """Lists of a period against those of the period before, which was as long."""
+
+    click_rate_before: float
+    click_rate: Difference
+    coverage_before: float
+    coverage_change: float
+    shown_psi: float
+    alarms: tuple[str, ...]
+
+
+def list_drift(before: Lists, now: Lists, item_count: int, categories: Callable[[str], Sequence[str]]) -> ListDrift:
+    """How lists do against how they did. A click rate alarms where it differs by more than a fifth, and by more than
+    chance explains; nothing alarms while either period has too few impressions."""
+    rate = min(before.clicks / before.impressions, 1.0) if before.impressions else 0.0
+    # Clicks can be told without impressions: a rate above one is none.
+    clicks, clicks_before = min(now.clicks, now.impressions), min(before.clicks, before.impressions)
+    difference = rate_difference(clicks, now.impressions, clicks_before, before.impressions)
+    covered, covers = (len(each.shown) / item_count if item_count else 0.0 for each in (before, now))
+    index = _category_psi(before.shown, now.shown, categories)
+    told = {
+        "click_rate": difference.significant and abs(difference.value) > CHANGE_ALARM * rate,
+        "coverage": abs(covers - covered) > CHANGE_ALARM * covered,
+        "shown_categories": index > PSI_ALARM,
+    }
+    enough = min(before.impressions, now.impressions) >= SHOWN_MIN
+    alarms = tuple(name for name, beyond in told.items() if beyond and enough)
+    return ListDrift(rate, difference, covered, covers - covered, index, alarms)
+
+
+def drift_of(
+    model: Model,
+    since: Mapping[str, int],
+    categories: Callable[[str], Sequence[str]],
+    prices: Callable[[str], int] = lambda item_id: 0,
+    scores: tuple[Counts, Counts] | None = None,
+) -> Drift:
+    """``since`` are lines by item after the training; ``categories`` tells the path of an item, empty if unknown,
+    ``prices`` what it costs, 0 if unknown; ``scores`` are those of the best items of the same customers, as the model
+    was trained and now."""
     total = sum(since.values())
     unknown = sum(count for item_id, count in since.items() if not model.bought(item_id))
     before = dict(zip(model.item_ids, model.item_baskets.astype(np.float64).tolist(), strict=True))
     known = {model.row_of[item_id]: float(count) for item_id, count in since.items() if model.bought(item_id)}
     share = unknown / total if total else 0.0
-    return Drift(total, share, _category_psi(before, since, categories), _demand_psi(model, known))
+    index = _decile_psi(*scores) if scores else 0.0
+    return Drift(
+        total,
+        share,
+        _category_psi(before, since, categories),
+        _demand_psi(model, known),
+        _price_psi(before, since, prices),
+        index,
+        len(scores[0]) if scores else 0,
+    )
+
+
+def _decile_psi(before: Counts, now: Counts) -> float:
+    """Over ten groups that were equally large before."""
+    edges = np.quantile(before, np.arange(1, 10) / 10) if len(before) else np.empty(0)
+    one, other = (_groups(edges, each, np.ones(len(each))) for each in (before, now))
+    return psi(one, other)
+
+
+def _groups(edges: Counts, values: Counts, weights: Counts) -> Counts:
+    """What lies between edges, and on either side of them."""
+    return np.bincount(np.searchsorted(edges, values), weights=weights, minlength=len(edges) + 1).astype(np.float64)
+
+
+def _price_psi(before: Mapping[str, float], since: Mapping[str, int], prices: Callable[[str], int]) -> float:
+    """Over ten groups of prices with equal parts of the lines before; items without a price are left out."""
+    sides = []
+    for each in (before, since):
+        priced = [(price, float(count)) for item_id, count in each.items() if (price := prices(item_id)) > 0]
+        sides.append(np.array(sorted(priced), dtype=np.float64).reshape(-1, 2))
+    if not all(len(side) for side in sides):
+        return 0.0
+    running = np.cumsum(sides[0][:, 1])
+    edges = np.unique(sides[0][np.searchsorted(running, running[-1] * np.arange(1, 10) / 10), 0])
+    one, other = (_groups(edges, side[:, 0], side[:, 1]) for side in sides)
+    return psi(one, other)
 
 
 def _category_psi(
-    before: Mapping[str, float], since: Mapping[str, int], categories: Callable[[str], Sequence[str]]
+    before: Mapping[str, float] | Mapping[str, int],
+    since: Mapping[str, int],
+    categories: Callable[[str], Sequence[str]],
 ) -> float:
     """Over the broadest level at which the items of the training differ."""
     paths = {item_id: tuple(categories(item_id)) for item_id in before.keys() | since.keys()}

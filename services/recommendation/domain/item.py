@@ -1,6 +1,6 @@
 """Items of the catalogue, and which of them a request allows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -54,6 +54,19 @@ class Facets:
     """What is left of the price, from 0 to 1; ``None`` where price or cost is not known."""
     stock: int | None = None
     publish_time: int = 0
+
+
+class ItemInvalid(InvalidArgument):
+    """An item that cannot be. Metadata ``item_id`` names it, ``problem`` what is wrong."""
+
+
+def check_amounts(items: Iterable[Item]) -> None:
+    """``ItemInvalid`` for a price or a cost below zero."""
+    for item in items:
+        for name, money in (("price", item.price), ("cost", item.cost)):
+            if money and money.amount_minor < 0:
+                problem = f"its {name} is below zero"
+                raise ItemInvalid(f"item {item.item_id}: {problem}", item_id=item.item_id, problem=problem)
 
 
 def facets_of(item: Item) -> Facets:

@@ -141,6 +141,11 @@ class Shelf:
         path: int = self._columns["path"][self._row_of[item_id]]
         return self._paths.names[path]
 
+    def price(self, item_id: str) -> int:
+        """What an item costs, in minor units; 0 where that is not known."""
+        row = self._row_of.get(item_id)
+        return 0 if row is None else int(self._columns["price"][row])
+
     def facets(self, item_ids: Iterable[str]) -> dict[str, Facets]:
         """What is known of items, those that were ever here."""
         return {item_id: self._facets(row) for item_id in item_ids if (row := self._row_of.get(item_id)) is not None}

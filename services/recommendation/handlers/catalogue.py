@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from services.recommendation.domain.item import Change, Item, ItemNotFound, ItemRepeated, change
+from services.recommendation.domain.item import Change, Item, ItemNotFound, ItemRepeated, change, check_amounts
 from services.recommendation.ports import Answer, Catalogue, Request, Requests, StoredItem
 
 
@@ -12,6 +12,7 @@ async def upsert_items(catalogue: Catalogue, requests: Requests, request: Reques
     repeated = [item_id for item_id, times in Counter(item.item_id for item in items).items() if times > 1]
     if repeated:
         raise ItemRepeated(f"item {repeated[0]} comes twice; send each item once", item_id=repeated[0])
+    check_amounts(items)
     answered = await requests.replayed(request)
     if answered is not None:
         return answered

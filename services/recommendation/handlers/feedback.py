@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import log2
 
 from services.common.errors import AlreadyExists, Conflict
+from services.recommendation.domain.drift import ListDrift
 from services.recommendation.domain.experiment import (
     Difference,
     Experiment,
@@ -16,6 +17,7 @@ from services.recommendation.domain.experiment import (
     check_experiment,
 )
 from services.recommendation.domain.feedback import DAY, Feedback, PeriodInvalid, check_feedback
+from services.recommendation.handlers.drift import measure_list_drift
 from services.recommendation.handlers.exploration import ExplorationReport, exploration_report
 from services.recommendation.handlers.placements import get_placement
 from services.recommendation.ports import (
@@ -55,6 +57,7 @@ class Report:
     coverage: float
     novelty: float
     exploration: ExplorationReport | None
+    drift: ListDrift
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tena
     shown = [row["item_id"] for row in read.items if row["item_id"] in shelf]
     coverage = len(shown) / shelf.item_count if shelf.item_count else 0.0
     exploration = await asyncio.to_thread(exploration_report, read.explored, total.impressions)
-    return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration)
+    drift = await measure_list_drift(log, catalogue, tenant, period)
+    return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration, drift)
 
 
 def _by_key(read: ReportRows) -> dict[Key, Figures]:

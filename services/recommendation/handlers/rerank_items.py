@@ -41,7 +41,8 @@ async def rerank_items(
             (known,) = personal(model, crowd, (np.zeros(len(rows), np.int64), rows), allowed, False, len(rows))
     items = [*known, *_given(left, known)]
     version = live.model.training.model_version if live else ""
-    reason = EmptyReason.NOT_EMPTY if items else EmptyReason.NOTHING_ALLOWED
+    without = EmptyReason.NOTHING_ALLOWED if shelf.item_count else EmptyReason.CATALOGUE_EMPTY
+    reason = EmptyReason.NOT_EMPTY if items else without
     return RecommendationList(tuple(items), version, reason, asker.customer_id)
 
 

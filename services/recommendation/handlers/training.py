@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from services.common.errors import FailedPrecondition, NotFound
 from services.recommendation.domain.demand import HalfLifeInvalid
-from services.recommendation.domain.drift import Drift, drift_of
+from services.recommendation.domain.drift import Drift
 from services.recommendation.domain.model import Training
+from services.recommendation.handlers.drift import measure_drift
 from services.recommendation.ports import (
     Catalogue,
     Interactions,
@@ -157,12 +158,3 @@ async def get_status(
         training=bool(await jobs.unfinished(tenant)),
         drift=await measure_drift(models, interactions, catalogue, tenant),
     )
-
-
-async def measure_drift(models: Models, interactions: Interactions, catalogue: Catalogue, tenant: str) -> Drift | None:
-    """How far what is bought now is from what the live model learnt from; ``None`` without a model."""
-    if (live := await models.live(tenant)) is None:
-        return None
-    since = await interactions.lines_since(tenant, live.model.training.position)
-    shelf = await catalogue.shelf(tenant)
-    return drift_of(live.model, since, lambda item_id: shelf.categories(item_id) if item_id in shelf else ())

@@ -93,7 +93,9 @@ def content_vectors(
     bought: sparse.csr_array, embedding: Embedding, buyers: NDArray[np.int64], unbought: sparse.csr_array
 ) -> Content:
     """Vectors for the rows of ``unbought`` from the features, vectors and buyers of what was bought. None (no rows)
-    where there is too little to learn from, or where the features explain nothing."""
+    where there is too little to learn from, or where the features explain nothing. An item with a feature that is no
+    number counts as one of which nothing is written: an encoder of others is not believed."""
+    bought, unbought = _finite(bought), _finite(unbought)
     each = embedding.context, embedding.target, embedding.likeness
     none = Content(Embedding(*(vectors[:0] for vectors in each)), 0.0)
     described = np.flatnonzero((np.diff(bought.indptr) > 0) & (buyers > 0))
@@ -110,6 +112,18 @@ def content_vectors(
     made = _predict(_ridge(features, vectors, weights, strength), unbought).astype(np.float32)
     context, target, likeness = np.split(made, np.cumsum([vectors.shape[1] for vectors in each])[:2], axis=1)
     return Content(Embedding(context.copy(), target.copy(), unit(likeness)), explained)
+
+
+def _finite(features: sparse.csr_array) -> sparse.csr_array:
+    """The features without those of rows in which one is no number."""
+    rows = np.repeat(np.arange(features.shape[0]), np.diff(features.indptr))
+    odd = np.isin(rows, rows[~np.isfinite(features.data)])
+    if not odd.any():
+        return features
+    kept = features.copy()
+    kept.data = np.where(odd, 0, kept.data)
+    kept.eliminate_zeros()
+    return kept
 
 
 Fit = tuple[NDArray[np.float64], NDArray[np.float64]]

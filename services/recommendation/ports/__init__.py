@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from services.recommendation.domain.audience import Audience
 from services.recommendation.domain.baskets import Baskets
 from services.recommendation.domain.demand import Board, Fading
+from services.recommendation.domain.drift import Lists
 from services.recommendation.domain.experiment import Experiment, Outcome
 from services.recommendation.domain.exploration import Shown
 from services.recommendation.domain.feedback import Feedback
@@ -110,6 +111,10 @@ class Interactions(Protocol):
 
     async def lines_of(self, tenant: str, origins: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
         """A page of the recorded lines of a person, named by all of their ids, by time."""
+        ...
+
+    async def buyers_since(self, tenant: str, position: int, limit: int) -> list[str]:
+        """Some of the customers with lines that were recorded after a position, by id."""
         ...
 
     async def signals_of(self, tenant: str, ids: Sequence[str], limit: int, offset: int) -> list[dict[str, Any]]:
@@ -285,6 +290,10 @@ class FeedbackLog(Protocol):
 
     async def explored(self, tenant: str, period: Period) -> Sequence[dict[str, Any]]:
         """Items of lists with new ones that were seen in a period, with what came of them: the newest 300,000."""
+        ...
+
+    async def shown_in(self, tenant: str, period: Period) -> Lists:
+        """What was shown in a period: impressions, clicks, and how often each of 100,000 items was."""
         ...
 
     async def clicked_before(self, tenant: str, period: Period) -> Sequence[dict[str, Any]]:

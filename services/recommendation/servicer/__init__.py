@@ -189,6 +189,9 @@ def _drift(drift: Drift) -> pb.Drift:
         unknown_item_share=drift.unknown_item_share,
         category_psi=drift.category_psi,
         demand_psi=drift.demand_psi,
+        price_psi=drift.price_psi,
+        score_psi=drift.score_psi,
+        scored_count=drift.scored_count,
         alarms=drift.alarms,
     )
 

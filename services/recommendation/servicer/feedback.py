@@ -10,6 +10,7 @@ from tessera.recommendation.v1.recommendation_service_pb2_grpc import Recommenda
 
 from services.common.auth import principal
 from services.common.clock import Clock, to_micros
+from services.recommendation.domain.drift import ListDrift
 from services.recommendation.domain.experiment import Difference, Experiment, Outcome, Variant
 from services.recommendation.domain.feedback import DAY, Feedback, FeedbackInvalid, FeedbackKind, Origin, origin_of
 from services.recommendation.handlers.exploration import ExplorationReport
@@ -56,6 +57,7 @@ class FeedbackRpcs(RecommendationServiceServicer):
             coverage=report.coverage,
             novelty=report.novelty,
             exploration=_exploration(report.exploration) if report.exploration else None,
+            drift=_drift(report.drift),
         )
 
     async def StartExperiment(self, request: pb.StartExperimentRequest, context: Context) -> pb.StartExperimentResponse:
@@ -100,6 +102,17 @@ def period_of(
     end = micros(request.end_time) if request.HasField("end_time") else to_micros(clock()) + 1
     start = micros(request.start_time) if request.HasField("start_time") else end - PERIOD_DAYS * DAY
     return Period(start // DAY * DAY, end, request.placement_id, (window_days or WINDOW_DAYS) * DAY)
+
+
+def _drift(drift: ListDrift) -> pb.ListDrift:
+    return pb.ListDrift(
+        click_rate_before=drift.click_rate_before,
+        click_rate_difference=_difference(drift.click_rate),
+        coverage_before=drift.coverage_before,
+        coverage_change=drift.coverage_change,
+        shown_category_psi=drift.shown_psi,
+        alarms=drift.alarms,
+    )
 
 
 def _exploration(report: ExplorationReport) -> exploration_pb.ExplorationReport:

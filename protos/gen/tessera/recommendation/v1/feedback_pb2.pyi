@@ -205,6 +205,7 @@ class GetRecommendationReportResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     NOVELTY_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
     coverage: _builtins.float
     """The share of the catalogue's items that had an impression."""
     novelty: _builtins.float
@@ -223,6 +224,10 @@ class GetRecommendationReportResponse(_message.Message):
     def exploration(self) -> _exploration_pb2.ExplorationReport:
         """What the places for new items brought; unset where no new item was seen."""
 
+    @_builtins.property
+    def drift(self) -> Global___ListDrift:
+        """How lists did against those of the period before, which was as long."""
+
     def __init__(
         self,
         *,
@@ -231,14 +236,66 @@ class GetRecommendationReportResponse(_message.Message):
         coverage: _builtins.float = ...,
         novelty: _builtins.float = ...,
         exploration: _exploration_pb2.ExplorationReport | None = ...,
+        drift: Global___ListDrift | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "exploration", b"exploration", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "exploration", b"exploration", "novelty", b"novelty", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "drift", b"drift", "exploration", b"exploration", "novelty", b"novelty", "rows", b"rows", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRecommendationReportResponse: _TypeAlias = GetRecommendationReportResponse  # noqa: Y015
+
+@_typing.final
+class ListDrift(_message.Message):
+    """Lists of a period against those of the period before it, which was as long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLICK_RATE_BEFORE_FIELD_NUMBER: _builtins.int
+    CLICK_RATE_DIFFERENCE_FIELD_NUMBER: _builtins.int
+    COVERAGE_BEFORE_FIELD_NUMBER: _builtins.int
+    COVERAGE_CHANGE_FIELD_NUMBER: _builtins.int
+    SHOWN_CATEGORY_PSI_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    click_rate_before: _builtins.float
+    """Clicks for each impression, before."""
+    coverage_before: _builtins.float
+    """The share of the catalogue's items that had an impression, before."""
+    coverage_change: _builtins.float
+    """By how much the coverage differs from that."""
+    shown_category_psi: _builtins.float
+    """The population stability index of impressions over categories, at the broadest level at which items differ: below
+    0.1 nothing to speak of, above 0.25 a large shift.
+    """
+    @_builtins.property
+    def click_rate_difference(self) -> Global___Difference:
+        """By how much the click rate differs from that."""
+
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is beyond its bound, where both periods have 1,000 impressions: `click_rate` where it differs by more than a
+        fifth of what it was and the interval excludes zero; `coverage` by more than a fifth; `shown_categories` above an
+        index of 0.25.
+        """
+
+    def __init__(
+        self,
+        *,
+        click_rate_before: _builtins.float = ...,
+        click_rate_difference: Global___Difference | None = ...,
+        coverage_before: _builtins.float = ...,
+        coverage_change: _builtins.float = ...,
+        shown_category_psi: _builtins.float = ...,
+        alarms: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["click_rate_difference", b"click_rate_difference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "click_rate_before", b"click_rate_before", "click_rate_difference", b"click_rate_difference", "coverage_before", b"coverage_before", "coverage_change", b"coverage_change", "shown_category_psi", b"shown_category_psi"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDrift: _TypeAlias = ListDrift  # noqa: Y015
 
 @_typing.final
 class ReportRow(_message.Message):

@@ -243,7 +243,8 @@ class RecommendationServiceServicer:
     def UpsertItems(self, request, context):
         """Creates or replaces items, all or none; when this returns they are on disk and recommendations know of them. An
         item that is equal to the stored one is left alone, so a batch can be sent again safely. An item that comes twice
-        in one request is INVALID_ARGUMENT, reason ITEM_REPEATED.
+        in one request is INVALID_ARGUMENT, reason ITEM_REPEATED; one with a price or a cost below zero is INVALID_ARGUMENT,
+        reason ITEM_INVALID, with `item_id` and `problem`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

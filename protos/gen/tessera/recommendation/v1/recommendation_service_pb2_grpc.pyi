@@ -45,7 +45,8 @@ class RecommendationServiceStub:
     UpsertItems: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.UpsertItemsRequest, _recommendation_service_pb2.UpsertItemsResponse]
     """Creates or replaces items, all or none; when this returns they are on disk and recommendations know of them. An
     item that is equal to the stored one is left alone, so a batch can be sent again safely. An item that comes twice
-    in one request is INVALID_ARGUMENT, reason ITEM_REPEATED.
+    in one request is INVALID_ARGUMENT, reason ITEM_REPEATED; one with a price or a cost below zero is INVALID_ARGUMENT,
+    reason ITEM_INVALID, with `item_id` and `problem`.
     """
     GetItem: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetItemRequest, _recommendation_service_pb2.GetItemResponse]
     """Gets one item. NOT_FOUND, reason ITEM_NOT_FOUND, if there is none."""
@@ -203,7 +204,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     UpsertItems: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.UpsertItemsRequest, _recommendation_service_pb2.UpsertItemsResponse]  # type: ignore[assignment]
     """Creates or replaces items, all or none; when this returns they are on disk and recommendations know of them. An
     item that is equal to the stored one is left alone, so a batch can be sent again safely. An item that comes twice
-    in one request is INVALID_ARGUMENT, reason ITEM_REPEATED.
+    in one request is INVALID_ARGUMENT, reason ITEM_REPEATED; one with a price or a cost below zero is INVALID_ARGUMENT,
+    reason ITEM_INVALID, with `item_id` and `problem`.
     """
     GetItem: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetItemRequest, _recommendation_service_pb2.GetItemResponse]  # type: ignore[assignment]
     """Gets one item. NOT_FOUND, reason ITEM_NOT_FOUND, if there is none."""
@@ -364,7 +366,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.UpsertItemsResponse, _abc.Awaitable[_recommendation_service_pb2.UpsertItemsResponse]]:
         """Creates or replaces items, all or none; when this returns they are on disk and recommendations know of them. An
         item that is equal to the stored one is left alone, so a batch can be sent again safely. An item that comes twice
-        in one request is INVALID_ARGUMENT, reason ITEM_REPEATED.
+        in one request is INVALID_ARGUMENT, reason ITEM_REPEATED; one with a price or a cost below zero is INVALID_ARGUMENT,
+        reason ITEM_INVALID, with `item_id` and `problem`.
         """
 
     @_abc_1.abstractmethod
