@@ -119,29 +119,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
 
         async def watch_drift() -> None:
             for tenant in await models.tenants():
-                drift = await measure_drift(models, interactions, sources.catalogue, tenant)
-                if drift is None:
-                    continue
-                labels = {"tenant": tenant}
-                telemetry.gauge("recommendation.drift.unknown_items").set(drift.unknown_item_share, labels)
-                indexes = {"categories": drift.category_psi, "demand": drift.demand_psi, "prices": drift.price_psi}
-                for name, value in (indexes | {"scores": drift.score_psi}).items():
-                    telemetry.gauge("recommendation.drift.psi").set(value, labels | {"of": name})
-                if drift.alarms:
-                    log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
-            await watch_lists()
-
-        async def watch_lists() -> None:
-            now = to_micros(clock())
-            week = Period(now - WATCHED_MICROS, now, "", 0)
-            for tenant in await models.tenants():
-                lists = await measure_list_drift(feedback, sources.catalogue, tenant, week)
-                labels = {"tenant": tenant}
-                telemetry.gauge("recommendation.drift.click_rate").set(lists.click_rate.value, labels)
-                telemetry.gauge("recommendation.drift.coverage").set(lists.coverage_change, labels)
-                telemetry.gauge("recommendation.drift.psi").set(lists.shown_psi, labels | {"of": "shown_categories"})
-                if lists.alarms:
-                    log.warning("lists of tenant %s drift from the week before: %s", tenant, ", ".join(lists.alarms))
+                await _watch_purchases(sources, tenant)
+                await _watch_lists(sources, feedback, tenant, to_micros(clock()))
 
         keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store))
         exposed = Exposed(
@@ -174,3 +153,29 @@ async def _warm_up(sources: Sources, models: StoredModels, jobs: StoredTrainingJ
         if await models.live(tenant) is None:
             job_id = await train_again(models, jobs, tenant, await models.parameters(tenant))
             log.warning("the model of tenant %s is trained again by job %s", tenant, job_id)
+
+
+async def _watch_purchases(sources: Sources, tenant: str) -> None:
+    """Tell the metrics, and the log where it must, how far what is bought is from what the model learnt from."""
+    drift = await measure_drift(sources.models, sources.interactions, sources.catalogue, tenant)
+    if drift is None:
+        return
+    labels = {"tenant": tenant}
+    telemetry.gauge("recommendation.drift.unknown_items").set(drift.unknown_item_share, labels)
+    indexes = {"categories": drift.category_psi, "demand": drift.demand_psi, "prices": drift.price_psi}
+    for name, value in (indexes | {"scores": drift.score_psi}).items():
+        telemetry.gauge("recommendation.drift.psi").set(value, labels | {"of": name})
+    if drift.alarms:
+        log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
+
+
+async def _watch_lists(sources: Sources, feedback: ColumnarFeedback, tenant: str, now: int) -> None:
+    """Tell how lists of the last week do against those of the week before."""
+    week = Period(now - WATCHED_MICROS, now, "", 0)
+    lists = await measure_list_drift(feedback, sources.catalogue, tenant, week)
+    labels = {"tenant": tenant}
+    telemetry.gauge("recommendation.drift.click_rate").set(lists.click_rate.value, labels)
+    telemetry.gauge("recommendation.drift.coverage").set(lists.coverage_change, labels)
+    telemetry.gauge("recommendation.drift.psi").set(lists.shown_psi, labels | {"of": "shown_categories"})
+    if lists.alarms:
+        log.warning("lists of tenant %s drift from the week before: %s", tenant, ", ".join(lists.alarms))
