@@ -1083,6 +1083,9 @@ class Drift(_message.Message):
     CATEGORY_PSI_FIELD_NUMBER: _builtins.int
     DEMAND_PSI_FIELD_NUMBER: _builtins.int
     ALARMS_FIELD_NUMBER: _builtins.int
+    PRICE_PSI_FIELD_NUMBER: _builtins.int
+    SCORE_PSI_FIELD_NUMBER: _builtins.int
+    SCORED_COUNT_FIELD_NUMBER: _builtins.int
     line_count: _builtins.int
     """How many purchase lines since."""
     unknown_item_share: _builtins.float
@@ -1093,10 +1096,18 @@ class Drift(_message.Message):
     """
     demand_psi: _builtins.float
     """The same over ten groups of items, from what was bought most to what least."""
+    price_psi: _builtins.float
+    """The same over ten groups of prices that had equal parts of the lines before; 0 where no price is known."""
+    score_psi: _builtins.float
+    """The same over ten groups of scores: how well the best item fits each of the customers who bought since, as the model
+    was trained and with what they bought since. Of 500 customers at most; 0 for fewer than 100.
+    """
+    scored_count: _builtins.int
+    """How many customers that is of."""
     @_builtins.property
     def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is beyond its bound, from 200 lines on: `unknown_items` above a share of 0.2, `categories` and `demand` above an
-        index of 0.25. Training again is what helps.
+        """What is beyond its bound, from 200 lines on: `unknown_items` above a share of 0.2, `categories`, `demand`, `prices` and,
+        of 100 customers on, `scores` above an index of 0.25. Training again is what helps.
         """
 
     def __init__(
@@ -1107,10 +1118,13 @@ class Drift(_message.Message):
         category_psi: _builtins.float = ...,
         demand_psi: _builtins.float = ...,
         alarms: _abc.Iterable[_builtins.str] | None = ...,
+        price_psi: _builtins.float = ...,
+        score_psi: _builtins.float = ...,
+        scored_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "category_psi", b"category_psi", "demand_psi", b"demand_psi", "line_count", b"line_count", "unknown_item_share", b"unknown_item_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "category_psi", b"category_psi", "demand_psi", b"demand_psi", "line_count", b"line_count", "price_psi", b"price_psi", "score_psi", b"score_psi", "scored_count", b"scored_count", "unknown_item_share", b"unknown_item_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
