@@ -4,7 +4,7 @@
 |---|---|
 | at most ``EXACT_MAX`` | every allowed vector is looked at: exact, and faster than any index with so few |
 | more, of a model without an index (it has at most ``EXACT_MAX`` items) | the same |
-| more | the model's index, as wide as was measured to find ``RECALL`` of the best for such a share |
+| more | the model's index, as wide as was measured to find enough of the best for such a share |
 | more, and what was measured finds too little however wide | every allowed vector again |
 
 What an index finds is scored anew with the vectors themselves, so that scores are exact whatever it compresses.
