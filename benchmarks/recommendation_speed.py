@@ -268,6 +268,7 @@ async def measure_rpcs(shop: Shop, scratch: Path) -> list[Result]:
                 *await _load(pid, f"BatchRecommend of {BATCH}", many, BATCH, bare),
                 *await _steady(pid, one),
                 Result("memory of the server", megabytes(pid), "MB", goal="< 2,048"),
+                Result("... at its highest", megabytes(pid, "VmHWM"), "MB", goal="< 2,048"),
                 Result("... of it its own, not mapped files", megabytes(pid, "RssAnon"), "MB"),
             ]
 

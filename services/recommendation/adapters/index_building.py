@@ -36,7 +36,7 @@ QUERIES = 200
 CHOICES = ((300_000, ("ivf_sq8",)), (2**63, ("ivf_sq8", "ivf_pq")))
 """Up to so many vectors these kinds are built and measured."""
 ITERATIONS = 8
-POINTS_A_LIST = 40
+POINTS_A_LIST, POINTS_A_DEPARTMENT = 40, 200
 SAMPLE = 50_000
 """Vectors from which codes are learnt."""
 LISTS_MIN, LISTS_MAX = 64, 4096
@@ -114,7 +114,7 @@ def _filters(vectors: Vectors) -> Iterable[tuple[float, Selection]]:
         drawn = min(max(share, MARGIN * least), 1.0)
         yield share, Selection(random.random(len(vectors)) < drawn)
         yield share, _together(vectors, drawn, random)
-        yield share, _about(vectors, drawn, random)
+        yield share, _department(vectors, drawn)
 
 
 def _together(vectors: Vectors, share: float, random: np.random.Generator) -> Selection:
@@ -127,11 +127,15 @@ def _together(vectors: Vectors, share: float, random: np.random.Generator) -> Se
     return Selection(np.isin(nearest, kept))
 
 
-def _about(vectors: Vectors, share: float, random: np.random.Generator) -> Selection:
-    """A share of the rows: those most like one of them, as the items of a large department are. Most queries come from
-    elsewhere, and what is best for them lies at its edge."""
-    fits = vectors @ vectors[random.integers(0, len(vectors))]
-    return Selection(fits >= np.quantile(fits, 1 - share))
+def _department(vectors: Vectors, share: float) -> Selection:
+    """About a share of the rows: those of one of so many clusters, as the items of a large department are. Most queries
+    come from elsewhere, and what is best for them lies at its edge."""
+    count = max(round(1 / share), 2)
+    means = faiss.Kmeans(vectors.shape[1], count, niter=ITERATIONS, seed=2, min_points_per_centroid=1)
+    means.train(vectors[:: max(len(vectors) // (count * POINTS_A_DEPARTMENT), 1)])
+    nearest = means.index.search(vectors, 1)[1][:, 0]
+    sizes = np.bincount(nearest, minlength=count)
+    return Selection(nearest == int(np.argmin(np.abs(sizes - share * len(vectors)))))
 
 
 def wanted(share: float) -> float:

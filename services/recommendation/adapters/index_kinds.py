@@ -10,7 +10,7 @@ TUNED_LENGTH = 50
 """How long the lists are on which breadths are measured; longer ones are searched more widely."""
 
 
-BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 56, 64, 80, 96, 112, 128, 192, 256, 512)
+BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 56, 64, 80, 96, 112, 128, 192, 256, 512, 1024)
 """Into how many lists may be looked."""
 
 
