@@ -39,7 +39,7 @@ SessionItems = Annotated[
 class Repeat: ...
 
 
-@from_proto(pb.Bundle, "item_ids", "basket_count", "support", "confidence", "lift")
+@from_proto(pb.Bundle, "item_ids", "basket_count", "support", "confidence", "lift", "leverage")
 class Bundle: ...
 
 

@@ -31,6 +31,7 @@ def check(bundle: Bundle, carts: list[set[str]]) -> None:
     assert bundle.support == pytest.approx(len(held) / len(carts))
     assert bundle.confidence == pytest.approx(len(held) / len(before))
     assert bundle.lift == pytest.approx(len(held) / len(carts) / np.prod(shares))
+    assert bundle.leverage == pytest.approx(len(held) / len(carts) - np.prod(shares))
 
 
 @given(CARTS, st.integers(2, 5))

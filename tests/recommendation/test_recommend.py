@@ -162,6 +162,7 @@ async def test_bought_together_has_the_figures_that_pandas_counts(trained: Clien
         assert figures.support == count / total
         assert figures.confidence == count / baskets["i4"]
         assert figures.lift == pytest.approx(figures.confidence / (baskets[item.item_id] / total), rel=1e-12)
+        assert figures.leverage == pytest.approx(figures.support * (1 - 1 / figures.lift))
     expected = sorted(ids(answer), key=lambda it: (-both[it] / (baskets["i4"] * baskets[it]) ** 0.5, -both[it], it))
     assert ids(answer) == expected
 

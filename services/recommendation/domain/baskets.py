@@ -31,6 +31,11 @@ class Bundle:
     lift: float
 
     @property
+    def leverage(self) -> float:
+        """How much larger the share of baskets is than if the items were bought independently of each other."""
+        return self.support - self.support / self.lift if self.lift else 0.0
+
+    @property
     def strength(self) -> float:
         """Lift times the root of the count: lift alone prefers what chance put together twice."""
         return self.lift * float(np.sqrt(self.basket_count))

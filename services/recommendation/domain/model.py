@@ -93,6 +93,11 @@ class Pair:
     lift: float
     strength: float
 
+    @property
+    def leverage(self) -> float:
+        """How much larger the share of baskets is than if the items were bought independently of each other."""
+        return self.support - self.support / self.lift if self.lift else 0.0
+
 
 @dataclass(frozen=True)
 class Model:

@@ -183,7 +183,11 @@ def _write_reason(written: list_pb.Reason, reason: Reason) -> None:
 
 def _association(pair: Pair) -> list_pb.Association:
     return list_pb.Association(
-        basket_count=pair.together, support=pair.support, confidence=pair.confidence, lift=pair.lift
+        basket_count=pair.together,
+        support=pair.support,
+        confidence=pair.confidence,
+        lift=pair.lift,
+        leverage=pair.leverage,
     )
 
 

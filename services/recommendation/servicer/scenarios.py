@@ -71,6 +71,7 @@ class ScenarioRpcs(RecommendationServiceServicer):
                     support=bundle.support,
                     confidence=bundle.confidence,
                     lift=bundle.lift,
+                    leverage=bundle.leverage,
                 )
                 for bundle in bundles
             ),

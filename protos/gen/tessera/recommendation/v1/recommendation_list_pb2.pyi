@@ -361,6 +361,7 @@ class Association(_message.Message):
     SUPPORT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     LIFT_FIELD_NUMBER: _builtins.int
+    LEVERAGE_FIELD_NUMBER: _builtins.int
     basket_count: _builtins.int
     """In how many baskets both are."""
     support: _builtins.float
@@ -369,6 +370,8 @@ class Association(_message.Message):
     """The share of the baskets with the item that was asked for that hold this one too."""
     lift: _builtins.float
     """How many times likelier that makes this item: confidence over its share in all baskets."""
+    leverage: _builtins.float
+    """How much larger the support is than if the two were bought independently of each other."""
     def __init__(
         self,
         *,
@@ -376,10 +379,11 @@ class Association(_message.Message):
         support: _builtins.float = ...,
         confidence: _builtins.float = ...,
         lift: _builtins.float = ...,
+        leverage: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "lift", b"lift", "support", b"support"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "leverage", b"leverage", "lift", b"lift", "support", b"support"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -260,6 +260,7 @@ class Bundle(_message.Message):
     SUPPORT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     LIFT_FIELD_NUMBER: _builtins.int
+    LEVERAGE_FIELD_NUMBER: _builtins.int
     basket_count: _builtins.int
     """In how many baskets all of them are."""
     support: _builtins.float
@@ -268,6 +269,8 @@ class Bundle(_message.Message):
     """Of the baskets with all items but the last, the share that holds the last too."""
     lift: _builtins.float
     """How many times likelier the set is than if its items were bought independently of each other."""
+    leverage: _builtins.float
+    """How much larger its support is than that would be."""
     @_builtins.property
     def item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The items: the one that was asked for, or the two that began the set, and then each in the order in which it joined."""
@@ -280,10 +283,11 @@ class Bundle(_message.Message):
         support: _builtins.float = ...,
         confidence: _builtins.float = ...,
         lift: _builtins.float = ...,
+        leverage: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "item_ids", b"item_ids", "lift", b"lift", "support", b"support"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "item_ids", b"item_ids", "leverage", b"leverage", "lift", b"lift", "support", b"support"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
