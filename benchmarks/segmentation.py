@@ -27,6 +27,7 @@ from services.common.rules import Rule, text
 from services.segmentation.adapters.analytics import ColumnarAnalytics
 from services.segmentation.adapters.kept import Kept
 from services.segmentation.adapters.tables import TABLES, hashed
+from services.segmentation.domain.matched import by_customer
 from services.segmentation.domain.timing import timing
 
 NOW = 1_760_000_000_000_000
@@ -247,18 +248,20 @@ class Bench:
             for row in self.root.execute(f"SELECT DISTINCT customer FROM plain WHERE time > {NOW - DAY}").fetchall()
         ]
         daily = await cpu(lambda: self.analytics.matching(TENANT, asked, asked, NOW, day))
+
+        async def told() -> None:
+            by_customer(await self.analytics.matching(TENANT, asked, asked, NOW, day), day)
+
+        by_each = await cpu(told)
         return iter(
             [
                 Result("moments of the next minute, CPU", ahead * 1000, "ms"),
                 Result(f"evaluation of {len(touched)} touched, CPU", some * 1000, "ms"),
                 Result(f"moments to come of {len(touched)} touched, CPU", moments * 1000, "ms"),
                 Result(f"increment of a day ({len(day)} customers), CPU", daily * 1000, "ms", goal="< 50"),
+                Result("the same, as the rules of each customer, CPU", by_each * 1000, "ms"),
             ]
         )
-
-    def _since(self, time: int) -> list[str]:
-        rows = self.root.execute(f"SELECT DISTINCT customer FROM plain WHERE time > {time} ORDER BY 1").fetchall()
-        return [row[0] for row in rows]
 
 
 @contextmanager

@@ -258,6 +258,9 @@ def test_many_names_are_found_as_few_are() -> None:
     crowd, found, codes = people.crowd(asked, count)
     assert crowd.count == count
     assert (found.tolist(), codes.tolist()) == (names, list(range(count)))
+    for some in (names[:1], [*names[7:99], *names[9:50]], [*names, *names]):
+        rows_of = pa.chunked_array([some[:3], some[3:]], pa.string())
+        assert people.known(rows_of, rows_of).tolist() == [int(each[1:]) for each in some]
     people.forget(["c5"])
     more = [f"new{number}" for number in range(7)]
     people.meet(pa.chunked_array([more]), pa.chunked_array([more]), np.arange(7))

@@ -40,6 +40,8 @@ engine alone."""
 OTHERS_MAX = 16
 """So many streams are kept that no segment needs any more, or that only a preview needed."""
 QUERIES_MAX = 256
+TOGETHER_MAX = 32
+"""Of a batch, what so many streams keep is asked in one query."""
 SLACK_MICROS = 60_000_000
 """Longer than from the moment of an evaluation to when it finds that nothing is kept yet."""
 _GIVEN = {table: ibis.table(unbound(table).schema(), name=f"given_{table.name}") for table in (EVENTS, TRAITS)}
@@ -133,7 +135,7 @@ class Kept:
         self._tenants: dict[str, Tenant] = {}
         self._refused: dict[str, frozenset[Wanted]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._events = lru_cache(QUERIES_MAX)(lambda name, wanted: of_events(_GIVEN[EVENTS], name, wanted))
+        self._events = lru_cache(QUERIES_MAX)(lambda wanted: of_events(_GIVEN[EVENTS], wanted))
         self._traits = lru_cache(QUERIES_MAX)(lambda wanted: of_traits(_GIVEN[TRAITS], wanted))
 
     def holds(self, tenant: str) -> bool:
@@ -225,8 +227,9 @@ class Kept:
 
     async def _load(self, tenant: str, kept: Tenant, wanted: Iterable[Wanted]) -> None:
         events, traits = (of_tenant(self._columnar.table(table), tenant) for table in (EVENTS, TRAITS))
-        for name, group in _by_name(wanted).items():
-            answer = await self._columnar.execute(of_events(events, name, group))
+        # At the start one look at the events of a name tells all; later, most events are not of what is wanted.
+        for group in _alike(wanted) if kept.streams else _by_name(wanted).values():
+            answer = await self._columnar.execute(of_events(events, group))
             await asyncio.to_thread(_take, kept, group, answer, met=True)
         if told := _told(wanted):
             await asyncio.to_thread(_take, kept, told, await self._columnar.execute(of_traits(traits, told)))
@@ -249,9 +252,9 @@ class Kept:
 
     async def _add_events(self, kept: Tenant, rows: pa.Table) -> None:
         named = set(pc.unique(rows["name"]).to_pylist())
-        for name, group in _by_name(kept.streams).items():
-            if name in named:
-                query: ir.Table = self._events(name, tuple(group))
+        for group in _together(kept.streams):
+            if any(each.name in named for each in group):
+                query: ir.Table = self._events(group)
                 answer = await self._columnar.execute(query, {"given_events": rows}, {})
                 await asyncio.to_thread(_take, kept, group, answer)
 
@@ -269,6 +272,26 @@ def _by_name(wanted: Iterable[Wanted]) -> dict[str, list[Wanted]]:
         if each.fact is not Fact.TOLD:
             groups[each.name].append(each)
     return groups
+
+
+def _together(wanted: Iterable[Wanted]) -> list[tuple[Wanted, ...]]:
+    """The streams of events, those of several names at once: the plan of a query costs more than what it does to the
+    few rows of a batch."""
+    groups: list[tuple[Wanted, ...]] = [()]
+    for of_name in _by_name(wanted).values():
+        if len(groups[-1]) + len(of_name) > TOGETHER_MAX:
+            groups.append(())
+        groups[-1] += tuple(of_name)
+    return [each for each in groups if each]
+
+
+def _alike(wanted: Iterable[Wanted]) -> list[list[Wanted]]:
+    """The streams of the same events: the engine returns no others, and tests each once."""
+    groups: defaultdict[tuple[str, tuple[Comparison, ...]], list[Wanted]] = defaultdict(list)
+    for each in wanted:
+        if each.fact is not Fact.TOLD:
+            groups[each.name, each.where].append(each)
+    return list(groups.values())
 
 
 def _told(wanted: Iterable[Wanted]) -> list[Wanted]:

@@ -33,12 +33,17 @@ class TooWide(ArithmeticError):
     """A number is too large to be summed by arrays."""
 
 
-def of_events(rows: ir.Table, name: str, wanted: Sequence[Wanted]) -> ir.Table:
-    """The events of ``name`` of which some stream keeps something, with what that is in columns by number."""
-    chosen = rows.filter(rows.name == name)
+def of_events(rows: ir.Table, wanted: Sequence[Wanted]) -> ir.Table:
+    """The events of which some stream keeps something, with what that is in columns by number."""
+    names = sorted({each.name for each in wanted})
+    chosen = rows.filter(rows.name.isin(names))
+    alike = len({(each.name, each.where) for each in wanted}) == 1
+    if alike and wanted[0].where:
+        chosen = chosen.filter([holds(chosen, comparison, _NEVER) for comparison in wanted[0].where])
     columns: dict[str, ir.Value] = {}
     for number, each in enumerate(wanted):
-        columns.update(_facts(chosen, each, f"v{number}"))
+        tests = [] if alike else _tests(chosen, each, alone=len(names) == 1)
+        columns.update(_facts(chosen, each, f"v{number}", tests))
     kept = ["origin_id", "customer_id", "time", "message_id"]
     picking = any(each.fact is Fact.PICKED for each in wanted)
     return chosen.select(*(kept if picking else kept[:3]), **columns)
@@ -62,8 +67,15 @@ def _compared(wanted: Wanted) -> Comparison:
     return wanted.compared
 
 
-def _facts(events: ir.Table, wanted: Wanted, name: str) -> Iterator[tuple[str, ir.Value]]:
-    tests = [holds(events, comparison, _NEVER) for comparison in wanted.where]
+def _tests(events: ir.Table, wanted: Wanted, alone: bool) -> list[ir.BooleanValue]:
+    """What is to be true of an event. ``alone``: all of them have the name that is wanted."""
+    named = [] if alone else [events.name == wanted.name]
+    return [*named, *(holds(events, comparison, _NEVER) for comparison in wanted.where)]
+
+
+def _facts(
+    events: ir.Table, wanted: Wanted, name: str, tests: Sequence[ir.BooleanValue]
+) -> Iterator[tuple[str, ir.Value]]:
     matched = reduce(and_, tests, ibis.literal(True))
 
     def where(value: ir.Value) -> ir.Value:
