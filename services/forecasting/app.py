@@ -95,10 +95,10 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         drivers = StoredDrivers(documents, columnar)
         learners = Learners(network=NetworkFitting(settings.network_seconds) if settings.network_seconds else None)
         fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock, learners)
-        models = StoredCustomerModels(documents)
-        telling = PredictionTelling(models)
-        customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
         likely = StoredPropensityModels(documents)
+        models = StoredCustomerModels(documents, likely)
+        telling = PredictionTelling(models, likely.settle)
+        customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
         propensity = PropensityFitting(
             lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
         )

@@ -105,11 +105,12 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PredictionChange:
-    """What is expected of a customer now; ``None``: nothing any more."""
+    """What is expected of a customer now; ``None``: nothing any more. ``propensities``: by the newest models, all."""
 
     tenant: str
     customer_id: str
     prediction: Prediction | None
+    propensities: Sequence[Propensity] = ()
 
 
 @dataclass(frozen=True, slots=True)

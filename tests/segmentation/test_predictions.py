@@ -10,6 +10,7 @@ import grpc
 import pytest
 from tessera.common.v1.job_pb2 import JOB_STATE_SUCCEEDED
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1 import propensity_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.profiles.v1 import erasure_pb2, merge_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
@@ -109,7 +110,7 @@ class Trio:
 async def trio(configure: Callable[..., Any], keyring: Keyring) -> AsyncIterator[Trio]:
     async with AsyncExitStack() as stack:
         source = await stack.enter_async_context(serve_profiles(configure(ProfilesSettings)))
-        settings = configure(ForecastingSettings, profiles_addr=source.address)
+        settings = configure(ForecastingSettings, profiles_addr=source.address, propensity_examples_min=5)
         oracle = await stack.enter_async_context(serve_forecasting(settings))
         to_source = await stack.enter_async_context(grpc.aio.insecure_channel(source.address))
         to_oracle = await stack.enter_async_context(grpc.aio.insecure_channel(oracle.address))
@@ -139,6 +140,35 @@ async def test_who_is_likely_to_leave_is_a_segment(trio: Trio) -> None:
         assert [value.number_value for value in node.found] == [chances[expected[0]]]
         await trio.fit(1)  # within a day more of them stay away
         assert len(await trio.leaving(segmentation, made, 0.7)) > len(expected)
+
+
+async def test_the_likeliest_tenth_by_a_model_of_ones_own_is_a_segment(trio: Trio) -> None:
+    async with trio.segmentation() as segmentation:
+        texts = ('score("propensity.again") >= 0', 'score("propensity_percentile.again") >= 91')
+        made = []
+        for number, rule in enumerate(texts):
+            create = segments.CreateSegmentRequest(name=f"again {number}", rule_text=rule)
+            made.append((await segmentation.CreateSegment(create, metadata=trio.metadata)).segment.segment_id)
+        goal = propensity_pb2.PropensityGoal(horizon_days=9)
+        fit = propensity_pb2.FitPropensityModelRequest(request_id="again", model_id="again", goal=goal)
+        await trio.oracle.FitPropensityModel(fit, metadata=trio.metadata)
+
+        async def sized(likely: int, top: int) -> bool:
+            pages = [
+                await segmentation.ListMembers(segments.ListMembersRequest(segment_id=each), metadata=trio.metadata)
+                for each in made
+            ]
+            return [len(page.members) for page in pages] == [likely, top]
+
+        await until(lambda: sized(CUSTOMERS, CUSTOMERS // 10))
+        everybody = propensity_pb2.ListPropensitiesRequest(model_id="again", page_size=1000)
+        said = (await trio.oracle.ListPropensities(everybody, metadata=trio.metadata)).propensities
+        export = personal_data_pb2.ExportCustomerDataRequest(customer_id=said[0].customer_id)
+        stream = segmentation.ExportCustomerData(export, metadata=trio.metadata)
+        assert [record.kind async for page in stream for record in page.records].count("propensity") == 1
+        delete = propensity_pb2.DeletePropensityModelRequest(model_id="again")
+        await trio.oracle.DeletePropensityModel(delete, metadata=trio.metadata)
+        await until(lambda: sized(0, 0))
 
 
 async def test_a_model_that_was_fitted_while_segmentation_was_away_moves_members_when_it_is_back(trio: Trio) -> None:

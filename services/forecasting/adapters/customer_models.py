@@ -13,6 +13,7 @@ from typing import Any
 from services.common.errors import AlreadyExists, Conflict
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
 from services.forecasting.adapters.prediction_changes import PREDICTION_CHANGES, UNTOLD, telling
+from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.domain.customers import (
     CustomerModel,
     Decile,
@@ -22,6 +23,7 @@ from services.forecasting.domain.customers import (
     Prediction,
     PredictionOrder,
 )
+from services.forecasting.domain.propensity import Propensity
 from services.forecasting.ports import PredictionChange, PredictionChanges
 
 CUSTOMER_MODELS = Collection("customer_models")
@@ -44,9 +46,10 @@ _ORDERS = {
 class StoredCustomerModels:
     """The port ``CustomerModels`` over the document store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, propensities: StoredPropensityModels | None = None) -> None:
         self._store = store
-        self._turn = asyncio.Lock()
+        self._propensities = propensities or StoredPropensityModels(store)
+        self._turn = self._propensities.turn
 
     def turn(self) -> asyncio.Lock:
         return self._turn
@@ -174,7 +177,12 @@ class StoredCustomerModels:
             changes, models = [], []
             for owner, customer_ids in named.items():
                 found = {it.customer_id: it for it in await self.predictions(owner, customer_ids)}
-                changes += [PredictionChange(owner, it, found.get(it)) for it in dict.fromkeys(customer_ids)]
+                likely: dict[str, list[Propensity]] = {}
+                for said in await self._propensities.of_customers(owner, customer_ids):
+                    likely.setdefault(said.customer_id, []).append(said)
+                changes += [
+                    PredictionChange(owner, it, found.get(it), likely.get(it, ())) for it in dict.fromkeys(customer_ids)
+                ]
                 for version in sorted({it.version for it in found.values()}):
                     if model := await self.get(owner, version):
                         models.append((owner, model))

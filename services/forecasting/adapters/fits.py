@@ -5,15 +5,17 @@ whole of one fit, and a fit that breaks off leaves nothing that is read. The new
 what came; what they say of customers is kept of the newest one only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.common.errors import AlreadyExists, Conflict, Refusal
-from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store
+from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
 from services.forecasting.domain.propensity import MODELS_MAX
 
 WRITES_MAX = 2_000
+_READ_AT_ONCE = 500
 VERSIONS_KEPT = 20
 
 
@@ -65,12 +67,17 @@ def names_of(name: str) -> Collection:
 
 
 class StoredFits(Generic[M, S]):
-    """The models of a kind, of all tenants, over the document store."""
+    """The models of a kind, of all tenants, over the document store.
+
+    A kind that has followers overrides ``_marking``, ``_telling`` and ``_told``.
+    """
 
     kept = VERSIONS_KEPT
 
     def __init__(self, store: Store, where: Kept[M, S]) -> None:
         self._store, self._where = store, where
+        self.turn = asyncio.Lock()
+        """The right to change what followers are told of: one at a time."""
 
     async def names(self, tenant: str) -> list[str]:
         return [it.id for it in await self._names(tenant)]
@@ -109,10 +116,26 @@ class StoredFits(Generic[M, S]):
 
     async def publish(self, tenant: str, model: M) -> None:
         before = await self._publish(tenant, model)
-        for version in range(max(before, 1), model.version):
-            await self._drop_fit(tenant, model.model_id, version)
+        await self._settle(tenant, model.model_id, max(before, 1), model.version)
         if (old := model.version - VERSIONS_KEPT) > 0:
             await self._store.commit([Delete(tenant, self._where.models, _fit(model.model_id, old))])
+
+    async def _settle(self, tenant: str, model_id: str, first: int, current: int) -> None:
+        """Have followers told of what changed, and drop what the versions from the first on said."""
+        await self._told(tenant, model_id, first, current)
+        for version in range(first, current):
+            await self._drop_fit(tenant, model_id, version)
+
+    async def _told(self, tenant: str, model_id: str, first: int, current: int) -> None:
+        """Nobody follows."""
+
+    async def _marking(self, tenant: str, model_id: str, before: int) -> Sequence[Write]:
+        """What to write with a version that becomes the one that is read."""
+        return ()
+
+    async def _telling(self, tenant: str, customer_ids: Sequence[str]) -> Sequence[Write]:
+        """What to write with what is removed of these customers."""
+        return ()
 
     async def _publish(self, tenant: str, model: M) -> int:
         while True:
@@ -128,16 +151,35 @@ class StoredFits(Generic[M, S]):
                     [
                         Put(tenant, self._where.models, _fit(model.model_id, model.version), written),
                         Replace(tenant, self._where.names, model.model_id, body, name.version),
+                        *await self._marking(tenant, model.model_id, before),
                     ]
                 )
             except Conflict:
                 continue  # another fit claimed its version meanwhile
             return before
 
-    async def _drop_fit(self, tenant: str, model_id: str, version: int) -> None:
+    async def _drop_fit(self, tenant: str, model_id: str, version: int, *, tell: bool = False) -> None:
         query = Query(where={"fit": _fit(model_id, version)}, order_by=self._where.order, limit=1000)
         while found := (await self._store.find(tenant, self._where.sayings, query)).documents:
-            await self._store.commit([Delete(tenant, self._where.sayings, document.id) for document in found])
+            await self._remove(tenant, found, tell=tell)
+
+    async def _remove(self, tenant: str, found: Sequence[Document], *, tell: bool = False) -> None:
+        """Remove what is said, and take it back from followers."""
+        deletes = [Delete(tenant, self._where.sayings, document.id) for document in found]
+        async with self.turn:
+            told = await self._telling(tenant, [it.body["customer_id"] for it in found]) if tell else ()
+            await self._store.commit([*deletes, *told])
+
+    async def pages(self, tenant: str, model_id: str, version: int) -> AsyncIterator[list[str]]:
+        """Of whom a version says something, some hundreds at a time."""
+        after, more = "", True
+        while more:
+            where = {"fit": _fit(model_id, version)}
+            query = Query(where=where, order_by=self._where.order, limit=_READ_AT_ONCE, after=after)
+            page = await self._store.find(tenant, self._where.sayings, query)
+            yield [document.body["customer_id"] for document in page.documents]
+            after = page.next_cursor
+            more = bool(after)
 
     async def delete(self, tenant: str, model_id: str) -> None:
         name = await self._store.get(tenant, self._where.names, model_id)
@@ -149,16 +191,17 @@ class StoredFits(Generic[M, S]):
         models = [Delete(tenant, self._where.models, _fit(model_id, version)) for version in versions]
         await self._store.commit([Delete(tenant, self._where.names, model_id), *models])
         for version in versions:
-            await self._drop_fit(tenant, model_id, version)
+            await self._drop_fit(tenant, model_id, version, tell=True)
 
     async def forget(self, tenant: str, customer_ids: Sequence[str]) -> int:
         """Remove what any model says of these customers, one that is being fitted too; how many there were."""
-        found: list[str] = []
+        found: list[Document] = []
         for name in await self._names(tenant):
-            span = range(max(name.body["current"], 1), name.body["claimed"] + 1)
+            span = range(max(name.body["claimed"] - VERSIONS_KEPT, 1), name.body["claimed"] + 1)
             ids = [f"{_fit(name.id, version)}/{it}" for version in span for it in customer_ids]
-            found.extend(await self._store.get_many(tenant, self._where.sayings, ids))
-        await self._delete(tenant, found)
+            found.extend((await self._store.get_many(tenant, self._where.sayings, ids)).values())
+        for begin in range(0, len(found), _READ_AT_ONCE):
+            await self._remove(tenant, found[begin : begin + _READ_AT_ONCE], tell=True)
         return len(found)
 
     async def get(self, tenant: str, model_id: str, version: int = 0) -> M | None:

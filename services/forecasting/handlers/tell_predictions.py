@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from services.common import telemetry
 from services.forecasting.ports import CustomerModels
@@ -12,10 +13,10 @@ RETRY_SECONDS = 1.0
 
 
 class PredictionTelling:
-    """Tells one tenant after the other, beside the fits."""
+    """Tells one tenant after the other, beside the fits, and does what else ``also`` may have been broken off."""
 
-    def __init__(self, models: CustomerModels) -> None:
-        self._models = models
+    def __init__(self, models: CustomerModels, *also: Callable[[], Awaitable[None]]) -> None:
+        self._models, self._also = models, also
         self._woken = asyncio.Event()
         self._woken.set()  # what a process before this one did not come to
 
@@ -37,6 +38,8 @@ class PredictionTelling:
 
     async def tell(self) -> None:
         """Tell everything that is untold."""
+        for settle in self._also:
+            await settle()
         for tenant in await self._models.untold():
             count = await self._models.tell(tenant)
             telemetry.counter("forecasting.predictions.told").add(count)

@@ -11,6 +11,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from services.common.auth import ALL_TENANTS, principal
 from services.forecasting.domain.customers import CustomerModel, Decile, Holdout, ModelError, Prediction, churn_band
 from services.forecasting.ports import PredictionChange, PredictionChanges, PredictionFeed
+from services.forecasting.servicer.propensity import propensity_message
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -42,7 +43,12 @@ def _changes(told: PredictionChanges) -> pb.FollowPredictionsResponse:
 
 def _change(it: PredictionChange) -> pb.PredictionChange:
     prediction = None if it.prediction is None else prediction_message(it.prediction)
-    return pb.PredictionChange(tenant_id=it.tenant, customer_id=it.customer_id, prediction=prediction)
+    return pb.PredictionChange(
+        tenant_id=it.tenant,
+        customer_id=it.customer_id,
+        prediction=prediction,
+        propensities=map(propensity_message, it.propensities),
+    )
 
 
 def customer_model_message(it: CustomerModel) -> pb.CustomerModel:

@@ -61,14 +61,14 @@ class PropensityRpcs:
     ) -> pb.ListPropensitiesResponse:
         models, size = self._propensity.models, request.page_size or PAGE_SIZE_DEFAULT
         found, token = await list_propensities(models, principal().tenant, request.model_id, size, request.page_token)
-        return pb.ListPropensitiesResponse(propensities=map(_propensity, found), next_page_token=token)
+        return pb.ListPropensitiesResponse(propensities=map(propensity_message, found), next_page_token=token)
 
     async def BatchGetPropensities(
         self, request: pb.BatchGetPropensitiesRequest, context: Context
     ) -> pb.BatchGetPropensitiesResponse:
         models = self._propensity.models
         found = await models.of_customers(principal().tenant, request.customer_ids, request.model_ids)
-        return pb.BatchGetPropensitiesResponse(propensities=map(_propensity, found))
+        return pb.BatchGetPropensitiesResponse(propensities=map(propensity_message, found))
 
     async def MonitorPropensityModel(
         self, request: pb.MonitorPropensityModelRequest, context: Context
@@ -143,7 +143,8 @@ def _decile(it: Decile) -> pb.PropensityDecile:
     )
 
 
-def _propensity(it: Propensity) -> pb.Propensity:
+def propensity_message(it: Propensity) -> pb.Propensity:
+    """How likely a customer is to reach a goal."""
     return pb.Propensity(
         model_id=it.model_id,
         version=it.version,

@@ -26,7 +26,7 @@ from services.segmentation.adapters.messages import MESSAGES, Sent, message_rows
 from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
 from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
-from services.segmentation.ports.predictions import Prediction
+from services.segmentation.ports.predictions import Prediction, Propensity
 
 Touch = Callable[[str, set[str]], None]
 """Hears which customers of a tenant were touched."""
@@ -294,7 +294,10 @@ class PredictionFollower:
 
 def _told(change: forecasting.PredictionChange) -> Told:
     prediction = _prediction(change.prediction) if change.HasField("prediction") else None
-    return Told(change.tenant_id, change.customer_id, prediction)
+    likely = [
+        Propensity(it.model_id, _micros(it.as_of_time), it.probability, it.percentile) for it in change.propensities
+    ]
+    return Told(change.tenant_id, change.customer_id, prediction, likely)
 
 
 def _prediction(told: forecasting.CustomerPrediction) -> Prediction:

@@ -23,6 +23,7 @@ from services.segmentation.adapters.tables import (
     EVENTS,
     LIST_ENTRIES,
     PREDICTIONS,
+    PROPENSITIES,
     RESEMBLING,
     TRAITS,
 )
@@ -35,6 +36,7 @@ KINDS: dict[Table, str] = {
     CLUSTERED: "cluster_assignment",
     RESEMBLING: "lookalike",
     PREDICTIONS: "prediction_copy",
+    PROPENSITIES: "propensity_copy",
     GROUP_MEMBERS: "group_membership_copy",
     MESSAGES: "message_copy",
 }

@@ -8,7 +8,16 @@ import ibis.expr.types as ir
 
 from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.domain.rfm import DAY_MICROS, group_of
-from services.segmentation.domain.scores import CLUSTER, GROUPS, LOOKALIKE, PREDICTIONS, RFM, RFM_GROUP
+from services.segmentation.domain.scores import (
+    CLUSTER,
+    GROUPS,
+    LOOKALIKE,
+    PREDICTIONS,
+    PROPENSITY,
+    PROPENSITY_PERCENTILE,
+    RFM,
+    RFM_GROUP,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +25,7 @@ class Found:
     """What was found out about one tenant's customers beside their history."""
 
     predictions: ir.Table
+    propensities: ir.Table
     clustered: ir.Table
     resembling: ir.Table
 
@@ -36,6 +46,11 @@ def with_scores(
         if name.startswith(LOOKALIKE):
             rows = found.resembling.filter(found.resembling.lookalike_id == name.removeprefix(LOOKALIKE))
             figures = figures.left_join(rows.select("customer_id", **{name: rows.place + 1}), "customer_id")
+        for family, column in ((PROPENSITY, "probability"), (PROPENSITY_PERCENTILE, "percentile")):
+            if name.startswith(family):
+                rows = found.propensities.filter(found.propensities.model_id == name.removeprefix(family))
+                rows = rows.filter(rows.time <= at)
+                figures = figures.left_join(rows.select("customer_id", **{name: rows[column]}), "customer_id")
     return figures
 
 

@@ -124,6 +124,21 @@ PREDICTIONS = Table(
     key=("tenant", "customer_id"),
     keep=Keep.LAST,
 )
+PROPENSITIES = Table(
+    "propensities",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("model_id", pa.string()),
+            ("time", pa.int64()),  # from when on it predicts
+            ("probability", pa.float64()),
+            ("percentile", pa.int64()),  # 100 for the hundredth of the customers with the highest probability
+        ]
+    ),
+    key=("tenant", "customer_id", "model_id"),
+    keep=Keep.LAST,
+)
 RESEMBLING = Table(
     "resembling",
     pa.schema(
@@ -135,7 +150,18 @@ RESEMBLING = Table(
         ]
     ),
 )
-TABLES = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, CLUSTERED, RESEMBLING, PREDICTIONS, MESSAGES, *GROUP_TABLES)
+TABLES = (
+    EVENTS,
+    TRAITS,
+    CONSENTS,
+    LIST_ENTRIES,
+    CLUSTERED,
+    RESEMBLING,
+    PREDICTIONS,
+    PROPENSITIES,
+    MESSAGES,
+    *GROUP_TABLES,
+)
 MOVED = (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, GROUP_MEMBERS)
 """The tables whose rows belong to whoever their origin belongs to."""
 

@@ -18,6 +18,7 @@ from services.segmentation.adapters.tables import (
     EVENTS,
     LIST_ENTRIES,
     PREDICTIONS,
+    PROPENSITIES,
     RESEMBLING,
     TRAITS,
     hashed,
@@ -29,12 +30,13 @@ _HASHES = ibis.param("int64")
 
 def tenant_history(columnar: Columnar, tenant: str) -> History:
     """Everything that is known of a tenant's customers."""
-    events, traits, consents, entries, predictions, clustered, resembling = (
+    events, traits, consents, entries, predictions, propensities, clustered, resembling = (
         of_tenant(columnar.table(table), tenant)
-        for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, CLUSTERED, RESEMBLING)
+        for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, PROPENSITIES, CLUSTERED, RESEMBLING)
     )
     groups = Groups(*(of_tenant(columnar.table(table), tenant) for table in GROUP_TABLES))
-    return History(events, traits, consents, entries, events, Found(predictions, clustered, resembling), groups)
+    found = Found(predictions, propensities, clustered, resembling)
+    return History(events, traits, consents, entries, events, found, groups)
 
 
 def of_touched(rows: ir.Table) -> ir.Table:

@@ -1,5 +1,6 @@
 """The scores that rules may compare: RFM, predictions, clusters and lookalikes."""
 
+import re
 from collections.abc import Container, Iterable
 
 from services.common.rules import Operator, Rule, RuleInvalid, ScoreCondition, nodes
@@ -29,6 +30,9 @@ PREDICTIONS = (
 )
 """What forecasting expects of a customer, by its newest model."""
 CLUSTER, LOOKALIKE = "cluster.", "lookalike."
+PROPENSITY, PROPENSITY_PERCENTILE = "propensity.", "propensity_percentile."
+"""How likely a customer is to reach the goal of a model of forecasting, and in which hundredth of all that is."""
+_MODEL = re.compile("[a-z0-9][a-z0-9_-]{0,63}")
 _EQUALITY = frozenset({Operator.EQUALS, Operator.NOT_EQUALS, Operator.ANY_OF, Operator.NOT_ANY_OF})
 
 
@@ -42,14 +46,26 @@ def lookalike_score(lookalike_id: str) -> str:
     return LOOKALIKE + lookalike_id
 
 
+def is_propensity(score: str) -> bool:
+    """Whether it is what a propensity model says, also of one that is still to be fitted and says nothing yet."""
+    family, _, model = score.partition(".")
+    return f"{family}." in (PROPENSITY, PROPENSITY_PERCENTILE) and _MODEL.fullmatch(model) is not None
+
+
+def is_predicted(score: str) -> bool:
+    """Whether forecasting says it, so that it changes when forecasting says something else."""
+    return score in PREDICTIONS or is_propensity(score)
+
+
 def check_score(path: str, condition: ScoreCondition, known: Container[str]) -> None:
     """``RuleInvalid`` for a score that does not exist and for values that it never has; ``known`` are those of clusters
     and lookalikes."""
     score = condition.score
     if score == RFM_GROUP:
         return _check_groups(path, condition)
-    if score not in (*RFM, *PREDICTIONS) and score not in known:
-        families = f"{CLUSTER}<clustering_id>, {LOOKALIKE}<lookalike_id>"
+    if score not in (*RFM, *PREDICTIONS) and score not in known and not is_propensity(score):
+        models = f"{PROPENSITY}<model_id>, {PROPENSITY_PERCENTILE}<model_id>"
+        families = f"{CLUSTER}<clustering_id>, {LOOKALIKE}<lookalike_id>, {models}"
         names = ", ".join((*RFM, RFM_GROUP, *PREDICTIONS, families))
         raise RuleInvalid(f"{path}.score", f"no score is called {score}; there are {names}")
     for index, value in enumerate(condition.values):

@@ -7,7 +7,7 @@ from typing import Any
 from services.common.clock import from_micros
 from services.common.money import decimals
 from services.segmentation.ports import Analytics, Lists, Memberships, Segments
-from services.segmentation.ports.predictions import Prediction, Predictions
+from services.segmentation.ports.predictions import Prediction, Predictions, Propensity
 
 PAGE = 500
 
@@ -49,6 +49,11 @@ async def export_customer_data(
     for start in range(0, len(ids), PAGE):
         if predicted := await predictions.of(tenant, ids[start : start + PAGE]):
             yield list(map(_predicted, predicted))
+    likely: list[tuple[str, Propensity]] = []
+    for start in range(0, len(ids), PAGE):
+        likely += await predictions.likely(tenant, ids[start : start + PAGE])
+    for start in range(0, len(likely), PAGE):
+        yield [_likely(it) for _, it in likely[start : start + PAGE]]
 
 
 async def _memberships(segments: Segments, memberships: Memberships, tenant: str, ids: Sequence[str]) -> list[Record]:
@@ -98,6 +103,11 @@ def _predicted(it: Prediction) -> Record:
             "next_order": from_micros(it.next_order_time).isoformat() if it.next_order_time is not None else "",
         },
     )
+
+
+def _likely(it: Propensity) -> Record:
+    said = {"probability": round(it.probability, 4), "percentile": it.percentile}
+    return Record("propensity", {"model": it.model_id, "as_of": from_micros(it.time).isoformat(), **said})
 
 
 async def _lists(lists: Lists, tenant: str, customer_id: str) -> list[Record]:

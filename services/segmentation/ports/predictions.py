@@ -23,9 +23,23 @@ class Prediction:
     """Of the model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Propensity:
+    """How likely a customer is, from ``time`` on, to reach a model's goal, and in which hundredth of all that is."""
+
+    model_id: str
+    time: int
+    probability: float
+    percentile: int
+
+
 class Predictions(Protocol):
     """What was predicted of the customers of all tenants."""
 
     async def of(self, tenant: str, customer_ids: Collection[str]) -> list[Prediction]:
         """What is predicted of these customers, as far as something is."""
+        ...
+
+    async def likely(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, Propensity]]:
+        """How likely these customers are to reach goals, as far as that is said; with the customer."""
         ...

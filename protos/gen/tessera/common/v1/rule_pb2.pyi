@@ -704,7 +704,9 @@ class ScoreCondition(_message.Message):
     `prediction.alive`, `prediction.churn_probability`, `prediction.expected_orders`,
     `prediction.expected_order_value_minor`, `prediction.expected_revenue_minor`, `prediction.lifetime_value_minor`,
     `prediction.days_to_next_order`; `cluster.<clustering_id>`, the number of the customer's cluster, which is that of its
-    persona; and `lookalike.<lookalike_id>`, the customer's place among lookalikes, from 1, the most alike.
+    persona; and `lookalike.<lookalike_id>`, the customer's place among lookalikes, from 1, the most alike;
+    `propensity.<model_id>`, how likely the customer is to reach the goal of that propensity model of forecasting, from 0 to 1,
+    and `propensity_percentile.<model_id>`, in which hundredth of all customers that is: from 91 on the top ten per cent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
