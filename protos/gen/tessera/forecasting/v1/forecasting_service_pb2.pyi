@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
+from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
 from tessera.forecasting.v1 import series_pb2 as _series_pb2
 import builtins as _builtins
 import sys
@@ -1857,6 +1858,7 @@ class PredictionChange(_message.Message):
     TENANT_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     PREDICTION_FIELD_NUMBER: _builtins.int
+    PROPENSITIES_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     customer_id: _builtins.str
@@ -1865,16 +1867,21 @@ class PredictionChange(_message.Message):
     def prediction(self) -> Global___CustomerPrediction:
         """What is expected now; unset: nothing any more."""
 
+    @_builtins.property
+    def propensities(self) -> _containers.RepeatedCompositeFieldContainer[_propensity_pb2.Propensity]:
+        """How likely the customer is to reach each goal that there is a model of, by the newest versions: all that there are."""
+
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         customer_id: _builtins.str = ...,
         prediction: Global___CustomerPrediction | None = ...,
+        propensities: _abc.Iterable[_propensity_pb2.Propensity] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "prediction", b"prediction", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "prediction", b"prediction", "propensities", b"propensities", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -536,8 +536,9 @@ class ForecastingServiceServicer:
     def FollowPredictions(self, request, context):
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
-        what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+        customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+        A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
+        of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
         effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
         """

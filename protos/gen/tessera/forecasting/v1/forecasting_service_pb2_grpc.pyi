@@ -157,8 +157,9 @@ class ForecastingServiceStub:
     FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
-    what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+    customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+    A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
+    of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
     effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
@@ -382,8 +383,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
-    what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+    customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+    A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
+    of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
     effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
@@ -766,8 +768,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. A change tells what holds when it is sent; one without a prediction takes back
-        what was told, because the person is erased or merged, or has no orders any more that the model counts: so whoever
+        customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+        A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
+        of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
         effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
         """
