@@ -27,7 +27,17 @@ _WEIGHTS = (
     "rotation_half_life",
 )
 _CONTROL = ("control_id", "effect", "factor", "position", "start_time", "end_time")
-_PLACEMENT = ("placement_id", "title", "scenario", "exclude_bought", "controls", "quotas", "weights", "exploration")
+_PLACEMENT = (
+    "placement_id",
+    "title",
+    "scenario",
+    "exclude_bought",
+    "exclude_bought_within",
+    "controls",
+    "quotas",
+    "weights",
+    "exploration",
+)
 _EXPLORATION = ("slot_count", "share_bp", "impression_goal", "position")
 
 

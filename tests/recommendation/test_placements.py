@@ -1,10 +1,12 @@
 """Placements over gRPC: kept in versions, refused where they are wrong, and followed by lists."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tessera.common.v1 import money_pb2, rule_pb2
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import placement_pb2 as pb
@@ -17,6 +19,7 @@ from services.recommendation.adapters.memberships import Move, StoredMemberships
 from services.recommendation.app import Settings
 from tests.recommendation.client import Client, ids, new_id, reason_of
 from tests.recommendation.conftest import Start
+from tests.recommendation.making import NOW, shop
 
 PIN, BOOST, EXCLUDE = pb.CONTROL_EFFECT_PIN, pb.CONTROL_EFFECT_BOOST, pb.CONTROL_EFFECT_EXCLUDE
 
@@ -114,6 +117,26 @@ async def test_a_batch_follows_the_placement_as_each_customers_own_request_does(
         assert "i1" not in ids(each)
         assert ids(each) == ids(await trained.recommend(each.customer_id, **wish))
     assert await refused(trained.batch_recommend("c1", placement_id="gone")) == "PLACEMENT_NOT_FOUND"
+
+
+async def test_what_was_bought_lately_is_left_out_and_what_was_bought_long_ago_may_come(trained: Client) -> None:
+    seconds = int(datetime.now(UTC).timestamp() - NOW / 1_000_000)
+    bought = {f"i{code}" for code, who in zip(shop().items, shop().customers, strict=True) if who == 1}
+    lately = Duration(seconds=seconds + 30 * 86_400)
+    recent = {
+        f"i{code}"
+        for code, who, age in zip(shop().items, shop().customers, shop().ages_days, strict=True)
+        if who == 1 and age < 29
+    }
+    saved = await save(trained, home(exclude_bought_within=lately))
+    assert saved.exclude_bought_within == lately
+    shown = set(ids(await trained.recommend("c1", placement_id="home", count=24)))
+    assert recent
+    assert not shown & recent
+    assert shown & (bought - recent)
+    assert set(ids(await trained.recommend("c2", placement_id="home", count=24))) & recent
+    for odd in (Duration(seconds=-1), Duration(seconds=86_400 * 4_000)):
+        assert await refused(save(trained, home(exclude_bought_within=odd), expected=1)) == "PLACEMENT_INVALID"
 
 
 async def test_a_change_is_followed_by_the_next_list(trained: Client) -> None:

@@ -10,6 +10,8 @@ from services.common.rules.condition import Condition, Facts, check_condition, h
 from services.recommendation.domain.exploration import Exploration
 from services.recommendation.domain.item import ItemFilter
 
+WITHIN_MAX = 3_650 * 86_400_000_000
+"""How far back it may be looked for what a customer bought, in microseconds."""
 FACTOR_MAX = 100.0
 
 
@@ -123,6 +125,8 @@ class Placement:
     exploration: Exploration = field(default_factory=Exploration)
     version: int = 0
     update_time: int = 0
+    exclude_bought_within: int = 0
+    """Nothing that the customer bought within so long, in microseconds; 0 for no such rule."""
 
     @property
     def needs_segments(self) -> bool:
@@ -147,6 +151,8 @@ def check_placement(placement: Placement) -> None:
     _check_repeated([each.control_id for each in placement.controls], "controls", "control_id")
     _check_repeated([each.field.name for each in placement.quotas], "quotas", "field")
     _check_contradictions(placement)
+    if not 0 <= placement.exclude_bought_within <= WITHIN_MAX:
+        raise PlacementInvalid("exclude_bought_within", "it must be from 0 to 3,650 days")
     weights = placement.weights
     if weights.freshness and weights.freshness_half_life <= 0:
         raise PlacementInvalid("weights.freshness_half_life", "a weight of freshness needs a half-life")

@@ -47,6 +47,8 @@ from services.recommendation.ports import (
 CANDIDATES_MIN, CANDIDATES_MAX = 60, 300
 CANDIDATES_EACH = 5
 """Candidates for every item of the list: enough for quotas and objectives to choose from."""
+LATELY_MAX = 1000
+"""Lines of a customer, the newest, that are looked through for what they bought lately."""
 POPULAR_DAYS, TRENDING_DAYS, HORIZON_DAYS = 14, 3, 7
 
 
@@ -127,7 +129,8 @@ async def recommend_for_placement(
     placement, origin = await _shown(placing, tenant, placement_id, visit, now)
     active = await _active(placing, tenant, placement, visit, now)
     excluded = tuple(each.items for each in active if each.effect is Effect.EXCLUDE)
-    named = ItemFilter(excluded_item_ids=frozenset(visit.item_ids), include_out_of_stock=True)
+    lately = await _bought_lately(sources, tenant, placement, visit, now)
+    named = ItemFilter(excluded_item_ids=lately.union(visit.item_ids), include_out_of_stock=True)
     wanted = Wish(
         min(max(wish.count * CANDIDATES_EACH, CANDIDATES_MIN), CANDIDATES_MAX),
         placement.filter,
@@ -167,6 +170,14 @@ async def recommend_for_placement(
         origin.named(visit.nonce, drawn),
         origin.variant,
     )
+
+
+async def _bought_lately(sources: Sources, tenant: str, placement: Placement, visit: Visit, now: int) -> frozenset[str]:
+    """What the customer bought within so long that the placement leaves it out."""
+    if not placement.exclude_bought_within or not visit.asker.customer_id:
+        return frozenset()
+    newest = await sources.demand.purchases_of(tenant, visit.asker.customer_id, LATELY_MAX)
+    return frozenset(item_id for item_id, time in newest if time > now - placement.exclude_bought_within)
 
 
 async def _shown_before(

@@ -75,6 +75,7 @@ def read_placement(message: pb.Placement) -> Placement:
         scenario=known(Scenario, message.scenario, "placement.scenario"),
         filter=read_filter(message.filter),
         exclude_bought=message.exclude_bought,
+        exclude_bought_within=micros(message.exclude_bought_within),
         controls=tuple(_read_control(index, control) for index, control in enumerate(message.controls)),
         quotas=tuple(
             Quota(known(QuotaField, quota.field, f"placement.quotas[{index}].field"), quota.max_items)
@@ -132,6 +133,7 @@ def placement_message(placement: Placement) -> pb.Placement:
         scenario=pb.Scenario.ValueType(placement.scenario),
         filter=filter_message(placement.filter),
         exclude_bought=placement.exclude_bought,
+        exclude_bought_within=duration(within) if (within := placement.exclude_bought_within) else None,
         controls=map(_control_message, placement.controls),
         quotas=[pb.Quota(field=pb.QuotaField.ValueType(it.field), max_items=it.max_items) for it in placement.quotas],
         weights=pb.Weights(

@@ -141,6 +141,7 @@ class Placement(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
+    EXCLUDE_BOUGHT_WITHIN_FIELD_NUMBER: _builtins.int
     placement_id: _builtins.str
     """Chosen by the shop."""
     title: _builtins.str
@@ -175,6 +176,12 @@ class Placement(_message.Message):
     def exploration(self) -> _exploration_pb2.Exploration:
         """What is given to new items; unset: nothing."""
 
+    @_builtins.property
+    def exclude_bought_within(self) -> _duration_pb2.Duration:
+        """Nothing that the customer bought within so long, of their newest 1,000 lines; unset for no such rule, at most ten
+        years. INVALID_ARGUMENT, reason PLACEMENT_INVALID, out of this range.
+        """
+
     def __init__(
         self,
         *,
@@ -189,10 +196,11 @@ class Placement(_message.Message):
         version: _builtins.int = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         exploration: _exploration_pb2.Exploration | None = ...,
+        exclude_bought_within: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exploration", b"exploration", "filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "exclude_bought", b"exclude_bought", "exploration", b"exploration", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "exclude_bought", b"exclude_bought", "exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
