@@ -12,6 +12,7 @@ from services.forecasting.ports import Drivers, Lines
 
 PERIODS_DEFAULT, LEVEL_DEFAULT, FOUND_MAX = 28, 99, 1000
 HISTORY_MIN = 8
+_ROUNDING = 1e-9
 
 
 async def detect_anomalies(
@@ -40,7 +41,8 @@ def _detect(panel: Panel, past: Histories, known: KnownAhead, count: int, level:
         floor = 0.0 if looked_at[value].min() >= 0 else float("-inf")
         for step, (actual, point) in enumerate(zip(actuals.tolist(), forecast.points.tolist(), strict=True)):
             half = float(forecast.scale[step] * forecast.quantiles[level - 1])
-            if abs(actual - point) > half > 0 or (half == 0 and actual != point):
+            # Of a series that never varied the interval is a point, and the forecast off by a rounding.
+            if abs(actual - point) > max(half, _ROUNDING * abs(point)):
                 score = abs(actual - point) / half if half else float("inf")
                 lower = max(point - half, floor)
                 start = past.ahead.starts[step]

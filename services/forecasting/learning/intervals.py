@@ -104,18 +104,20 @@ def _quantiles(scores: FloatArray) -> FloatArray:
     everyone = scores[np.isfinite(scores)]
     pooled = _of(everyone, len(everyone)) if len(everyone) else normal_quantiles()
     found = np.tile(pooled, (len(scores), 1))
-    for series, own in enumerate(scores):
-        known = own[np.isfinite(own)]
-        if len(known):
-            origins = np.isfinite(own).any(axis=1).sum()
-            share = origins / (origins + _QUANTILES_TRUSTED)
-            found[series] = share * _of(known, len(known)) + (1 - share) * pooled
+    finite = np.isfinite(scores)
+    counts, origins = finite.sum(axis=(1, 2)), finite.any(axis=2).sum(axis=1)
+    ascending = np.sort(np.where(finite, scores, np.nan).reshape(len(scores), -1), axis=1)  # NaN comes last
+    for count in np.unique(counts[counts > 0]).tolist():
+        alike = np.flatnonzero(counts == count)
+        share = (origins[alike] / (origins[alike] + _QUANTILES_TRUSTED))[:, None]
+        found[alike] = share * _of(ascending[alike, :count], count) + (1 - share) * pooled
     return found
 
 
 def _of(scores: FloatArray, count: int) -> FloatArray:
-    """The quantiles that hold a new score with the level's probability (hence ``count + 1``)."""
-    return np.quantile(scores, np.minimum(LEVELS / 100 * (count + 1) / count, 1.0))
+    """The quantiles of the last axis that hold a new score with the level's probability (hence ``count + 1``)."""
+    levels = np.minimum(LEVELS / 100 * (count + 1) / count, 1.0)
+    return np.moveaxis(np.quantile(scores, levels, axis=-1), 0, -1)
 
 
 def normal_quantiles() -> FloatArray:
