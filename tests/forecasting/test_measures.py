@@ -85,13 +85,13 @@ async def test_what_customers_do_is_forecast_watched_and_aimed_at_as_sales_are(s
     assert stands.probability == pytest.approx(1.0, abs=0.01)
 
     refused = {
-        "EVENT_NAME_INVALID": {"measure": series_pb2.MEASURE_EVENTS},
-        "GOAL_INVALID": {"measure": series_pb2.MEASURE_ACTIVE_CUSTOMERS},
+        "say which events": {"measure": series_pb2.MEASURE_EVENTS},
+        "do not add up": {"measure": series_pb2.MEASURE_ACTIVE_CUSTOMERS},
     }
-    for reason, change in refused.items():
+    for told, change in refused.items():
         wrong = demand_pb2.CreateGoalRequest()
         wrong.CopyFrom(aim)
         wrong.event_name, wrong.measure = "", change["measure"]
-        with pytest.raises(grpc.aio.AioRpcError, match=reason) as error:
+        with pytest.raises(grpc.aio.AioRpcError, match=told) as error:
             await shop.forecasting.CreateGoal(wrong, metadata=header)
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
