@@ -7,6 +7,7 @@ several kinds suit the size, the cheapest that finds ``RECALL`` of the best is k
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,23 @@ SAMPLE = 50_000
 LISTS_MIN, LISTS_MAX = 64, 4096
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A filter that allows a share of the rows, the true best under it, and what finding them without an index took."""
+
+    share: float
+    allowed: Selection
+    truth: Rows
+    seconds: float
+
+
 def build(vectors: Vectors, queries: Vectors, path: Path) -> bool:
     """Write the index of ``vectors`` and what was measured of it, where there are so many that one is used; whether it
     did. Without one that finds enough there is none either: then every search looks at every vector."""
     if len(vectors) <= EXACT_MAX:
         return False
     vectors = np.ascontiguousarray(vectors)
-    trials = [(share, chosen, _truth(vectors, queries, chosen)) for share, chosen in _filters(vectors)]
+    trials = [_Trial(share, chosen, *_truth(vectors, queries, chosen)) for share, chosen in _filters(vectors)]
     best: Tuning | None = None
     centroids = _centroids(vectors)
     for kind in next(kinds for most, kinds in CHOICES if len(vectors) <= most):
@@ -143,18 +154,22 @@ def wanted(share: float) -> float:
     return RECALL if share < 1 else RECALL_OF_ALL
 
 
-def _truth(vectors: Vectors, queries: Vectors, allowed: Selection) -> Rows:
-    return FaissIndex(vectors).find(queries, TUNED_LENGTH, allowed)[0]
+def _truth(vectors: Vectors, queries: Vectors, allowed: Selection) -> tuple[Rows, float]:
+    """The true best, and the seconds of processor time that a query took to find them by looking at all."""
+    began = time.process_time()
+    rows = FaissIndex(vectors).find(queries, TUNED_LENGTH, allowed)[0]
+    return rows, (time.process_time() - began) / len(queries)
 
 
-def _tuned(
-    kind: str, vectors: Vectors, queries: Vectors, path: Path, trials: Iterable[tuple[float, Selection, Rows]]
-) -> Tuning:
-    """The narrowest breadth for each share that finds enough with each of its filters, and with wider ones."""
+def _tuned(kind: str, vectors: Vectors, queries: Vectors, path: Path, trials: Iterable[_Trial]) -> Tuning:
+    """The narrowest breadth for each share that finds enough with each of its filters, and with wider ones; 0 from the
+    share on where looking at all that is allowed costs less over its filters."""
     index = FaissIndex(vectors, path, Tuning(kind, [], 0.0))
     chosen: dict[float, Breadth] = {}
+    gained: dict[float, float] = {}
     least, spent, seconds = 0, 0.0, 0.0
-    for share, allowed, truth in trials:
+    for trial in trials:
+        share, allowed, truth = trial.share, trial.allowed, trial.truth
         found = Breadth(share, 0, 0.0)
         for breadth in (each for each in BREADTHS if each >= least):
             began = time.process_time()
@@ -166,7 +181,12 @@ def _tuned(
                 break
         seconds = seconds or spent
         chosen[share] = found
+        gained[share] = gained.get(share, 0.0) + trial.seconds - spent
         if not found.breadth:
             break
         least = found.breadth
+    for share in chosen:
+        if share < 1 and gained[share] < 0:
+            kept = [each for each in chosen.values() if each.share > share]
+            return Tuning(kind, [*kept, Breadth(share, 0, 1.0)], seconds)
     return Tuning(kind, list(chosen.values()), seconds)
