@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from services.common.columnar import Columnar, Keep, Table, of_tenant, open_columnar
+from services.common.columnar import Assign, Columnar, Keep, Table, of_tenant, open_columnar
 from services.common.columnar.duckdb import DuckDBColumnar, FileInUse, MemoryShort
 from services.common.columnar.patterns import pattern_fault
 from services.common.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
@@ -268,12 +268,39 @@ async def test_a_file_that_rots_under_its_header_is_data_loss(embedded: Settings
             await rows_of(columnar, LINES)
 
 
-async def test_a_table_with_other_columns_is_refused(embedded: Settings) -> None:
+async def test_a_table_of_an_earlier_version_gets_the_columns_that_it_lacks(reopen: Open) -> None:
+    async with reopen() as columnar:
+        await columnar.append(lines(("acme", "o1", 5)), "feed", "c1")
+    names = ("tenant", "order_id", "list", "amount")
+    types = dict.fromkeys(names[:2], pa.string()) | dict.fromkeys(names[2:], pa.int64())
+    wider = Table("lines", pa.schema([(name, types[name]) for name in names]), LINES.key)
+    rows = pa.Table.from_pylist([dict(zip(names, ("acme", "o2", 9, 7), strict=True))], schema=wider.schema)
+    listed = pa.table({"tenant": ["acme"], "order_id": ["o1"], "list": [6]})
+    for _ in range(2):  # the second time there is nothing to add
+        async with reopen((wider, TRAITS, NOTES)) as columnar:
+            await columnar.append({wider: rows}, "feed", "c2")
+            found = {row["order_id"]: (row["list"], row["amount"]) for row in await rows_of(columnar, wider)}
+            assert found == {"o1": (None, 5), "o2": (9, 7)}
+    async with reopen((wider, TRAITS, NOTES)) as columnar:
+        await columnar.append({}, "feed", "c3", [Assign(wider, ("tenant", "order_id"), listed)])
+        found = {row["order_id"]: (row["list"], row["amount"]) for row in await rows_of(columnar, wider)}
+        assert found == {"o1": (6, 5), "o2": (9, 7)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Table("notes", pa.schema([("tenant", pa.string())])),
+        Table("notes", pa.schema([("tenant", pa.string()), ("text", pa.int64())])),
+        Table("notes", NOTES.schema.append(pa.field("number", pa.int64())), ("tenant", "number")),
+    ],
+    ids=["a column less", "another type", "a key that nothing has"],
+)
+async def test_a_table_with_other_columns_is_refused(embedded: Settings, other: Table) -> None:
     async with open_columnar(embedded, [NOTES]):
         pass
-    wider = Table("notes", NOTES.schema.append(pa.field("number", pa.int64())))
     with pytest.raises(FailedPrecondition, match="table notes was written by another version"):
-        async with open_columnar(embedded, [wider]):
+        async with open_columnar(embedded, [other]):
             pass
 
 

@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, missing_columns, typed, unbound
 from services.common.columnar.texts import Bound, Texts
 from services.common.errors import DataLoss, FailedPrecondition, ResourceExhausted, Unavailable
 
@@ -172,14 +172,14 @@ def _declare(connection: duckdb.DuckDBPyConnection, tables: Sequence[Table]) -> 
     for table in tables:
         connection.register("_declared", table.schema.empty_table())
         connection.execute(f'CREATE TABLE IF NOT EXISTS "{table.name}" AS SELECT * FROM _declared')
-        declared = connection.sql("DESCRIBE SELECT * FROM _declared").fetchall()
-        found = connection.sql(f'DESCRIBE SELECT * FROM "{table.name}"').fetchall()
+        for name, kind in missing_columns(table, _kinds(connection, "_declared"), _kinds(connection, table.name)):
+            connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN "{name}" {kind}')
         connection.unregister("_declared")
-        if [column[:2] for column in declared] != [column[:2] for column in found]:
-            raise FailedPrecondition(
-                f"table {table.name} was written by another version with other columns; "
-                "move the service's .duckdb file away and it is built again from the feeds"
-            )
+
+
+def _kinds(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
+    """The columns of a table, with their types."""
+    return {column[0]: column[1] for column in connection.sql(f'DESCRIBE SELECT * FROM "{name}"').fetchall()}
 
 
 def _cursor(connection: duckdb.DuckDBPyConnection, follower: str) -> str:
@@ -193,17 +193,17 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: Table, rows: Rows) -> 
     same_key = " AND ".join(f'kept."{column}" = new."{column}"' for column in table.key)
     try:
         if not table.key:
-            connection.execute(f'INSERT INTO "{table.name}" SELECT * FROM _incoming')
+            connection.execute(f'INSERT INTO "{table.name}" BY NAME SELECT * FROM _incoming')
         elif table.keep is Keep.FIRST:
             connection.execute(
-                f'INSERT INTO "{table.name}" SELECT new.* FROM _incoming AS new '
+                f'INSERT INTO "{table.name}" BY NAME SELECT new.* FROM _incoming AS new '
                 f'ANTI JOIN (FROM "{table.name}" WHERE {_about(table, rows)}) AS kept ON {same_key}'
             )
         else:
             key = ", ".join(f'"{column}"' for column in table.key)
             connection.execute(f'DELETE FROM "{table.name}" AS kept USING _incoming AS new WHERE {same_key}')
             connection.execute(
-                f'INSERT INTO "{table.name}" SELECT * EXCLUDE (_place) '
+                f'INSERT INTO "{table.name}" BY NAME SELECT * EXCLUDE (_place) '
                 "FROM (SELECT *, row_number() OVER () AS _place FROM _incoming) "
                 f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _place DESC) = 1"
             )

@@ -15,6 +15,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar.texts import Bound
+from services.common.errors import FailedPrecondition
 
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -31,7 +32,10 @@ class Keep(Enum):
 
 @dataclass(frozen=True)
 class Table:
-    """A declared table. Without ``key`` every row that is appended stays. Key columns are never null."""
+    """A declared table. Without ``key`` every row that is appended stays. Key columns are never null.
+
+    Columns may be added from one version to the next: they are null in the rows that are there.
+    """
 
     name: str
     schema: pa.Schema
@@ -119,6 +123,20 @@ def checked(table: Table, rows: Rows) -> pa.Table:
     if whole.schema.names != table.schema.names:
         raise ValueError(f"table {table.name} has the columns {table.schema.names}, not {whole.schema.names}")
     return whole.cast(table.schema)
+
+
+def missing_columns(table: Table, declared: Mapping[str, str], found: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The columns, with their types, that a table of an earlier version lacks; ``FailedPrecondition`` if it differs in
+    more than columns that may be null.
+    """
+    missing = [(name, kind) for name, kind in declared.items() if name not in found]
+    kept = all(declared.get(name) == kind for name, kind in found.items())
+    if not kept or any(name in table.key for name, _ in missing):
+        raise FailedPrecondition(
+            f"table {table.name} was written by another version with other columns; move the service's .duckdb file, "
+            "or its database on Spark, away and it is built again from the feeds"
+        )
+    return missing
 
 
 def typed(query: ir.Table, answer: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, typed, unbound
+from services.common.columnar.port import Amendment, Assign, Keep, Rows, Table, checked, missing_columns, typed, unbound
 from services.common.columnar.texts import Bound, Texts
 from services.common.errors import Unavailable
 
@@ -48,6 +48,8 @@ class SparkColumnar:
 
     def __init__(self, session: SparkSession, service: str, tables: Sequence[Table]) -> None:
         self._session = session
+        # The columns of each table of batches, in their order there: those that came with a later version are the last.
+        self._stored: dict[str, list[str]] = {}
         self._appending = asyncio.Lock()
         self._giving = threading.Lock()
         self._texts = Texts("pyspark")
@@ -82,11 +84,18 @@ class SparkColumnar:
     def _declare(self, table: Table) -> None:
         """The table of batches, and the view of what is committed with the rule for keys applied."""
         empty = self._frame(table.schema.empty_table())
-        columns = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in empty.schema.fields)
+        declared = {field.name: field.dataType.simpleString() for field in empty.schema.fields}
+        columns = ", ".join(f"`{name}` {kind}" for name, kind in declared.items())
         self._session.sql(
             f"CREATE TABLE IF NOT EXISTS {table.name}_batches ({columns}, _row BIGINT, _batch STRING) "
             "USING parquet PARTITIONED BY (_batch)"
         )
+        kinds = self._session.table(f"{table.name}_batches").dtypes
+        found = {name: kind for name, kind in kinds if name not in ("_row", "_batch")}
+        missing = missing_columns(table, declared, found)
+        for name, kind in missing:
+            self._session.sql(f"ALTER TABLE {table.name}_batches ADD COLUMNS (`{name}` {kind})")
+        self._stored[table.name] = [name for name, _ in (*kinds, *missing) if name != "_batch"]
         committed = (
             f"SELECT * FROM {table.name}_batches "
             "JOIN (SELECT batch, min(sequence) AS _sequence FROM commits GROUP BY batch) ON _batch = batch "
@@ -155,7 +164,7 @@ class SparkColumnar:
         name, partition = amendment.table.name, f"PARTITION (_batch = '{new}')"
         columns = [
             f"coalesce(new.`{column}`, kept.`{column}`)" if column in assigned else f"kept.`{column}`"
-            for column in (*amendment.table.schema.names, "_row")
+            for column in self._stored[name]
         ]
         join = "LEFT JOIN" if isinstance(amendment, Assign) else "LEFT ANTI JOIN"
         self._session.sql(f"ALTER TABLE {name}_batches DROP IF EXISTS {partition}")  # left by a crash
@@ -174,7 +183,8 @@ class SparkColumnar:
     def _write(self, table: Table, rows: pa.Table, batch: str) -> None:
         numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
         self._frame(numbered).createOrReplaceTempView("_incoming")
-        unseen = "SELECT new.* FROM _incoming AS new"
+        columns = ", ".join(f"new.`{column}`" for column in self._stored[table.name])
+        unseen = f"SELECT {columns} FROM _incoming AS new"
         if table.key and table.keep is Keep.FIRST:
             unseen += f" LEFT ANTI JOIN {table.name} AS kept ON {_same_key(table, 'new', 'kept')}"
         partition = f"PARTITION (_batch = '{batch}')"

@@ -56,7 +56,8 @@ def _of_orders(tables: Tables, selection: Selection, periods: Periods, *, listed
     if selection.currency:
         lines = lines.filter(lines.currency == selection.currency)
     once = not listed and selection.measure is Measure.ORDERS and selection.dimension is Dimension.PRODUCT
-    lines = lines.mutate(figure=lines.list_minor if listed else _order_figure(lines, selection))
+    listed_minor = ibis.coalesce(lines.list_minor, lines.amount_minor)  # null in lines of an earlier version
+    lines = lines.mutate(figure=listed_minor if listed else _order_figure(lines, selection))
     if selection.dimension is Dimension.CHANNEL:
         lines = _with_channel(lines, tables.activities)
     lines = _divided(tables, lines, selection)

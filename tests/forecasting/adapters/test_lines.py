@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from tessera.profiles.v1.profiles_service_pb2 import Change, RecordedEvent
 
@@ -17,6 +19,7 @@ from services.forecasting.adapters.events import order_lines
 from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.app import Settings
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.periods import periods_from
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.get_series import get_series
 from tests.evaluation_data import evaluation_data
@@ -116,6 +119,15 @@ async def test_an_event_id_that_two_tenants_use_is_two_orders(embedded: Columnar
     assert await daily_sales(embedded) == [100]
     assert (await embedded.status("other")).order_count == 1
     assert await embedded.extent("nobody") is None
+
+
+async def test_a_line_of_a_version_that_knew_no_list_price_counts_as_undiscounted(embedded: ColumnarLines) -> None:
+    rows = order_lines([simple("a", MONDAY, 1.0)])
+    place = rows.schema.get_field_index("list_minor")
+    await embedded.append(rows.set_column(place, "list_minor", pa.array([None], pa.int64())), "c1")
+    selection = Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY)
+    day = periods_from(Granularity.DAY, ZoneInfo("UTC"), to_micros(MONDAY), 1)
+    assert (await embedded.listed("acme", selection, day)).figures.tolist() == [100.0]
 
 
 def some_orders(count: int) -> list[tuple[str, datetime, list[dict[str, Any]]]]:
