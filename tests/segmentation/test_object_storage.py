@@ -5,26 +5,39 @@ import csv
 import hashlib
 import io
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pyarrow.parquet as pq
 import pytest
+from tessera.profiles.v1 import profiles_service_pb2 as profiles
+from tessera.profiles.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from tessera.segmentation.v1 import destination_pb2 as pb
 from tessera.segmentation.v1 import member_file_pb2 as files
+from tessera.segmentation.v1 import segmentation_service_pb2 as segments
 from tessera.segmentation.v1.object_push_pb2 import (
     OBJECT_CONTENTS_CHANGES,
     OBJECT_ENCRYPTION_AES256,
     ObjectPush,
 )
 
+from services.common.rules import wire
+from services.profiles.app import Settings as ProfilesSettings
+from services.profiles.app import serve as serve_profiles
 from services.segmentation.app import Settings
 from tests.conftest import Keyring
 from tests.segmentation.object_storage import ObjectStorage, object_storage
 from tests.segmentation.platform import Platform, identified, platform_of
+from tests.segmentation.receiver import receiving
+from tests.segmentation.test_crash import _followed, _process
 from tests.segmentation.test_service import ROMANS
-from tests.segmentation.test_webhooks import QUICK, deliveries, destination, reason, resumed, until_disabled
+from tests.segmentation.test_webhooks import NETWORKS, QUICK, deliveries, destination, reason, resumed, until_disabled
+from tests.whole_platform import until
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +202,71 @@ async def test_what_cannot_be_a_bucket_or_its_key_is_refused(sending: Platform, 
     update = pb.UpdateDestinationRequest(destination_id=made.destination_id, name="Lake", url=bucket, objects=later)
     updated = sending.segmentation.UpdateDestination(update, metadata=sending.metadata)
     assert await reason(updated) == "DESTINATION_INVALID"
+
+
+async def test_a_push_that_a_kill_cuts_off_is_written_again_and_leaves_nothing_out(
+    configure: Callable[..., ProfilesSettings], keyring: Keyring, tmp_path: Path
+) -> None:
+    async with (
+        serve_profiles(configure(ProfilesSettings)) as source,
+        grpc.aio.insecure_channel(source.address) as channel,
+        receiving() as bucket,
+    ):
+        environment = {
+            "TESSERA_DATA_DIR": str(tmp_path / "killed"),
+            "AUTH_PUBLIC_KEY_FILE": str(keyring.public_key),
+            "SERVICE_TOKEN_FILE": str(keyring.service_token),
+            "PROFILES_ADDR": source.address,
+            "SEGMENTATION_PORT": "0",
+            "SEGMENTATION_WEBHOOK_NETWORKS": json.dumps(NETWORKS),
+        }
+
+        async def moved_to_rome(*names: str) -> None:
+            events = [identified(name, city="Rome") for name in names]
+            for event in events:
+                event.message_id = event.user_id
+            ingest = profiles.IngestEventsRequest(events=events)
+            await ProfilesServiceStub(channel).IngestEvents(ingest, metadata=keyring.header())
+
+        async with _process(environment, keyring) as (client, pid):
+            stub, metadata = client
+            create = segments.CreateSegmentRequest(name="romans", rule=wire.write(ROMANS))
+            made = (await stub.CreateSegment(create, metadata=metadata)).segment
+            await moved_to_rome("ann", "bob")
+            await _followed(client, 2)
+            bucket.answer = lambda _: 200
+            push = ObjectPush(
+                segment_id=made.segment_id,
+                interval_minutes=60,
+                access_key_id="key",
+                contents=OBJECT_CONTENTS_CHANGES,
+                latest_key="latest",
+            )
+            address = bucket.url.replace("hook", "bucket")
+            asked = pb.CreateDestinationRequest(name="Lake", url=address, objects=push, secret_access_key="secret")
+            destination_id = (await stub.CreateDestination(asked, metadata=metadata)).destination.destination_id
+            history = pb.ListDeliveriesRequest(destination_id=destination_id)
+
+            async def arrived() -> bool:
+                kept = (await stub.ListDeliveries(history, metadata=metadata)).deliveries
+                return any(each.state == pb.DELIVERY_STATE_SUCCEEDED for each in kept)
+
+            await until(arrived)
+            bucket.answer = lambda _: 200 if len(bucket.received) == 4 else None
+            await moved_to_rome("eve")
+            await _followed(client, 3)
+            now = pb.PushAudienceRequest(destination_id=destination_id)
+            await stub.PushAudience(now, metadata=metadata)
+            await bucket.until(lambda them: len(them) == 5)
+            os.kill(pid, signal.SIGKILL)
+        bucket.answer = lambda _: 200
+        async with _process(environment, keyring):
+            received = await bucket.until(lambda them: len(them) == 8)
+    first, cut_off, again = received[:3], received[3:5], received[5:]
+    assert [each.path for each in (first[2], again[2])] == ["/bucket/latest"] * 2
+    manifests = [json.loads(each.body) for each in (first[1], cut_off[1], again[1])]
+    assert [it["rows"] for it in manifests] == [2, 1, 1]
+    assert manifests[2]["base_push_id"] == manifests[1]["base_push_id"] == manifests[0]["push_id"]
+    assert again[0].body == cut_off[0].body
+    assert again[1].body == again[2].body
+    assert hashlib.sha256(again[0].body).hexdigest() == manifests[2]["sha256"]

@@ -91,6 +91,15 @@ class Trio:
         told = (await self.oracle.ListCustomerPredictions(listing, metadata=self.metadata)).predictions
         return {each.customer_id: each.churn_probability for each in told}
 
+    async def told(self) -> str:
+        """The cursor of all that forecasting has told."""
+        stream = self.oracle.FollowPredictions(pb.FollowPredictionsRequest(), metadata=self.metadata)
+        async for batch in stream:
+            if batch.caught_up:
+                stream.cancel()
+                return str(batch.cursor)
+        raise AssertionError("the feed ended")
+
     async def leaving(self, segmentation: Any, segment_id: str, bound: float) -> list[str]:
         """Wait until those above ``bound`` are the members, and answer who they are."""
 
@@ -131,10 +140,14 @@ async def leavers(trio: Trio, segmentation: Any) -> str:
 async def test_who_is_likely_to_leave_is_a_segment(trio: Trio) -> None:
     async with trio.segmentation() as segmentation:
         made = await leavers(trio, segmentation)
+        status = await segmentation.GetStatus(segments.GetStatusRequest(), metadata=trio.metadata)
+        assert not status.predictions_cursor
         await trio.fit(60)
         expected = await trio.leaving(segmentation, made, 0.7)
         chances = await trio.predicted()
         assert 0 < len(expected) < len(chances) == CUSTOMERS
+        status = await segmentation.GetStatus(segments.GetStatusRequest(), metadata=trio.metadata)
+        assert status.predictions_cursor == await trio.told()
         why = segments.ExplainMembershipRequest(segment_id=made, customer_id=expected[0])
         (node,) = (await segmentation.ExplainMembership(why, metadata=trio.metadata)).nodes
         assert [value.number_value for value in node.found] == [chances[expected[0]]]

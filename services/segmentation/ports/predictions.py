@@ -36,6 +36,10 @@ class Propensity:
 class Predictions(Protocol):
     """What was predicted of the customers of all tenants."""
 
+    async def cursor(self) -> str:
+        """Up to where forecasting's feed is applied; empty before the first batch."""
+        ...
+
     async def of(self, tenant: str, customer_ids: Collection[str]) -> list[Prediction]:
         """What is predicted of these customers, as far as something is."""
         ...

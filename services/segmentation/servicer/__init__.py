@@ -255,6 +255,7 @@ class SegmentationServicer(
             applied_cursor=status.applied_cursor,
             event_count=status.event_count,
             memberships_current=self.settled() and self.evaluation.current(tenant),
+            predictions_cursor=await self.predictions.cursor(),
         )
 
     async def _segment(self, segment: Segment) -> pb.Segment:

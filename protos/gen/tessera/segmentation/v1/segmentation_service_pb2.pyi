@@ -1989,22 +1989,26 @@ class GetStatusResponse(_message.Message):
     APPLIED_CURSOR_FIELD_NUMBER: _builtins.int
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
     MEMBERSHIPS_CURRENT_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_CURSOR_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """The cursor of profiles' feed up to which events are applied."""
     event_count: _builtins.int
     """How many events of the caller's tenant are applied."""
     memberships_current: _builtins.bool
     """True if the memberships of all segments of the tenant take those events into account."""
+    predictions_cursor: _builtins.str
+    """The cursor of forecasting's FollowPredictions up to which predictions are applied; empty before the first."""
     def __init__(
         self,
         *,
         applied_cursor: _builtins.str = ...,
         event_count: _builtins.int = ...,
         memberships_current: _builtins.bool = ...,
+        predictions_cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "event_count", b"event_count", "memberships_current", b"memberships_current"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "event_count", b"event_count", "memberships_current", b"memberships_current", "predictions_cursor", b"predictions_cursor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -537,7 +537,7 @@ class SegmentationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """Answers how far this service has followed profiles.
+        """Answers how far this service has followed profiles and forecasting.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -120,7 +120,7 @@ class SegmentationServiceStub:
     GetRfmSummary: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetRfmSummaryRequest, _segmentation_service_pb2.GetRfmSummaryResponse]
     """Answers how many customers and how much value are in each named group."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetStatusRequest, _segmentation_service_pb2.GetStatusResponse]
-    """Answers how far this service has followed profiles."""
+    """Answers how far this service has followed profiles and forecasting."""
     ParseRule: _grpc.UnaryUnaryMultiCallable[_rule_text_pb2.ParseRuleRequest, _rule_text_pb2.ParseRuleResponse]
     """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
     `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
@@ -357,7 +357,7 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     GetRfmSummary: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetRfmSummaryRequest, _segmentation_service_pb2.GetRfmSummaryResponse]  # type: ignore[assignment]
     """Answers how many customers and how much value are in each named group."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetStatusRequest, _segmentation_service_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """Answers how far this service has followed profiles."""
+    """Answers how far this service has followed profiles and forecasting."""
     ParseRule: _aio.UnaryUnaryMultiCallable[_rule_text_pb2.ParseRuleRequest, _rule_text_pb2.ParseRuleResponse]  # type: ignore[assignment]
     """Reads a rule from its text. INVALID_ARGUMENT, reason RULE_TEXT_INVALID, for a text that is no rule, with `line`,
     `column`, `problem` and `expected` in the metadata; errors of the rule as for CreateSegment.
@@ -717,7 +717,7 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segmentation_service_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.GetStatusResponse, _abc.Awaitable[_segmentation_service_pb2.GetStatusResponse]]:
-        """Answers how far this service has followed profiles."""
+        """Answers how far this service has followed profiles and forecasting."""
 
     @_abc_1.abstractmethod
     def ParseRule(
