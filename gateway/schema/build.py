@@ -50,6 +50,7 @@ MODULES = (
     "personas",
     "recommendation",
     "training_settings",
+    "bought_together",
     "scenarios",
     "placements",
     "recommendation_feedback",

@@ -100,6 +100,7 @@ class ProductFilterInput: ...
     "placement_version",
     "recommendation_id",
     "variant",
+    "relaxed_reason",
 )
 class RecommendationList: ...
 
@@ -122,10 +123,6 @@ class PriceRangeInput: ...
 
 @input_from_proto(item_pb.AttributeValues, "name", "values")
 class AttributeValuesInput: ...
-
-
-@from_proto(list_pb.Association, "basket_count", "support", "confidence", "lift", "leverage")
-class Association: ...
 
 
 @from_proto(
@@ -239,17 +236,6 @@ async def similar_products(
     """Products that the same people buy: likely alternatives. Null if the product does not exist."""
     request = pb.FindSimilarItemsRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
     call = info.context.backends.recommendation.FindSimilarItems(request, metadata=info.context.metadata)
-    answer = await none_if_not_found(call)
-    return answer.recommendations if answer else None
-
-
-@query(by_rpc("recommendation.FindBoughtTogether"))
-async def bought_together(
-    info: Info, id: strawberry.ID, first: First = 10, filter: Filter = None
-) -> list_pb.RecommendationList | None:
-    """Products that lie in the same baskets, with the exact counts. Null if the product does not exist."""
-    request = pb.FindBoughtTogetherRequest(item_id=own_id(Product, id), count=limited(first), filter=filter)
-    call = info.context.backends.recommendation.FindBoughtTogether(request, metadata=info.context.metadata)
     answer = await none_if_not_found(call)
     return answer.recommendations if answer else None
 

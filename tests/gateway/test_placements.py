@@ -18,6 +18,16 @@ async def shop(configure: Configure, keyring: Keyring) -> AsyncIterator[Client]:
         yield client
 
 
+async def test_what_is_bought_together_says_by_which_counts_and_why(shop: Client) -> None:
+    item = '{itemId: "tea", title: "tea"}'
+    await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{item}]}}) {{ createdCount }} }}')
+    asked = 'boughtTogether(id: "tea", variant: AUTOMATIC, windowDays: %s) { relaxedReason emptyReason }'
+    found = await shop.data(f"{{ {asked % 14} }}")
+    assert found == {"boughtTogether": {"relaxedReason": "NO_MODEL", "emptyReason": "NOTHING_RELATED"}}
+    figures = "items { reasons { association { variant smoothedLift categoryLift } } }"
+    assert await shop.data(f'{{ boughtTogether(id: "tea") {{ {figures} }} }}') == {"boughtTogether": {"items": []}}
+
+
 async def test_a_placement_makes_a_list_whose_feedback_is_reported(shop: Client) -> None:
     items = ", ".join(f'{{itemId: "{name}", title: "{name}"}}' for name in ("tea", "milk", "bread"))
     await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{items}]}}) {{ createdCount }} }}')

@@ -18,6 +18,7 @@ from services.recommendation.adapters.interactions import INTERACTIONS, Columnar
 from services.recommendation.domain import replenishment
 from services.recommendation.domain.audience import Audience, audience_of, buyers_of
 from services.recommendation.domain.baskets import Baskets, baskets_of
+from services.recommendation.domain.companions import Companions, windows_of
 from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.model import Model
 from services.recommendation.domain.replenishment import Rhythms
@@ -31,6 +32,10 @@ LAST_TIMES_SECONDS = 60.0
 AUDIENCE_SECONDS = 300.0
 LINES_MAX = 2_000_000
 """The newest purchase lines from which baskets and rhythms are counted."""
+WINDOW_LINES_MAX = 1_000_000
+"""The newest purchase lines that are divided into windows."""
+WINDOWS_MAX = 8
+"""Divisions into windows that are kept, of all tenants, some 16 MB each where there are as many lines."""
 KEPT_MAX = 64
 """Answers that are kept, of all tenants; the one that was not asked for longest goes first."""
 
@@ -43,7 +48,8 @@ T = TypeVar("T")
 class Kept:
     """Answers that cost something, each made once at a time and again when it is too old."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT_MAX) -> None:
+        self._most = most
         self._answers: OrderedDict[tuple[Any, ...], tuple[float, Any]] = OrderedDict()
         self._making: dict[tuple[Any, ...], asyncio.Lock] = {}
 
@@ -57,7 +63,7 @@ class Kept:
                     known = now() + seconds, made
                     self._answers[key] = known
         self._answers.move_to_end(key)
-        while len(self._answers) > KEPT_MAX:
+        while len(self._answers) > self._most:
             self._making.pop(self._answers.popitem(last=False)[0], None)
         answer: T = known[1]
         return answer
@@ -68,7 +74,7 @@ class ColumnarDemand:
 
     def __init__(self, columnar: Columnar, interactions: ColumnarInteractions, memberships: Memberships) -> None:
         self._columnar, self._interactions, self._memberships = columnar, interactions, memberships
-        self._kept = Kept()
+        self._kept, self._windows = Kept(), Kept(WINDOWS_MAX)
 
     async def board(self, tenant: str, fading: Fading, buyers: Buyers) -> Board:
         if buyers.customer_ids:
@@ -94,6 +100,14 @@ class ColumnarDemand:
             return await asyncio.to_thread(_baskets, found)
 
         return await self._kept.get(("baskets", tenant), BASKETS_SECONDS, count)
+
+    async def companions(self, tenant: str, window: int, placed: Callable[[Baskets], Companions]) -> Companions:
+        async def divide(_: Companions | None) -> Companions:
+            newest = self._newest(tenant, WINDOW_LINES_MAX)
+            found = await self._columnar.execute(newest.select("customer_id", "item_id", "time"))
+            return placed(await asyncio.to_thread(_windows, found, window))
+
+        return await self._windows.get((tenant, window), BASKETS_SECONDS, divide)
 
     async def rhythms(self, tenant: str) -> Rhythms:
         async def learn(_: Rhythms | None) -> Rhythms:
@@ -162,8 +176,8 @@ class ColumnarDemand:
             board.add(sums, int(pc.max(found["position"]).as_py()), int(pc.max(found["newest"]).as_py()))
         return board
 
-    def _newest(self, tenant: str) -> ir.Table:
-        return self._bought(tenant).order_by(ibis.desc("position")).limit(LINES_MAX)
+    def _newest(self, tenant: str, count: int = LINES_MAX) -> ir.Table:
+        return self._bought(tenant).order_by(ibis.desc("position")).limit(count)
 
     def _bought(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(INTERACTIONS), tenant).filter(_.quantity > 0)
@@ -178,6 +192,12 @@ def _baskets(lines: pa.Table) -> Baskets:
     baskets, _names = _codes(lines["basket_id"])
     items, item_ids = _codes(lines["item_id"])
     return baskets_of(baskets, items, item_ids)
+
+
+def _windows(lines: pa.Table, window: int) -> Baskets:
+    customers, _names = _codes(lines["customer_id"])
+    items, item_ids = _codes(lines["item_id"])
+    return windows_of(customers, items, lines["time"].to_numpy(), item_ids, window)
 
 
 def _rhythms(lines: pa.Table) -> Rhythms:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from services.recommendation.domain.companions import Companion
 from services.recommendation.domain.model import Pair
 
 
@@ -58,6 +59,16 @@ class EmptyReason(IntEnum):
     NO_MODEL = 4
 
 
+class RelaxedReason(IntEnum):
+    """Why the relaxed variant of bought together was asked; the numbers are those of the contract."""
+
+    NOT_ASKED = 0
+    ASKED = 1
+    NO_MODEL = 2
+    NO_PARTNERS = 3
+    FEW_PARTNERS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Repeat:
     """In which rhythm a customer buys an item. Times are in microseconds."""
@@ -75,7 +86,7 @@ class Reason:
     kind: ReasonKind
     score: float
     source_item_ids: tuple[str, ...] = ()
-    pair: Pair | None = None
+    pair: Pair | Companion | None = None
     purchase_count: int = 0
     repeat: Repeat | None = None
 
@@ -114,6 +125,7 @@ class RecommendationList:
     placement_version: int = 0
     recommendation_id: str = ""
     variant: str = ""
+    relaxed_reason: RelaxedReason = RelaxedReason.NOT_ASKED
 
 
 def ordered(found: Iterable[Recommendation], count: int) -> list[Recommendation]:

@@ -141,6 +141,13 @@ class Shelf:
         path: int = self._columns["path"][self._row_of[item_id]]
         return self._paths.names[path]
 
+    def families(self, rows: Rows) -> NDArray[np.int32]:
+        """A number for the whole path of categories of each row, the same for the same path; -1 where there is none."""
+        paths = self._columns["path"]
+        codes = np.where(rows < 0, -1, paths[rows] if len(paths) else -1)
+        nowhere = self._paths.known(())
+        return np.where(codes == nowhere, -1, codes).astype(np.int32)
+
     def price(self, item_id: str) -> int:
         """What an item costs, in minor units; 0 where that is not known."""
         row = self._row_of.get(item_id)

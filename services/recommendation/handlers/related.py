@@ -33,7 +33,7 @@ async def find_similar_items(sources: Sources, tenant: str, item_id: str, wish: 
 
 
 async def find_bought_together(sources: Sources, tenant: str, item_id: str, wish: Wish) -> RecommendationList:
-    """What lies in the same baskets."""
+    """What lies in the same baskets: the strict variant."""
     shelf = await shelf_with(sources, tenant, item_id)
     live = await sources.models.live(tenant)
     if live is None:

@@ -1,6 +1,6 @@
 """What the use cases of recommendation need from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from services.recommendation.domain.audience import Audience
 from services.recommendation.domain.baskets import Baskets
+from services.recommendation.domain.companions import Companions
 from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.drift import Lists
 from services.recommendation.domain.experiment import Experiment, Outcome
@@ -154,6 +155,11 @@ class Demand(Protocol):
 
     async def baskets(self, tenant: str) -> Baskets:
         """The baskets of the newest purchase lines, as of ten minutes ago at most."""
+        ...
+
+    async def companions(self, tenant: str, window: int, placed: Callable[[Baskets], Companions]) -> Companions:
+        """What each customer bought within a window, in microseconds, as baskets of the newest purchase lines, and what
+        ``placed`` makes of them; as of ten minutes ago at most."""
         ...
 
     async def rhythms(self, tenant: str) -> Rhythms:

@@ -16,12 +16,14 @@ from services.recommendation.domain.drift import Drift
 from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.model import Training
 from services.recommendation.domain.recommendation import RecommendationList
+from services.recommendation.handlers.bought_together import find_together
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
 from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend, recommend_one
-from services.recommendation.handlers.related import find_bought_together, find_similar_items
+from services.recommendation.handlers.related import find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import Parameters, Requests, SettingsStore, TrainingJobs
+from services.recommendation.servicer.bought_together import read_variant
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.feedback import FeedbackRpcs
 from services.recommendation.servicer.messages import (
@@ -130,7 +132,8 @@ class RecommendationServicer(
         self, request: pb.FindBoughtTogetherRequest, context: Context
     ) -> pb.FindBoughtTogetherResponse:
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter))
-        found = await find_bought_together(self._sources, _tenant(), request.item_id, wish)
+        asked = read_variant(request)
+        found = await find_together(self._sources, _tenant(), request.item_id, wish, asked)
         return pb.FindBoughtTogetherResponse(recommendations=list_message(found))
 
     async def TrainModel(self, request: pb.TrainModelRequest, context: Context) -> pb.TrainModelResponse:

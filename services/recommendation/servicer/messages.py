@@ -15,6 +15,7 @@ from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from services.common.auth import principal
 from services.common.idempotency import fingerprint
 from services.common.validation import FieldInvalid
+from services.recommendation.domain.companions import Companion
 from services.recommendation.domain.item import Item, ItemFilter, Money, PriceRange
 from services.recommendation.domain.model import Pair
 from services.recommendation.domain.recommendation import Reason, Recommendation, RecommendationList, Repeat
@@ -152,6 +153,7 @@ def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
         placement_version=answer.placement_version,
         recommendation_id=answer.recommendation_id,
         variant=answer.variant,
+        relaxed_reason=list_pb.RelaxedReason.ValueType(answer.relaxed_reason),
     )
     _write_items(message, answer.items)
     return message
@@ -181,14 +183,19 @@ def _write_reason(written: list_pb.Reason, reason: Reason) -> None:
         written.repeat.CopyFrom(_repeat(reason.repeat))
 
 
-def _association(pair: Pair) -> list_pb.Association:
-    return list_pb.Association(
+def _association(pair: Pair | Companion) -> list_pb.Association:
+    told = list_pb.Association(
         basket_count=pair.together,
         support=pair.support,
         confidence=pair.confidence,
         lift=pair.lift,
         leverage=pair.leverage,
+        variant=list_pb.TOGETHER_VARIANT_STRICT,
     )
+    if isinstance(pair, Companion):
+        told.variant = list_pb.TOGETHER_VARIANT_RELAXED
+        told.smoothed_lift, told.category_lift = pair.smoothed_lift, pair.category_lift
+    return told
 
 
 def _repeat(repeat: Repeat) -> list_pb.Repeat:

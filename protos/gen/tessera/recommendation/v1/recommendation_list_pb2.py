@@ -26,29 +26,33 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3tessera/recommendation/v1/recommendation_list.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n\x12RecommendationList\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x38\n\x05items\x18\x02 \x03(\x0b\x32).tessera.recommendation.v1.Recommendation\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12<\n\x0c\x65mpty_reason\x18\x04 \x01(\x0e\x32&.tessera.recommendation.v1.EmptyReason\x12\x19\n\x11placement_version\x18\x05 \x01(\x03\x12\x19\n\x11recommendation_id\x18\x06 \x01(\t\x12\x0f\n\x07variant\x18\x07 \x01(\t\"\xa0\x01\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x32\n\x07reasons\x18\x03 \x03(\x0b\x32!.tessera.recommendation.v1.Reason\x12:\n\x07\x61pplied\x18\x04 \x03(\x0b\x32).tessera.recommendation.v1.AppliedControl\"\xed\x01\n\x06Reason\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.ReasonKind\x12\x17\n\x0fsource_item_ids\x18\x02 \x03(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12;\n\x0b\x61ssociation\x18\x04 \x01(\x0b\x32&.tessera.recommendation.v1.Association\x12\x16\n\x0epurchase_count\x18\x05 \x01(\x03\x12\x31\n\x06repeat\x18\x06 \x01(\x0b\x32!.tessera.recommendation.v1.Repeat\"\xb9\x01\n\x06Repeat\x12\x36\n\x12last_purchase_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11interval_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\"h\n\x0b\x41ssociation\x12\x14\n\x0c\x62\x61sket_count\x18\x01 \x01(\x03\x12\x0f\n\x07support\x18\x02 \x01(\x01\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0c\n\x04lift\x18\x04 \x01(\x01\x12\x10\n\x08leverage\x18\x05 \x01(\x01\"i\n\x0e\x41ppliedControl\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32&.tessera.recommendation.v1.AppliedKind\x12\x12\n\ncontrol_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01*\xac\x01\n\x0b\x45mptyReason\x12\x1c\n\x18\x45MPTY_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45MPTY_REASON_CATALOGUE_EMPTY\x10\x01\x12 \n\x1c\x45MPTY_REASON_NOTHING_ALLOWED\x10\x02\x12 \n\x1c\x45MPTY_REASON_NOTHING_RELATED\x10\x03\x12\x19\n\x15\x45MPTY_REASON_NO_MODEL\x10\x04*\x94\x03\n\nReasonKind\x12\x1b\n\x17REASON_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dREASON_KIND_SIMILAR_TO_BOUGHT\x10\x01\x12!\n\x1dREASON_KIND_SIMILAR_TO_VIEWED\x10\x02\x12\x1f\n\x1bREASON_KIND_BOUGHT_TOGETHER\x10\x03\x12\x1d\n\x19REASON_KIND_BOUGHT_BEFORE\x10\x04\x12\x17\n\x13REASON_KIND_POPULAR\x10\x05\x12\x13\n\x0fREASON_KIND_NEW\x10\x06\x12\x1a\n\x16REASON_KIND_OFTEN_NEXT\x10\x07\x12\x18\n\x14REASON_KIND_TRENDING\x10\x08\x12\x1a\n\x16REASON_KIND_COMPLEMENT\x10\t\x12\x19\n\x15REASON_KIND_DUE_AGAIN\x10\n\x12\x15\n\x11REASON_KIND_GIVEN\x10\x0b\x12\x16\n\x12REASON_KIND_PINNED\x10\x0c\x12\x19\n\x15REASON_KIND_EXPLORING\x10\r*\x92\x02\n\x0b\x41ppliedKind\x12\x1c\n\x18\x41PPLIED_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PPLIED_KIND_BOOST\x10\x01\x12\x15\n\x11\x41PPLIED_KIND_BURY\x10\x02\x12\x14\n\x10\x41PPLIED_KIND_PIN\x10\x03\x12\x1a\n\x16\x41PPLIED_KIND_FRESHNESS\x10\x04\x12\x17\n\x13\x41PPLIED_KIND_MARGIN\x10\x05\x12\x16\n\x12\x41PPLIED_KIND_STOCK\x10\x06\x12\x1a\n\x16\x41PPLIED_KIND_DIVERSITY\x10\x07\x12\x19\n\x15\x41PPLIED_KIND_ROTATION\x10\x08\x12\x1c\n\x18\x41PPLIED_KIND_EXPLORATION\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3tessera/recommendation/v1/recommendation_list.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x02\n\x12RecommendationList\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x38\n\x05items\x18\x02 \x03(\x0b\x32).tessera.recommendation.v1.Recommendation\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12<\n\x0c\x65mpty_reason\x18\x04 \x01(\x0e\x32&.tessera.recommendation.v1.EmptyReason\x12\x19\n\x11placement_version\x18\x05 \x01(\x03\x12\x19\n\x11recommendation_id\x18\x06 \x01(\t\x12\x0f\n\x07variant\x18\x07 \x01(\t\x12@\n\x0erelaxed_reason\x18\n \x01(\x0e\x32(.tessera.recommendation.v1.RelaxedReason\"\xa0\x01\n\x0eRecommendation\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x32\n\x07reasons\x18\x03 \x03(\x0b\x32!.tessera.recommendation.v1.Reason\x12:\n\x07\x61pplied\x18\x04 \x03(\x0b\x32).tessera.recommendation.v1.AppliedControl\"\xed\x01\n\x06Reason\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.ReasonKind\x12\x17\n\x0fsource_item_ids\x18\x02 \x03(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12;\n\x0b\x61ssociation\x18\x04 \x01(\x0b\x32&.tessera.recommendation.v1.Association\x12\x16\n\x0epurchase_count\x18\x05 \x01(\x03\x12\x31\n\x06repeat\x18\x06 \x01(\x0b\x32!.tessera.recommendation.v1.Repeat\"\xb9\x01\n\x06Repeat\x12\x36\n\x12last_purchase_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11interval_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\"\xd3\x01\n\x0b\x41ssociation\x12\x14\n\x0c\x62\x61sket_count\x18\x01 \x01(\x03\x12\x0f\n\x07support\x18\x02 \x01(\x01\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0c\n\x04lift\x18\x04 \x01(\x01\x12\x10\n\x08leverage\x18\x05 \x01(\x01\x12;\n\x07variant\x18\x06 \x01(\x0e\x32*.tessera.recommendation.v1.TogetherVariant\x12\x15\n\rsmoothed_lift\x18\x07 \x01(\x01\x12\x15\n\rcategory_lift\x18\x08 \x01(\x01\"i\n\x0e\x41ppliedControl\x12\x34\n\x04kind\x18\x01 \x01(\x0e\x32&.tessera.recommendation.v1.AppliedKind\x12\x12\n\ncontrol_id\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01*\xac\x01\n\x0b\x45mptyReason\x12\x1c\n\x18\x45MPTY_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45MPTY_REASON_CATALOGUE_EMPTY\x10\x01\x12 \n\x1c\x45MPTY_REASON_NOTHING_ALLOWED\x10\x02\x12 \n\x1c\x45MPTY_REASON_NOTHING_RELATED\x10\x03\x12\x19\n\x15\x45MPTY_REASON_NO_MODEL\x10\x04*\xa7\x01\n\rRelaxedReason\x12\x1e\n\x1aRELAXED_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14RELAXED_REASON_ASKED\x10\x01\x12\x1b\n\x17RELAXED_REASON_NO_MODEL\x10\x02\x12\x1e\n\x1aRELAXED_REASON_NO_PARTNERS\x10\x03\x12\x1f\n\x1bRELAXED_REASON_FEW_PARTNERS\x10\x04*\x94\x03\n\nReasonKind\x12\x1b\n\x17REASON_KIND_UNSPECIFIED\x10\x00\x12!\n\x1dREASON_KIND_SIMILAR_TO_BOUGHT\x10\x01\x12!\n\x1dREASON_KIND_SIMILAR_TO_VIEWED\x10\x02\x12\x1f\n\x1bREASON_KIND_BOUGHT_TOGETHER\x10\x03\x12\x1d\n\x19REASON_KIND_BOUGHT_BEFORE\x10\x04\x12\x17\n\x13REASON_KIND_POPULAR\x10\x05\x12\x13\n\x0fREASON_KIND_NEW\x10\x06\x12\x1a\n\x16REASON_KIND_OFTEN_NEXT\x10\x07\x12\x18\n\x14REASON_KIND_TRENDING\x10\x08\x12\x1a\n\x16REASON_KIND_COMPLEMENT\x10\t\x12\x19\n\x15REASON_KIND_DUE_AGAIN\x10\n\x12\x15\n\x11REASON_KIND_GIVEN\x10\x0b\x12\x16\n\x12REASON_KIND_PINNED\x10\x0c\x12\x19\n\x15REASON_KIND_EXPLORING\x10\r*\x8e\x01\n\x0fTogetherVariant\x12 \n\x1cTOGETHER_VARIANT_UNSPECIFIED\x10\x00\x12\x1b\n\x17TOGETHER_VARIANT_STRICT\x10\x01\x12\x1c\n\x18TOGETHER_VARIANT_RELAXED\x10\x02\x12\x1e\n\x1aTOGETHER_VARIANT_AUTOMATIC\x10\x03*\x92\x02\n\x0b\x41ppliedKind\x12\x1c\n\x18\x41PPLIED_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41PPLIED_KIND_BOOST\x10\x01\x12\x15\n\x11\x41PPLIED_KIND_BURY\x10\x02\x12\x14\n\x10\x41PPLIED_KIND_PIN\x10\x03\x12\x1a\n\x16\x41PPLIED_KIND_FRESHNESS\x10\x04\x12\x17\n\x13\x41PPLIED_KIND_MARGIN\x10\x05\x12\x16\n\x12\x41PPLIED_KIND_STOCK\x10\x06\x12\x1a\n\x16\x41PPLIED_KIND_DIVERSITY\x10\x07\x12\x19\n\x15\x41PPLIED_KIND_ROTATION\x10\x08\x12\x1c\n\x18\x41PPLIED_KIND_EXPLORATION\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.recommendation.v1.recommendation_list_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EMPTYREASON']._serialized_start=1210
-  _globals['_EMPTYREASON']._serialized_end=1382
-  _globals['_REASONKIND']._serialized_start=1385
-  _globals['_REASONKIND']._serialized_end=1789
-  _globals['_APPLIEDKIND']._serialized_start=1792
-  _globals['_APPLIEDKIND']._serialized_end=2066
+  _globals['_EMPTYREASON']._serialized_start=1384
+  _globals['_EMPTYREASON']._serialized_end=1556
+  _globals['_RELAXEDREASON']._serialized_start=1559
+  _globals['_RELAXEDREASON']._serialized_end=1726
+  _globals['_REASONKIND']._serialized_start=1729
+  _globals['_REASONKIND']._serialized_end=2133
+  _globals['_TOGETHERVARIANT']._serialized_start=2136
+  _globals['_TOGETHERVARIANT']._serialized_end=2278
+  _globals['_APPLIEDKIND']._serialized_start=2281
+  _globals['_APPLIEDKIND']._serialized_end=2555
   _globals['_RECOMMENDATIONLIST']._serialized_start=148
-  _globals['_RECOMMENDATIONLIST']._serialized_end=403
-  _globals['_RECOMMENDATION']._serialized_start=406
-  _globals['_RECOMMENDATION']._serialized_end=566
-  _globals['_REASON']._serialized_start=569
-  _globals['_REASON']._serialized_end=806
-  _globals['_REPEAT']._serialized_start=809
-  _globals['_REPEAT']._serialized_end=994
-  _globals['_ASSOCIATION']._serialized_start=996
-  _globals['_ASSOCIATION']._serialized_end=1100
-  _globals['_APPLIEDCONTROL']._serialized_start=1102
-  _globals['_APPLIEDCONTROL']._serialized_end=1207
+  _globals['_RECOMMENDATIONLIST']._serialized_end=469
+  _globals['_RECOMMENDATION']._serialized_start=472
+  _globals['_RECOMMENDATION']._serialized_end=632
+  _globals['_REASON']._serialized_start=635
+  _globals['_REASON']._serialized_end=872
+  _globals['_REPEAT']._serialized_start=875
+  _globals['_REPEAT']._serialized_end=1060
+  _globals['_ASSOCIATION']._serialized_start=1063
+  _globals['_ASSOCIATION']._serialized_end=1274
+  _globals['_APPLIEDCONTROL']._serialized_start=1276
+  _globals['_APPLIEDCONTROL']._serialized_end=1381
 # @@protoc_insertion_point(module_scope)

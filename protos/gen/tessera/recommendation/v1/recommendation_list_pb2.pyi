@@ -53,6 +53,38 @@ EMPTY_REASON_NO_MODEL: EmptyReason.ValueType  # 4
 """Nothing was learnt yet: no model is live."""
 Global___EmptyReason: _TypeAlias = EmptyReason  # noqa: Y015
 
+class _RelaxedReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RelaxedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RelaxedReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RELAXED_REASON_UNSPECIFIED: _RelaxedReason.ValueType  # 0
+    """They were not."""
+    RELAXED_REASON_ASKED: _RelaxedReason.ValueType  # 1
+    """The request asked for it."""
+    RELAXED_REASON_NO_MODEL: _RelaxedReason.ValueType  # 2
+    """No model is live, so there is nothing to be strict by."""
+    RELAXED_REASON_NO_PARTNERS: _RelaxedReason.ValueType  # 3
+    """No allowed item lies in enough of the same baskets."""
+    RELAXED_REASON_FEW_PARTNERS: _RelaxedReason.ValueType  # 4
+    """Fewer allowed items than were asked for lie in enough of the same baskets: those come first."""
+
+class RelaxedReason(_RelaxedReason, metaclass=_RelaxedReasonEnumTypeWrapper):
+    """Why items that are bought together were looked for with the relaxed variant."""
+
+RELAXED_REASON_UNSPECIFIED: RelaxedReason.ValueType  # 0
+"""They were not."""
+RELAXED_REASON_ASKED: RelaxedReason.ValueType  # 1
+"""The request asked for it."""
+RELAXED_REASON_NO_MODEL: RelaxedReason.ValueType  # 2
+"""No model is live, so there is nothing to be strict by."""
+RELAXED_REASON_NO_PARTNERS: RelaxedReason.ValueType  # 3
+"""No allowed item lies in enough of the same baskets."""
+RELAXED_REASON_FEW_PARTNERS: RelaxedReason.ValueType  # 4
+"""Fewer allowed items than were asked for lie in enough of the same baskets: those come first."""
+Global___RelaxedReason: _TypeAlias = RelaxedReason  # noqa: Y015
+
 class _ReasonKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,6 +153,38 @@ REASON_KIND_EXPLORING: ReasonKind.ValueType  # 13
 """It is new, and is shown to learn how it is clicked; its score is 0."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
+class _TogetherVariant:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TogetherVariantEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TogetherVariant.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOGETHER_VARIANT_UNSPECIFIED: _TogetherVariant.ValueType  # 0
+    """In a request: STRICT. Answered of no association."""
+    TOGETHER_VARIANT_STRICT: _TogetherVariant.ValueType  # 1
+    """Those that lie in enough of the same baskets, by the live model."""
+    TOGETHER_VARIANT_RELAXED: _TogetherVariant.ValueType  # 2
+    """Those that the same customers bought within the window, or whose categories they did: for items of which there are
+    too few baskets, and for catalogues of which nothing was learnt yet.
+    """
+    TOGETHER_VARIANT_AUTOMATIC: _TogetherVariant.ValueType  # 3
+    """Only in a request: STRICT, and where that finds fewer than were asked for, RELAXED behind it."""
+
+class TogetherVariant(_TogetherVariant, metaclass=_TogetherVariantEnumTypeWrapper):
+    """Which counts say that items are bought together."""
+
+TOGETHER_VARIANT_UNSPECIFIED: TogetherVariant.ValueType  # 0
+"""In a request: STRICT. Answered of no association."""
+TOGETHER_VARIANT_STRICT: TogetherVariant.ValueType  # 1
+"""Those that lie in enough of the same baskets, by the live model."""
+TOGETHER_VARIANT_RELAXED: TogetherVariant.ValueType  # 2
+"""Those that the same customers bought within the window, or whose categories they did: for items of which there are
+too few baskets, and for catalogues of which nothing was learnt yet.
+"""
+TOGETHER_VARIANT_AUTOMATIC: TogetherVariant.ValueType  # 3
+"""Only in a request: STRICT, and where that finds fewer than were asked for, RELAXED behind it."""
+Global___TogetherVariant: _TypeAlias = TogetherVariant  # noqa: Y015
+
 class _AppliedKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -186,6 +250,7 @@ class RecommendationList(_message.Message):
     PLACEMENT_VERSION_FIELD_NUMBER: _builtins.int
     RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
+    RELAXED_REASON_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom; empty in answers about an item."""
     model_version: _builtins.str
@@ -198,6 +263,8 @@ class RecommendationList(_message.Message):
     """The id of this list, which feedback names; empty in lists that nobody is shown by (similar items, re-ranked lists …)."""
     variant: _builtins.str
     """The variant of the placement's experiment; empty outside of one."""
+    relaxed_reason: Global___RelaxedReason.ValueType
+    """Of FindBoughtTogether: why the relaxed variant was asked; unspecified where it was not."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
         """The items, best first; equal scores by item id."""
@@ -212,10 +279,11 @@ class RecommendationList(_message.Message):
         placement_version: _builtins.int = ...,
         recommendation_id: _builtins.str = ...,
         variant: _builtins.str = ...,
+        relaxed_reason: Global___RelaxedReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version", "recommendation_id", b"recommendation_id", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version", "recommendation_id", b"recommendation_id", "relaxed_reason", b"relaxed_reason", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,7 +421,9 @@ Global___Repeat: _TypeAlias = Repeat  # noqa: Y015
 
 @_typing.final
 class Association(_message.Message):
-    """How often two items lie in the same baskets. A basket counts once, however many of an item it holds."""
+    """How often two items lie in the same baskets. A basket counts once, however many of an item it holds. In the relaxed
+    variant everything that one customer bought within the window is one basket.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -362,8 +432,11 @@ class Association(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     LIFT_FIELD_NUMBER: _builtins.int
     LEVERAGE_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    SMOOTHED_LIFT_FIELD_NUMBER: _builtins.int
+    CATEGORY_LIFT_FIELD_NUMBER: _builtins.int
     basket_count: _builtins.int
-    """In how many baskets both are."""
+    """In how many baskets both are; of RELAXED it may be none, where their categories are bought together."""
     support: _builtins.float
     """The share of all baskets that hold both."""
     confidence: _builtins.float
@@ -372,6 +445,16 @@ class Association(_message.Message):
     """How many times likelier that makes this item: confidence over its share in all baskets."""
     leverage: _builtins.float
     """How much larger the support is than if the two were bought independently of each other."""
+    variant: Global___TogetherVariant.ValueType
+    """Which counts these are, and what the item is listed by."""
+    smoothed_lift: _builtins.float
+    """Of RELAXED, and what such an item is listed by: the lift, shrunk towards `category_lift` the more, the fewer baskets
+    tell of it (a gamma-Poisson shrinker: DuMouchel, 1999). 0 of STRICT.
+    """
+    category_lift: _builtins.float
+    """Of RELAXED: how many times likelier than by chance items of the two categories lie in one basket; 1 where a category
+    is not known, or little is known of it. 0 of STRICT.
+    """
     def __init__(
         self,
         *,
@@ -380,10 +463,13 @@ class Association(_message.Message):
         confidence: _builtins.float = ...,
         lift: _builtins.float = ...,
         leverage: _builtins.float = ...,
+        variant: Global___TogetherVariant.ValueType = ...,
+        smoothed_lift: _builtins.float = ...,
+        category_lift: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "confidence", b"confidence", "leverage", b"leverage", "lift", b"lift", "support", b"support"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basket_count", b"basket_count", "category_lift", b"category_lift", "confidence", b"confidence", "leverage", b"leverage", "lift", b"lift", "smoothed_lift", b"smoothed_lift", "support", b"support", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

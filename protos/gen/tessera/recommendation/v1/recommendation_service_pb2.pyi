@@ -550,13 +550,21 @@ class FindBoughtTogetherRequest(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    WINDOW_DURATION_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """With which; it is never in the answer itself."""
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
+    variant: _recommendation_list_pb2.TogetherVariant.ValueType
+    """Which counts to go by; unset: STRICT."""
     @_builtins.property
     def filter(self) -> _item_pb2.ItemFilter:
         """Which items may be answered."""
+
+    @_builtins.property
+    def window_duration(self) -> _duration_pb2.Duration:
+        """Of the relaxed variant: what a customer bought within so long of the first of them is one basket; unset: 30 days."""
 
     def __init__(
         self,
@@ -564,10 +572,12 @@ class FindBoughtTogetherRequest(_message.Message):
         item_id: _builtins.str = ...,
         count: _builtins.int = ...,
         filter: _item_pb2.ItemFilter | None = ...,
+        variant: _recommendation_list_pb2.TogetherVariant.ValueType = ...,
+        window_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "window_duration", b"window_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "filter", b"filter", "item_id", b"item_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "filter", b"filter", "item_id", b"item_id", "variant", b"variant", "window_duration", b"window_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,7 +585,10 @@ Global___FindBoughtTogetherRequest: _TypeAlias = FindBoughtTogetherRequest  # no
 
 @_typing.final
 class FindBoughtTogetherResponse(_message.Message):
-    """One list; empty for items that are bought alone, or with others in fewer baskets than the model's minimum."""
+    """One list; of the strict variant alone it is empty for items that are bought alone, or with others in fewer baskets than
+    the model's minimum. Its `relaxed_reason` says why the relaxed variant was asked, and the reason of each item by which
+    variant it was found.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -307,7 +307,11 @@ class RecommendationServiceServicer:
     def FindBoughtTogether(self, request, context):
         """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
         share of shared baskets (count / sqrt(baskets of one * baskets of the other)), then by count, then by item id.
-        NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+        The relaxed variant needs fewer data, and no model: it counts what the same customers bought within a window, over
+        the newest million purchase lines, as of ten minutes ago at most, and borrows from the items' categories what is not
+        known of the items themselves. The answer says which variant gave what, and why.
+        NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue. INVALID_ARGUMENT, reason WINDOW_INVALID,
+        for a window of less than an hour or more than 90 days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,7 +73,11 @@ class RecommendationServiceStub:
     FindBoughtTogether: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindBoughtTogetherRequest, _recommendation_service_pb2.FindBoughtTogetherResponse]
     """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
     share of shared baskets (count / sqrt(baskets of one * baskets of the other)), then by count, then by item id.
-    NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+    The relaxed variant needs fewer data, and no model: it counts what the same customers bought within a window, over
+    the newest million purchase lines, as of ten minutes ago at most, and borrows from the items' categories what is not
+    known of the items themselves. The answer says which variant gave what, and why.
+    NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue. INVALID_ARGUMENT, reason WINDOW_INVALID,
+    for a window of less than an hour or more than 90 days.
     """
     TrainModel: _grpc.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]
     """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
@@ -232,7 +236,11 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     FindBoughtTogether: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.FindBoughtTogetherRequest, _recommendation_service_pb2.FindBoughtTogetherResponse]  # type: ignore[assignment]
     """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
     share of shared baskets (count / sqrt(baskets of one * baskets of the other)), then by count, then by item id.
-    NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+    The relaxed variant needs fewer data, and no model: it counts what the same customers bought within a window, over
+    the newest million purchase lines, as of ten minutes ago at most, and borrows from the items' categories what is not
+    known of the items themselves. The answer says which variant gave what, and why.
+    NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue. INVALID_ARGUMENT, reason WINDOW_INVALID,
+    for a window of less than an hour or more than 90 days.
     """
     TrainModel: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.TrainModelRequest, _recommendation_service_pb2.TrainModelResponse]  # type: ignore[assignment]
     """Starts training a model on all purchases, views and carts recorded so far, and answers at once with the job. How the
@@ -442,7 +450,11 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.FindBoughtTogetherResponse, _abc.Awaitable[_recommendation_service_pb2.FindBoughtTogetherResponse]]:
         """Finds items that lie in the same baskets, with the exact counts as of the live model. Strongest first: by the
         share of shared baskets (count / sqrt(baskets of one * baskets of the other)), then by count, then by item id.
-        NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue.
+        The relaxed variant needs fewer data, and no model: it counts what the same customers bought within a window, over
+        the newest million purchase lines, as of ten minutes ago at most, and borrows from the items' categories what is not
+        known of the items themselves. The answer says which variant gave what, and why.
+        NOT_FOUND, reason ITEM_NOT_FOUND, for an item that is not in the catalogue. INVALID_ARGUMENT, reason WINDOW_INVALID,
+        for a window of less than an hour or more than 90 days.
         """
 
     @_abc_1.abstractmethod
