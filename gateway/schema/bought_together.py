@@ -22,7 +22,7 @@ Variant = Annotated[
 WindowDays = Annotated[
     float | None,
     strawberry.argument(
-        description="Of the relaxed variant: within how many days purchases of a customer are one basket, to 90; null: 30."
+        description="Relaxed: within how many days purchases of a customer are one basket, to 90; null: 30."
     ),
 ]
 SECONDS_A_DAY = 86_400
