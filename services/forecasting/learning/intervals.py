@@ -2,6 +2,10 @@
 
 An interval is ``forecast ± quantile[level] * scale[step]``. The scale grows with the step by a power that all series
 of the panel share, so intervals never narrow further ahead; quantiles ascend with the level, so intervals nest.
+
+Errors are not exchangeable over time: series grow, and models of later origins have learnt from more. Origins therefore
+count less the further they lie back (R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani, "Conformal prediction
+beyond exchangeability", Annals of Statistics 2023).
 """
 
 from dataclasses import dataclass
@@ -16,9 +20,15 @@ LEVELS = np.arange(1, 100)
 _QUANTILES_TRUSTED = 30.0
 # And its own mean error as much as what the spread of its figures suggests.
 _MEANS_TRUSTED = 5.0
-# A backtest of few origins in a short history sees less than the future holds: on held-out ends of the M3 series
-# intervals that were this much wider, times horizon over history, had the best interval score.
-_STRETCH = 0.5
+# A backtest of few origins in a short history sees less than the future holds: intervals are wider by this, times
+# horizon over history. On held-out ends of ten panels .25 to .5 held what they should; the interval score was best at 0
+# to .25.
+_STRETCH = 0.35
+# What an origin counts, of the one after it. Of .7 to 1, on the same ends, .85 lowered the interval score in seven of
+# ten.
+_RECENCY = 0.85
+# So many scores say enough of the quantiles of all.
+_POOLED_MAX = 50_000
 _GROWTH_UNKNOWN = 0.5
 _STEPS_FOR_GROWTH_MIN = 3
 # The mean absolute value of a standard normal variable.
@@ -34,8 +44,8 @@ class Calibration:
 
 
 def calibrate(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) -> Calibration:
-    """Calibrate on residuals by series, origin and step. ``spread`` is how far the figures of each series vary, and
-    stands in where there is no residual; ``lengths`` says how long the histories are."""
+    """Calibrate on residuals by series, origin (the latest first) and step. ``spread`` is how far the figures of each
+    series vary, and stands in where there is no residual; ``lengths`` says how long the histories are."""
     size = np.abs(residuals)
     growth = np.arange(1, size.shape[2] + 1) ** _growth(size)
     relative = size / growth
@@ -59,8 +69,11 @@ def coverage(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) -> 
 
 def _sigma(relative: FloatArray, spread: FloatArray) -> FloatArray:
     """The mean error of each series at the first step, drawn towards what its spread suggests."""
-    mean, counts = _means(relative)
-    origins = np.isfinite(relative).any(axis=2).sum(axis=1)
+    by_origin = _ages(relative.shape[1])
+    mean, counts = _means(relative, by_origin)
+    counting = np.where(np.isfinite(relative).any(axis=2), by_origin, 0.0)
+    # As many origins of the same weight would say as much.
+    origins = counting.sum(axis=1) ** 2 / np.maximum((counting**2).sum(axis=1), 1e-12)
     known = (counts > 0) & (mean > 0) & (spread > 0)
     ratio = np.log(np.where(known, mean, 1.0) / np.where(known, spread, 1.0))
     usual = float(np.median(ratio[known])) if known.any() else 0.0
@@ -93,16 +106,23 @@ def _growth(size: FloatArray) -> float:
     return float(np.clip(slope, 0.0, 1.0))
 
 
-def _means(size: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _ages(count: int) -> FloatArray:
+    """What each of so many origins counts."""
+    return np.asarray(_RECENCY ** np.arange(count))
+
+
+def _means(size: FloatArray, by_origin: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """The mean of each series, origins weighted by ``by_origin``, and the sum of the weights."""
     known = np.isfinite(size)
-    counts = known.sum(axis=(1, 2)).astype(np.float64)
-    return np.where(known, size, 0.0).sum(axis=(1, 2)) / np.maximum(counts, 1), counts
+    weight = 1.0 if by_origin is None else by_origin
+    sums, counts = np.where(known, size, 0.0).sum(axis=2), known.sum(axis=2)
+    total = (counts * weight).sum(axis=1)
+    return (sums * weight).sum(axis=1) / np.where(total > 0, total, 1.0), total
 
 
 def _quantiles(scores: FloatArray) -> FloatArray:
     """Quantiles of each series, drawn towards those of all series; of a normal error where there is none."""
-    everyone = scores[np.isfinite(scores)]
-    pooled = _of(everyone, len(everyone)) if len(everyone) else normal_quantiles()
+    pooled = _pooled(scores) if np.isfinite(scores).any() else normal_quantiles()
     found = np.tile(pooled, (len(scores), 1))
     finite = np.isfinite(scores)
     counts, origins = finite.sum(axis=(1, 2)), finite.any(axis=2).sum(axis=1)
@@ -112,6 +132,18 @@ def _quantiles(scores: FloatArray) -> FloatArray:
         share = (origins[alike] / (origins[alike] + _QUANTILES_TRUSTED))[:, None]
         found[alike] = share * _of(ascending[alike, :count], count) + (1 - share) * pooled
     return found
+
+
+def _pooled(scores: FloatArray) -> FloatArray:
+    """Quantiles of all series together, origins weighted by their ages."""
+    weight = np.broadcast_to(_ages(scores.shape[1])[None, :, None], scores.shape)
+    finite = np.isfinite(scores)
+    everyone, counting = scores[finite], weight[finite]
+    drawn = np.linspace(0, len(everyone) - 1, min(len(everyone), _POOLED_MAX)).astype(np.int64)
+    order = drawn[np.argsort(everyone[drawn])]
+    below = np.cumsum(counting[order])
+    levels = np.minimum(LEVELS / 100 * (len(everyone) + 1) / len(everyone), 1.0)
+    return np.interp(levels, (below - counting[order] / 2) / below[-1], everyone[order])
 
 
 def _of(scores: FloatArray, count: int) -> FloatArray:

@@ -26,6 +26,7 @@ _YEAR_AWARE = [methods.NAMES.index(it) for it in _AWARE]
 # The origins of a backtest of less than three years seldom hold the weeks that make a year: a method that cannot see
 # them looks better there than it is. Of 1, 1.1, 1.2 and 1.5 the last was best on two earlier ends of Walmart's weeks.
 _YEAR_BLIND_CHARGE = 1.5
+_CHANGE_MIN = 1e-3
 _NAIVE = methods.NAMES.index(methods.SEASONAL_NAIVE)
 
 
@@ -88,7 +89,7 @@ def forecast_panel(
     points = np.maximum(combined, floor[:, None])
     held_out = combine(past.forecasts, weights_without_each_origin(losses))
     held_out = np.maximum(held_out, floor[:, None, None])
-    spread = np.array([_spread(one) for one in series])
+    spread = np.array([_spread(one, horizon) for one in series])
     lengths = np.array([float(len(one)) for one in series])
     if parents is not None:
         variance = calibrate(past.actuals - held_out, spread, lengths).scale ** 2
@@ -148,9 +149,14 @@ def _with_fallback(shares: FloatArray, ahead: FloatArray) -> FloatArray:
     return share
 
 
-def _spread(one: FloatArray) -> float:
-    """How far a figure may be off, for a series without a backtest: its spread, or its size if there is only one."""
-    return float(np.abs(one - one.mean()).mean()) * 1.5 if len(one) > 1 else float(np.abs(one[0]))
+def _spread(one: FloatArray, horizon: int) -> float:
+    """How far a figure may be off, for a series without a backtest: its size if there is only one; else between its
+    spread, which suits series that return to a mean, and its change over half of the horizon, which suits walks."""
+    if len(one) < 2:
+        return float(np.abs(one[0]))
+    lag = max(min(horizon // 2, len(one) // 3), 1)
+    around, change = np.abs(one - one.mean()).mean(), np.abs(one[lag:] - one[:-lag]).mean()
+    return 1.5 * float(np.sqrt(around * max(change, _CHANGE_MIN * around)))
 
 
 def _named(shares: FloatArray) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The rolling-origin backtest: every method, from several earlier moments, without what came after them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ ORIGINS_MAX = 12
 _FULL_WINDOWS_MIN = 3
 _HISTORY_MIN = 6
 _AFTER_YEAR_MIN = 4
+# How many origins the shorter tenth of the series should have, before some are moved nearer to the end for them.
+_SHORT_SHARE, _ENOUGH_ORIGINS = 0.1, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,23 @@ def origins(length: int, period: int, horizon: int, year: int = 0) -> list[int]:
     return list(range(1, max(room, 0) + 1))[:ORIGINS_MAX]
 
 
+def origins_for(lengths: Sequence[int], period: int, horizon: int, year: int = 0) -> list[int]:
+    """The origins of a panel whose series have these ``lengths``: those of the longest series, or, where these leave
+    the short ones with few, half of theirs and half of what the short ones would have by themselves."""
+    of_long = origins(max(lengths), period, horizon, year)
+    short = int(np.quantile(lengths, _SHORT_SHARE))
+    of_short = origins(short, period if short > 2 * period + horizon else 1, horizon, year)
+    reached = [cut for cut in of_long if short - cut >= _HISTORY_MIN]
+    if len(reached) >= min(_ENOUGH_ORIGINS, len(of_short)):
+        return of_long
+    return sorted({*_thinned(of_short), *_thinned(of_long)})
+
+
+def _thinned(cuts: list[int]) -> list[int]:
+    """At most half as many as there may be, evenly, the first of them always."""
+    return cuts[:: -(-len(cuts) // (ORIGINS_MAX // 2)) or 1]
+
+
 def backtest(
     series: list[FloatArray],
     period: int,
@@ -61,7 +81,7 @@ def backtest(
     The end and the origins are run as one batch, so each method passes over time once.
     """
     longest = max(len(one) for one in series)
-    cuts = [0, *origins(longest, period, horizon, known.rhythm.year if known else 0)]
+    cuts = [0, *origins_for([len(one) for one in series], period, horizon, known.rhythm.year if known else 0)]
     rows = [(s, k) for k, cut in enumerate(cuts) for s, one in enumerate(series) if len(one) - cut >= _least(k)]
     histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
     ends = np.empty(len(rows), dtype=np.int64)

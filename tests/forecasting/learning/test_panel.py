@@ -10,7 +10,7 @@ from services.forecasting.learning.combination import combine, weights, weights_
 from services.forecasting.learning.histories import FloatArray
 from services.forecasting.learning.intervals import calibrate, normal_quantiles
 from services.forecasting.learning.panel import forecast_panel
-from services.forecasting.learning.rolling_origin import origins
+from services.forecasting.learning.rolling_origin import origins, origins_for
 
 values = st.one_of(st.just(0.0), st.floats(-1e6, 1e6), st.integers(0, 5).map(float))
 one_series = st.lists(values, min_size=1, max_size=60).map(lambda it: np.array(it, dtype=np.float64))
@@ -98,6 +98,35 @@ def test_origins_leave_a_history_and_do_not_all_fall_on_one_weekday() -> None:
     assert len({cut % 7 for cut in daily}) > 3
     assert origins(5, 1, 8) == []
     assert origins(10, 1, 8) == [1, 2, 3, 4]
+
+
+def test_short_series_beside_long_ones_have_origins_too() -> None:
+    assert origins_for([1000] * 20, 52, 13, 52) == origins(1000, 52, 13, 52)
+    cuts = origins_for([67] * 4 + [1000] * 16, 52, 13, 52)
+    assert cuts[0] == 13
+    assert len(cuts) <= 12
+    assert sum(67 - cut >= 6 for cut in cuts) >= 4
+    assert max(cuts) > 700
+
+
+def test_intervals_of_short_series_beside_long_ones_hold_about_as_often_as_they_claim() -> None:
+    random = np.random.default_rng(7)
+    walks = [1000 + np.cumsum(random.normal(0, 5, 68 if number < 80 else 608)) for number in range(160)]
+    found = forecast_panel([walk[:-8] for walk in walks], 1, 8).series
+    held = [
+        np.abs(walk[-8:] - one.points) <= one.scale * one.quantiles[79] for walk, one in zip(walks, found, strict=True)
+    ]
+    assert 0.7 < np.mean(held[:80]) < 0.9
+    assert 0.7 < np.mean(held[80:]) < 0.9
+
+
+def test_errors_of_late_say_more_of_those_to_come_than_errors_of_long_ago() -> None:
+    random = np.random.default_rng(3)
+    growing = np.abs(random.normal(0, 10, (50, 12, 4))) * np.linspace(2, 1, 12)[None, :, None]
+    spread, lengths = np.full(50, 10.0), np.full(50, 400.0)
+    late, early = (calibrate(it, spread, lengths) for it in (growing, growing[:, ::-1]))
+    width = [float((it.scale * it.quantiles[:, 79:80]).mean()) for it in (late, early)]
+    assert width[0] > 1.15 * width[1]
 
 
 def test_weights_go_to_the_better_method_and_sum_to_one() -> None:
