@@ -84,7 +84,7 @@ async def keep_shop(shop: Shop, folder: Path) -> None:
     async with open_store(Settings(data_dir=folder), COLLECTIONS) as opened:
         await opened.commit(model_documents(TENANT, model.training, live=True))
         for items in _items(shop, model):
-            await opened.commit([Put(TENANT, ITEMS, each.item_id, item_document(each, 0)) for each in items])
+            await opened.commit([Put(TENANT, ITEMS, each.item_id, item_document(each, 0, 0)) for each in items])
 
 
 def _items(shop: Shop, model: Model) -> Iterator[list[Item]]:

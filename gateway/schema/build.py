@@ -52,6 +52,7 @@ MODULES = (
     "training_settings",
     "bought_together",
     "scenarios",
+    "shop_demand",
     "placements",
     "recommendation_feedback",
     "policy_estimates",

@@ -37,6 +37,7 @@ _PLACEMENT = (
     "quotas",
     "weights",
     "exploration",
+    "demand",
 )
 _EXPLORATION = ("slot_count", "share_bp", "impression_goal", "position")
 

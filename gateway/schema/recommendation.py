@@ -113,7 +113,17 @@ class AppliedControl: ...
 class Recommendation: ...
 
 
-@from_proto(list_pb.Reason, "kind", "source_item_ids", "score", "association", "purchase_count", "repeat")
+@from_proto(
+    list_pb.Reason,
+    "kind",
+    "source_item_ids",
+    "score",
+    "association",
+    "purchase_count",
+    "repeat",
+    "interaction",
+    "available_time",
+)
 class Reason: ...
 
 

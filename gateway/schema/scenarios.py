@@ -1,11 +1,9 @@
-"""What many buy, bundles, carts, repeats, given lists, and customers for a product in the schema."""
+"""Bundles, carts, repeats, given lists, and customers for a product in the schema."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated
 
 import strawberry
-from google.protobuf.duration_pb2 import Duration
 from strawberry import Parent
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 from tessera.recommendation.v1 import item_pb2 as item_pb
@@ -23,13 +21,8 @@ from gateway.schema.node import own_id
 from gateway.schema.profiles import Customer
 from gateway.schema.recommendation import Filter, Product
 from gateway.schema.registry import edge, from_proto, query
+from gateway.schema.shop_demand import days
 
-SegmentId = Annotated[
-    strawberry.ID | None, strawberry.argument(description="Only purchases of those who are in this segment now.")
-]
-HalfLifeDays = Annotated[
-    float | None, strawberry.argument(description="After how many days a purchase counts half; null for the usual.")
-]
 SessionItems = Annotated[
     list[strawberry.ID] | None, strawberry.argument(description="Looked at in this session, oldest first.")
 ]
@@ -49,44 +42,6 @@ class BundleList: ...
 
 @from_proto(pb.CustomerForItem, "score", "fit", "last_purchase_time")
 class CustomerForProduct: ...
-
-
-@query(by_rpc("recommendation.FindPopular"))
-async def popular(
-    info: Info,
-    first: First = 10,
-    filter: Filter = None,
-    segment_id: SegmentId = None,
-    half_life_days: HalfLifeDays = None,
-) -> list_pb.RecommendationList:
-    """What is bought most; older purchases count less and less."""
-    request = pb.FindPopularRequest(
-        count=limited(first),
-        filter=filter,
-        segment_id=any_own_id(segment_id or strawberry.ID("")),
-        half_life_duration=_days(half_life_days),
-    )
-    answer = await info.context.backends.recommendation.FindPopular(request, metadata=info.context.metadata)
-    return answer.recommendations
-
-
-@query(by_rpc("recommendation.FindTrending"))
-async def trending(
-    info: Info,
-    first: First = 10,
-    filter: Filter = None,
-    segment_id: SegmentId = None,
-    half_life_days: HalfLifeDays = None,
-) -> list_pb.RecommendationList:
-    """What is bought more than usual, each product against its own usual rate and the swing of the whole shop."""
-    request = pb.FindTrendingRequest(
-        count=limited(first),
-        filter=filter,
-        segment_id=any_own_id(segment_id or strawberry.ID("")),
-        half_life_duration=_days(half_life_days),
-    )
-    answer = await info.context.backends.recommendation.FindTrending(request, metadata=info.context.metadata)
-    return answer.recommendations
 
 
 @query(by_rpc("recommendation.FindBundles"))
@@ -192,15 +147,7 @@ async def replenishments(
 ) -> list_pb.RecommendationList:
     """What the customer is about to need again, with how likely and when."""
     request = pb.FindReplenishmentsRequest(
-        customer_id=customer.customer_id, count=limited(first), filter=filter, horizon_duration=_days(within_days)
+        customer_id=customer.customer_id, count=limited(first), filter=filter, horizon_duration=days(within_days)
     )
     answer = await info.context.backends.recommendation.FindReplenishments(request, metadata=info.context.metadata)
     return answer.recommendations
-
-
-def _days(days: float | None) -> Duration | None:
-    if days is None:
-        return None
-    span = Duration()
-    span.FromTimedelta(timedelta(days=days))
-    return span

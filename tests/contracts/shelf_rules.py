@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import demand_pb2 as demand
 from tessera.recommendation.v1 import feedback_pb2 as feedback
 from tessera.recommendation.v1 import placement_pb2 as placement
 from tessera.recommendation.v1 import policy_pb2 as policy
@@ -43,6 +44,7 @@ SHELVES: dict[str, Rule] = {
         lambda acme: training_settings.GetTrainingSettingsRequest(), lambda found: found.settings.update_time.seconds
     ),
     "FindPopular": Without(lambda acme: pb.FindPopularRequest(), of_acme),
+    "FindNewest": Without(lambda acme: demand.FindNewestRequest(), of_acme),
     "FindTrending": Figure(lambda acme: pb.FindTrendingRequest(), lambda found: found.item_count),
     "FindBundles": Refused(lambda acme: pb.FindBundlesRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),
     "FindComplements": Without(lambda acme: pb.FindComplementsRequest(cart_item_ids=[acme.own("milk")]), of_acme),

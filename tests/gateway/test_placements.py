@@ -68,3 +68,26 @@ async def test_trainings_are_set_up_and_listed(shop: Client) -> None:
 async def test_a_candidate_that_the_log_does_not_support_is_refused_with_the_reason(shop: Client) -> None:
     error = await shop.error("{ policyEstimate(input: {policy: {kind: CHANCE}}) { snips { value } lineCount } }")
     assert (error["extensions"]["code"], error["extensions"]["metadata"]["line_count"]) == ("NO_SUPPORT", "0")
+
+
+async def test_demand_is_made_of_what_the_shop_says_and_new_products_tell_since_when_they_are_here(
+    shop: Client,
+) -> None:
+    items = (
+        '{itemId: "tea", publishTime: "2026-01-02T00:00:00Z"}, {itemId: "milk", publishTime: "2026-01-03T00:00:00Z"}'
+    )
+    await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{items}]}}) {{ createdCount }} }}')
+    found = await shop.data("{ newest(first: 1) { items { itemId reasons { kind availableTime interaction } } } }")
+    reason = {"kind": "NEW", "availableTime": "2026-01-03T00:00:00Z", "interaction": None}
+    assert found["newest"]["items"] == [{"itemId": "milk", "reasons": [reason]}]
+    weights = '[{kind: VIEW, weight: 0.1, windowDuration: "P7D"}]'
+    asked = f"popular(interactions: {weights}) {{ emptyReason }} trending(interactions: {weights}) {{ emptyReason }}"
+    nothing = {"emptyReason": "NOTHING_RELATED"}
+    assert await shop.data(f"{{ {asked} }}") == {"popular": nothing, "trending": nothing}
+    placement = f'{{placementId: "seen", scenario: POPULAR, demand: {{interactions: {weights}}}}}'
+    saved = await shop.data(
+        f"""mutation {{ savePlacement(input: {{requestId: "2", placement: {placement}}}) {{
+            placement {{ demand {{ interactions {{ kind weight windowDuration }} maxAgeDuration }} }} }} }}"""
+    )
+    told = [{"kind": "VIEW", "weight": 0.1, "windowDuration": "P7D"}]
+    assert saved["savePlacement"]["placement"]["demand"] == {"interactions": told, "maxAgeDuration": None}

@@ -38,6 +38,7 @@ def item_message(item: Item) -> item_pb.Item:
         attributes=item.attributes,
         out_of_stock=item.out_of_stock,
         hidden=item.hidden,
+        publish_time=timestamp(item.publish_time) if item.publish_time else None,
         expire_time=timestamp(item.expire_time) if item.expire_time else None,
     )
 

@@ -1,9 +1,8 @@
 """What many buy, what lies in one basket, who buys what again: read from the recorded purchases, kept for a while."""
 
 import asyncio
-import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import ibis
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.common.columnar import Columnar, of_tenant
+from services.recommendation.adapters.demand_events import SUMS, DemandEvents, decayed, sums_of
 from services.recommendation.adapters.interactions import INTERACTIONS, ColumnarInteractions
 from services.recommendation.domain import replenishment
 from services.recommendation.domain.audience import Audience, audience_of, buyers_of
@@ -22,6 +22,7 @@ from services.recommendation.domain.companions import Companions, windows_of
 from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.model import Model
 from services.recommendation.domain.replenishment import Rhythms
+from services.recommendation.domain.tally import Counting, InteractionKind, Part, Tally
 from services.recommendation.ports import AudienceQuestion, Buyers, Memberships
 
 BOARD_SECONDS = 5.0
@@ -39,8 +40,6 @@ WINDOWS_MAX = 8
 KEPT_MAX = 64
 """Answers that are kept, of all tenants; the one that was not asked for longest goes first."""
 
-LN_2 = math.log(2)
-_MEMBERS = pa.schema([("customer_id", pa.string())])
 _ = ibis._
 T = TypeVar("T")
 
@@ -74,25 +73,35 @@ class ColumnarDemand:
 
     def __init__(self, columnar: Columnar, interactions: ColumnarInteractions, memberships: Memberships) -> None:
         self._columnar, self._interactions, self._memberships = columnar, interactions, memberships
-        self._kept, self._windows = Kept(), Kept(WINDOWS_MAX)
+        self._kept, self._windows, self._events = Kept(), Kept(WINDOWS_MAX), DemandEvents(columnar)
 
-    async def board(self, tenant: str, fading: Fading, buyers: Buyers) -> Board:
-        if buyers.customer_ids:
-            return await self._counted(tenant, fading, None, buyers.customer_ids)
-        if buyers.segment_id:
+    async def tally(self, tenant: str, countings: tuple[Counting, ...], buyers: Buyers) -> Tally:
+        whole = not buyers.segment_id and not buyers.customer_ids
 
-            async def of_segment(_: Board | None) -> Board:
+        async def make(_: Tally | None) -> Tally:
+            customer_ids: Sequence[str] | None = None if whole else buyers.customer_ids
+            if buyers.segment_id:
                 customer_ids = await self._memberships.members(tenant, buyers.segment_id)
-                return await self._counted(tenant, fading, None, customer_ids)
+            parts = [await self._part(tenant, each, customer_ids) for each in countings]
+            return await asyncio.to_thread(Tally, parts)
 
-            return await self._kept.get(("segment", tenant, fading, buyers.segment_id), SEGMENT_SECONDS, of_segment)
+        if buyers.customer_ids:
+            return await make(None)
+        seconds = BOARD_SECONDS if whole and all(map(_summed, countings)) else SEGMENT_SECONDS
+        return await self._kept.get(("tally", tenant, countings, buyers.segment_id), seconds, make)
+
+    async def _part(self, tenant: str, counting: Counting, customer_ids: Sequence[str] | None) -> Part:
+        if customer_ids is not None or not _summed(counting):
+            return await self._events.counted(tenant, counting, customer_ids)
+        fading = counting.fading
 
         async def of_all(before: Board | None) -> Board:
             # Lines of those who were erased are counted no more: then everything is counted again.
             gone = before and await self._interactions.moved_after(tenant, before.position)
-            return await self._counted(tenant, fading, None if gone else before, None)
+            return await self._counted(tenant, fading, None if gone else before)
 
-        return await self._kept.get(("board", tenant, fading), BOARD_SECONDS, of_all)
+        board = await self._kept.get(("board", tenant, fading), 0, of_all)
+        return Part(counting, board.current(), board.newest)
 
     async def baskets(self, tenant: str) -> Baskets:
         async def count(_: Baskets | None) -> Baskets:
@@ -141,39 +150,19 @@ class ColumnarDemand:
         key = ("last times", tenant, model.training.model_version)
         return await self._kept.get(key, LAST_TIMES_SECONDS, read)
 
-    async def _counted(
-        self, tenant: str, fading: Fading, before: Board | None, customer_ids: list[str] | tuple[str, ...] | None
-    ) -> Board:
+    async def _counted(self, tenant: str, fading: Fading, before: Board | None) -> Board:
         """A board of all lines, or ``before`` with what came since. A board is replaced, never changed while it is
         read: the event loop runs nothing between a look at it and the next."""
         lines = self._bought(tenant)
-        given = None
-        if customer_ids is not None:
-            named = ibis.table(ibis.Schema.from_pyarrow(_MEMBERS), name="members")
-            lines = lines.semi_join(named, "customer_id")
-            given = {"members": pa.table([list(customer_ids)], schema=_MEMBERS)}
         board = before
         if board is None:
-            edge = await self._columnar.execute(lines.aggregate(newest=_.time.max()), given)
+            edge = await self._columnar.execute(lines.aggregate(newest=_.time.max()))
             newest = edge["newest"][0].as_py() or 0
             board = Board(fading, landmark=newest, newest=newest)
-        age = (lines.time - board.landmark).cast("float64")
-        counted = (
-            lines.filter(_.position > board.position)
-            .mutate(fast=(age / fading.fast).clip(-1000, 1000), slow=(age / fading.slow).clip(-1000, 1000))
-            .group_by("item_id")
-            .aggregate(
-                fast=(_.fast * LN_2).exp().sum(),
-                slow=(_.slow * LN_2).exp().sum(),
-                position=_.position.max(),
-                newest=_.time.max(),
-            )
-        )
-        found = await self._columnar.execute(counted, given)
+        counted = decayed(lines.filter(_.position > board.position), fading, board.landmark)
+        found = await self._columnar.execute(counted.aggregate(*SUMS, position=_.position.max(), newest=_.time.max()))
         if found.num_rows:
-            columns = (found[name].to_pylist() for name in ("item_id", "fast", "slow"))
-            sums = zip(*columns, strict=True)
-            board.add(sums, int(pc.max(found["position"]).as_py()), int(pc.max(found["newest"]).as_py()))
+            board.add(sums_of(found), int(pc.max(found["position"]).as_py()), int(pc.max(found["newest"]).as_py()))
         return board
 
     def _newest(self, tenant: str, count: int = LINES_MAX) -> ir.Table:
@@ -181,6 +170,11 @@ class ColumnarDemand:
 
     def _bought(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(INTERACTIONS), tenant).filter(_.quantity > 0)
+
+
+def _summed(counting: Counting) -> bool:
+    """Whether it is counted on from where it was counted before; what leaves a window would have to be taken out."""
+    return counting.kind is InteractionKind.PURCHASE and not counting.window
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:

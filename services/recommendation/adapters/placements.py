@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from tessera.common.v1 import rule_pb2
@@ -23,6 +23,7 @@ from services.recommendation.domain.placement import (
     Scenario,
     Weights,
 )
+from services.recommendation.domain.tally import DemandOptions, InteractionKind, InteractionWeight
 from services.recommendation.ports import Request
 
 PLACEMENTS = Collection("placements")
@@ -126,6 +127,7 @@ def _body(placement: Placement) -> dict[str, Any]:
         "quotas": [[int(quota.field), quota.max_items] for quota in placement.quotas],
         "weights": asdict(placement.weights),
         "exploration": asdict(placement.exploration),
+        "demand": asdict(placement.demand),
         "version": placement.version,
         "updated": placement.update_time,
     }
@@ -169,9 +171,16 @@ def _read(body: dict[str, Any]) -> Placement:
         quotas=tuple(Quota(QuotaField(field), most) for field, most in body["quotas"]),
         weights=Weights(**body["weights"]),
         exploration=Exploration(**body.get("exploration", {})),
+        demand=_read_demand(body.get("demand", {})),
         version=body["version"],
         update_time=body["updated"],
     )
+
+
+def _read_demand(body: dict[str, Any]) -> DemandOptions:
+    told = (InteractionWeight(**each) for each in body.get("interactions", ()))
+    interactions = tuple(replace(each, kind=InteractionKind(each.kind)) for each in told)
+    return DemandOptions(**{**body, "interactions": interactions})
 
 
 def _read_control(body: dict[str, Any]) -> Control:

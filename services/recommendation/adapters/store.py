@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.common.clock import Clock, to_micros
@@ -68,16 +68,21 @@ class StoredCatalogue:
     async def count(self, tenant: str) -> int:
         return await self._store.count(tenant, ITEMS)
 
-    async def put(self, request: Request, items: Sequence[Item], answer: Answer) -> None:
+    async def put(
+        self, request: Request, items: Sequence[Item], stored: Mapping[str, StoredItem], answer: Answer
+    ) -> None:
         tenant, now = request.tenant, to_micros(self._clock())
         # Loaded now if it never was: while the catalogue is small, and not in the first request that recommends.
         await self.shelf(tenant)
-        writes: list[Write] = [Put(tenant, ITEMS, item.item_id, item_document(item, now)) for item in items]
+        created = {it.item_id: stored[it.item_id].create_time if it.item_id in stored else now for it in items}
+        writes: list[Write] = [
+            Put(tenant, ITEMS, item.item_id, item_document(item, now, created[item.item_id])) for item in items
+        ]
         async with self._lock(tenant):
             await self._store.commit([*writes, *remember(tenant, request.id, request.fingerprint, answer)])
             if (shelf := self._shelves.get(tenant)) is not None:
                 for item in items:
-                    shelf.put(item)
+                    shelf.put(item, created[item.item_id])
 
     async def delete(self, request: Request, item_id: str) -> None:
         tenant = request.tenant
@@ -95,12 +100,13 @@ class StoredCatalogue:
         while True:
             page = await self._store.find(tenant, ITEMS, Query(limit=LOADED_AT_ONCE, after=after))
             for document in page.documents:
-                shelf.put(_stored(document).item)
+                stored = _stored(document)
+                shelf.put(stored.item, stored.create_time)
             if not (after := page.next_cursor):
                 return shelf
 
 
-def item_document(item: Item, update_time: int) -> dict[str, Any]:
+def item_document(item: Item, update_time: int, create_time: int) -> dict[str, Any]:
     """An item as it is stored."""
     return {
         "title": item.title,
@@ -115,6 +121,7 @@ def item_document(item: Item, update_time: int) -> dict[str, Any]:
         "out_of_stock": item.out_of_stock,
         "hidden": item.hidden,
         "updated": update_time,
+        "created": create_time,
     }
 
 
@@ -134,4 +141,5 @@ def _stored(document: Document) -> StoredItem:
         publish_time=body.get("publish_time", 0),
         expire_time=body.get("expire_time", 0),
     )
-    return StoredItem(item, body["updated"])
+    # Items that were stored before it was written down have been here since then at least.
+    return StoredItem(item, body["updated"], body["created"] if "created" in body else body["updated"])

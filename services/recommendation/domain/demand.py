@@ -5,12 +5,10 @@ Cormode, Shkapenyuk, Srivastava and Xu, 2009). So counts are sums: what comes la
 and the order of items is the same at any moment. Only a count that a person reads is brought to a moment.
 """
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.common.errors import InvalidArgument
-from services.recommendation.domain.recommendation import Reason, ReasonKind, Recommendation, ordered
 
 HOUR = 3_600_000_000
 SLOWER = 8
@@ -83,36 +81,3 @@ def checked_half_life(micros: int, shortest: int, longest: int) -> int:
             f"{longest / HOUR:g} hours"
         )
     return micros
-
-
-def most_bought(board: Board, allows: Callable[[str], bool], count: int) -> list[Recommendation]:
-    """By the slow count, most first."""
-    return ordered(
-        (
-            Recommendation(item_id, (Reason(ReasonKind.POPULAR, slow),))
-            for item_id, (_, slow) in board.current().items()
-            if allows(item_id) and slow > 0
-        ),
-        count,
-    )
-
-
-def rising(board: Board, allows: Callable[[str], bool], count: int) -> list[Recommendation]:
-    """By how much the rate of now exceeds what is usual, in standard deviations; what does not is left out.
-
-    A Poisson process of rate r has a decayed count with mean r·τ and variance r·τ/2, τ = half-life / ln 2. An item's
-    usual rate is its slow count, times how much faster the whole shop sells now than usual; half a purchase is added
-    to the variance, so that a single purchase of what nobody bought is no trend.
-    """
-    counts = board.current()
-    shop_fast, shop_slow = (sum(pair[at] for pair in counts.values()) for at in (0, 1))
-    if shop_slow <= 0:
-        return []
-    swing = shop_fast / shop_slow
-    found = []
-    for item_id, (fast, slow) in counts.items():
-        expected = slow * swing
-        deviations = (fast - expected) / math.sqrt(expected / 2 + 0.5)
-        if deviations > 0 and fast > 1 and allows(item_id):
-            found.append(Recommendation(item_id, (Reason(ReasonKind.TRENDING, deviations),)))
-    return ordered(found, count)

@@ -7,11 +7,15 @@ from enum import IntEnum
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rules import Comparison, SegmentCondition, nodes
 from services.common.rules.condition import Condition, Facts, check_condition, holds
+from services.recommendation.domain.demand import HOUR
 from services.recommendation.domain.exploration import Exploration
 from services.recommendation.domain.item import ItemFilter
+from services.recommendation.domain.tally import SPAN_MAX, DemandOptions, InteractionsInvalid, check_interactions
 
 WITHIN_MAX = 3_650 * 86_400_000_000
 """How far back it may be looked for what a customer bought, in microseconds."""
+TREND_MAX = 365 * 24 * HOUR
+"""The longest half-life of what trends."""
 FACTOR_MAX = 100.0
 
 
@@ -44,6 +48,7 @@ class Scenario(IntEnum):
     POPULAR = 5
     TRENDING = 6
     REPLENISHMENTS = 7
+    NEWEST = 8
 
 
 class Effect(IntEnum):
@@ -127,6 +132,7 @@ class Placement:
     update_time: int = 0
     exclude_bought_within: int = 0
     """Nothing that the customer bought within so long, in microseconds; 0 for no such rule."""
+    demand: DemandOptions = field(default_factory=DemandOptions)
 
     @property
     def needs_segments(self) -> bool:
@@ -160,6 +166,24 @@ def check_placement(placement: Placement) -> None:
         raise PlacementInvalid("weights.rotation_half_life", "rotation needs a half-life")
     if placement.exploration.slots and placement.exploration.impression_goal <= 0:
         raise PlacementInvalid("exploration.impression_goal", "say after how many impressions an item is not new")
+    _check_demand(placement.scenario, placement.demand)
+
+
+def _check_demand(scenario: Scenario, demand: DemandOptions) -> None:
+    counted = DemandOptions(demand.interactions, demand.half_life, demand.segment_id)
+    if counted != DemandOptions() and scenario not in (Scenario.POPULAR, Scenario.TRENDING):
+        raise PlacementInvalid("demand", "only lists POPULAR and TRENDING are made of interactions")
+    if demand.max_age and scenario is not Scenario.NEWEST:
+        raise PlacementInvalid("demand.max_age_duration", "only lists NEWEST are made by age")
+    longest = TREND_MAX if scenario is Scenario.TRENDING else SPAN_MAX
+    if demand.half_life and not HOUR <= demand.half_life <= longest:
+        raise PlacementInvalid("demand.half_life_duration", f"it is from one hour to {longest // (24 * HOUR):,} days")
+    if demand.max_age and not HOUR <= demand.max_age <= SPAN_MAX:
+        raise PlacementInvalid("demand.max_age_duration", "it is from one hour to ten years")
+    try:
+        check_interactions(demand.interactions, "demand.interactions")
+    except InteractionsInvalid as wrong:
+        raise PlacementInvalid(wrong.metadata["path"], wrong.metadata["problem"]) from None
 
 
 def _check_control(control: Control, at: str) -> None:

@@ -89,6 +89,10 @@ class Reason:
     pair: Pair | Companion | None = None
     purchase_count: int = 0
     repeat: Repeat | None = None
+    interaction: int = 0
+    """A number of ``InteractionKind``; 0 where none is meant."""
+    available_time: int = 0
+    """Since when it is available, in microseconds; 0 where that is not the reason."""
 
 
 @dataclass(slots=True)

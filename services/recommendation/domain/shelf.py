@@ -23,6 +23,8 @@ REMEMBERED_MIN, REMEMBERED_MAX = 8, 64
 CHANGES_MAX = 4096
 """Changed rows that are known one by one; what was made before them is made anew."""
 NO_STOCK = -1
+NEWEST_AT_ONCE = 256
+"""New items that are put into order at once; most lists find theirs among the first."""
 
 Remembered = TypeVar("Remembered")
 At = slice | Rows
@@ -70,7 +72,7 @@ class Shelf:
         self._ids: list[str] = []
         self._columns = Columns(
             listed=np.bool_, visible=np.bool_, stocked=np.bool_, path=np.int32, brand=np.int32, currency=np.int32,
-            price=np.int64, margin=np.float64, stock=np.int64, publish=np.int64, expire=np.int64,
+            price=np.int64, margin=np.float64, stock=np.int64, publish=np.int64, since=np.int64, expire=np.int64,
         )  # fmt: skip
         self._paths: Codes[tuple[str, ...]] = Codes()
         self._paths_through: dict[str, list[int]] = {}
@@ -91,8 +93,8 @@ class Shelf:
         """How many rows were ever given out; grows whenever an item comes that was never here."""
         return len(self._ids)
 
-    def put(self, item: Item) -> None:
-        """Put an item on the shelf, or replace it there."""
+    def put(self, item: Item, create_time: int = 0) -> None:
+        """Put an item on the shelf, or replace it there; ``create_time``, in microseconds, is when it first came."""
         row = self._row_of.get(item.item_id)
         if row is None:
             row = self._append(item.item_id)
@@ -111,6 +113,7 @@ class Shelf:
             "margin": np.nan if facets.margin is None else facets.margin,
             "stock": NO_STOCK if facets.stock is None else facets.stock,
             "publish": facets.publish_time,
+            "since": facets.publish_time or create_time,
             "expire": item.expire_time,
         })  # fmt: skip
         self._attributes.put(row, item.attributes)
@@ -203,21 +206,35 @@ class Shelf:
         return Selection(self._where(model_version, item_ids).over(mask))
 
     def newest(self, mask: Mask) -> Iterator[str]:
-        """The ids that a mask allows, those that came last first."""
-        return (self._ids[row] for row in np.flatnonzero(mask)[::-1])
+        """The ids that a mask allows, those that are available for the shortest time first."""
+        first = self.latest(mask, (), NEWEST_AT_ONCE)
+        yield from first
+        if len(first) == NEWEST_AT_ONCE:
+            yield from self.latest(mask, first, self.row_count)
 
-    def latest(self, mask: Mask, without: Iterable[str], count: int) -> list[str]:
-        """The ids that a mask allows, those that were published last, then those that came last; at most ``count``."""
+    def available_time(self, item_id: str) -> int:
+        """Since when an item that was ever here is available, in microseconds: as it was published, or as it came."""
+        return int(self._columns["since"][self._row_of[item_id]])
+
+    def latest(
+        self, mask: Mask, without: Iterable[str], count: int, start: int | None = None, end: int | None = None
+    ) -> list[str]:
+        """The ids that a mask allows, those that became available last first, then those that came last; at most
+        ``count``, and only those that did so from ``start`` on and until ``end``, both in microseconds."""
         allowed = mask.copy()
         known = [row for row in self._known(without) if row < len(mask)]
         allowed[known] = False
-        rows = np.flatnonzero(allowed & self._columns["visible"][: len(mask)])
-        published = self._columns["publish"][rows]
+        since = self._columns["since"][: len(mask)]
+        allowed &= self._columns["visible"][: len(mask)]
+        if start is not None:
+            allowed &= since >= start
+        if end is not None:
+            allowed &= since <= end
+        rows = np.flatnonzero(allowed)
         if len(rows) > count:
-            least = np.partition(published, len(rows) - count)[len(rows) - count]
-            rows = rows[published >= least]
-            published = self._columns["publish"][rows]
-        return [self._ids[row] for row in rows[np.lexsort((-rows, -published))][:count].tolist()]
+            least = np.partition(since[rows], len(rows) - count)[len(rows) - count]
+            rows = rows[since[rows] >= least]
+        return [self._ids[row] for row in rows[np.lexsort((-rows, -since[rows]))][:count].tolist()]
 
     def _where(self, model_version: str, item_ids: Sequence[str]) -> "Places":
         """Where a model's items stand; kept for one model."""

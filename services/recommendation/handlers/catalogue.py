@@ -20,7 +20,7 @@ async def upsert_items(catalogue: Catalogue, requests: Requests, request: Reques
     changes = [change(stored[item.item_id].item if item.item_id in stored else None, item) for item in items]
     answer = {kind.value: changes.count(kind) for kind in Change}
     changed = [item for item, what in zip(items, changes, strict=True) if what is not Change.UNCHANGED]
-    await catalogue.put(request, changed, answer)
+    await catalogue.put(request, changed, stored, answer)
     return answer
 
 

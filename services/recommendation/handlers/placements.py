@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from services.common.errors import AlreadyExists, Conflict
 from services.common.rules.condition import Facts
 from services.recommendation.domain.control import Matched, Situation, controlled
-from services.recommendation.domain.demand import SLOWER, Fading, most_bought, rising
 from services.recommendation.domain.exploration import placed
 from services.recommendation.domain.feedback import Origin
 from services.recommendation.domain.item import ItemFilter
@@ -31,7 +30,14 @@ from services.recommendation.domain.shelf import Shelf
 from services.recommendation.handlers.exploration import bought_by, new_items
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend_one
 from services.recommendation.handlers.related import find_bought_together, find_similar_items
-from services.recommendation.handlers.scenarios import find_complements, find_replenishments
+from services.recommendation.handlers.scenarios import (
+    DemandWish,
+    find_complements,
+    find_newest,
+    find_popular,
+    find_replenishments,
+    find_trending,
+)
 from services.recommendation.ports import (
     Buyers,
     Experiments,
@@ -138,7 +144,7 @@ async def recommend_for_placement(
         (wish.filter, named),
         excluded,
     )
-    listed = await _candidates(sources, tenant, placement.scenario, visit, wanted, now)
+    listed = await _candidates(sources, tenant, placement, visit, wanted, now)
     shelf = await sources.catalogue.shelf(tenant)
     items = await _filled(sources, tenant, shelf, listed.items, wanted, wish.count)
     live = await sources.models.live(tenant)
@@ -219,9 +225,9 @@ async def _active(placing: Placing, tenant: str, placement: Placement, visit: Vi
 
 
 async def _candidates(
-    sources: Sources, tenant: str, scenario: Scenario, visit: Visit, wanted: Wish, now: int
+    sources: Sources, tenant: str, placement: Placement, visit: Visit, wanted: Wish, now: int
 ) -> RecommendationList:
-    match scenario:
+    match placement.scenario:
         case Scenario.SIMILAR:
             return await find_similar_items(sources, tenant, _first(visit), wanted)
         case Scenario.BOUGHT_TOGETHER:
@@ -229,8 +235,8 @@ async def _candidates(
         case Scenario.COMPLEMENTS:
             _first(visit)
             return await find_complements(sources, tenant, wanted, visit.item_ids)
-        case Scenario.POPULAR | Scenario.TRENDING:
-            return await _demanded(sources, tenant, scenario, wanted)
+        case Scenario.POPULAR | Scenario.TRENDING | Scenario.NEWEST:
+            return await _demanded(sources, tenant, placement, wanted, now)
         case Scenario.REPLENISHMENTS:
             if not visit.asker.customer_id:
                 raise ItemNeeded("this placement shows what a customer needs again; name the customer")
@@ -244,15 +250,16 @@ def _first(visit: Visit) -> str:
     return visit.item_ids[0]
 
 
-async def _demanded(sources: Sources, tenant: str, scenario: Scenario, wanted: Wish) -> RecommendationList:
-    days = TRENDING_DAYS if scenario is Scenario.TRENDING else POPULAR_DAYS
-    fading = Fading(days * DAY, days * DAY * (SLOWER if scenario is Scenario.TRENDING else 1))
-    board = await sources.demand.board(tenant, fading, Buyers())
-    shelf = await sources.catalogue.shelf(tenant)
-    mask = wanted.mask(shelf)
-    rank = rising if scenario is Scenario.TRENDING else most_bought
-    items = rank(board, lambda item_id: shelf.allows(mask, item_id), wanted.count)
-    return RecommendationList(tuple(items))
+async def _demanded(sources: Sources, tenant: str, placement: Placement, wanted: Wish, now: int) -> RecommendationList:
+    demand = placement.demand
+    if placement.scenario is Scenario.NEWEST:
+        return await find_newest(sources, tenant, wanted, now, demand.max_age)
+    buyers, trending = Buyers(demand.segment_id), placement.scenario is Scenario.TRENDING
+    half_life = demand.half_life or (TRENDING_DAYS if trending else POPULAR_DAYS) * DAY
+    asked = DemandWish(half_life, buyers, demand.interactions)
+    if trending:
+        return (await find_trending(sources, tenant, wanted, asked))[0]
+    return await find_popular(sources, tenant, wanted, asked)
 
 
 async def _filled(

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from services.common.errors import InvalidArgument
 from services.recommendation.domain.baskets import Bundle, Growth, bundles_from, bundles_with, strong_pairs
 from services.recommendation.domain.complement import completing
-from services.recommendation.domain.demand import SLOWER, AudienceAmbiguous, Fading, most_bought, rising
+from services.recommendation.domain.demand import AudienceAmbiguous
+from services.recommendation.domain.newest import by_age
 from services.recommendation.domain.ranking import popular_in
 from services.recommendation.domain.recommendation import (
     EmptyReason,
@@ -20,6 +22,7 @@ from services.recommendation.domain.recommendation import (
 )
 from services.recommendation.domain.replenishment import DAY, Due, due_again
 from services.recommendation.domain.shelf import Shelf
+from services.recommendation.domain.tally import InteractionWeight, check_interactions, popularity, trend
 from services.recommendation.handlers.recommend import Sources, Wish, popular_or_new
 from services.recommendation.handlers.related import shelf_with
 from services.recommendation.ports import Buyers
@@ -34,30 +37,47 @@ class HorizonInvalid(InvalidArgument):
     """A horizon out of range."""
 
 
-async def find_popular(sources: Sources, tenant: str, wish: Wish, half_life: int, buyers: Buyers) -> RecommendationList:
-    """What is bought most; ``half_life`` in microseconds. ``AudienceAmbiguous``."""
-    _check(buyers)
-    board = await sources.demand.board(tenant, Fading(half_life, half_life), buyers)
+@dataclass(frozen=True, slots=True)
+class DemandWish:
+    """Which demand is meant; the half-life in microseconds."""
+
+    half_life: int
+    buyers: Buyers = field(default_factory=Buyers)
+    interactions: tuple[InteractionWeight, ...] = ()
+
+
+async def find_popular(sources: Sources, tenant: str, wish: Wish, asked: DemandWish) -> RecommendationList:
+    """What is wanted most. ``AudienceAmbiguous``, ``InteractionsInvalid``."""
+    _check(asked)
+    counted = popularity(asked.interactions, asked.half_life)
+    tally = await sources.demand.tally(tenant, counted, asked.buyers)
     shelf = await sources.catalogue.shelf(tenant)
     mask = wish.mask(shelf)
-    return _listed(shelf, most_bought(board, lambda item_id: shelf.allows(mask, item_id), wish.count), wish)
+    return _listed(shelf, tally.popular(lambda item_id: shelf.allows(mask, item_id), wish.count), wish)
 
 
-async def find_trending(
-    sources: Sources, tenant: str, wish: Wish, half_life: int, buyers: Buyers
-) -> tuple[RecommendationList, int]:
-    """What is bought more than usual, and how many items were weighed; ``half_life`` in microseconds.
-    ``AudienceAmbiguous``."""
-    _check(buyers)
-    board = await sources.demand.board(tenant, Fading(half_life, half_life * SLOWER), buyers)
+async def find_trending(sources: Sources, tenant: str, wish: Wish, asked: DemandWish) -> tuple[RecommendationList, int]:
+    """What is wanted more than usual, and how many items were weighed. ``AudienceAmbiguous``,
+    ``InteractionsInvalid``."""
+    _check(asked)
+    tally = await sources.demand.tally(tenant, trend(asked.interactions, asked.half_life), asked.buyers)
     shelf = await sources.catalogue.shelf(tenant)
     mask = wish.mask(shelf)
-    found = rising(board, lambda item_id: shelf.allows(mask, item_id), wish.count)
-    return _listed(shelf, found, wish), len(board.counts)
+    found = tally.rising(lambda item_id: shelf.allows(mask, item_id), wish.count)
+    return _listed(shelf, found, wish), len(tally.item_ids)
 
 
-def _check(buyers: Buyers) -> None:
-    if buyers.segment_id and buyers.customer_ids:
+async def find_newest(sources: Sources, tenant: str, wish: Wish, now: int, max_age: int) -> RecommendationList:
+    """What became available last, until ``now``; times in microseconds, no ``max_age`` for any."""
+    shelf = await sources.catalogue.shelf(tenant)
+    start = now - max_age if max_age else None
+    found = shelf.latest(wish.mask(shelf), (), wish.count, start, now)
+    return _listed(shelf, by_age(((each, shelf.available_time(each)) for each in found), now), wish)
+
+
+def _check(asked: DemandWish) -> None:
+    check_interactions(asked.interactions)
+    if asked.buyers.segment_id and asked.buyers.customer_ids:
         raise AudienceAmbiguous("name a segment or customers, not both")
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from services.recommendation.domain.audience import Audience
 from services.recommendation.domain.baskets import Baskets
 from services.recommendation.domain.companions import Companions
-from services.recommendation.domain.demand import Board, Fading
 from services.recommendation.domain.drift import Lists
 from services.recommendation.domain.experiment import Experiment, Outcome
 from services.recommendation.domain.exploration import Shown
@@ -23,6 +22,7 @@ from services.recommendation.domain.placement import Placement
 from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
+from services.recommendation.domain.tally import Counting, Tally
 from services.recommendation.ports.training import Answer as Answer
 from services.recommendation.ports.training import Parameters as Parameters
 from services.recommendation.ports.training import Progress as Progress
@@ -36,10 +36,11 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item with when it was last changed, in microseconds."""
+    """An item with when it was last changed, and when it first came, in microseconds."""
 
     item: Item
     update_time: int
+    create_time: int = 0
 
 
 class Catalogue(Protocol):
@@ -61,8 +62,10 @@ class Catalogue(Protocol):
         """How many items there are."""
         ...
 
-    async def put(self, request: Request, items: Sequence[Item], answer: Answer) -> None:
-        """Commit items together with the answer that a replay of the request gets."""
+    async def put(
+        self, request: Request, items: Sequence[Item], stored: Mapping[str, StoredItem], answer: Answer
+    ) -> None:
+        """Commit items, in place of those that are ``stored``, with the answer that a replay of the request gets."""
         ...
 
     async def delete(self, request: Request, item_id: str) -> None:
@@ -149,8 +152,9 @@ class AudienceQuestion:
 class Demand(Protocol):
     """What is read of the recorded purchases beside the model; each answer is kept for a while, see there."""
 
-    async def board(self, tenant: str, fading: Fading, buyers: Buyers) -> Board:
-        """The decayed counts of everybody's purchases, or of some customers'. Behind by five seconds at most."""
+    async def tally(self, tenant: str, countings: tuple[Counting, ...], buyers: Buyers) -> Tally:
+        """What everybody, or some customers, did with items. Behind by five seconds at most where all of everybody's
+        purchases are counted and nothing else, else by a minute."""
         ...
 
     async def baskets(self, tenant: str) -> Baskets:

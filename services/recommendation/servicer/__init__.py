@@ -25,6 +25,7 @@ from services.recommendation.handlers.training import get_status, rollback_model
 from services.recommendation.ports import Parameters, Requests, SettingsStore, TrainingJobs
 from services.recommendation.servicer.bought_together import read_variant
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
+from services.recommendation.servicer.demand import DemandRpcs
 from services.recommendation.servicer.feedback import FeedbackRpcs
 from services.recommendation.servicer.messages import (
     COUNT_DEFAULT,
@@ -58,7 +59,14 @@ class Keeping:
 
 
 class RecommendationServicer(
-    PersonalDataRpcs, ScenarioRpcs, CustomerVectorRpcs, PlacementRpcs, FeedbackRpcs, TrainingSettingsRpcs, PolicyRpcs
+    PersonalDataRpcs,
+    ScenarioRpcs,
+    DemandRpcs,
+    CustomerVectorRpcs,
+    PlacementRpcs,
+    FeedbackRpcs,
+    TrainingSettingsRpcs,
+    PolicyRpcs,
 ):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 

@@ -181,6 +181,10 @@ def _write_reason(written: list_pb.Reason, reason: Reason) -> None:
         written.association.CopyFrom(_association(reason.pair))
     if reason.repeat:
         written.repeat.CopyFrom(_repeat(reason.repeat))
+    if reason.interaction:
+        written.interaction = reason.interaction  # type: ignore[assignment]  # the same numbers
+    if reason.available_time:
+        written.available_time.CopyFrom(timestamp(reason.available_time))
 
 
 def _association(pair: Pair | Companion) -> list_pb.Association:

@@ -21,6 +21,7 @@ from services.recommendation.domain.placement import (
 )
 from services.recommendation.handlers.placements import Placing, delete_placement, get_placement, save_placement
 from services.recommendation.ports import Requests
+from services.recommendation.servicer.demand import demand_message, read_demand
 from services.recommendation.servicer.messages import (
     Context,
     duration,
@@ -92,6 +93,7 @@ def read_placement(message: pb.Placement) -> Placement:
             rotation_half_life=micros(weights.rotation_half_life),
         ),
         exploration=_read_exploration(message.exploration),
+        demand=read_demand(message.demand),
     )
 
 
@@ -147,6 +149,7 @@ def placement_message(placement: Placement) -> pb.Placement:
             rotation_half_life=duration(weights.rotation_half_life) if weights.rotation_half_life else None,
         ),
         exploration=_exploration_message(placement.exploration),
+        demand=demand_message(placement.demand),
         version=placement.version,
         update_time=timestamp(placement.update_time),
     )

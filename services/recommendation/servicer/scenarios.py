@@ -1,4 +1,4 @@
-"""The rpcs of demand, bundles, carts, repeats, given lists, and customers of an item."""
+"""The rpcs of bundles, carts, repeats, given lists, and customers of an item."""
 
 from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 from tessera.recommendation.v1 import scenario_pb2 as pb
@@ -6,7 +6,7 @@ from tessera.recommendation.v1.recommendation_service_pb2_grpc import Recommenda
 
 from services.common.auth import principal
 from services.common.clock import Clock, to_micros
-from services.recommendation.domain.demand import HOUR, checked_half_life
+from services.recommendation.domain.demand import checked_half_life
 from services.recommendation.domain.replenishment import DAY
 from services.recommendation.handlers.find_customers_for_item import (
     AudienceWish,
@@ -18,11 +18,8 @@ from services.recommendation.handlers.rerank_items import rerank_items
 from services.recommendation.handlers.scenarios import (
     find_bundles,
     find_complements,
-    find_popular,
     find_replenishments,
-    find_trending,
 )
-from services.recommendation.ports import Buyers
 from services.recommendation.servicer.messages import (
     COUNT_DEFAULT,
     Context,
@@ -42,20 +39,6 @@ class ScenarioRpcs(RecommendationServiceServicer):
 
     _sources: Sources
     _clock: Clock
-
-    async def FindPopular(self, request: pb.FindPopularRequest, context: Context) -> pb.FindPopularResponse:
-        given = micros(request.half_life_duration) if request.HasField("half_life_duration") else 14 * DAY
-        half_life = checked_half_life(given, HOUR, 10 * YEAR)
-        found = await find_popular(self._sources, principal().tenant, _wish(request), half_life, _buyers(request))
-        return pb.FindPopularResponse(recommendations=list_message(found))
-
-    async def FindTrending(self, request: pb.FindTrendingRequest, context: Context) -> pb.FindTrendingResponse:
-        given = micros(request.half_life_duration) if request.HasField("half_life_duration") else 3 * DAY
-        half_life = checked_half_life(given, HOUR, YEAR)
-        found, weighed = await find_trending(
-            self._sources, principal().tenant, _wish(request), half_life, _buyers(request)
-        )
-        return pb.FindTrendingResponse(recommendations=list_message(found), item_count=weighed)
 
     async def FindBundles(self, request: pb.FindBundlesRequest, context: Context) -> pb.FindBundlesResponse:
         max_size = max(request.max_size or SIZE_DEFAULT, 2)
@@ -114,21 +97,11 @@ class ScenarioRpcs(RecommendationServiceServicer):
         )
 
 
-_Wished = (
-    pb.FindPopularRequest
-    | pb.FindTrendingRequest
-    | pb.FindBundlesRequest
-    | pb.FindComplementsRequest
-    | pb.FindReplenishmentsRequest
-)
+_Wished = pb.FindBundlesRequest | pb.FindComplementsRequest | pb.FindReplenishmentsRequest
 
 
 def _wish(request: _Wished) -> Wish:
     return Wish(request.count or COUNT_DEFAULT, read_filter(request.filter))
-
-
-def _buyers(request: pb.FindPopularRequest | pb.FindTrendingRequest) -> Buyers:
-    return Buyers(request.segment_id, tuple(request.customer_ids))
 
 
 def _customer(customer: CustomerForItem) -> pb.CustomerForItem:

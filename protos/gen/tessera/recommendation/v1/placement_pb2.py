@@ -26,11 +26,12 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 from tessera.common.v1 import rule_pb2 as tessera_dot_common_dot_v1_dot_rule__pb2
+from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
 from tessera.recommendation.v1 import exploration_pb2 as tessera_dot_recommendation_dot_v1_dot_exploration__pb2
 from tessera.recommendation.v1 import item_pb2 as tessera_dot_recommendation_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/recommendation/v1/placement.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ctessera/common/v1/rule.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a$tessera/recommendation/v1/item.proto\"\xce\x04\n\tPlacement\x12\x34\n\x0cplacement_id\x18\x01 \x01(\tB\x1e\xaa\xbb\x18\x1a\x08\x01\x10@2\x14[a-z0-9][a-z0-9_.-]*\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xc8\x01\x12=\n\x08scenario\x18\x03 \x01(\x0e\x32#.tessera.recommendation.v1.ScenarioB\x06\xaa\xbb\x18\x02\x08\x01\x12\x35\n\x06\x66ilter\x18\x04 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x16\n\x0e\x65xclude_bought\x18\x05 \x01(\x08\x12=\n\x08\x63ontrols\x18\x06 \x03(\x0b\x32\".tessera.recommendation.v1.ControlB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x38\n\x06quotas\x18\x07 \x03(\x0b\x32 .tessera.recommendation.v1.QuotaB\x06\xaa\xbb\x18\x02\x18\x02\x12\x33\n\x07weights\x18\x08 \x01(\x0b\x32\".tessera.recommendation.v1.Weights\x12\x0f\n\x07version\x18\t \x01(\x03\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x0b\x65xploration\x18\x0b \x01(\x0b\x32&.tessera.recommendation.v1.Exploration\x12\x38\n\x15\x65xclude_bought_within\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"\xd1\x02\n\x07\x43ontrol\x12\x1c\n\ncontrol_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12@\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32(.tessera.recommendation.v1.ControlEffectB\x06\xaa\xbb\x18\x02\x08\x01\x12\x34\n\x05items\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x0e\n\x06\x66\x61\x63tor\x18\x04 \x01(\x01\x12\x1b\n\x08position\x18\x05 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12%\n\x04when\x18\x06 \x01(\x0b\x32\x17.tessera.common.v1.Rule\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x05Quota\x12<\n\x05\x66ield\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.QuotaFieldB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1c\n\tmax_items\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x02(\xc8\x01\"\xc0\x02\n\x07Weights\x12 \n\x0c\x64iversity_bp\x18\x01 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12$\n\x10min_relevance_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12 \n\x0c\x66reshness_bp\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x36\n\x13\x66reshness_half_life\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\tmargin_bp\x18\x05 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x1c\n\x08stock_bp\x18\x06 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x1f\n\x0brotation_bp\x18\x07 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x35\n\x12rotation_half_life\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x14SavePlacementRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12?\n\tplacement\x18\x02 \x01(\x0b\x32$.tessera.recommendation.v1.PlacementB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x10\x65xpected_version\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"P\n\x15SavePlacementResponse\x12\x37\n\tplacement\x18\x01 \x01(\x0b\x32$.tessera.recommendation.v1.Placement\"L\n\x13GetPlacementRequest\x12\x1c\n\x0cplacement_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"O\n\x14GetPlacementResponse\x12\x37\n\tplacement\x18\x01 \x01(\x0b\x32$.tessera.recommendation.v1.Placement\"I\n\x15ListPlacementsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x16ListPlacementsResponse\x12\x38\n\nplacements\x18\x01 \x03(\x0b\x32$.tessera.recommendation.v1.Placement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x16\x44\x65letePlacementRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1c\n\x0cplacement_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\x19\n\x17\x44\x65letePlacementResponse*\xd2\x01\n\x08Scenario\x12\x18\n\x14SCENARIO_UNSPECIFIED\x10\x00\x12\x14\n\x10SCENARIO_FOR_YOU\x10\x01\x12\x14\n\x10SCENARIO_SIMILAR\x10\x02\x12\x1c\n\x18SCENARIO_BOUGHT_TOGETHER\x10\x03\x12\x18\n\x14SCENARIO_COMPLEMENTS\x10\x04\x12\x14\n\x10SCENARIO_POPULAR\x10\x05\x12\x15\n\x11SCENARIO_TRENDING\x10\x06\x12\x1b\n\x17SCENARIO_REPLENISHMENTS\x10\x07*\x96\x01\n\rControlEffect\x12\x1e\n\x1a\x43ONTROL_EFFECT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROL_EFFECT_BOOST\x10\x01\x12\x17\n\x13\x43ONTROL_EFFECT_BURY\x10\x02\x12\x16\n\x12\x43ONTROL_EFFECT_PIN\x10\x03\x12\x1a\n\x16\x43ONTROL_EFFECT_EXCLUDE\x10\x04*Z\n\nQuotaField\x12\x1b\n\x17QUOTA_FIELD_UNSPECIFIED\x10\x00\x12\x18\n\x14QUOTA_FIELD_CATEGORY\x10\x01\x12\x15\n\x11QUOTA_FIELD_BRAND\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tessera/recommendation/v1/placement.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ctessera/common/v1/rule.proto\x1a&tessera/recommendation/v1/demand.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a$tessera/recommendation/v1/item.proto\"\x88\x05\n\tPlacement\x12\x34\n\x0cplacement_id\x18\x01 \x01(\tB\x1e\xaa\xbb\x18\x1a\x08\x01\x10@2\x14[a-z0-9][a-z0-9_.-]*\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xaa\xbb\x18\x03\x10\xc8\x01\x12=\n\x08scenario\x18\x03 \x01(\x0e\x32#.tessera.recommendation.v1.ScenarioB\x06\xaa\xbb\x18\x02\x08\x01\x12\x35\n\x06\x66ilter\x18\x04 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x16\n\x0e\x65xclude_bought\x18\x05 \x01(\x08\x12=\n\x08\x63ontrols\x18\x06 \x03(\x0b\x32\".tessera.recommendation.v1.ControlB\x07\xaa\xbb\x18\x03\x18\xc8\x01\x12\x38\n\x06quotas\x18\x07 \x03(\x0b\x32 .tessera.recommendation.v1.QuotaB\x06\xaa\xbb\x18\x02\x18\x02\x12\x33\n\x07weights\x18\x08 \x01(\x0b\x32\".tessera.recommendation.v1.Weights\x12\x0f\n\x07version\x18\t \x01(\x03\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x0b\x65xploration\x18\x0b \x01(\x0b\x32&.tessera.recommendation.v1.Exploration\x12\x38\n\x15\x65xclude_bought_within\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x38\n\x06\x64\x65mand\x18\r \x01(\x0b\x32(.tessera.recommendation.v1.DemandOptions\"\xd1\x02\n\x07\x43ontrol\x12\x1c\n\ncontrol_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12@\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x0e\x32(.tessera.recommendation.v1.ControlEffectB\x06\xaa\xbb\x18\x02\x08\x01\x12\x34\n\x05items\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x0e\n\x06\x66\x61\x63tor\x18\x04 \x01(\x01\x12\x1b\n\x08position\x18\x05 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12%\n\x04when\x18\x06 \x01(\x0b\x32\x17.tessera.common.v1.Rule\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x05Quota\x12<\n\x05\x66ield\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.QuotaFieldB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1c\n\tmax_items\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x02(\xc8\x01\"\xc0\x02\n\x07Weights\x12 \n\x0c\x64iversity_bp\x18\x01 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12$\n\x10min_relevance_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12 \n\x0c\x66reshness_bp\x18\x03 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x36\n\x13\x66reshness_half_life\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\tmargin_bp\x18\x05 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x1c\n\x08stock_bp\x18\x06 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xc0\x9a\x0c\x12\x1f\n\x0brotation_bp\x18\x07 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x35\n\x12rotation_half_life\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x14SavePlacementRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12?\n\tplacement\x18\x02 \x01(\x0b\x32$.tessera.recommendation.v1.PlacementB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x10\x65xpected_version\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"P\n\x15SavePlacementResponse\x12\x37\n\tplacement\x18\x01 \x01(\x0b\x32$.tessera.recommendation.v1.Placement\"L\n\x13GetPlacementRequest\x12\x1c\n\x0cplacement_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"O\n\x14GetPlacementResponse\x12\x37\n\tplacement\x18\x01 \x01(\x0b\x32$.tessera.recommendation.v1.Placement\"I\n\x15ListPlacementsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x02 \x01(\t\"k\n\x16ListPlacementsResponse\x12\x38\n\nplacements\x18\x01 \x03(\x0b\x32$.tessera.recommendation.v1.Placement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"U\n\x16\x44\x65letePlacementRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1c\n\x0cplacement_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\x19\n\x17\x44\x65letePlacementResponse*\xe7\x01\n\x08Scenario\x12\x18\n\x14SCENARIO_UNSPECIFIED\x10\x00\x12\x14\n\x10SCENARIO_FOR_YOU\x10\x01\x12\x14\n\x10SCENARIO_SIMILAR\x10\x02\x12\x1c\n\x18SCENARIO_BOUGHT_TOGETHER\x10\x03\x12\x18\n\x14SCENARIO_COMPLEMENTS\x10\x04\x12\x14\n\x10SCENARIO_POPULAR\x10\x05\x12\x15\n\x11SCENARIO_TRENDING\x10\x06\x12\x1b\n\x17SCENARIO_REPLENISHMENTS\x10\x07\x12\x13\n\x0fSCENARIO_NEWEST\x10\x08*\x96\x01\n\rControlEffect\x12\x1e\n\x1a\x43ONTROL_EFFECT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43ONTROL_EFFECT_BOOST\x10\x01\x12\x17\n\x13\x43ONTROL_EFFECT_BURY\x10\x02\x12\x16\n\x12\x43ONTROL_EFFECT_PIN\x10\x03\x12\x1a\n\x16\x43ONTROL_EFFECT_EXCLUDE\x10\x04*Z\n\nQuotaField\x12\x1b\n\x17QUOTA_FIELD_UNSPECIFIED\x10\x00\x12\x18\n\x14QUOTA_FIELD_CATEGORY\x10\x01\x12\x15\n\x11QUOTA_FIELD_BRAND\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -85,34 +86,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEPLACEMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\005\010\001\020\200\001'
   _globals['_DELETEPLACEMENTREQUEST'].fields_by_name['placement_id']._loaded_options = None
   _globals['_DELETEPLACEMENTREQUEST'].fields_by_name['placement_id']._serialized_options = b'\252\273\030\002\010\001'
-  _globals['_SCENARIO']._serialized_start=2335
-  _globals['_SCENARIO']._serialized_end=2545
-  _globals['_CONTROLEFFECT']._serialized_start=2548
-  _globals['_CONTROLEFFECT']._serialized_end=2698
-  _globals['_QUOTAFIELD']._serialized_start=2700
-  _globals['_QUOTAFIELD']._serialized_end=2790
-  _globals['_PLACEMENT']._serialized_start=284
-  _globals['_PLACEMENT']._serialized_end=874
-  _globals['_CONTROL']._serialized_start=877
-  _globals['_CONTROL']._serialized_end=1214
-  _globals['_QUOTA']._serialized_start=1216
-  _globals['_QUOTA']._serialized_end=1315
-  _globals['_WEIGHTS']._serialized_start=1318
-  _globals['_WEIGHTS']._serialized_end=1638
-  _globals['_SAVEPLACEMENTREQUEST']._serialized_start=1641
-  _globals['_SAVEPLACEMENTREQUEST']._serialized_end=1793
-  _globals['_SAVEPLACEMENTRESPONSE']._serialized_start=1795
-  _globals['_SAVEPLACEMENTRESPONSE']._serialized_end=1875
-  _globals['_GETPLACEMENTREQUEST']._serialized_start=1877
-  _globals['_GETPLACEMENTREQUEST']._serialized_end=1953
-  _globals['_GETPLACEMENTRESPONSE']._serialized_start=1955
-  _globals['_GETPLACEMENTRESPONSE']._serialized_end=2034
-  _globals['_LISTPLACEMENTSREQUEST']._serialized_start=2036
-  _globals['_LISTPLACEMENTSREQUEST']._serialized_end=2109
-  _globals['_LISTPLACEMENTSRESPONSE']._serialized_start=2111
-  _globals['_LISTPLACEMENTSRESPONSE']._serialized_end=2218
-  _globals['_DELETEPLACEMENTREQUEST']._serialized_start=2220
-  _globals['_DELETEPLACEMENTREQUEST']._serialized_end=2305
-  _globals['_DELETEPLACEMENTRESPONSE']._serialized_start=2307
-  _globals['_DELETEPLACEMENTRESPONSE']._serialized_end=2332
+  _globals['_SCENARIO']._serialized_start=2433
+  _globals['_SCENARIO']._serialized_end=2664
+  _globals['_CONTROLEFFECT']._serialized_start=2667
+  _globals['_CONTROLEFFECT']._serialized_end=2817
+  _globals['_QUOTAFIELD']._serialized_start=2819
+  _globals['_QUOTAFIELD']._serialized_end=2909
+  _globals['_PLACEMENT']._serialized_start=324
+  _globals['_PLACEMENT']._serialized_end=972
+  _globals['_CONTROL']._serialized_start=975
+  _globals['_CONTROL']._serialized_end=1312
+  _globals['_QUOTA']._serialized_start=1314
+  _globals['_QUOTA']._serialized_end=1413
+  _globals['_WEIGHTS']._serialized_start=1416
+  _globals['_WEIGHTS']._serialized_end=1736
+  _globals['_SAVEPLACEMENTREQUEST']._serialized_start=1739
+  _globals['_SAVEPLACEMENTREQUEST']._serialized_end=1891
+  _globals['_SAVEPLACEMENTRESPONSE']._serialized_start=1893
+  _globals['_SAVEPLACEMENTRESPONSE']._serialized_end=1973
+  _globals['_GETPLACEMENTREQUEST']._serialized_start=1975
+  _globals['_GETPLACEMENTREQUEST']._serialized_end=2051
+  _globals['_GETPLACEMENTRESPONSE']._serialized_start=2053
+  _globals['_GETPLACEMENTRESPONSE']._serialized_end=2132
+  _globals['_LISTPLACEMENTSREQUEST']._serialized_start=2134
+  _globals['_LISTPLACEMENTSREQUEST']._serialized_end=2207
+  _globals['_LISTPLACEMENTSRESPONSE']._serialized_start=2209
+  _globals['_LISTPLACEMENTSRESPONSE']._serialized_end=2316
+  _globals['_DELETEPLACEMENTREQUEST']._serialized_start=2318
+  _globals['_DELETEPLACEMENTREQUEST']._serialized_end=2403
+  _globals['_DELETEPLACEMENTRESPONSE']._serialized_start=2405
+  _globals['_DELETEPLACEMENTRESPONSE']._serialized_end=2430
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import rule_pb2 as _rule_pb2
+from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
 from tessera.recommendation.v1 import exploration_pb2 as _exploration_pb2
 from tessera.recommendation.v1 import item_pb2 as _item_pb2
 import builtins as _builtins
@@ -46,6 +47,8 @@ class _ScenarioEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scenario.Val
     """What is bought more than usual."""
     SCENARIO_REPLENISHMENTS: _Scenario.ValueType  # 7
     """What the customer is about to need again; needs a customer."""
+    SCENARIO_NEWEST: _Scenario.ValueType  # 8
+    """What became available last."""
 
 class Scenario(_Scenario, metaclass=_ScenarioEnumTypeWrapper):
     """What a list is made of."""
@@ -66,6 +69,8 @@ SCENARIO_TRENDING: Scenario.ValueType  # 6
 """What is bought more than usual."""
 SCENARIO_REPLENISHMENTS: Scenario.ValueType  # 7
 """What the customer is about to need again; needs a customer."""
+SCENARIO_NEWEST: Scenario.ValueType  # 8
+"""What became available last."""
 Global___Scenario: _TypeAlias = Scenario  # noqa: Y015
 
 class _ControlEffect:
@@ -142,6 +147,7 @@ class Placement(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
     EXCLUDE_BOUGHT_WITHIN_FIELD_NUMBER: _builtins.int
+    DEMAND_FIELD_NUMBER: _builtins.int
     placement_id: _builtins.str
     """Chosen by the shop."""
     title: _builtins.str
@@ -182,6 +188,12 @@ class Placement(_message.Message):
         years. INVALID_ARGUMENT, reason PLACEMENT_INVALID, out of this range.
         """
 
+    @_builtins.property
+    def demand(self) -> _demand_pb2.DemandOptions:
+        """For POPULAR, TRENDING and NEWEST: what counts, how much, and whose; unset: everybody's purchases. INVALID_ARGUMENT,
+        reason PLACEMENT_INVALID, where the scenario has no use for it, or a figure is out of range.
+        """
+
     def __init__(
         self,
         *,
@@ -197,10 +209,11 @@ class Placement(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         exploration: _exploration_pb2.Exploration | None = ...,
         exclude_bought_within: _duration_pb2.Duration | None = ...,
+        demand: _demand_pb2.DemandOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["demand", b"demand", "exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "update_time", b"update_time", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "exclude_bought", b"exclude_bought", "exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controls", b"controls", "demand", b"demand", "exclude_bought", b"exclude_bought", "exclude_bought_within", b"exclude_bought_within", "exploration", b"exploration", "filter", b"filter", "placement_id", b"placement_id", "quotas", b"quotas", "scenario", b"scenario", "title", b"title", "update_time", b"update_time", "version", b"version", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

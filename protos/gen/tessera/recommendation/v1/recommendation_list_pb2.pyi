@@ -85,6 +85,40 @@ RELAXED_REASON_FEW_PARTNERS: RelaxedReason.ValueType  # 4
 """Fewer allowed items than were asked for lie in enough of the same baskets: those come first."""
 Global___RelaxedReason: _TypeAlias = RelaxedReason  # noqa: Y015
 
+class _InteractionKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InteractionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InteractionKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERACTION_KIND_UNSPECIFIED: _InteractionKind.ValueType  # 0
+    """Not said."""
+    INTERACTION_KIND_PURCHASE: _InteractionKind.ValueType  # 1
+    """Lines of orders, each of them."""
+    INTERACTION_KIND_CART: _InteractionKind.ValueType  # 2
+    """Items put into carts or on wishlists; a customer and an item count once a day."""
+    INTERACTION_KIND_VIEW: _InteractionKind.ValueType  # 3
+    """Items looked at; a customer and an item count once a day."""
+    INTERACTION_KIND_CLICK: _InteractionKind.ValueType  # 4
+    """Clicks on items of lists, as RecordFeedback tells; a customer or visitor and an item count once a day."""
+
+class InteractionKind(_InteractionKind, metaclass=_InteractionKindEnumTypeWrapper):
+    """What people do with items. Profiles' events `Product Viewed` and `Product Clicked` are views; `Product Added`, `Product
+    Added to Wishlist` and `Wishlist Product Added to Cart` are carts.
+    """
+
+INTERACTION_KIND_UNSPECIFIED: InteractionKind.ValueType  # 0
+"""Not said."""
+INTERACTION_KIND_PURCHASE: InteractionKind.ValueType  # 1
+"""Lines of orders, each of them."""
+INTERACTION_KIND_CART: InteractionKind.ValueType  # 2
+"""Items put into carts or on wishlists; a customer and an item count once a day."""
+INTERACTION_KIND_VIEW: InteractionKind.ValueType  # 3
+"""Items looked at; a customer and an item count once a day."""
+INTERACTION_KIND_CLICK: InteractionKind.ValueType  # 4
+"""Clicks on items of lists, as RecordFeedback tells; a customer or visitor and an item count once a day."""
+Global___InteractionKind: _TypeAlias = InteractionKind  # noqa: Y015
+
 class _ReasonKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -104,7 +138,7 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     REASON_KIND_POPULAR: _ReasonKind.ValueType  # 5
     """Many buy it."""
     REASON_KIND_NEW: _ReasonKind.ValueType  # 6
-    """It is new in the catalogue; answered only where nobody has bought anything."""
+    """It is new in the catalogue: in lists of what is new, and elsewhere only where nobody has bought anything."""
     REASON_KIND_OFTEN_NEXT: _ReasonKind.ValueType  # 7
     """Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
     REASON_KIND_TRENDING: _ReasonKind.ValueType  # 8
@@ -136,7 +170,7 @@ REASON_KIND_BOUGHT_BEFORE: ReasonKind.ValueType  # 4
 REASON_KIND_POPULAR: ReasonKind.ValueType  # 5
 """Many buy it."""
 REASON_KIND_NEW: ReasonKind.ValueType  # 6
-"""It is new in the catalogue; answered only where nobody has bought anything."""
+"""It is new in the catalogue: in lists of what is new, and elsewhere only where nobody has bought anything."""
 REASON_KIND_OFTEN_NEXT: ReasonKind.ValueType  # 7
 """Customers often went on to it from `source_item_ids`, which were bought or looked at last."""
 REASON_KIND_TRENDING: ReasonKind.ValueType  # 8
@@ -341,6 +375,8 @@ class Reason(_message.Message):
     ASSOCIATION_FIELD_NUMBER: _builtins.int
     PURCHASE_COUNT_FIELD_NUMBER: _builtins.int
     REPEAT_FIELD_NUMBER: _builtins.int
+    INTERACTION_FIELD_NUMBER: _builtins.int
+    AVAILABLE_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___ReasonKind.ValueType
     """What kind of reason it is."""
     score: _builtins.float
@@ -349,6 +385,8 @@ class Reason(_message.Message):
     """For BOUGHT_BEFORE: in how many of their baskets the customer had it. For POPULAR: how many customers had it in the
     four weeks before the newest purchase.
     """
+    interaction: Global___InteractionKind.ValueType
+    """For POPULAR and TRENDING of lists by demand: the interactions that this is about, or most of it."""
     @_builtins.property
     def source_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The items that gave it, the weightiest first, at most 3: what was bought, looked at or asked for."""
@@ -361,6 +399,10 @@ class Reason(_message.Message):
     def repeat(self) -> Global___Repeat:
         """For DUE_AGAIN: the rhythm of the customer's purchases of the item."""
 
+    @_builtins.property
+    def available_time(self) -> _timestamp_pb2.Timestamp:
+        """For NEW: since when the item is available."""
+
     def __init__(
         self,
         *,
@@ -370,10 +412,12 @@ class Reason(_message.Message):
         association: Global___Association | None = ...,
         purchase_count: _builtins.int = ...,
         repeat: Global___Repeat | None = ...,
+        interaction: Global___InteractionKind.ValueType = ...,
+        available_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["association", b"association", "repeat", b"repeat"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["association", b"association", "available_time", b"available_time", "repeat", b"repeat"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["association", b"association", "kind", b"kind", "purchase_count", b"purchase_count", "repeat", b"repeat", "score", b"score", "source_item_ids", b"source_item_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["association", b"association", "available_time", b"available_time", "interaction", b"interaction", "kind", b"kind", "purchase_count", b"purchase_count", "repeat", b"repeat", "score", b"score", "source_item_ids", b"source_item_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
+from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
 from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
@@ -233,6 +234,11 @@ class RecommendationServiceStub:
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.FromString,
                 _registered_method=True)
+        self.FindNewest = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/FindNewest',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -387,8 +393,8 @@ class RecommendationServiceServicer:
 
     def FindPopular(self, request, context):
         """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
-        less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
-        of the last minute.
+        less. Views, carts and clicks count as far as the request says so. Every purchase that the service has applied is in
+        it, at the latest five seconds later; memberships, other interactions and windows are those of the last minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -555,6 +561,14 @@ class RecommendationServiceServicer:
         items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
         NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
         fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindNewest(self, request, context):
+        """Finds what became available last: items by `publish_time`, those without one by when they first came into the
+        catalogue. What is not available yet is left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -752,6 +766,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.EstimatePolicy,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.SerializeToString,
+            ),
+            'FindNewest': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindNewest,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1782,6 +1801,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/EstimatePolicy',
             tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_policy__pb2.EstimatePolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindNewest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/FindNewest',
+            tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ The catalogue, what people buy of it, and what to offer each of them next, with 
 from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
+from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
 from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
@@ -114,8 +115,8 @@ class RecommendationServiceStub:
     """
     FindPopular: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindPopularRequest, _scenario_pb2.FindPopularResponse]
     """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
-    less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
-    of the last minute.
+    less. Views, carts and clicks count as far as the request says so. Every purchase that the service has applied is in
+    it, at the latest five seconds later; memberships, other interactions and windows are those of the last minute.
     """
     FindTrending: _grpc.UnaryUnaryMultiCallable[_scenario_pb2.FindTrendingRequest, _scenario_pb2.FindTrendingResponse]
     """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
@@ -197,6 +198,10 @@ class RecommendationServiceStub:
     NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
     fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
     """
+    FindNewest: _grpc.UnaryUnaryMultiCallable[_demand_pb2.FindNewestRequest, _demand_pb2.FindNewestResponse]
+    """Finds what became available last: items by `publish_time`, those without one by when they first came into the
+    catalogue. What is not available yet is left out.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -277,8 +282,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     FindPopular: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindPopularRequest, _scenario_pb2.FindPopularResponse]  # type: ignore[assignment]
     """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
-    less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
-    of the last minute.
+    less. Views, carts and clicks count as far as the request says so. Every purchase that the service has applied is in
+    it, at the latest five seconds later; memberships, other interactions and windows are those of the last minute.
     """
     FindTrending: _aio.UnaryUnaryMultiCallable[_scenario_pb2.FindTrendingRequest, _scenario_pb2.FindTrendingResponse]  # type: ignore[assignment]
     """Finds what is bought more than usual, overall, in categories, or by the members of a segment: each item against its
@@ -359,6 +364,10 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
     NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
     fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+    """
+    FindNewest: _aio.UnaryUnaryMultiCallable[_demand_pb2.FindNewestRequest, _demand_pb2.FindNewestResponse]  # type: ignore[assignment]
+    """Finds what became available last: items by `publish_time`, those without one by when they first came into the
+    catalogue. What is not available yet is left out.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -545,8 +554,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scenario_pb2.FindPopularResponse, _abc.Awaitable[_scenario_pb2.FindPopularResponse]]:
         """Finds what is bought most, overall, in categories, or by the members of a segment; older purchases count less and
-        less. Every purchase that the service has applied is in it, at the latest five seconds later; memberships are those
-        of the last minute.
+        less. Views, carts and clicks count as far as the request says so. Every purchase that the service has applied is in
+        it, at the latest five seconds later; memberships, other interactions and windows are those of the last minute.
         """
 
     @_abc_1.abstractmethod
@@ -747,6 +756,16 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         items of such lists. INVALID_ARGUMENT, reason POLICY_INVALID, with `path` and `problem`. FAILED_PRECONDITION, reason
         NO_SUPPORT, with `line_count` and `effective_size`, where fewer than 100 drawn items were seen, or they are worth
         fewer than 30 choices of the candidate's own (Kish, 1965): then any number would be a guess.
+        """
+
+    @_abc_1.abstractmethod
+    def FindNewest(
+        self,
+        request: _demand_pb2.FindNewestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_demand_pb2.FindNewestResponse, _abc.Awaitable[_demand_pb2.FindNewestResponse]]:
+        """Finds what became available last: items by `publish_time`, those without one by when they first came into the
+        catalogue. What is not available yet is left out.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
+from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
 from tessera.recommendation.v1 import item_pb2 as tessera_dot_recommendation_dot_v1_dot_item__pb2
 from tessera.recommendation.v1 import recommendation_list_pb2 as tessera_dot_recommendation_dot_v1_dot_recommendation__list__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/recommendation/v1/scenario.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a$tessera/recommendation/v1/item.proto\x1a\x33tessera/recommendation/v1/recommendation_list.proto\"\xdb\x01\n\x12\x46indPopularRequest\x12\x18\n\x05\x63ount\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\nsegment_id\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12 \n\x0c\x63ustomer_ids\x18\x05 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x01\x18\x90N\"]\n\x13\x46indPopularResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xdc\x01\n\x13\x46indTrendingRequest\x12\x18\n\x05\x63ount\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\nsegment_id\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12 \n\x0c\x63ustomer_ids\x18\x05 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x01\x18\x90N\"r\n\x14\x46indTrendingResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\x12\x12\n\nitem_count\x18\x02 \x01(\x03\"\xc1\x01\n\x12\x46indBundlesRequest\x12\x18\n\x07item_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x1a\n\x08max_size\x18\x04 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00(\n\x12$\n\x10min_basket_count\x18\x05 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\x80\x89z\"\x9d\x01\n\x13\x46indBundlesResponse\x12\x32\n\x07\x62undles\x18\x01 \x03(\x0b\x32!.tessera.recommendation.v1.Bundle\x12\x14\n\x0c\x62\x61sket_count\x18\x02 \x01(\x03\x12<\n\x0c\x65mpty_reason\x18\x03 \x01(\x0e\x32&.tessera.recommendation.v1.EmptyReason\"u\n\x06\x42undle\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x62\x61sket_count\x18\x02 \x01(\x03\x12\x0f\n\x07support\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x0c\n\x04lift\x18\x05 \x01(\x01\x12\x10\n\x08leverage\x18\x06 \x01(\x01\"\x8d\x01\n\x16\x46indComplementsRequest\x12\"\n\rcart_item_ids\x18\x01 \x03(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x10\x80\x01\x18\x64\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\"a\n\x17\x46indComplementsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xc1\x01\n\x19\x46indReplenishmentsRequest\x12\x1e\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x33\n\x10horizon_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"d\n\x1a\x46indReplenishmentsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xae\x01\n\x12RerankItemsRequest\x12\x1c\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12#\n\x10session_item_ids\x18\x02 \x03(\tB\t\xaa\xbb\x18\x05\x10\x80\x01\x18\x64\x12\x1e\n\x08item_ids\x18\x03 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x01\x18\xe8\x07\x12\x35\n\x06\x66ilter\x18\x04 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\"]\n\x13RerankItemsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xba\x01\n\x1b\x46indCustomersForItemRequest\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x16\n\x0e\x65xclude_buyers\x18\x04 \x01(\x08\x12\x35\n\x12half_life_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8d\x01\n\x1c\x46indCustomersForItemResponse\x12=\n\tcustomers\x18\x01 \x03(\x0b\x32*.tessera.recommendation.v1.CustomerForItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"z\n\x0f\x43ustomerForItem\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0b\n\x03\x66it\x18\x03 \x01(\x01\x12\x36\n\x12last_purchase_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/recommendation/v1/scenario.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a&tessera/recommendation/v1/demand.proto\x1a$tessera/recommendation/v1/item.proto\x1a\x33tessera/recommendation/v1/recommendation_list.proto\"\xa7\x02\n\x12\x46indPopularRequest\x12\x18\n\x05\x63ount\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\nsegment_id\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12 \n\x0c\x63ustomer_ids\x18\x05 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x01\x18\x90N\x12J\n\x0cinteractions\x18\x06 \x03(\x0b\x32,.tessera.recommendation.v1.InteractionWeightB\x06\xaa\xbb\x18\x02\x18\x04\"]\n\x13\x46indPopularResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xa8\x02\n\x13\x46indTrendingRequest\x12\x18\n\x05\x63ount\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\nsegment_id\x18\x04 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12 \n\x0c\x63ustomer_ids\x18\x05 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x01\x18\x90N\x12J\n\x0cinteractions\x18\x06 \x03(\x0b\x32,.tessera.recommendation.v1.InteractionWeightB\x06\xaa\xbb\x18\x02\x18\x04\"r\n\x14\x46indTrendingResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\x12\x12\n\nitem_count\x18\x02 \x01(\x03\"\xc1\x01\n\x12\x46indBundlesRequest\x12\x18\n\x07item_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x1a\n\x08max_size\x18\x04 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00(\n\x12$\n\x10min_basket_count\x18\x05 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\x80\x89z\"\x9d\x01\n\x13\x46indBundlesResponse\x12\x32\n\x07\x62undles\x18\x01 \x03(\x0b\x32!.tessera.recommendation.v1.Bundle\x12\x14\n\x0c\x62\x61sket_count\x18\x02 \x01(\x03\x12<\n\x0c\x65mpty_reason\x18\x03 \x01(\x0e\x32&.tessera.recommendation.v1.EmptyReason\"u\n\x06\x42undle\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12\x14\n\x0c\x62\x61sket_count\x18\x02 \x01(\x03\x12\x0f\n\x07support\x18\x03 \x01(\x01\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x0c\n\x04lift\x18\x05 \x01(\x01\x12\x10\n\x08leverage\x18\x06 \x01(\x01\"\x8d\x01\n\x16\x46indComplementsRequest\x12\"\n\rcart_item_ids\x18\x01 \x03(\tB\x0b\xaa\xbb\x18\x07\x08\x01\x10\x80\x01\x18\x64\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\"a\n\x17\x46indComplementsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xc1\x01\n\x19\x46indReplenishmentsRequest\x12\x1e\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x18\n\x05\x63ount\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xc8\x01\x12\x35\n\x06\x66ilter\x18\x03 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\x12\x33\n\x10horizon_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"d\n\x1a\x46indReplenishmentsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xae\x01\n\x12RerankItemsRequest\x12\x1c\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12#\n\x10session_item_ids\x18\x02 \x03(\tB\t\xaa\xbb\x18\x05\x10\x80\x01\x18\x64\x12\x1e\n\x08item_ids\x18\x03 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x01\x18\xe8\x07\x12\x35\n\x06\x66ilter\x18\x04 \x01(\x0b\x32%.tessera.recommendation.v1.ItemFilter\"]\n\x13RerankItemsResponse\x12\x46\n\x0frecommendations\x18\x01 \x01(\x0b\x32-.tessera.recommendation.v1.RecommendationList\"\xba\x01\n\x1b\x46indCustomersForItemRequest\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x16\n\x0e\x65xclude_buyers\x18\x04 \x01(\x08\x12\x35\n\x12half_life_duration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8d\x01\n\x1c\x46indCustomersForItemResponse\x12=\n\tcustomers\x18\x01 \x03(\x0b\x32*.tessera.recommendation.v1.CustomerForItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\"z\n\x0f\x43ustomerForItem\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0b\n\x03\x66it\x18\x03 \x01(\x01\x12\x36\n\x12last_purchase_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,12 +43,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDPOPULARREQUEST'].fields_by_name['segment_id']._serialized_options = b'\252\273\030\003\020\200\001'
   _globals['_FINDPOPULARREQUEST'].fields_by_name['customer_ids']._loaded_options = None
   _globals['_FINDPOPULARREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\006\020\200\001\030\220N'
+  _globals['_FINDPOPULARREQUEST'].fields_by_name['interactions']._loaded_options = None
+  _globals['_FINDPOPULARREQUEST'].fields_by_name['interactions']._serialized_options = b'\252\273\030\002\030\004'
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['count']._loaded_options = None
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['count']._serialized_options = b'\252\273\030\005 \000(\310\001'
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['segment_id']._loaded_options = None
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['segment_id']._serialized_options = b'\252\273\030\003\020\200\001'
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['customer_ids']._loaded_options = None
   _globals['_FINDTRENDINGREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\006\020\200\001\030\220N'
+  _globals['_FINDTRENDINGREQUEST'].fields_by_name['interactions']._loaded_options = None
+  _globals['_FINDTRENDINGREQUEST'].fields_by_name['interactions']._serialized_options = b'\252\273\030\002\030\004'
   _globals['_FINDBUNDLESREQUEST'].fields_by_name['item_id']._loaded_options = None
   _globals['_FINDBUNDLESREQUEST'].fields_by_name['item_id']._serialized_options = b'\252\273\030\003\020\200\001'
   _globals['_FINDBUNDLESREQUEST'].fields_by_name['count']._loaded_options = None
@@ -74,36 +79,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDCUSTOMERSFORITEMREQUEST'].fields_by_name['item_id']._serialized_options = b'\252\273\030\005\010\001\020\200\001'
   _globals['_FINDCUSTOMERSFORITEMREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_FINDCUSTOMERSFORITEMREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005 \000(\320\017'
-  _globals['_FINDPOPULARREQUEST']._serialized_start=261
-  _globals['_FINDPOPULARREQUEST']._serialized_end=480
-  _globals['_FINDPOPULARRESPONSE']._serialized_start=482
-  _globals['_FINDPOPULARRESPONSE']._serialized_end=575
-  _globals['_FINDTRENDINGREQUEST']._serialized_start=578
-  _globals['_FINDTRENDINGREQUEST']._serialized_end=798
-  _globals['_FINDTRENDINGRESPONSE']._serialized_start=800
-  _globals['_FINDTRENDINGRESPONSE']._serialized_end=914
-  _globals['_FINDBUNDLESREQUEST']._serialized_start=917
-  _globals['_FINDBUNDLESREQUEST']._serialized_end=1110
-  _globals['_FINDBUNDLESRESPONSE']._serialized_start=1113
-  _globals['_FINDBUNDLESRESPONSE']._serialized_end=1270
-  _globals['_BUNDLE']._serialized_start=1272
-  _globals['_BUNDLE']._serialized_end=1389
-  _globals['_FINDCOMPLEMENTSREQUEST']._serialized_start=1392
-  _globals['_FINDCOMPLEMENTSREQUEST']._serialized_end=1533
-  _globals['_FINDCOMPLEMENTSRESPONSE']._serialized_start=1535
-  _globals['_FINDCOMPLEMENTSRESPONSE']._serialized_end=1632
-  _globals['_FINDREPLENISHMENTSREQUEST']._serialized_start=1635
-  _globals['_FINDREPLENISHMENTSREQUEST']._serialized_end=1828
-  _globals['_FINDREPLENISHMENTSRESPONSE']._serialized_start=1830
-  _globals['_FINDREPLENISHMENTSRESPONSE']._serialized_end=1930
-  _globals['_RERANKITEMSREQUEST']._serialized_start=1933
-  _globals['_RERANKITEMSREQUEST']._serialized_end=2107
-  _globals['_RERANKITEMSRESPONSE']._serialized_start=2109
-  _globals['_RERANKITEMSRESPONSE']._serialized_end=2202
-  _globals['_FINDCUSTOMERSFORITEMREQUEST']._serialized_start=2205
-  _globals['_FINDCUSTOMERSFORITEMREQUEST']._serialized_end=2391
-  _globals['_FINDCUSTOMERSFORITEMRESPONSE']._serialized_start=2394
-  _globals['_FINDCUSTOMERSFORITEMRESPONSE']._serialized_end=2535
-  _globals['_CUSTOMERFORITEM']._serialized_start=2537
-  _globals['_CUSTOMERFORITEM']._serialized_end=2659
+  _globals['_FINDPOPULARREQUEST']._serialized_start=301
+  _globals['_FINDPOPULARREQUEST']._serialized_end=596
+  _globals['_FINDPOPULARRESPONSE']._serialized_start=598
+  _globals['_FINDPOPULARRESPONSE']._serialized_end=691
+  _globals['_FINDTRENDINGREQUEST']._serialized_start=694
+  _globals['_FINDTRENDINGREQUEST']._serialized_end=990
+  _globals['_FINDTRENDINGRESPONSE']._serialized_start=992
+  _globals['_FINDTRENDINGRESPONSE']._serialized_end=1106
+  _globals['_FINDBUNDLESREQUEST']._serialized_start=1109
+  _globals['_FINDBUNDLESREQUEST']._serialized_end=1302
+  _globals['_FINDBUNDLESRESPONSE']._serialized_start=1305
+  _globals['_FINDBUNDLESRESPONSE']._serialized_end=1462
+  _globals['_BUNDLE']._serialized_start=1464
+  _globals['_BUNDLE']._serialized_end=1581
+  _globals['_FINDCOMPLEMENTSREQUEST']._serialized_start=1584
+  _globals['_FINDCOMPLEMENTSREQUEST']._serialized_end=1725
+  _globals['_FINDCOMPLEMENTSRESPONSE']._serialized_start=1727
+  _globals['_FINDCOMPLEMENTSRESPONSE']._serialized_end=1824
+  _globals['_FINDREPLENISHMENTSREQUEST']._serialized_start=1827
+  _globals['_FINDREPLENISHMENTSREQUEST']._serialized_end=2020
+  _globals['_FINDREPLENISHMENTSRESPONSE']._serialized_start=2022
+  _globals['_FINDREPLENISHMENTSRESPONSE']._serialized_end=2122
+  _globals['_RERANKITEMSREQUEST']._serialized_start=2125
+  _globals['_RERANKITEMSREQUEST']._serialized_end=2299
+  _globals['_RERANKITEMSRESPONSE']._serialized_start=2301
+  _globals['_RERANKITEMSRESPONSE']._serialized_end=2394
+  _globals['_FINDCUSTOMERSFORITEMREQUEST']._serialized_start=2397
+  _globals['_FINDCUSTOMERSFORITEMREQUEST']._serialized_end=2583
+  _globals['_FINDCUSTOMERSFORITEMRESPONSE']._serialized_start=2586
+  _globals['_FINDCUSTOMERSFORITEMRESPONSE']._serialized_end=2727
+  _globals['_CUSTOMERFORITEM']._serialized_start=2729
+  _globals['_CUSTOMERFORITEM']._serialized_end=2851
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
 from tessera.recommendation.v1 import item_pb2 as _item_pb2
 from tessera.recommendation.v1 import recommendation_list_pb2 as _recommendation_list_pb2
 import builtins as _builtins
@@ -24,7 +25,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class FindPopularRequest(_message.Message):
-    """Asks for what many buy."""
+    """Asks for what many buy, or look at."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -33,6 +34,7 @@ class FindPopularRequest(_message.Message):
     HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    INTERACTIONS_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
     segment_id: _builtins.str
@@ -53,6 +55,12 @@ class FindPopularRequest(_message.Message):
         INVALID_ARGUMENT, reason AUDIENCE_AMBIGUOUS.
         """
 
+    @_builtins.property
+    def interactions(self) -> _containers.RepeatedCompositeFieldContainer[_demand_pb2.InteractionWeight]:
+        """What counts, and how much: purchases, carts, views, clicks; none: purchases alone. Each kind once, or INVALID_ARGUMENT,
+        reason INTERACTIONS_INVALID, with the `path`, as for a weight, a half-life or a window out of range.
+        """
+
     def __init__(
         self,
         *,
@@ -61,10 +69,11 @@ class FindPopularRequest(_message.Message):
         half_life_duration: _duration_pb2.Duration | None = ...,
         segment_id: _builtins.str = ...,
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        interactions: _abc.Iterable[_demand_pb2.InteractionWeight] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "half_life_duration", b"half_life_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_ids", b"customer_ids", "filter", b"filter", "half_life_duration", b"half_life_duration", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_ids", b"customer_ids", "filter", b"filter", "half_life_duration", b"half_life_duration", "interactions", b"interactions", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -79,8 +88,8 @@ class FindPopularResponse(_message.Message):
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def recommendations(self) -> _recommendation_list_pb2.RecommendationList:
-        """The list; the score of an item is what its purchases count, each half after every half-life before the newest
-        purchase of the shop.
+        """The list; the score of an item is what its interactions count, each half after every half-life before the newest one
+        of the shop. There is a reason for each kind of them.
         """
 
     def __init__(
@@ -107,6 +116,7 @@ class FindTrendingRequest(_message.Message):
     HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     SEGMENT_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    INTERACTIONS_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many items, at most 100; 0 means 10."""
     segment_id: _builtins.str
@@ -128,6 +138,12 @@ class FindTrendingRequest(_message.Message):
         INVALID_ARGUMENT, reason AUDIENCE_AMBIGUOUS.
         """
 
+    @_builtins.property
+    def interactions(self) -> _containers.RepeatedCompositeFieldContainer[_demand_pb2.InteractionWeight]:
+        """What counts, and how much: purchases, carts, views, clicks; none: purchases alone. Each kind once, or INVALID_ARGUMENT,
+        reason INTERACTIONS_INVALID, with the `path`, as for a weight, a half-life or a window out of range.
+        """
+
     def __init__(
         self,
         *,
@@ -136,10 +152,11 @@ class FindTrendingRequest(_message.Message):
         half_life_duration: _duration_pb2.Duration | None = ...,
         segment_id: _builtins.str = ...,
         customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+        interactions: _abc.Iterable[_demand_pb2.InteractionWeight] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "half_life_duration", b"half_life_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_ids", b"customer_ids", "filter", b"filter", "half_life_duration", b"half_life_duration", "segment_id", b"segment_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "customer_ids", b"customer_ids", "filter", b"filter", "half_life_duration", b"half_life_duration", "interactions", b"interactions", "segment_id", b"segment_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,10 +171,10 @@ class FindTrendingResponse(_message.Message):
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     ITEM_COUNT_FIELD_NUMBER: _builtins.int
     item_count: _builtins.int
-    """How many items were bought by the audience at all, and so could trend."""
+    """How many items had any such interaction by the audience, and so could trend."""
     @_builtins.property
     def recommendations(self) -> _recommendation_list_pb2.RecommendationList:
-        """The list; the score of an item is by how many standard deviations its purchases of late exceed what its usual rate
+        """The list; the score of an item is by how many standard deviations its interactions of late exceed what its usual rate
         and the shop as a whole let expect.
         """
 
