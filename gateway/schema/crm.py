@@ -32,7 +32,15 @@ class Template: ...
 class Sender: ...
 
 
-@from_proto(pb.CampaignCounts, "audience_count", "queued_count", "sent_count", "failed_count", "skipped_count")
+@from_proto(
+    pb.CampaignCounts,
+    "audience_count",
+    "queued_count",
+    "sent_count",
+    "failed_count",
+    "skipped_count",
+    "held_back_count",
+)
 class CampaignCounts: ...
 
 
@@ -54,6 +62,7 @@ class CampaignCounts: ...
     "end_time",
     "consent_purpose",
     "consent_policy",
+    "control_percent",
 )
 class Campaign: ...
 
@@ -113,6 +122,7 @@ class UpdateTemplatePayload: ...
     "not_before_time",
     "consent_purpose",
     "consent_policy",
+    "control_percent",
 )
 class CreateCampaignInput: ...
 

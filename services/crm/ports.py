@@ -154,6 +154,14 @@ class MessageEvent:
     event_time: datetime
     origin_id: str = ""
     """Whose it was when it was sent; empty: the customer's own."""
+    control_percent: int = 0
+    """How many of a hundred recipients the campaign holds back."""
+
+    @property
+    def of_experiment(self) -> bool:
+        """Whether it says who was written to, or held back, in a campaign with a control group."""
+        decided = (MessageState.SENT, MessageState.FAILED, MessageState.HELD_BACK)
+        return self.control_percent > 0 and self.state in decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +206,8 @@ class Messages(Protocol):
         campaign or a message is no longer as it was read, ``AlreadyExists`` if a new message is there already."""
         ...
 
-    def events(self, after: str, tenant: str | None) -> AsyncIterator[Events]:
-        """The feed after a cursor, of one tenant or of all, live and without end."""
+    def events(self, after: str, tenant: str | None, *, experiments: bool = False) -> AsyncIterator[Events]:
+        """The feed after a cursor, of one tenant or of all, live and without end; or only what is ``of_experiment``."""
         ...
 
 

@@ -97,7 +97,8 @@ async def refusal(call: Awaitable[object]) -> str:
 
 
 def check_counts(counts: pb.CampaignCounts) -> None:
-    parts = (counts.queued_count, counts.sent_count, counts.failed_count, counts.skipped_count)
+    ended = (counts.sent_count, counts.failed_count, counts.skipped_count, counts.held_back_count)
+    parts = (counts.queued_count, *ended)
     assert min(parts) >= 0
     assert counts.audience_count == sum(parts)
 

@@ -82,6 +82,7 @@ def test_of_two_that_wait_one_is_a_repetition_and_what_was_skipped_repeats_nothi
     assert (repeats(first, [second]), repeats(second, [first])) == (False, True)
     sent = second.sent("b@example.com", NOW)
     assert (repeats(first, [sent]), repeats(first, [second.skipped("NO_ADDRESS", "", NOW)])) == (True, False)
+    assert repeats(first, [second.held_back(NOW)])
     together = queue("c1", "b", NOW)
     assert repeats(first, [together]) is not repeats(together, [first])
 

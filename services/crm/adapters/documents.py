@@ -55,7 +55,7 @@ def campaign_body(campaign: Campaign) -> Body:
         "template_revision": campaign.template_revision,
         "sender": [sender.address, sender.name, sender.reply_to],
         "state": int(campaign.state),
-        "counts": [counts.queued, counts.sent, counts.failed, counts.skipped],
+        "counts": [counts.queued, counts.sent, counts.failed, counts.skipped, counts.held_back],
         "audience_cursor": campaign.audience_cursor,
         "audience_complete": campaign.audience_complete,
         "problem": campaign.problem,
@@ -64,6 +64,7 @@ def campaign_body(campaign: Campaign) -> Body:
         "start_time": _micros(campaign.start_time),
         "end_time": _micros(campaign.end_time),
         "consent": [campaign.consent_purpose, int(campaign.consent_policy)],
+        "control_percent": campaign.control_percent,
     }
 
 
@@ -89,6 +90,7 @@ def campaign(campaign_id: str, body: Body) -> Campaign:
         end_time=_time(body["end_time"]),
         consent_purpose=purpose,
         consent_policy=ConsentPolicy(policy),
+        control_percent=body.get("control_percent", 0),
     )
 
 
@@ -134,8 +136,8 @@ def event_id(message: Message) -> str:
     return f"{message.message_id}:{message.state.name.lower()}"
 
 
-def event_body(message: Message) -> Body:
-    """What is published when ``message`` entered its state."""
+def event_body(message: Message, control_percent: int = 0) -> Body:
+    """What is published when ``message``, of a campaign with such a control group, entered its state."""
     return {
         "message_id": message.message_id,
         "campaign_id": message.campaign_id,
@@ -143,6 +145,7 @@ def event_body(message: Message) -> Body:
         "state": int(message.state),
         "reason": message.reason,
         "time": to_micros(message.end_time or message.queue_time),
+        "control_percent": control_percent,
     }
 
 
@@ -156,6 +159,7 @@ def event(tenant: str, body: Body) -> MessageEvent:
         state=MessageState(body["state"]),
         reason=body["reason"],
         event_time=from_micros(body["time"]),
+        control_percent=body.get("control_percent", 0),
     )
 
 

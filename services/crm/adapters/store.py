@@ -245,19 +245,21 @@ class StoredMessages:
                 writes.append(Replace(tenant, MESSAGES, message.message_id, body, before.version))
             if before is None or before.value.state is not message.state:
                 event_id = documents.event_id(message)
-                writes.append(Insert(tenant, MESSAGE_EVENTS, event_id, documents.event_body(message)))
+                told = documents.event_body(message, campaign.control_percent)
+                writes.append(Insert(tenant, MESSAGE_EVENTS, event_id, told))
         await self._store.commit(writes)
         _count(changes)
         return Versioned(campaign, read.version + 1)
 
-    async def events(self, after: str, tenant: str | None) -> AsyncIterator[Events]:
+    async def events(self, after: str, tenant: str | None, *, experiments: bool = False) -> AsyncIterator[Events]:
         if after == await self._store.end_of_feed():
             yield Events((), after, caught_up=True)
         async for batch in self._store.changes(after, tenant=tenant, limit=FEED_BATCH_MAX):
             cursor = batch[-1].cursor
             # The newest entry of the whole feed may be another tenant's: for one tenant a batch with room is the end.
             at_end = tenant is not None or cursor == await self._store.end_of_feed()
-            events = await self._owned([documents.event(change.tenant, change.body) for change in batch])
+            found = [documents.event(change.tenant, change.body) for change in batch]
+            events = await self._owned([each for each in found if each.of_experiment or not experiments])
             yield Events(events, cursor, caught_up=at_end and len(batch) < FEED_BATCH_MAX)
 
     async def _queued(self, tenant: str, campaign_id: str, until: Range | None, limit: int) -> list[Versioned[Message]]:

@@ -7,6 +7,7 @@ DRAFT ── start ─► SCHEDULED ── its time comes ─► RUNNING ── 
 DRAFT, SCHEDULED, RUNNING and PAUSED ── cancel ─► CANCELLED
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,6 +57,7 @@ _COUNTED = {
     MessageState.SENT: "sent",
     MessageState.FAILED: "failed",
     MessageState.SKIPPED: "skipped",
+    MessageState.HELD_BACK: "held_back",
 }
 
 
@@ -76,11 +78,12 @@ class Counts:
     sent: int = 0
     failed: int = 0
     skipped: int = 0
+    held_back: int = 0
 
     @property
     def audience(self) -> int:
         """All recipients recorded so far."""
-        return self.queued + self.sent + self.failed + self.skipped
+        return self.queued + self.sent + self.failed + self.skipped + self.held_back
 
     def after(self, moves: Iterable[tuple[MessageState | None, MessageState]]) -> "Counts":
         """The counts after messages moved from one state (``None``: they are new) to another."""
@@ -114,6 +117,12 @@ class Campaign:
     end_time: datetime | None = None
     consent_purpose: str = MARKETING
     consent_policy: ConsentPolicy = ConsentPolicy.NOT_REFUSED
+    control_percent: int = 0
+
+    def holds_back(self, customer_id: str) -> bool:
+        """Whether the customer is in the control group: a lot that is the same whenever it is looked at."""
+        lot = hashlib.blake2b(f"control\0{self.campaign_id}\0{customer_id}".encode(), digest_size=8).digest()
+        return int.from_bytes(lot) % 100 < self.control_percent
 
     @property
     def finished(self) -> bool:

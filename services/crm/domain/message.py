@@ -36,6 +36,7 @@ class MessageState(IntEnum):
     SENT = 2
     FAILED = 3
     SKIPPED = 4
+    HELD_BACK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Message:
         """Not tried, and never will be."""
         return self._ended(MessageState.SKIPPED, now, reason=reason, detail=detail)
 
+    def held_back(self, now: datetime) -> "Message":
+        """Not sent, though it could have been: the recipient is in the control group."""
+        return self._ended(MessageState.HELD_BACK, now)
+
     def _ended(
         self, state: MessageState, now: datetime, *, address: str = "", reason: str = "", detail: str = ""
     ) -> "Message":
@@ -96,9 +101,9 @@ def message_id_of(campaign_id: str, customer_id: str) -> str:
 
 def repeats(message: Message, others: Iterable[Message]) -> bool:
     """Whether a person who was merged gets this campaign by one of ``others``, their messages of it under other ids:
-    one that was sent or refused, or of two that wait the one that was recorded first."""
+    one that was sent, refused or held back, or of two that wait the one that was recorded first."""
     return any(
-        other.state in (MessageState.SENT, MessageState.FAILED)
+        other.state in (MessageState.SENT, MessageState.FAILED, MessageState.HELD_BACK)
         or (
             other.state is MessageState.QUEUED
             and (other.queue_time, other.message_id) < (message.queue_time, message.message_id)

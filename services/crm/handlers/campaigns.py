@@ -33,6 +33,7 @@ class Draft:
     not_before_time: datetime | None
     consent_purpose: str = MARKETING
     consent_policy: ConsentPolicy = ConsentPolicy.NOT_REFUSED
+    control_percent: int = 0
 
 
 async def create_campaign(
@@ -60,6 +61,7 @@ async def create_campaign(
             create_time=clock(),
             consent_purpose=draft.consent_purpose,
             consent_policy=draft.consent_policy,
+            control_percent=draft.control_percent,
         )
         await campaigns.insert(tenant, campaign, request)
         return campaign

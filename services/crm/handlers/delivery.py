@@ -196,7 +196,7 @@ class Delivery:
     async def _prepare(
         self, campaign: Campaign, batch: Sequence[Versioned[Message]], gate: Gate
     ) -> tuple[list[Change], list[tuple[Versioned[Message], Mail]]]:
-        """What cannot or must not be sent, and the mails of the rest, by what is known of the customers now."""
+        """What is not to be sent, and the mails of the rest, by what is known of the customers now."""
         means = self._means
         others = await means.messages.of_person(self._tenant, [message.value for message in batch])
         again = [message for message in batch if repeats(message.value, others[message.value.message_id])]
@@ -213,7 +213,12 @@ class Delivery:
         refused: list[Change] = [(message, message.value.skipped(*why, now)) for message, why in blocked]
         refused += [(message, message.value.skipped(RECIPIENT_MERGED, ALREADY_WRITTEN, now)) for message in again]
         skipped, mails = await asyncio.to_thread(preparation.prepare, batch, customers, now)
-        return [*refused, *skipped], mails
+        # Held back only now, when the mail is made: who could not be written to is in neither group.
+        control = {message.value.message_id for message, _ in mails if campaign.holds_back(message.value.customer_id)}
+        held: list[Change] = [
+            (message, message.value.held_back(now)) for message, _ in mails if message.value.message_id in control
+        ]
+        return [*refused, *skipped, *held], [it for it in mails if it[0].value.message_id not in control]
 
     async def _links(self, campaign: Campaign) -> Links | None:
         """For mails that need consent; nobody leaves the list of those who hear of a recall."""

@@ -109,6 +109,7 @@ class CrmServicer(PrivacyRpcs, UnsubscribeRpcs, CrmServiceServicer):
             not_before_time=_not_before(request),
             consent_purpose=request.consent_purpose or MARKETING,
             consent_policy=ConsentPolicy(request.consent_policy or ConsentPolicy.NOT_REFUSED),
+            control_percent=request.control_percent,
         )
         sent = _request(request, request.request_id)
         campaign = await campaigns.create_campaign(
@@ -186,8 +187,9 @@ class CrmServicer(PrivacyRpcs, UnsubscribeRpcs, CrmServiceServicer):
     async def FollowMessages(
         self, request: pb.FollowMessagesRequest, context: Context
     ) -> AsyncIterator[pb.FollowMessagesResponse]:
-        tenant = principal().tenant
-        async for batch in self.messages.events(request.after_cursor, None if tenant == ALL_TENANTS else tenant):
+        tenant = None if principal().tenant == ALL_TENANTS else principal().tenant
+        followed = self.messages.events(request.after_cursor, tenant, experiments=request.experiments_only)
+        async for batch in followed:
             events = map(_event, batch.events)
             yield pb.FollowMessagesResponse(events=events, cursor=batch.cursor, caught_up=batch.caught_up)
 
@@ -265,6 +267,7 @@ def _campaign(campaign: Campaign) -> pb.Campaign:
             sent_count=counts.sent,
             failed_count=counts.failed,
             skipped_count=counts.skipped,
+            held_back_count=counts.held_back,
         ),
         problem=campaign.problem,
         create_time=_timestamp(campaign.create_time),
@@ -272,6 +275,7 @@ def _campaign(campaign: Campaign) -> pb.Campaign:
         end_time=_timestamp(campaign.end_time),
         consent_purpose=campaign.consent_purpose,
         consent_policy=privacy_pb2.ConsentPolicy.ValueType(campaign.consent_policy),
+        control_percent=campaign.control_percent,
     )
 
 
@@ -300,4 +304,5 @@ def _event(event: MessageEvent) -> pb.MessageEvent:
         state=pb.MessageState.ValueType(event.state),
         reason=event.reason,
         event_time=_timestamp(event.event_time),
+        control_percent=event.control_percent,
     )

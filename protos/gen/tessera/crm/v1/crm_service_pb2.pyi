@@ -101,6 +101,10 @@ class _MessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageS
     """Refused for good."""
     MESSAGE_STATE_SKIPPED: _MessageState.ValueType  # 4
     """Not tried."""
+    MESSAGE_STATE_HELD_BACK: _MessageState.ValueType  # 5
+    """Everything that has to be true of a message that is sent was true of it, and it was not sent, because the recipient
+    is in the campaign's control group.
+    """
 
 class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
     """What became of a message."""
@@ -115,6 +119,10 @@ MESSAGE_STATE_FAILED: MessageState.ValueType  # 3
 """Refused for good."""
 MESSAGE_STATE_SKIPPED: MessageState.ValueType  # 4
 """Not tried."""
+MESSAGE_STATE_HELD_BACK: MessageState.ValueType  # 5
+"""Everything that has to be true of a message that is sent was true of it, and it was not sent, because the recipient
+is in the campaign's control group.
+"""
 Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
 
 @_typing.final
@@ -224,6 +232,7 @@ class Campaign(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     CONSENT_PURPOSE_FIELD_NUMBER: _builtins.int
     CONSENT_POLICY_FIELD_NUMBER: _builtins.int
+    CONTROL_PERCENT_FIELD_NUMBER: _builtins.int
     campaign_id: _builtins.str
     """Assigned by this service."""
     name: _builtins.str
@@ -246,6 +255,8 @@ class Campaign(_message.Message):
     """For what purpose recipients must not have refused to be reached, or must have agreed to."""
     consent_policy: _privacy_pb2.ConsentPolicy.ValueType
     """What is demanded of their consent, at the moment of sending."""
+    control_percent: _builtins.int
+    """How many of a hundred recipients are held back by lot, to be compared with those who are written to; 0: none."""
     @_builtins.property
     def sender(self) -> Global___Sender:
         """From whom."""
@@ -289,10 +300,11 @@ class Campaign(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         consent_purpose: _builtins.str = ...,
         consent_policy: _privacy_pb2.ConsentPolicy.ValueType = ...,
+        control_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "not_before_time", b"not_before_time", "sender", b"sender", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "name", b"name", "not_before_time", b"not_before_time", "problem", b"problem", "segment_id", b"segment_id", "sender", b"sender", "start_time", b"start_time", "state", b"state", "template_id", b"template_id", "template_revision", b"template_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "control_percent", b"control_percent", "counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "name", b"name", "not_before_time", b"not_before_time", "problem", b"problem", "segment_id", b"segment_id", "sender", b"sender", "start_time", b"start_time", "state", b"state", "template_id", b"template_id", "template_revision", b"template_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -331,7 +343,7 @@ Global___Sender: _TypeAlias = Sender  # noqa: Y015
 @_typing.final
 class CampaignCounts(_message.Message):
     """Exact at every moment: committed together with the messages they count. `audience_count` is always the sum of the
-    other four.
+    other five.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -341,6 +353,7 @@ class CampaignCounts(_message.Message):
     SENT_COUNT_FIELD_NUMBER: _builtins.int
     FAILED_COUNT_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_BACK_COUNT_FIELD_NUMBER: _builtins.int
     audience_count: _builtins.int
     """Recipients recorded so far."""
     queued_count: _builtins.int
@@ -351,6 +364,8 @@ class CampaignCounts(_message.Message):
     """Refused."""
     skipped_count: _builtins.int
     """Not tried."""
+    held_back_count: _builtins.int
+    """Could have been sent, and were not: the control group."""
     def __init__(
         self,
         *,
@@ -359,10 +374,11 @@ class CampaignCounts(_message.Message):
         sent_count: _builtins.int = ...,
         failed_count: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
+        held_back_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience_count", b"audience_count", "failed_count", b"failed_count", "queued_count", b"queued_count", "sent_count", b"sent_count", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience_count", b"audience_count", "failed_count", b"failed_count", "held_back_count", b"held_back_count", "queued_count", b"queued_count", "sent_count", b"sent_count", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,7 +429,7 @@ class Message(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was sent, failed or skipped; unset before."""
+        """When it was sent, failed, skipped or held back; unset before."""
 
     def __init__(
         self,
@@ -778,6 +794,7 @@ class CreateCampaignRequest(_message.Message):
     NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     CONSENT_PURPOSE_FIELD_NUMBER: _builtins.int
     CONSENT_POLICY_FIELD_NUMBER: _builtins.int
+    CONTROL_PERCENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateTemplateRequest."""
     name: _builtins.str
@@ -792,6 +809,12 @@ class CreateCampaignRequest(_message.Message):
     """The purpose of which consent is asked, of this channel; empty: `marketing`."""
     consent_policy: _privacy_pb2.ConsentPolicy.ValueType
     """What is demanded of recipients' consent; unspecified: NOT_REFUSED."""
+    control_percent: _builtins.int
+    """How many of a hundred recipients to hold back. Who it is follows from the campaign and the customer alone, like a lot
+    that was drawn before. They are told apart at the moment of sending, among those only who would have got the message:
+    so the group differs from those who do by nothing but the message. Who follows the messages can learn from it what
+    the campaign changes, and for whom; forecasting does. 0: nobody.
+    """
     @_builtins.property
     def sender(self) -> Global___Sender:
         """From whom."""
@@ -812,10 +835,11 @@ class CreateCampaignRequest(_message.Message):
         not_before_time: _timestamp_pb2.Timestamp | None = ...,
         consent_purpose: _builtins.str = ...,
         consent_policy: _privacy_pb2.ConsentPolicy.ValueType = ...,
+        control_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_before_time", b"not_before_time", "sender", b"sender"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "name", b"name", "not_before_time", b"not_before_time", "request_id", b"request_id", "segment_id", b"segment_id", "sender", b"sender", "template_id", b"template_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consent_policy", b"consent_policy", "consent_purpose", b"consent_purpose", "control_percent", b"control_percent", "name", b"name", "not_before_time", b"not_before_time", "request_id", b"request_id", "segment_id", b"segment_id", "sender", b"sender", "template_id", b"template_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1298,16 +1322,20 @@ class FollowMessagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AFTER_CURSOR_FIELD_NUMBER: _builtins.int
+    EXPERIMENTS_ONLY_FIELD_NUMBER: _builtins.int
     after_cursor: _builtins.str
     """The last cursor that the follower applied; empty for everything from the beginning."""
+    experiments_only: _builtins.bool
+    """Only messages of campaigns that have a control group, and only that they were sent, failed or were held back."""
     def __init__(
         self,
         *,
         after_cursor: _builtins.str = ...,
+        experiments_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_cursor", b"after_cursor", "experiments_only", b"experiments_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1359,6 +1387,7 @@ class MessageEvent(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     ORIGIN_CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CONTROL_PERCENT_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     message_id: _builtins.str
@@ -1373,6 +1402,8 @@ class MessageEvent(_message.Message):
     """As in Message."""
     origin_customer_id: _builtins.str
     """To whom it was sent; since then that customer may have become part of `customer_id`."""
+    control_percent: _builtins.int
+    """How many of a hundred recipients the campaign holds back; 0: it has no control group."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -1388,10 +1419,11 @@ class MessageEvent(_message.Message):
         reason: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
         origin_customer_id: _builtins.str = ...,
+        control_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "customer_id", b"customer_id", "event_time", b"event_time", "message_id", b"message_id", "origin_customer_id", b"origin_customer_id", "reason", b"reason", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "control_percent", b"control_percent", "customer_id", b"customer_id", "event_time", b"event_time", "message_id", b"message_id", "origin_customer_id", b"origin_customer_id", "reason", b"reason", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -258,7 +258,7 @@ class CrmServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FollowMessages(self, request, context):
-        """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
+        """Streams what became of every message (or of those of experiments), after a cursor, in the order in which it was committed, then goes on live.
         Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
         """

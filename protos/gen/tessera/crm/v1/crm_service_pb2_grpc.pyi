@@ -92,7 +92,7 @@ class CrmServiceStub:
     BatchGetCustomerMessages: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.BatchGetCustomerMessagesRequest, _crm_service_pb2.BatchGetCustomerMessagesResponse]
     """Lists the newest messages to each of many customers."""
     FollowMessages: _grpc.UnaryStreamMultiCallable[_crm_service_pb2.FollowMessagesRequest, _crm_service_pb2.FollowMessagesResponse]
-    """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
+    """Streams what became of every message (or of those of experiments), after a cursor, in the order in which it was committed, then goes on live.
     Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
@@ -168,7 +168,7 @@ class CrmServiceAsyncStub(CrmServiceStub):
     BatchGetCustomerMessages: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.BatchGetCustomerMessagesRequest, _crm_service_pb2.BatchGetCustomerMessagesResponse]  # type: ignore[assignment]
     """Lists the newest messages to each of many customers."""
     FollowMessages: _aio.UnaryStreamMultiCallable[_crm_service_pb2.FollowMessagesRequest, _crm_service_pb2.FollowMessagesResponse]  # type: ignore[assignment]
-    """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
+    """Streams what became of every message (or of those of experiments), after a cursor, in the order in which it was committed, then goes on live.
     Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
     """
@@ -337,7 +337,7 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_service_pb2.FollowMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_crm_service_pb2.FollowMessagesResponse], _abc.AsyncIterator[_crm_service_pb2.FollowMessagesResponse]]:
-        """Streams what became of every message, after a cursor, in the order in which it was committed, then goes on live.
+        """Streams what became of every message (or of those of experiments), after a cursor, in the order in which it was committed, then goes on live.
         Delivery is at least once: a follower commits the cursor together with the effect and so applies each once.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
         """
