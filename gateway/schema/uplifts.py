@@ -5,6 +5,7 @@ from typing import Annotated
 
 import strawberry
 from strawberry import Parent
+from tessera.crm.v1 import crm_service_pb2 as crm_pb
 from tessera.forecasting.v1 import uplift_pb2 as pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 
@@ -13,6 +14,7 @@ from gateway.schema import loaders
 from gateway.schema.absence import none_if_not_found
 from gateway.schema.access import by_rpc
 from gateway.schema.connections import After, First, Page, page
+from gateway.schema.crm import Campaign
 from gateway.schema.profiles import Customer
 from gateway.schema.registry import edge, from_proto, input_from_proto, mutation, query
 
@@ -144,9 +146,21 @@ async def _customer(uplift: Parent[pb.Uplift], info: Info) -> profiles_pb.Custom
     return await loaders.customer(info.context, uplift.customer_id)
 
 
+@edge(UpliftExperiment, by_rpc("crm.BatchGetCampaigns"), name="campaign")
+async def campaign_of_experiment(experiment: Parent[pb.UpliftExperiment], info: Info) -> crm_pb.Campaign | None:
+    """The campaign that it is, if its records were not recorded but followed."""
+    return await loaders.campaign(info.context, experiment.campaign_id) if experiment.campaign_id else None
+
+
+@edge(Campaign, by_rpc("crm.BatchGetCampaigns"))
+async def uplift_experiment_id(campaign: Parent[crm_pb.Campaign], info: Info) -> strawberry.ID | None:
+    """The experiment from which uplift models learn what the campaign changes; null without a control group."""
+    return strawberry.ID(f"campaign:{campaign.campaign_id}") if campaign.control_percent else None
+
+
 @query(by_rpc("forecasting.ListUpliftExperiments"))
 async def uplift_experiments(info: Info) -> list[pb.UpliftExperiment]:
-    """The experiments in which customers were treated and held back, by name."""
+    """The experiments: recorded ones by name, then campaigns with a control group, the newest first."""
     answer = await info.context.backends.forecasting.ListUpliftExperiments(
         pb.ListUpliftExperimentsRequest(), metadata=info.context.metadata
     )

@@ -80,7 +80,7 @@ async def follow(
 
 
 def _measure(batch: object, labels: dict[str, str]) -> None:
-    changes = getattr(batch, "changes", ())
+    changes = getattr(batch, "changes", getattr(batch, "events", ()))
     telemetry.counter("feed.follower.applied").add(len(changes), labels)
     newest = changes[-1] if changes else None
     recorded = getattr(getattr(newest, "event_recorded", None), "record_time", None)

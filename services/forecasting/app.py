@@ -27,6 +27,7 @@ from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.drivers import DRIVER_VALUES, StoredDrivers
 from services.forecasting.adapters.erasures import Erasures
 from services.forecasting.adapters.events import follow_events
+from services.forecasting.adapters.events.campaigns import follow_campaigns
 from services.forecasting.adapters.events.memberships import follow_memberships
 from services.forecasting.adapters.goals import StoredGoals
 from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
@@ -36,7 +37,7 @@ from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
-from services.forecasting.adapters.treatments import TREATMENTS, ColumnarTreatments
+from services.forecasting.adapters.treatments import ERASED, TREATMENTS, ColumnarTreatments
 from services.forecasting.adapters.uplifts import StoredUpliftModels
 from services.forecasting.domain.propensity import EXAMPLES_MIN
 from services.forecasting.handlers.drivers import DriverKeeping
@@ -61,6 +62,7 @@ COLLECTIONS = (
     *stored_goals.COLLECTIONS,
     *stored_drivers.COLLECTIONS,
     ACKNOWLEDGEMENTS,
+    ERASED,
     MOVED,
 )
 
@@ -87,6 +89,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         open_columnar(settings, [*SERIES_TABLES, SPEND, DRIVER_VALUES, TREATMENTS]) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
         connect(settings.segmentation_addr, settings) as segmentation,
+        connect(settings.crm_addr, settings) as crm,
     ):
         activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
@@ -102,7 +105,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         propensity = PropensityFitting(
             lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
         )
-        treatments, answers = ColumnarTreatments(columnar), StoredUpliftModels(documents)
+        treatments, answers = ColumnarTreatments(columnar, documents), StoredUpliftModels(documents)
         uplift = UpliftFitting(
             lines, lines, treatments, answers, requests, jobs, system_clock, settings.propensity_examples_min
         )
@@ -137,6 +140,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         async with (
             background(follow_events(profiles, lines, erasures.carry_out, moved), "forecasting.events"),
             background(follow_memberships(segmentation, memberships), "forecasting.memberships"),
+            background(follow_campaigns(crm, treatments), "forecasting.campaigns"),
             background(telling.run(), "forecasting.predictions"),
             background(acknowledgements.run(), "forecasting.acknowledgements"),
             serving(settings, exposed) as up,

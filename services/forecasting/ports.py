@@ -197,7 +197,15 @@ class Treatments(Protocol):
         ...
 
     async def experiments(self, tenant: str) -> list[UpliftExperiment]:
-        """By name."""
+        """Those that were recorded, by name, then the newest that are campaigns."""
+        ...
+
+    async def has(self, tenant: str, experiment_id: str) -> bool:
+        """Whether there is an experiment of that name."""
+        ...
+
+    async def cursor(self) -> str:
+        """How far crm was followed."""
         ...
 
     async def treatments(self, tenant: str, experiment_id: str) -> tuple[list[Treatment], int]:

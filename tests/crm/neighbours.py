@@ -90,9 +90,9 @@ class Neighbours(ProfilesServiceServicer, SegmentationServiceServicer):
         done = int(request.after_cursor or 0)
         while True:
             told = [profiles.Change(tenant_id="acme", customer_erased=each) for each in self.erased] + self.changes
-            for change in told[done:]:
-                done += 1
-                yield profiles.FollowChangesResponse(changes=[change], cursor=str(done), caught_up=True)
+            if fresh := told[done:]:
+                done += len(fresh)
+                yield profiles.FollowChangesResponse(changes=fresh, cursor=str(done), caught_up=True)
             await asyncio.sleep(0.02)
 
     async def AcknowledgeErasure(  # noqa: N802

@@ -103,7 +103,10 @@ class Shop:
 async def shop(configure: Callable[..., Any], keyring: Keyring) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         profiles = await stack.enter_async_context(profiles_app.serve(configure(profiles_app.Settings)))
-        settings = configure(forecasting_app.Settings, profiles_addr=profiles.address, segmentation_addr="127.0.0.1:1")
+        nobody = "127.0.0.1:1"
+        settings = configure(
+            forecasting_app.Settings, profiles_addr=profiles.address, segmentation_addr=nobody, crm_addr=nobody
+        )
         forecasting = await stack.enter_async_context(forecasting_app.serve(settings))
         to_profiles = await stack.enter_async_context(connect(profiles.address, settings))
         to_forecasting = await stack.enter_async_context(connect(forecasting.address, settings))

@@ -25,7 +25,7 @@ from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.propensities import StoredPropensityModels
-from services.forecasting.adapters.treatments import TREATMENTS, ColumnarTreatments
+from services.forecasting.adapters.treatments import ERASED, TREATMENTS, ColumnarTreatments
 from services.forecasting.adapters.uplifts import StoredUpliftModels
 from services.forecasting.app import Settings
 from services.forecasting.domain.customers import Prediction
@@ -113,13 +113,17 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
 
     settings = configure(Settings)
     fits = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *uplifts.COLLECTIONS)
-    collections, tables = (*fits, ACKNOWLEDGEMENTS, MOVED), [*SERIES_TABLES, TREATMENTS]
+    collections, tables = (*fits, ACKNOWLEDGEMENTS, ERASED, MOVED), [*SERIES_TABLES, TREATMENTS]
     async with open_store(settings, collections) as store, open_columnar(settings, tables) as columnar:
         lines, models = ColumnarLines(columnar), StoredCustomerModels(store)
         activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
         asked = erasure_pb2.AcknowledgeErasureRequest
         acknowledgements = Acknowledgements(store, "forecasting", hear, asked, system_clock)
-        likely, gained, treated = StoredPropensityModels(store), StoredUpliftModels(store), ColumnarTreatments(columnar)
+        likely, gained, treated = (
+            StoredPropensityModels(store),
+            StoredUpliftModels(store),
+            ColumnarTreatments(columnar, store),
+        )
         erasures = Erasures(store, lines, activities, memberships, models, likely, gained, treated, acknowledgements)
         moved = MovedCustomers(store, partial(predict_again, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)

@@ -15,6 +15,7 @@ CALLS = {
     ("crm", "segmentation"),
     ("segmentation", "forecasting"),
     ("forecasting", "segmentation"),
+    ("forecasting", "crm"),
     ("segmentation", "recommendation"),
     ("segmentation", "crm"),
     ("recommendation", "segmentation"),

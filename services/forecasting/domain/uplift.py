@@ -1,7 +1,7 @@
 """Experiments, and what a treatment changes for each customer."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -12,6 +12,10 @@ from services.forecasting.domain.propensity import BoolArray, FloatArray, Goal, 
 
 EXPERIMENTS_MAX = 200
 TIMES_MAX = 30
+CAMPAIGN = "campaign:"
+"""How the names of experiments begin that are campaigns; no recorded one can have a colon in its name."""
+_HOUR = 3_600_000_000
+_WAVES = {"an hour": _HOUR, "six hours": 6 * _HOUR, "a day": 24 * _HOUR}
 IntArray = npt.NDArray[np.int64]
 
 
@@ -57,6 +61,27 @@ class UpliftExperiment:
     control_count: int
     first_time: int
     last_time: int
+
+    @property
+    def campaign_id(self) -> str:
+        """The campaign that it is; empty: none."""
+        return self.experiment_id.removeprefix(CAMPAIGN) if self.experiment_id.startswith(CAMPAIGN) else ""
+
+
+def waves(treatments: Sequence[Treatment]) -> tuple[list[Treatment], str]:
+    """The treatments, those of one wave with the moment at which the first of them began, and how long waves are.
+
+    Empty: they are as they were. There may be more waves than can be looked at.
+    """
+    together, length = list(treatments), ""
+    spans = iter(_WAVES.items())
+    while len({it.time for it in together}) > TIMES_MAX and (longer := next(spans, None)):
+        length, span = longer
+        begun: dict[int, int] = {}
+        for it in treatments:
+            begun[it.time // span] = min(it.time, begun.get(it.time // span, it.time))
+        together = [replace(it, time=begun[it.time // span]) for it in treatments]
+    return together, length
 
 
 @dataclass(frozen=True, slots=True)

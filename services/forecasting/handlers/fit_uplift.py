@@ -36,6 +36,7 @@ from services.forecasting.domain.uplift import (
     ValueInvalid,
     Worth,
     group_of,
+    waves,
 )
 from services.forecasting.handlers.get_series import LATEST
 from services.forecasting.handlers.start_once import start_once
@@ -102,10 +103,10 @@ async def _prepared(fitting: UpliftFitting, tenant: str, order: UpliftOrder) -> 
     names = await fitting.models.names(tenant)
     if len(names) >= MODELS_MAX and order.model_id not in names:
         raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
-    there = {it.experiment_id for it in await fitting.treatments.experiments(tenant)}
-    if order.experiment_id not in there:
+    if not await fitting.treatments.has(tenant, order.experiment_id):
         raise ExperimentNotFound(
-            f"there is no experiment {order.experiment_id}; RecordTreatments begins one", experiment=order.experiment_id
+            f"there is no experiment {order.experiment_id}; RecordTreatments begins one, or a campaign that holds back",
+            experiment=order.experiment_id,
         )
     extent = await fitting.lines.extent(tenant)
     if extent is None:
@@ -128,6 +129,8 @@ class _Treated:
     treatments: Sequence[Treatment]
     both: int
     early: int
+    wave: str
+    """How long the waves are that treatments were taken together to; empty: they were not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,8 @@ class _Work:
     async def treated(self) -> _Treated:
         found, both = await self.fitting.treatments.treatments(self.tenant, self.order.experiment_id)
         over = [it for it in found if it.time + self.order.goal.horizon <= self.last]
-        return _Treated(over, both, len(found) - len(over))
+        together, wave = waves(over)
+        return _Treated(together, both, len(found) - len(over), wave)
 
     def check(self, found: _Treated) -> None:
         """Whether there is enough to learn from, before anything is read of the customers."""
@@ -160,8 +164,8 @@ class _Work:
         times = len({it.time for it in found.treatments})
         if times > TIMES_MAX:
             raise ExperimentUnfit(
-                f"the treatments began at {times} moments; at most {TIMES_MAX} are looked at: record the moment at "
-                "which each wave began",
+                f"the treatments began on {times} days; at most {TIMES_MAX} are looked at: record the moment at which "
+                "each wave began",
                 times=times,
                 maximum=TIMES_MAX,
             )
@@ -310,6 +314,11 @@ def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: boo
         yield f"{found.both} customers were recorded in both groups, as merged customers may be, and were left out."
     if found.early:
         yield f"The horizon of {found.early} customers is not over yet; they were left out."
+    if found.wave:
+        yield (
+            f"The treatments began at more than {TIMES_MAX} moments. They are taken together to waves of {found.wave}, "
+            "and horizons begin with the first treatment of the wave."
+        )
     if unknown := len(found.treatments) - len(trial):
         yield f"{unknown} customers were left out: they had not ordered before, or there are too many to learn from."
     if not drawn:

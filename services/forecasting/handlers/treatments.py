@@ -28,7 +28,8 @@ async def record_treatments(
     answer = await keeping.requests.replayed(tenant, request_id, fingerprint)
     if answer is None:
         _check(rows)
-        there = {it.experiment_id for it in await keeping.treatments.experiments(tenant)}
+        known = await keeping.treatments.experiments(tenant)
+        there = {it.experiment_id for it in known if not it.campaign_id}
         if experiment_id not in there and len(there) >= EXPERIMENTS_MAX:
             raise TooManyExperiments(
                 f"there are {EXPERIMENTS_MAX} experiments already; delete one first", maximum=EXPERIMENTS_MAX

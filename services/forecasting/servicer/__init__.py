@@ -92,6 +92,7 @@ class ForecastingServicer(
             last_order_time=_timestamp(status.last_time) if status.last_time is not None else None,
             event_count=await self._activities.count(principal().tenant),
             memberships_cursor=await self._memberships.cursor(),
+            messages_cursor=await self._uplift.treatments.cursor(),
         )
 
     async def GetSeries(self, request: pb.GetSeriesRequest, context: Context) -> pb.GetSeriesResponse:

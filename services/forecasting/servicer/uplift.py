@@ -117,6 +117,7 @@ def _experiment(it: UpliftExperiment) -> pb.UpliftExperiment:
         control_count=it.control_count,
         first_treatment_time=timestamp_of(it.first_time),
         last_treatment_time=timestamp_of(it.last_time),
+        campaign_id=it.campaign_id,
     )
 
 

@@ -681,14 +681,17 @@ class ForecastingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUpliftExperiments(self, request, context):
-        """Lists the experiments.
+        """Lists the experiments: those that were recorded, and the campaigns of crm that have a control group. What crm tells of
+        these (`FollowMessages`) is followed: who was written to, also where the mail server refused the mail, is treated, who
+        was held back is not, each from the moment at which that was decided. Where crm does not answer, what it told last holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUpliftExperiment(self, request, context):
-        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay.
+        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay. One of a
+        campaign that is still being sent begins anew with its next message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -703,8 +706,10 @@ class ForecastingServiceServicer:
         FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
         another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
         where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-        where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-        one of the groups fewer of those who had ordered before reached the goal.
+        where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+        one of the groups fewer of those who had ordered before reached the goal. Treatments of more than 30 moments are taken
+        together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
+        first treatment of the wave, and a warning of the model says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

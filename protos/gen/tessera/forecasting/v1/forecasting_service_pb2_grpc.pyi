@@ -227,9 +227,14 @@ class ForecastingServiceStub:
     TOO_MANY_EXPERIMENTS, past 200.
     """
     ListUpliftExperiments: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftExperimentsRequest, _uplift_pb2.ListUpliftExperimentsResponse]
-    """Lists the experiments."""
+    """Lists the experiments: those that were recorded, and the campaigns of crm that have a control group. What crm tells of
+    these (`FollowMessages`) is followed: who was written to, also where the mail server refused the mail, is treated, who
+    was held back is not, each from the moment at which that was decided. Where crm does not answer, what it told last holds.
+    """
     DeleteUpliftExperiment: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftExperimentRequest, _uplift_pb2.DeleteUpliftExperimentResponse]
-    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay. One of a
+    campaign that is still being sent begins anew with its next message.
+    """
     FitUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.FitUpliftModelRequest, _uplift_pb2.FitUpliftModelResponse]
     """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
     Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
@@ -239,8 +244,10 @@ class ForecastingServiceStub:
     FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
     another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
     where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-    where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-    one of the groups fewer of those who had ordered before reached the goal.
+    where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+    one of the groups fewer of those who had ordered before reached the goal. Treatments of more than 30 moments are taken
+    together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
+    first treatment of the wave, and a warning of the model says so.
     """
     GetUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]
     """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
@@ -453,9 +460,14 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     TOO_MANY_EXPERIMENTS, past 200.
     """
     ListUpliftExperiments: _aio.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftExperimentsRequest, _uplift_pb2.ListUpliftExperimentsResponse]  # type: ignore[assignment]
-    """Lists the experiments."""
+    """Lists the experiments: those that were recorded, and the campaigns of crm that have a control group. What crm tells of
+    these (`FollowMessages`) is followed: who was written to, also where the mail server refused the mail, is treated, who
+    was held back is not, each from the moment at which that was decided. Where crm does not answer, what it told last holds.
+    """
     DeleteUpliftExperiment: _aio.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftExperimentRequest, _uplift_pb2.DeleteUpliftExperimentResponse]  # type: ignore[assignment]
-    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+    """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay. One of a
+    campaign that is still being sent begins anew with its next message.
+    """
     FitUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.FitUpliftModelRequest, _uplift_pb2.FitUpliftModelResponse]  # type: ignore[assignment]
     """Starts a job that fits what the treatment of an experiment changes for each customer, and stores it; answers at once.
     Until the job has succeeded the version before is answered, then this one, whole. The results are `version`,
@@ -465,8 +477,10 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
     another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
     where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-    where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-    one of the groups fewer of those who had ordered before reached the goal.
+    where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+    one of the groups fewer of those who had ordered before reached the goal. Treatments of more than 30 moments are taken
+    together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
+    first treatment of the wave, and a warning of the model says so.
     """
     GetUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]  # type: ignore[assignment]
     """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
@@ -940,7 +954,10 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _uplift_pb2.ListUpliftExperimentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_uplift_pb2.ListUpliftExperimentsResponse, _abc.Awaitable[_uplift_pb2.ListUpliftExperimentsResponse]]:
-        """Lists the experiments."""
+        """Lists the experiments: those that were recorded, and the campaigns of crm that have a control group. What crm tells of
+        these (`FollowMessages`) is followed: who was written to, also where the mail server refused the mail, is treated, who
+        was held back is not, each from the moment at which that was decided. Where crm does not answer, what it told last holds.
+        """
 
     @_abc_1.abstractmethod
     def DeleteUpliftExperiment(
@@ -948,7 +965,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _uplift_pb2.DeleteUpliftExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_uplift_pb2.DeleteUpliftExperimentResponse, _abc.Awaitable[_uplift_pb2.DeleteUpliftExperimentResponse]]:
-        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay."""
+        """Deletes an experiment with its records. One that is not there is passed over. Models that learnt from it stay. One of a
+        campaign that is still being sent begins anew with its next message.
+        """
 
     @_abc_1.abstractmethod
     def FitUpliftModel(
@@ -964,8 +983,10 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         FitPropensityModel, VALUE_INVALID for a value that is not above zero, a cost below zero, one without the other or in
         another currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
         where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-        where treatments began at more than 30 moments; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-        one of the groups fewer of those who had ordered before reached the goal.
+        where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
+        one of the groups fewer of those who had ordered before reached the goal. Treatments of more than 30 moments are taken
+        together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
+        first treatment of the wave, and a warning of the model says so.
         """
 
     @_abc_1.abstractmethod

@@ -156,12 +156,15 @@ class UpliftExperiment(_message.Message):
     CONTROL_COUNT_FIELD_NUMBER: _builtins.int
     FIRST_TREATMENT_TIME_FIELD_NUMBER: _builtins.int
     LAST_TREATMENT_TIME_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
     """Its name."""
     treated_count: _builtins.int
     """How many customers were treated."""
     control_count: _builtins.int
     """How many were held back."""
+    campaign_id: _builtins.str
+    """The campaign of crm that it is, followed and not recorded; empty: none."""
     @_builtins.property
     def first_treatment_time(self) -> _timestamp_pb2.Timestamp:
         """When the first treatment began."""
@@ -178,10 +181,11 @@ class UpliftExperiment(_message.Message):
         control_count: _builtins.int = ...,
         first_treatment_time: _timestamp_pb2.Timestamp | None = ...,
         last_treatment_time: _timestamp_pb2.Timestamp | None = ...,
+        campaign_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_treatment_time", b"first_treatment_time", "last_treatment_time", b"last_treatment_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_count", b"control_count", "experiment_id", b"experiment_id", "first_treatment_time", b"first_treatment_time", "last_treatment_time", b"last_treatment_time", "treated_count", b"treated_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "control_count", b"control_count", "experiment_id", b"experiment_id", "first_treatment_time", b"first_treatment_time", "last_treatment_time", b"last_treatment_time", "treated_count", b"treated_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,7 +217,9 @@ class ListUpliftExperimentsResponse(_message.Message):
     EXPERIMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiments(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpliftExperiment]:
-        """By name; at most 200."""
+        """Those that were recorded, by name, at most 200; then those that are campaigns, the newest treatment first, at most 200
+        of them. An older campaign can be learnt from like the others.
+        """
 
     def __init__(
         self,
@@ -286,7 +292,9 @@ class FitUpliftModelRequest(_message.Message):
     model_id: _builtins.str
     """The name of the model, chosen by the caller; a model of that name is replaced once this one is fitted."""
     experiment_id: _builtins.str
-    """The experiment that it learns from."""
+    """The experiment that it learns from: one that was recorded, or `campaign:` and the id of a campaign of crm that has a
+    control group.
+    """
     currency: _builtins.str
     """Only orders in this currency (ISO 4217); empty: all orders, which must be of one currency."""
     @_builtins.property
