@@ -17,6 +17,9 @@ from services.recommendation.learning.content import Described
 from services.recommendation.learning.purchases import Purchases
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+DIGINETICA_DAYS = 145.0
+"""From January to the week before the test."""
+DAYS_A_CLICK = 1 / 1440
 DAYS_A_STEP = 7.0
 """What one basket before the last is taken to be, where data have an order and no times."""
 
@@ -104,16 +107,20 @@ def tafeng(last: int) -> Task:
 
 
 def diginetica() -> tuple[Purchases, list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Sessions to learn from, in which every click is a basket; the prefixes of the test and what came after each."""
+    """Sessions to learn from, in which every click is a basket; the prefixes of the test and what came after each.
+
+    Sessions are in the order of time, without times: they are taken to be spread evenly over ``DIGINETICA_DAYS``.
+    """
     frame = _read("sessions_diginetica/train.parquet")
     test = _read("sessions_diginetica/test_prefixes.parquet")
     prefixes = [np.asarray(prefix, dtype=np.int64) for prefix in test["prefix"]]
     targets = test["target"].to_numpy(np.int64)
     items = frame["item"].to_numpy(np.int32)
     count = int(max(items.max(), targets.max(), max(int(prefix.max()) for prefix in prefixes))) + 1
-    ages = frame.groupby("session").cumcount(ascending=False).to_numpy() * DAYS_A_STEP
     sessions = _codes(frame["session"])
     shape = int(sessions.max()) + 1, count
+    later_clicks = frame.groupby("session").cumcount(ascending=False).to_numpy()
+    ages = (shape[0] - 1 - sessions) * (DIGINETICA_DAYS / shape[0]) + later_clicks * DAYS_A_CLICK
     return _purchases(sessions, np.arange(len(items), dtype=np.int32), items, ages, shape), prefixes, targets
 
 
@@ -122,7 +129,8 @@ def newest_sessions(purchases: Purchases, count: int) -> tuple[Purchases, list[N
     first = purchases.customer_count - count
     kept = purchases.customers < first
     earlier = _purchases(
-        purchases.customers[kept], purchases.baskets[kept], purchases.items[kept], purchases.ages_days[kept],
+        purchases.customers[kept], purchases.baskets[kept], purchases.items[kept],
+        purchases.ages_days[kept] - purchases.ages_days[kept].min(),
         (first, purchases.item_count),
     )  # fmt: skip
     prefixes, targets = [], []

@@ -149,6 +149,7 @@ class AttributeValuesInput: ...
     "train_duration",
     "half_life_duration",
     "history_half_life_duration",
+    "transition_half_life_duration",
     "worse_than_live",
     "live",
     "kept",

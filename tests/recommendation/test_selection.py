@@ -11,6 +11,7 @@ from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.selection import Incumbent, Recipe, Selection, Wanted, recipe_of, select, worse
 from services.recommendation.learning.spectral import Spectral
 from services.recommendation.learning.training import train
+from services.recommendation.learning.transitions import follow
 from services.recommendation.learning.validation import (
     UNMEASURED,
     Blending,
@@ -90,9 +91,47 @@ def test_where_customers_moved_on_their_histories_fade_faster_than_what_vectors_
     assert np.allclose(learnt.histories.weights, expected.data)
 
 
-def test_a_half_life_that_is_asked_for_is_that_of_histories_too() -> None:
+def rerouted(customer_count: int = 40) -> Purchases:
+    """Customers who buy an item a week: two years ago they went on from each to the next, lately to the one of twice
+    its number, so that what followed long ago, of which there is more, misleads."""
+    rows = []
+    for customer in range(customer_count):
+        long_ago = [((customer + step) % 61, 750.0 - 7 * step) for step in range(24)]
+        lately = [((customer + 1) * pow(2, step, 61) % 61, 84.0 - 7 * step) for step in range(12)]
+        rows += [(customer, customer * 36 + place, *line) for place, line in enumerate(long_ago + lately)]
+    customers, baskets, items, ages = (np.array(column) for column in zip(*rows, strict=True))
+    codes = (customers.astype(np.int32), baskets.astype(np.int32), items.astype(np.int32))
+    return Purchases(*codes, ages.astype(np.float32), customer_count, customer_count * 36, 61)
+
+
+def test_where_what_follows_changed_transitions_fade() -> None:
+    steps: list[str] = []
+    learnt = train(rerouted(), Wanted(dimensions=1), 5, None, lambda _, message: steps.append(message))
+    recipe = learnt.selection.recipe
+    assert {"measuring transitions, half-life 180 days", "measuring transitions, half-life 60 days"} <= set(steps)
+    assert recipe.transition_days == 60.0
+    expected = follow(rerouted(), 60.0)
+    assert np.array_equal(learnt.transitions.items, expected.items)
+    assert np.array_equal(learnt.transitions.strengths, expected.strengths)
+
+
+def test_a_live_model_is_measured_with_transitions_that_fade_as_its_own_do() -> None:
+    algorithm = Spectral(1, 180.0)
+    embedding = algorithm.fit(rerouted(), 1)
+    following = Blending(Mixture(0.0, 1.0), Mixture(0.0, 1.0))
+
+    def live(transition_days: float) -> float:
+        recipe = Recipe(algorithm, following, transition_days=transition_days)
+        wanted = Wanted(dimensions=1, half_life_days=180.0)
+        return chosen(rerouted(), wanted, Incumbent(recipe, embedding, 0.0)).metrics["live.next.ndcg_at_20"]
+
+    assert live(60.0) > 1.2 * live(0.0)
+
+
+def test_a_half_life_that_is_asked_for_is_that_of_histories_too_and_transitions_do_not_fade() -> None:
     recipe = chosen(moved_on()).recipe
     assert recipe.history_half_life_days == recipe.algorithm.half_life_days == QUICK.half_life_days
+    assert recipe.transition_days == 0.0
 
 
 def test_the_same_purchases_choose_the_same() -> None:

@@ -15,6 +15,7 @@ from tessera.recommendation.v1 import recommendation_service_pb2 as pb
 from services.common.grpc_errors import error_info
 from services.recommendation.adapters.interactions import Lines
 from services.recommendation.app import Settings
+from services.recommendation.learning.selection import TRANSITION_HALF_LIVES_DAYS
 from tests.recommendation.client import Client, ids, reason_of
 from tests.recommendation.conftest import Start, record
 from tests.recommendation.making import NOW, catalogue, shop
@@ -42,6 +43,7 @@ async def test_a_model_says_what_it_was_made_of_and_what_was_measured(trained: C
     assert (model.interaction_count, model.customer_count) == (len(purchases), purchases.customer_count)
     assert (model.basket_count, model.item_count) == (purchases.basket_count, purchases.item_count)
     assert 0 < model.history_half_life_duration.seconds <= model.half_life_duration.seconds
+    assert model.transition_half_life_duration.seconds / 86_400 in (0, *TRANSITION_HALF_LIVES_DAYS)
     names = {metric.name for metric in model.metrics}
     assert {
         "popular.repeat.ndcg_at_20",

@@ -48,6 +48,23 @@ def test_transitions_are_those_worked_out_by_hand() -> None:
     assert matrix[3].tolist() == [0, 0, 0, 0]
 
 
+def test_transitions_fade_with_the_age_of_the_later_basket_and_so_does_what_they_are_divided_by() -> None:
+    fading = follow(CHAIN, half_life_days=2.0).matrix().toarray()
+    steps = 2**-2.5 + 2**-1.0  # from 0 to 1, five and two days ago
+    sources, targets = 2**-4.5 + 2**-4.0, 2**-2.5 + 2**-1.0
+    assert fading[0, 1] == pytest.approx(steps / sources**FROM_EXPONENT / targets**TO_EXPONENT, rel=1e-5)
+    assert fading[1, 0] == pytest.approx(BACKWARD * steps / targets**FROM_EXPONENT / sources**TO_EXPONENT, rel=1e-5)
+    ever = follow(CHAIN, half_life_days=1e9).matrix().toarray()
+    assert np.allclose(ever, follow(CHAIN).matrix().toarray(), rtol=1e-5)
+
+
+def test_what_is_long_gone_does_not_lead() -> None:
+    gone = bought((0, 0, 0, 900), (0, 1, 1, 890), (1, 2, 0, 9), (1, 3, 2, 1))
+    fading = follow(gone, half_life_days=10.0).matrix().toarray()
+    assert fading[0, 2] > 1000 * fading[0, 1]
+    assert np.isfinite(fading).all()
+
+
 def test_the_strongest_successors_are_kept_in_order() -> None:
     kept = follow(CHAIN, successors=1)
     assert kept.items[kept.starts[0] : kept.starts[1]].tolist() == [1]

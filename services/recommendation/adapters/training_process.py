@@ -189,6 +189,7 @@ def _training(
         new_following_share=recipe.blending.new.following,
         trail_decay=recipe.trail_decay,
         history_days=recipe.history_days,
+        transition_days=recipe.transition_days,
         half_life_asked=order.half_life_days,
         dimensions_asked=order.dimensions,
         dimensions=learnt.embedding.dimensions,
@@ -234,6 +235,7 @@ def _incumbent(folder: str, item_ids: list[str], newest: int) -> "Incumbent | No
         training.trail_decay,
         training.feedback,
         training.history_days,
+        training.transition_days,
     )
     embedding = Embedding(coded(model.context), coded(model.target), coded(model.likeness))
     return Incumbent(recipe, embedding, max((newest - training.newest_time) / MICROS_A_DAY, 0.0)) if recipe else None

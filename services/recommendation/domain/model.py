@@ -51,6 +51,8 @@ class Training:
     """What an item counts against one of a customer's next basket, where it is asked what follows."""
     history_days: float = 0.0
     """After how many days a purchase counts half in the history of who made it; 0 for as in learning."""
+    transition_days: float = 0.0
+    """After how many days what others went on to counts half; 0: however old, it counts the same."""
     worse_than_live: bool = False
     """True: it was measured to be worse than the model that was live, which stayed."""
     view_weight: float = 0.0

@@ -35,6 +35,8 @@ HALF_LIVES_DAYS = (180.0, 60.0, 720.0)
 HISTORY_HALF_LIVES_DAYS = (30.0, 60.0, 90.0)
 """What somebody bought lately says more of what they buy next than of what items are like: their own history may fade
 faster than the purchases that vectors are learnt from."""
+TRANSITION_HALF_LIVES_DAYS = (180.0, 60.0)
+"""What others went on to lately may say more than what they went on to long ago."""
 TRAIL_DECAYS = (0.6, 0.8, 0.95)
 TRAIL_DECAY_UNMEASURED = 0.8
 DIMENSIONS_UNMEASURED = 128
@@ -75,6 +77,8 @@ class Recipe:
     feedback: FeedbackWeights = PURCHASES_ALONE
     history_days: float = 0.0
     """0 for as the algorithm's."""
+    transition_days: float = 0.0
+    """After how many days what others went on to counts half; 0: however old, it counts the same."""
 
     @property
     def history_half_life_days(self) -> float:
@@ -160,10 +164,14 @@ def recipe_of(
     trail_decay: float,
     feedback: FeedbackWeights = PURCHASES_ALONE,
     history_days: float = 0.0,
+    transition_days: float = 0.0,
 ) -> Recipe | None:
     """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
     made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder, "contrastive": Contrastive}.get(algorithm)
-    return Recipe(made(dimensions, half_life_days), blending, trail_decay, feedback, history_days) if made else None
+    if made is None:
+        return None
+    learner = made(dimensions, half_life_days)
+    return Recipe(learner, blending, trail_decay, feedback, history_days, transition_days)
 
 
 def _first_candidates(window: Holdout, wanted: Wanted) -> list[Learner]:
@@ -186,7 +194,7 @@ def _other_half_lives(best: Algorithm, window: Holdout, wanted: Wanted) -> list[
     assert isinstance(best, Learner)
     if wanted.half_life_days:
         return []
-    oldest = float(window.before.ages_days.max(initial=0.0))
+    oldest = _oldest_days(window)
     # Contrastive vectors are learnt for as many dimensions as they have, the others for all sizes at once.
     dimensions = best.dimensions if isinstance(best, Contrastive) else wanted.dimensions or max(DIMENSIONS)
     return [
@@ -194,6 +202,10 @@ def _other_half_lives(best: Algorithm, window: Holdout, wanted: Wanted) -> list[
         for half_life in HALF_LIVES_DAYS[1:]
         if half_life < 4 * oldest
     ]
+
+
+def _oldest_days(window: Holdout) -> float:
+    return float(window.before.ages_days.max(initial=0.0))
 
 
 def _other_weights(window: Holdout, wanted: Wanted) -> tuple[FeedbackWeights, ...]:
@@ -216,17 +228,19 @@ def _try(
     if wanted.dimensions or isinstance(algorithm, Contrastive) or not sizes:
         sizes = [algorithm.dimensions]
     options = [
-        _measured(window, replace(algorithm, dimensions=size), embedding.first(size), trail_decay or decay)
+        _measured(
+            window,
+            embedding.first(size),
+            Recipe(replace(algorithm, dimensions=size), UNMEASURED, decay, window.before.weighing),
+        )
         for size in sizes
-        for decay in ((0.0,) if trail_decay else TRAIL_DECAYS)
+        for decay in ((trail_decay,) if trail_decay else TRAIL_DECAYS)
     ]
     return max(options, key=lambda option: option.quality)
 
 
-def _measured(
-    window: Holdout, algorithm: Algorithm, embedding: Embedding, trail_decay: float, history_days: float = 0.0
-) -> _Tried:
-    recipe = Recipe(algorithm, UNMEASURED, trail_decay, window.before.weighing, history_days)
+def _measured(window: Holdout, embedding: Embedding, recipe: Recipe) -> _Tried:
+    """The recipe with the blending that is best for it. The window's transitions are those of the recipe."""
     customers = _chooser(_everybody(window, embedding, recipe))
     blending = choose(customers)
     # Both kinds of list are asked for, and lists of all are little else than own frequencies where people buy the same
@@ -236,13 +250,21 @@ def _measured(
 
 
 def _faster_fading(window: Holdout, best: _Tried, wanted: Wanted, until: float, report: Report) -> _Tried:
-    """The same vectors with histories that fade faster, where that is better and no half-life is asked for; tried
-    until so much processor time is spent."""
+    """The same vectors with histories, and then transitions, that fade faster, where that is better and no half-life is
+    asked for; tried until so much processor time is spent."""
+    if wanted.half_life_days:
+        return best
     recipe, window = best.recipe, window.weighing(best.recipe.feedback)
-    for days in () if wanted.half_life_days else HISTORY_HALF_LIVES_DAYS:
+    for days in HISTORY_HALF_LIVES_DAYS:
         if days < recipe.algorithm.half_life_days and time.process_time() < until:
             report(0.5, f"measuring histories, half-life {days:g} days")
-            found = _measured(window, recipe.algorithm, best.embedding, recipe.trail_decay, days)
+            found = _measured(window, best.embedding, replace(recipe, history_days=days))
+            best = found if found.quality > best.quality else best
+    recipe, oldest = best.recipe, _oldest_days(window)
+    for days in TRANSITION_HALF_LIVES_DAYS:
+        if days < 4 * oldest and time.process_time() < until:
+            report(0.5, f"measuring transitions, half-life {days:g} days")
+            found = _measured(window.following(days), best.embedding, replace(recipe, transition_days=days))
             best = found if found.quality > best.quality else best
     return best
 
@@ -252,13 +274,14 @@ def _everybody(window: Holdout, embedding: Embedding, recipe: Recipe) -> list[Ju
 
 
 def _compared(window: Holdout, best: _Tried, incumbent: Incumbent | None, seed: int) -> Selection:
-    recipe, window = best.recipe, window.weighing(best.recipe.feedback)
+    recipe = best.recipe
+    window = window.weighing(recipe.feedback).following(recipe.transition_days)
     everybody = _everybody(window, best.embedding, recipe)
     metrics = dict(measure(_witness(everybody), window, recipe.blending, best.embedding))
     if incumbent is None:
         return Selection(recipe, metrics)
     old = incumbent.recipe
-    window = window.weighing(old.feedback)
+    window = window.weighing(old.feedback).following(old.transition_days)
     # A live model that has learnt from the window is measured as what its recipe makes of what came before.
     seen = incumbent.age_days < window.days
     embedding = old.algorithm.fit(window.before, seed) if seen else incumbent.embedding

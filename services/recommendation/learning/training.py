@@ -64,7 +64,7 @@ def train(
     report(0.7, "counting what is bought together")
     associations = associate(distinct, min_basket_count)
     report(0.8, "counting what follows what")
-    transitions = follow(distinct)
+    transitions = follow(distinct, selection.recipe.transition_days)
     report(0.9, "writing the model")
     return Learnt(
         selection,

@@ -2,7 +2,8 @@
 
 The matrix of a first-order Markov chain, made robust for short histories: a transition over a gap of ``g`` baskets
 counts ``GAP_DECAY ** (g - 1)``, one against the order counts ``BACKWARD`` (Rendle et al., WWW 2010; the decays are
-those of Ludewig and Jannach, UMUAI 2018). Every click of a session is a basket of its own.
+those of Ludewig and Jannach, UMUAI 2018). Every click of a session is a basket of its own. Where a half-life is
+given, what was seen lately counts more: assortments and seasons change.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ BACKWARD = 0.5
 FROM_EXPONENT = 0.5
 TO_EXPONENT = 0.1
 """Counts are divided by ``degree ** exponent`` of the item that they lead from and of the one that they lead to."""
+DEGREE_MIN = 0.1
+"""Degrees fade with the transitions, and those below this count as this: what is long gone must not lead the lists."""
 SUCCESSORS_MAX = 200
 CELLS_MAX = 10_000_000
 """Cells of the matrix of what follows a basket; it bounds the gaps, and so the memory, where there is much data."""
@@ -55,15 +58,20 @@ class _Order:
 
     incidence: sparse.csr_array
     customers: Codes
+    weights: Floats
+    """What a step to each of them counts, by its age."""
     place: Counts
     """Of each basket code."""
 
 
-def follow(purchases: Purchases, successors: int = SUCCESSORS_MAX) -> Transitions:
-    """The transitions between baskets; an item does not lead to itself. Equal purchases give equal transitions."""
-    order = _in_order(purchases)
+def follow(purchases: Purchases, half_life_days: float = 0.0, successors: int = SUCCESSORS_MAX) -> Transitions:
+    """The transitions between baskets; an item does not lead to itself. Equal purchases give equal transitions.
+
+    A transition counts half when its later basket is ``half_life_days`` old; 0: however old, it counts the same.
+    """
+    order = _in_order(purchases, half_life_days)
     following = _following(order)
-    degrees = np.maximum(np.asarray(order.incidence.sum(axis=0)), 1.0)
+    degrees = np.maximum(np.asarray(order.incidence.T @ order.weights), DEGREE_MIN if half_life_days else 1.0)
     blocks = [_strongest(block, successors) for block in _blocks(order.incidence, following, degrees)]
     per_item = [np.bincount(rows, minlength=ITEMS_AT_ONCE) for rows, _, _ in blocks]
     lengths = np.concatenate([np.empty(0, np.int64), *per_item])[: purchases.item_count]
@@ -89,7 +97,7 @@ def trails(purchases: Purchases, length: int) -> Trails:
     return Trails(starts.astype(np.int64), purchases.items[once].astype(np.int32), steps[once].astype(np.int32))
 
 
-def _in_order(purchases: Purchases) -> _Order:
+def _in_order(purchases: Purchases, half_life_days: float = 0.0) -> _Order:
     """Baskets of equal time go by code. A basket's customer and time are those of its lines."""
     customers = np.zeros(purchases.basket_count, dtype=np.int32)
     ages = np.zeros(purchases.basket_count, dtype=np.float32)
@@ -102,7 +110,8 @@ def _in_order(purchases: Purchases) -> _Order:
     incidence.data = np.ones(incidence.nnz, dtype=np.float32)
     place = np.zeros(purchases.basket_count, dtype=np.int64)
     place[order] = np.arange(len(order))
-    return _Order(incidence, customers[order], place)
+    weights = np.exp2(-ages[order] / np.float32(half_life_days)) if half_life_days else np.ones(len(order))
+    return _Order(incidence, customers[order], weights.astype(np.float32), place)
 
 
 def _following(order: _Order) -> sparse.csr_array:
@@ -116,7 +125,7 @@ def _following(order: _Order) -> sparse.csr_array:
             break
         rows.append(same)
         columns.append(same + gap)
-        weights.append(np.full(len(same), GAP_DECAY ** (gap - 1), dtype=np.float32))
+        weights.append(np.float32(GAP_DECAY ** (gap - 1)) * order.weights[same + gap])
     if not rows:
         return order.incidence * np.float32(0)
     cells = np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))

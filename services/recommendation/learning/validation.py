@@ -49,11 +49,19 @@ class Holdout:
     trails: Trails
     transitions: Transitions
     days: float
+    transition_days: float = 0.0
+    """The half-life of the transitions; 0: they do not fade."""
 
     @property
     def measurable(self) -> bool:
         """Whether there are enough customers."""
         return len(self.customers) >= 2 * CUSTOMERS_MIN
+
+    def following(self, half_life_days: float) -> "Holdout":
+        """The same window, where transitions before it fade with a half-life; 0: they do not."""
+        if half_life_days == self.transition_days:
+            return self
+        return replace(self, transitions=follow(self.before, half_life_days), transition_days=half_life_days)
 
     def weighing(self, weights: FeedbackWeights) -> "Holdout":
         """The same window, where views and carts before it count so much."""

@@ -240,6 +240,9 @@ def _model(training: Training, live: Training | None, kept: Sequence[str]) -> pb
         live=live is not None and live.model_version == training.model_version,
         half_life_duration=Duration(seconds=round(training.half_life_days * SECONDS_A_DAY)),
         history_half_life_duration=Duration(seconds=round(training.history_half_life_days * SECONDS_A_DAY)),
+        transition_half_life_duration=Duration(seconds=round(training.transition_days * SECONDS_A_DAY))
+        if training.transition_days
+        else None,
         worse_than_live=training.worse_than_live,
         kept=training.model_version in kept,
         feedback_weights=weights_message(training.feedback),
