@@ -905,6 +905,7 @@ class Model(_message.Message):
     FEEDBACK_WEIGHTS_FIELD_NUMBER: _builtins.int
     SIGNAL_COUNT_FIELD_NUMBER: _builtins.int
     HISTORY_HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
+    TRANSITION_HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """Assigned by the service; newer versions sort after older ones."""
     algorithm: _builtins.str
@@ -959,6 +960,12 @@ class Model(_message.Message):
         shorter than `half_life_duration`, after which purchases count half in what items are like.
         """
 
+    @_builtins.property
+    def transition_half_life_duration(self) -> _duration_pb2.Duration:
+        """After how long it counts half that others went on from one item to another. Chosen by measurement; unset: it counts
+        the same, however long ago it was.
+        """
+
     def __init__(
         self,
         *,
@@ -979,10 +986,11 @@ class Model(_message.Message):
         feedback_weights: _training_settings_pb2.FeedbackWeights | None = ...,
         signal_count: _builtins.int = ...,
         history_half_life_duration: _duration_pb2.Duration | None = ...,
+        transition_half_life_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "history_half_life_duration", b"history_half_life_duration", "train_duration", b"train_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "history_half_life_duration", b"history_half_life_duration", "train_duration", b"train_duration", "transition_half_life_duration", b"transition_half_life_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "history_half_life_duration", b"history_half_life_duration", "interaction_count", b"interaction_count", "item_count", b"item_count", "kept", b"kept", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "signal_count", b"signal_count", "train_duration", b"train_duration", "worse_than_live", b"worse_than_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "basket_count", b"basket_count", "create_time", b"create_time", "customer_count", b"customer_count", "dimensions", b"dimensions", "feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "history_half_life_duration", b"history_half_life_duration", "interaction_count", b"interaction_count", "item_count", b"item_count", "kept", b"kept", "live", b"live", "metrics", b"metrics", "model_version", b"model_version", "signal_count", b"signal_count", "train_duration", b"train_duration", "transition_half_life_duration", b"transition_half_life_duration", "worse_than_live", b"worse_than_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
