@@ -15,11 +15,30 @@ class ProductWeightInput: ...
 class PolicyInput: ...
 
 
-@input_from_proto(pb.EstimatePolicyRequest, "policy", "start_time", "end_time", "placement_id", "reward", "weight_max")
+@input_from_proto(
+    pb.EstimatePolicyRequest,
+    "policy",
+    "start_time",
+    "end_time",
+    "placement_id",
+    "reward",
+    "weight_max",
+    "correct_positions",
+)
 class EstimatePolicyInput: ...
 
 
-@from_proto(pb.EstimatePolicyResponse, "logged", "ips", "snips", "doubly_robust", "line_count", "clipped_share")
+@from_proto(
+    pb.EstimatePolicyResponse,
+    "logged",
+    "ips",
+    "snips",
+    "doubly_robust",
+    "line_count",
+    "clipped_share",
+    "corrected_share",
+    "position_bias",
+)
 class PolicyEstimates: ...
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tessera.recommendation.v1 import exploration_pb2 as exploration_pb
 from tessera.recommendation.v1 import feedback_pb2 as pb
+from tessera.recommendation.v1 import position_bias_pb2 as bias_pb
 
 from gateway.context import Info
 from gateway.schema.absence import none_if_not_found
@@ -12,7 +13,7 @@ from gateway.schema.connections import After, First, Page, page
 from gateway.schema.registry import from_proto, input_from_proto, mutation, query
 from gateway.schema.scalars import DateTime
 
-_EVENT = ("event_id", "recommendation_id", "item_id", "kind", "customer_id", "visitor_id", "event_time")
+_EVENT = ("event_id", "recommendation_id", "item_id", "kind", "customer_id", "visitor_id", "event_time", "position")
 _ROW = ("day", "scenario", "placement_id", "placement_version", "experiment_id", "variant")
 _FIGURES = ("impression_count", "click_count", "cart_count", "purchase_count", "order_item_count", "revenue")
 
@@ -33,7 +34,7 @@ class RecordFeedbackPayload: ...
 class RecommendationRevenue: ...
 
 
-@from_proto(pb.ReportRow, *_ROW, *_FIGURES, "click_rate", "conversion_rate")
+@from_proto(pb.ReportRow, *_ROW, *_FIGURES, "click_rate", "conversion_rate", "examined_count", "corrected_click_rate")
 class RecommendationReportRow: ...
 
 
@@ -70,7 +71,33 @@ class ExplorationReport: ...
 class RecommendationListDrift: ...
 
 
-@from_proto(pb.GetRecommendationReportResponse, "rows", "total", "coverage", "novelty", "exploration", "drift")
+@from_proto(
+    bias_pb.PlaceExamination,
+    "first_position",
+    "last_position",
+    "examination",
+    "low",
+    "high",
+    "impression_count",
+    "click_count",
+)
+class PlaceExamination: ...
+
+
+@from_proto(bias_pb.PositionBias, "places", "impression_count", "click_count", "problem", "pooled")
+class PositionBias: ...
+
+
+@from_proto(
+    pb.GetRecommendationReportResponse,
+    "rows",
+    "total",
+    "coverage",
+    "novelty",
+    "exploration",
+    "drift",
+    "position_bias",
+)
 class RecommendationReport: ...
 
 

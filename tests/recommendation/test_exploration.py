@@ -40,6 +40,18 @@ def test_a_choice_has_the_probability_that_is_told_of_it() -> None:
     assert len(told["b"]) > 0
 
 
+def test_an_item_is_not_taken_for_a_dull_one_because_it_stood_where_few_look() -> None:
+    overall = Shown(4000, 400, 4000.0)
+    # Both were clicked as often for each look; only the impressions of the second say otherwise.
+    alike = {"a": Shown(100, 20, 100.0), "b": Shown(400, 20, 100.0)}
+    blind = {"a": Shown(100, 20), "b": Shown(400, 20)}
+    for shown, least in ((alike, 0.4), (blind, 0.0)):
+        found = [explore(ALWAYS, ["a", "b"], shown, overall, seed)[0].item_id for seed in range(400)]
+        share = found.count("b") / 400
+        assert share > least
+        assert (share < 0.2) is (shown is blind)
+
+
 def test_an_item_that_is_clicked_is_shown_ever_more_and_none_is_given_up() -> None:
     rates = {"good": 0.3, "poor": 0.02, "bad": 0.0}
     shown: dict[str, Shown] = {}

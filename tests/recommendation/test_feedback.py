@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.recommendation.v1 import feedback_pb2 as pb
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import placement_pb2 as placement_pb
+from tessera.recommendation.v1 import position_bias_pb2 as bias_pb
 from tessera.recommendation.v1 import recommendation_list_pb2 as list_pb
 
 from services.common.columnar import open_columnar
@@ -30,7 +31,7 @@ async def save(client: Client, version: int = 0, **values: Any) -> None:
 
 
 def event(
-    listed: list_pb.RecommendationList, item_id: str, kind: Any, who: str = "c1", ago: int = 0
+    listed: list_pb.RecommendationList, item_id: str, kind: Any, who: str = "c1", ago: int = 0, position: int = 0
 ) -> pb.FeedbackEvent:
     time = Timestamp(seconds=int(datetime.now(UTC).timestamp()) - ago)
     return pb.FeedbackEvent(
@@ -40,6 +41,7 @@ def event(
         kind=kind,
         customer_id=who,
         event_time=time,
+        position=position,
     )
 
 
@@ -85,6 +87,40 @@ async def test_what_is_told_twice_counts_once_and_a_report_adds_up(trained: Clie
     assert found.coverage == pytest.approx(len(shown) / 25)
     assert found.novelty > 0
     assert (await report(trained, placement_id="home")).total.impression_count == 4
+
+
+async def test_click_rates_are_corrected_for_places_and_it_is_said_where_they_cannot_be(trained: Client) -> None:
+    await save(trained)
+    listed = await trained.recommend("c1", placement_id="home", count=4)
+    one, two = ids(listed)[:2]
+
+    def seen(item: str, position: int, impressions: int, clicks: int) -> list[pb.FeedbackEvent]:
+        kinds = [IMPRESSION] * impressions + [CLICK] * clicks
+        return [event(listed, item, kind, position=position) for kind in kinds]
+
+    # Nothing is known of the places of another tenant, nor of lists whose positions nobody tells.
+    rival = trained.of("rival")
+    await tell(rival, [event(listed, one, IMPRESSION), event(listed, one, CLICK)])
+    unknown = await report(rival)
+    assert unknown.position_bias.problem == bias_pb.POSITION_BIAS_PROBLEM_FEW_CLICKS
+    assert (unknown.total.click_rate, unknown.total.corrected_click_rate, unknown.total.examined_count) == (1, 0, 0)
+
+    # Both are clicked half as often in the second place; the one that attracts stands mostly in front.
+    await tell(trained, seen(one, 1, 160, 80) + seen(one, 2, 40, 10) + seen(two, 1, 80, 16) + seen(two, 2, 160, 16))
+    await tell(trained, [event(listed, two, IMPRESSION), event(listed, two, CLICK), *seen(two, 90, 1, 1)])
+    found = await report(trained)
+    first, second = found.position_bias.places
+    assert (first.first_position, first.examination) == (1, 1)
+    assert second.examination == pytest.approx(0.5, rel=0.01)
+    assert second.low < 0.5 < second.high
+    assert (second.impression_count, second.click_count) == (200, 26)
+    # What has no known place, or one of which too little is known, counts in the plain rate alone.
+    assert found.total.impression_count == 442
+    assert found.total.click_rate == pytest.approx(124 / 442)
+    assert found.total.examined_count == pytest.approx(240 + 200 * second.examination)
+    assert found.total.corrected_click_rate == pytest.approx(122 / found.total.examined_count)
+    assert not found.position_bias.pooled
+    assert (await report(trained, placement_id="elsewhere")).position_bias.pooled
 
 
 async def test_an_order_belongs_to_the_newest_click_on_its_item_within_the_window(

@@ -123,7 +123,7 @@ def test_what_is_no_candidate_is_refused(policy: Policy) -> None:
 
 def test_rates_of_items_with_few_impressions_are_those_of_all() -> None:
     rates = rates_of(
-        [{"item_id": "a", "impressions": 980, "clicks": 98}, {"item_id": "b", "impressions": 20, "clicks": 2}]
+        [{"item_id": "a", "examined": 980.0, "clicks": 98}, {"item_id": "b", "examined": 20.0, "clicks": 2}]
     )
     assert rates["a"] == pytest.approx(0.1)
     assert rates["b"] == pytest.approx(0.1)
@@ -175,14 +175,19 @@ async def test_served_lists_with_their_feedback_are_what_is_estimated_from(empty
     chance = pb.Policy(kind=pb.POLICY_KIND_CHANCE)
     assert await refusal(empty, policy=chance) == "NO_SUPPORT"
     events = []
-    for _ in range(60):
+    for number in range(80):
         listed = await empty.recommend(count=2, placement_id="home")
-        for item in listed.items:
+        for position, item in enumerate(listed.items, start=1):
             kinds = [feedback_pb.FEEDBACK_KIND_IMPRESSION]
+            kinds += [feedback_pb.FEEDBACK_KIND_CLICK] if position == 1 or number % 3 else []
             kinds += [feedback_pb.FEEDBACK_KIND_CART] if item.item_id == "n3" else []
             events += [
                 feedback_pb.FeedbackEvent(
-                    event_id=new_id(), recommendation_id=listed.recommendation_id, item_id=item.item_id, kind=kind
+                    event_id=new_id(),
+                    recommendation_id=listed.recommendation_id,
+                    item_id=item.item_id,
+                    kind=kind,
+                    position=position,
                 )
                 for kind in kinds
             ]
@@ -195,7 +200,16 @@ async def test_served_lists_with_their_feedback_are_what_is_estimated_from(empty
     assert found.logged.value == pytest.approx(carts / found.line_count)
     # The service draws by its own chance: five deviations, where the interval is of two.
     assert abs(found.ips.value - 1 / 6) < 2.5 * (found.ips.high - found.ips.low) / 2
-    assert (await estimated(empty, policy=chance)).logged.value == 0  # nobody clicked
+    plain = await estimated(empty, policy=chance)
+    assert (plain.corrected_share, plain.HasField("position_bias")) == (0, False)
+    # In the second place two of three were clicked: each click there counts as one and a half.
+    corrected = await estimated(empty, policy=chance, placement_id="home", correct_positions=True)
+    first, second = corrected.position_bias.places
+    assert (first.examination, corrected.corrected_share) == (1, 1)
+    assert second.examination == pytest.approx(second.click_count / second.impression_count, rel=0.1)
+    earned = (first.click_count + second.click_count / second.examination) / corrected.line_count
+    assert corrected.logged.value == pytest.approx(earned)
+    assert corrected.logged.value > plain.logged.value
     assert await refusal(empty, policy=chance, placement_id="another") == "NO_SUPPORT"
     assert await refusal(empty.of("rival"), policy=chance) == "NO_SUPPORT"
 

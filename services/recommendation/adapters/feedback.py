@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from services.common import telemetry
 from services.common.columnar import Columnar, of_tenant
+from services.recommendation.adapters.examination import Examinations, looked_at
 from services.recommendation.adapters.interactions import INTERACTIONS
 from services.recommendation.adapters.tables import EXPOSURES, FEEDBACK
 from services.recommendation.domain.drift import Lists
+from services.recommendation.domain.examination import Examination
 from services.recommendation.domain.experiment import Experiment, Outcome
 from services.recommendation.domain.exploration import Shown
 from services.recommendation.domain.feedback import DAY, EXPLORING, Feedback, FeedbackKind
@@ -41,6 +43,7 @@ class ColumnarFeedback:
 
     def __init__(self, columnar: Columnar) -> None:
         self._columnar = columnar
+        self._examinations = Examinations(columnar)
         self._writing = asyncio.Lock()
         self._waiting: dict[tuple[str, str, str], Exposure] = {}
         self._flushes = 0
@@ -87,6 +90,9 @@ class ColumnarFeedback:
             self._waiting = waiting | self._waiting
             raise
 
+    async def examination(self, tenant: str, placement_id: str = "") -> Examination:
+        return await self._examinations.of(tenant, placement_id)
+
     async def shown(self, tenant: str, customer_id: str, half_life: int, now: int) -> dict[str, float]:
         rows = self._feedback(tenant).filter(_.customer_id == customer_id, _.time > now - SHOWN_DAYS * DAY)
         age = (ibis.literal(now) - rows.time).cast("float64") / half_life
@@ -104,23 +110,24 @@ class ColumnarFeedback:
         now = asyncio.get_running_loop().time()
         known = self._shown.get(tenant)
         if known is None or known[0] < now:
-            seen = self._feedback(tenant).filter(_.kind <= int(FeedbackKind.CLICK)).group_by("item_id")
-            counted = await self._columnar.execute(
-                seen.aggregate(impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum())
-            )
-            columns = (counted[name].to_pylist() for name in ("item_id", "impressions", "clicks"))
-            shown = {item_id: Shown(seen, clicked) for item_id, seen, clicked in zip(*columns, strict=True)}
+            counted = await self._columnar.execute(await self._rated(tenant, self._feedback(tenant)))
+            columns = (counted[name].to_pylist() for name in ("item_id", "impressions", "clicks", "examined"))
+            shown = {item_id: Shown(*counts) for item_id, *counts in zip(*columns, strict=True)}
             known = now + SHOWN_SECONDS, shown
             self._shown[tenant] = known
         return known[1]
 
     async def report(self, tenant: str, period: Period) -> ReportRows:
         events = self._within(tenant, period)
-        counted = events.group_by(list(DIMENSIONS)).aggregate(
+        likely = looked_at(events, await self.examination(tenant, period.placement_id), 0.0)
+        placed = events.mutate(examined=likely)
+        counted = placed.group_by(list(DIMENSIONS)).aggregate(
             impressions=(_.kind == 1).sum(),
             clicks=(_.kind == 2).sum(),
             carts=(_.kind == 3).sum(),
             purchases=(_.kind == 4).sum(),
+            examined=((_.kind == 1).cast("float64") * _.examined).sum(),
+            placed_clicks=((_.kind == 2) & (_.examined > 0)).sum(),
         )
         rows = await self._columnar.execute(counted.order_by(list(DIMENSIONS)).limit(ROWS_MAX))
         orders = await self._columnar.execute(self._attributed(tenant, events, period.window))
@@ -152,8 +159,7 @@ class ColumnarFeedback:
         return Lists(impressions, clicks, shown)
 
     async def clicked_before(self, tenant: str, period: Period) -> list[dict[str, Any]]:
-        seen = self._feedback(tenant).filter(_.time < period.start, _.kind <= int(FeedbackKind.CLICK))
-        counted = seen.group_by("item_id").aggregate(impressions=(_.kind == 1).sum(), clicks=(_.kind == 2).sum())
+        counted = await self._rated(tenant, self._feedback(tenant).filter(_.time < period.start))
         most = counted.order_by(ibis.desc("impressions"), "item_id").limit(RATED_MAX)
         found: list[dict[str, Any]] = (await self._columnar.execute(most)).to_pylist()
         return found
@@ -195,7 +201,7 @@ class ColumnarFeedback:
         rows = self._feedback(tenant)
         theirs = rows.filter(rows.customer_id.isin(list(ids)) | rows.origin_customer_id.isin(list(ids)))
         ordered = theirs.order_by("time", "event_id").limit(limit, offset=offset)
-        columns = ordered.select("item_id", "kind", "time", "placement_id", "experiment_id", "variant")
+        columns = ordered.select("item_id", "kind", "time", "placement_id", "experiment_id", "variant", "position")
         found: list[dict[str, Any]] = (await self._columnar.execute(columns)).to_pylist()
         return found
 
@@ -204,6 +210,17 @@ class ColumnarFeedback:
         rows = self._feedback(tenant)
         theirs = rows.filter(rows.customer_id.isin(list(ids)) | rows.origin_customer_id.isin(list(ids)))
         return int((await self._columnar.execute(theirs.aggregate(count=_.count())))["count"][0].as_py())
+
+    async def _rated(self, tenant: str, events: ir.Table) -> ir.Table:
+        """By item how often it was seen, how many looks that was worth (one where nothing is known of the place), and
+        how often it was clicked."""
+        seen = events.filter(_.kind <= int(FeedbackKind.CLICK))
+        placed = seen.mutate(likely=looked_at(seen, await self.examination(tenant), 1.0))
+        return placed.group_by("item_id").aggregate(
+            impressions=(_.kind == 1).sum(),
+            clicks=(_.kind == 2).sum(),
+            examined=((_.kind == 1).cast("float64") * _.likely).sum(),
+        )
 
     def _attributed(self, tenant: str, events: ir.Table, window: int) -> ir.Table:
         """Items of orders by the newest click before them, summed by what that click was on."""
@@ -248,6 +265,7 @@ def _explored(events: ir.Table) -> ir.Table:
         clicks=(_.kind == 2).sum(),
         carts=(_.kind == 3).sum(),
         purchases=(_.kind == 4).sum(),
+        position=_.position.fill_null(0).max(),
         newest=_.time.max(),
     )
     seen = counted.filter(_.impressions > 0)
@@ -271,4 +289,5 @@ def _row(tenant: str, event: Feedback) -> dict[str, Any]:
         "placement_version": origin.placement_version,
         "experiment_id": origin.experiment_id,
         "variant": origin.variant,
+        "position": event.position,
     }

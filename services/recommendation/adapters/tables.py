@@ -22,6 +22,7 @@ FEEDBACK = Table(
             ("placement_version", pa.int64()),
             ("experiment_id", pa.string()),
             ("variant", pa.string()),
+            ("position", pa.int64()),
         ]
     ),
     key=("tenant", "event_id"),

@@ -1,7 +1,9 @@
 """New items get places in lists until it is known how they are clicked.
 
 Which one is a matter of Thompson sampling (Thompson, 1933; Chapelle and Li, NIPS 2011): every new item's click rate is
-a Beta distribution, the rate of all items worth ``DOUBT`` impressions before its own count. How often each would be the
+a Beta distribution, the rate of all items worth ``DOUBT`` impressions before its own count.
+An impression counts as much as its place is looked at, where that is known, so that an item is not taken for a dull one
+because it stood far down (position-based bandits: Lagrée, Vernade and Cappé, NIPS 2016). How often each would be the
 best is estimated from draws, a tenth is left to chance alone, and the item is drawn from just these probabilities: so
 that they are exact, and what another choice would have earned can be estimated from the log.
 """
@@ -45,6 +47,13 @@ class Shown:
 
     impressions: int = 0
     clicks: int = 0
+    examined: float | None = None
+    """How many looks the impressions were worth, in looks at a first place; ``None`` for as many as there were."""
+
+    @property
+    def looks(self) -> float:
+        """What clicks are counted against."""
+        return float(self.impressions) if self.examined is None else self.examined
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,9 @@ def explore(
 
 def _chances(shown: Sequence[Shown], overall: Shown, random: np.random.Generator) -> np.ndarray:
     """How likely each item is to be chosen."""
-    rate = (overall.clicks + 1) / (overall.impressions + DOUBT)
+    rate = (overall.clicks + 1) / (overall.looks + DOUBT)
     clicks = np.array([each.clicks for each in shown], dtype=np.float64)
-    missed = np.array([max(each.impressions - each.clicks, 0) for each in shown], dtype=np.float64)
+    missed = np.array([max(each.looks - each.clicks, 0.0) for each in shown], dtype=np.float64)
     draws = random.beta(DOUBT * rate + clicks, DOUBT * (1 - min(rate, 0.99)) + missed, (DRAWS, len(shown)))
     best = np.bincount(draws.argmax(axis=1), minlength=len(shown)) / DRAWS
     return np.asarray((1 - CHANCE) * best + CHANCE / len(shown))

@@ -115,6 +115,8 @@ class Feedback:
     visitor_id: str
     time: int
     origin: Origin
+    position: int = 0
+    """Where in the list it stood, from 1; 0 where that was not told."""
 
 
 def check_feedback(events: list[Feedback], now: int) -> None:

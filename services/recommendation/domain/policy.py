@@ -59,12 +59,13 @@ class Policy:
 @dataclass(frozen=True, slots=True)
 class Draw:
     """An item that was drawn for a place and seen there: how likely that was, the digests of the items out of which it
-    was drawn, and what came of it, 0 or 1."""
+    was drawn, and what came of it, 0 or 1, unless it is ``corrected`` for its place."""
 
     item_id: str
     probability: float
     members: bytes
     reward: float
+    corrected: bool = False
 
 
 @dataclass(frozen=True)

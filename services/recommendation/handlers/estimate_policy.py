@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from services.recommendation.domain.examination import Examination
 from services.recommendation.domain.feedback import FeedbackKind, explored_in
 from services.recommendation.domain.policy import (
     EFFECTIVE_MIN,
@@ -28,11 +29,13 @@ COLUMNS = {FeedbackKind.CLICK: "clicks", FeedbackKind.CART: "carts", FeedbackKin
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The candidate, what it is measured by, and the most that a line may weigh (infinite for no bound)."""
+    """The candidate, what it is measured by, the most that a line may weigh (infinite for no bound), and whether
+    rewards are those of a first place."""
 
     policy: Policy
     reward: FeedbackKind
     weight_max: float
+    correct_positions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class PolicyEstimates:
     doubly_robust: Estimate
     line_count: int
     clipped_share: float
+    corrected_share: float = 0.0
+    examination: Examination | None = None
+    """What rewards were corrected by; ``None`` where that was not asked for."""
 
 
 async def estimate_policy(log: FeedbackLog, tenant: str, period: Period, wish: Wish) -> PolicyEstimates:
@@ -55,28 +61,38 @@ async def estimate_policy(log: FeedbackLog, tenant: str, period: Period, wish: W
     rates: dict[str, float] = {}
     if wish.policy.kind is PolicyKind.BEST_KNOWN:
         rates = rates_of(await log.clicked_before(tenant, period))
-    return await asyncio.to_thread(_estimated, rows, wish, rates)
+    examination = await log.examination(tenant, period.placement_id) if wish.correct_positions else None
+    found = await asyncio.to_thread(_estimated, rows, wish, rates, examination)
+    return replace(found, examination=examination)
 
 
 def rates_of(counted: Sequence[Mapping[str, object]]) -> dict[str, float]:
-    """Click rates by item, shrunk to the rate of all."""
-    shown = {str(row["item_id"]): (int(str(row["impressions"])), int(str(row["clicks"]))) for row in counted}
+    """Clicks for each look by item, shrunk to the rate of all."""
+    shown = {str(row["item_id"]): (float(str(row["examined"])), int(str(row["clicks"]))) for row in counted}
     seen, clicked = (sum(pair[at] for pair in shown.values()) for at in (0, 1))
     overall = clicked / seen if seen else 0.0
     return {item: (clicks + DOUBT * overall) / (times + DOUBT) for item, (times, clicks) in shown.items()}
 
 
-def _estimated(rows: Sequence[Mapping[str, object]], wish: Wish, rates: Mapping[str, float]) -> PolicyEstimates:
-    return estimates(_draws(rows, COLUMNS[wish.reward]), wish, rates)
+def _estimated(
+    rows: Sequence[Mapping[str, object]], wish: Wish, rates: Mapping[str, float], examination: Examination | None
+) -> PolicyEstimates:
+    likely = examination.by_position if examination else {}
+    draws = _draws(rows, COLUMNS[wish.reward], likely)
+    found = estimates(draws, wish, rates)
+    return replace(found, corrected_share=sum(draw.corrected for draw in draws) / len(draws))
 
 
-def _draws(rows: Sequence[Mapping[str, object]], reward: str) -> list[Draw]:
-    """What was drawn and seen. Draws of before the pool was told with them say too little."""
+def _draws(rows: Sequence[Mapping[str, object]], reward: str, likely: Mapping[int, float]) -> list[Draw]:
+    """What was drawn and seen, and earned: over how ``likely`` its place is looked at, where that is known. Draws of
+    before the pool was told with them say too little."""
     found = []
     for row in rows:
         for each in explored_in(str(row["recommendation_id"])):
             if each.item_id == row["item_id"] and each.members:
-                found.append(Draw(each.item_id, each.probability, each.members, min(float(str(row[reward])), 1.0)))
+                looked_at = likely.get(int(str(row["position"])))
+                earned = min(float(str(row[reward])), 1.0) / (looked_at or 1.0)
+                found.append(Draw(each.item_id, each.probability, each.members, earned, looked_at is not None))
     return found
 
 

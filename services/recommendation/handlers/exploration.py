@@ -65,7 +65,10 @@ def new_items(
     exploration = placement.exploration
     known = [item_id for item_id, each in shown.items() if each.impressions >= exploration.impression_goal]
     pool = shelf.latest(mask, [*known, *without, *(item.item_id for item in chosen)], POOL_MAX)
-    overall = Shown(sum(each.impressions for each in shown.values()), sum(each.clicks for each in shown.values()))
+    seen, clicked, looks = (
+        sum(getattr(each, name) for each in shown.values()) for name in ("impressions", "clicks", "looks")
+    )
+    overall = Shown(seen, clicked, looks)
     return explore(exploration, pool, shown, overall, seed_of(nonce))
 
 

@@ -67,6 +67,7 @@ def _event(event: dict[str, Any]) -> Record:
         "placement": event["placement_id"],
         "experiment": event["experiment_id"],
         "variant": event["variant"],
+        "position": event["position"] or None,
     }
     return Record("recommendation_feedback", content)
 

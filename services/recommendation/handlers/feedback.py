@@ -7,6 +7,7 @@ from math import log2
 
 from services.common.errors import AlreadyExists, Conflict
 from services.recommendation.domain.drift import ListDrift
+from services.recommendation.domain.examination import Examination
 from services.recommendation.domain.experiment import (
     Difference,
     Experiment,
@@ -45,6 +46,10 @@ class Figures:
     carts: int = 0
     purchases: int = 0
     order_items: int = 0
+    examined: float = 0.0
+    """Looks at a first place that the impressions were worth, of those whose places are known."""
+    placed_clicks: int = 0
+    """Clicks in those places."""
     revenue: dict[str, int] = field(default_factory=dict)
 
 
@@ -58,6 +63,7 @@ class Report:
     novelty: float
     exploration: ExplorationReport | None
     drift: ListDrift
+    examination: Examination
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,15 @@ async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tena
     coverage = len(shown) / shelf.item_count if shelf.item_count else 0.0
     exploration = await asyncio.to_thread(exploration_report, read.explored, total.impressions)
     drift = await measure_list_drift(log, catalogue, tenant, period)
-    return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration, drift)
+    examination = await log.examination(tenant, period.placement_id)
+    return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration, drift, examination)
 
 
 def _by_key(read: ReportRows) -> dict[Key, Figures]:
     rows: dict[Key, Figures] = {}
     for row in read.events:
-        rows[_key(row)] = Figures(row["impressions"], row["clicks"], row["carts"], row["purchases"])
+        names = "impressions", "clicks", "carts", "purchases", "examined", "placed_clicks"
+        rows[_key(row)] = Figures(**{name: row[name] for name in names})
     for row in read.orders:
         figures = rows.setdefault(_key(row), Figures())
         figures.order_items += row["items"]
@@ -126,6 +134,8 @@ def _add(total: Figures, figures: Figures) -> None:
     total.carts += figures.carts
     total.purchases += figures.purchases
     total.order_items += figures.order_items
+    total.examined += figures.examined
+    total.placed_clicks += figures.placed_clicks
     for currency, amount in figures.revenue.items():
         total.revenue[currency] = total.revenue.get(currency, 0) + amount
 

@@ -23,6 +23,7 @@ from services.recommendation.domain.replenishment import Rhythms
 from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.domain.tally import Counting, Tally
+from services.recommendation.ports.examining import Examining as Examining
 from services.recommendation.ports.training import Answer as Answer
 from services.recommendation.ports.training import Parameters as Parameters
 from services.recommendation.ports.training import Progress as Progress
@@ -271,7 +272,7 @@ class ReportRows:
     """Lists with new items: their ids, items of them, impressions and clicks; the newest first."""
 
 
-class FeedbackLog(Protocol):
+class FeedbackLog(Examining, Protocol):
     """What became of lists."""
 
     async def record(self, request: Request, events: Sequence[Feedback]) -> None:
@@ -291,7 +292,7 @@ class FeedbackLog(Protocol):
         ...
 
     async def shown_to_all(self, tenant: str) -> Mapping[str, Shown]:
-        """How often each item was seen and clicked, ten seconds old at most."""
+        """How often each item was seen, looked at and clicked, ten seconds old at most."""
         ...
 
     async def report(self, tenant: str, period: Period) -> ReportRows:
@@ -307,7 +308,7 @@ class FeedbackLog(Protocol):
         ...
 
     async def clicked_before(self, tenant: str, period: Period) -> Sequence[dict[str, Any]]:
-        """How often each item was seen and clicked before a period, in all lists."""
+        """How often each item was looked at and clicked before a period, in all lists."""
         ...
 
     async def outcomes(self, tenant: str, experiment: Experiment) -> tuple[dict[str, Outcome], str]:

@@ -28,6 +28,7 @@ from services.recommendation.handlers.recommend import Sources
 from services.recommendation.learning.off_policy import Estimate
 from services.recommendation.ports import Period, Requests
 from services.recommendation.servicer.messages import Context, known, micros, named, page_size, timestamp
+from services.recommendation.servicer.position_bias import position_bias_message
 
 PERIOD_DAYS, WINDOW_DAYS = 28, 7
 
@@ -58,6 +59,7 @@ class FeedbackRpcs(RecommendationServiceServicer):
             novelty=report.novelty,
             exploration=_exploration(report.exploration) if report.exploration else None,
             drift=_drift(report.drift),
+            position_bias=position_bias_message(report.examination),
         )
 
     async def StartExperiment(self, request: pb.StartExperimentRequest, context: Context) -> pb.StartExperimentResponse:
@@ -157,6 +159,7 @@ def _event(index: int, event: pb.FeedbackEvent, now: int) -> Feedback:
         event.visitor_id,
         micros(event.event_time) if event.HasField("event_time") else now,
         origin,
+        event.position,
     )
 
 
@@ -182,6 +185,8 @@ def _figures(row: pb.ReportRow, figures: Figures) -> pb.ReportRow:
     )
     row.click_rate = figures.clicks / figures.impressions if figures.impressions else 0.0
     row.conversion_rate = figures.order_items / figures.clicks if figures.clicks else 0.0
+    row.examined_count = figures.examined
+    row.corrected_click_rate = figures.placed_clicks / figures.examined if figures.examined else 0.0
     return row
 
 

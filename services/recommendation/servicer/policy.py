@@ -13,6 +13,7 @@ from services.recommendation.handlers.estimate_policy import Wish, estimate_poli
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.servicer.feedback import estimate_message, period_of
 from services.recommendation.servicer.messages import Context, known
+from services.recommendation.servicer.position_bias import position_bias_message
 
 WHOLE = 10_000
 
@@ -33,6 +34,8 @@ class PolicyRpcs(RecommendationServiceServicer):
             doubly_robust=estimate_message(found.doubly_robust),
             line_count=found.line_count,
             clipped_share=found.clipped_share,
+            corrected_share=found.corrected_share,
+            position_bias=position_bias_message(found.examination) if found.examination else None,
         )
 
 
@@ -43,7 +46,7 @@ def _wish(request: pb.EstimatePolicyRequest) -> Wish:
     bound = request.weight_max
     if bound and not (math.isfinite(bound) and bound >= 1):
         raise PolicyInvalid("weight_max", "must be 1 at least, or 0 for no bound")
-    return Wish(_policy(request.policy), reward, bound or math.inf)
+    return Wish(_policy(request.policy), reward, bound or math.inf, request.correct_positions)
 
 
 def _policy(message: pb.Policy) -> Policy:

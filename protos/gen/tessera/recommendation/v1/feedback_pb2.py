@@ -26,9 +26,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 from tessera.recommendation.v1 import exploration_pb2 as tessera_dot_recommendation_dot_v1_dot_exploration__pb2
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
+from tessera.recommendation.v1 import position_bias_pb2 as tessera_dot_recommendation_dot_v1_dot_position__bias__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/recommendation/v1/feedback.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a)tessera/recommendation/v1/placement.proto\"{\n\x15RecordFeedbackRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x43\n\x06\x65vents\x18\x02 \x03(\x0b\x32(.tessera.recommendation.v1.FeedbackEventB\t\xaa\xbb\x18\x05\x08\x01\x18\xe8\x07\"\x98\x02\n\rFeedbackEvent\x12\x1b\n\x08\x65vent_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12$\n\x11recommendation_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc0>\x12\x1a\n\x07item_id\x18\x03 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12=\n\x04kind\x18\x04 \x01(\x0e\x32\'.tessera.recommendation.v1.FeedbackKindB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1c\n\x0b\x63ustomer_id\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x1b\n\nvisitor_id\x18\x06 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x16RecordFeedbackResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\"\xbc\x01\n\x1eGetRecommendationReportRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0cplacement_id\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x1e\n\x0bwindow_days\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xb4\x01\"\xa5\x02\n\x1fGetRecommendationReportResponse\x12\x32\n\x04rows\x18\x01 \x03(\x0b\x32$.tessera.recommendation.v1.ReportRow\x12\x33\n\x05total\x18\x02 \x01(\x0b\x32$.tessera.recommendation.v1.ReportRow\x12\x10\n\x08\x63overage\x18\x03 \x01(\x01\x12\x0f\n\x07novelty\x18\x04 \x01(\x01\x12\x41\n\x0b\x65xploration\x18\x05 \x01(\x0b\x32,.tessera.recommendation.v1.ExplorationReport\x12\x33\n\x05\x64rift\x18\x06 \x01(\x0b\x32$.tessera.recommendation.v1.ListDrift\"\xca\x01\n\tListDrift\x12\x19\n\x11\x63lick_rate_before\x18\x01 \x01(\x01\x12\x44\n\x15\x63lick_rate_difference\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x17\n\x0f\x63overage_before\x18\x03 \x01(\x01\x12\x17\n\x0f\x63overage_change\x18\x04 \x01(\x01\x12\x1a\n\x12shown_category_psi\x18\x05 \x01(\x01\x12\x0e\n\x06\x61larms\x18\x06 \x03(\t\"\x85\x03\n\tReportRow\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x35\n\x08scenario\x18\x02 \x01(\x0e\x32#.tessera.recommendation.v1.Scenario\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x19\n\x11placement_version\x18\x04 \x01(\x03\x12\x15\n\rexperiment_id\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x18\n\x10impression_count\x18\x07 \x01(\x03\x12\x13\n\x0b\x63lick_count\x18\x08 \x01(\x03\x12\x12\n\ncart_count\x18\t \x01(\x03\x12\x16\n\x0epurchase_count\x18\n \x01(\x03\x12\x18\n\x10order_item_count\x18\x0b \x01(\x03\x12\x39\n\x07revenue\x18\x0c \x03(\x0b\x32(.tessera.recommendation.v1.ReportRevenue\x12\x12\n\nclick_rate\x18\r \x01(\x01\x12\x17\n\x0f\x63onversion_rate\x18\x0e \x01(\x01\"7\n\rReportRevenue\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\"\x81\x02\n\nExperiment\x12\x35\n\rexperiment_id\x18\x01 \x01(\tB\x1e\xaa\xbb\x18\x1a\x08\x01\x10@2\x14[a-z0-9][a-z0-9_.-]*\x12\x1e\n\x0cplacement_id\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12>\n\x08variants\x18\x03 \x03(\x0b\x32\".tessera.recommendation.v1.VariantB\x08\xaa\xbb\x18\x04\x08\x01\x18\n\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x07Variant\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\x08share_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\xa0\x9c\x01\x12!\n\x11placement_version\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x02\"z\n\x16StartExperimentRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x41\n\nexperiment\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ExperimentB\x06\xaa\xbb\x18\x02\x08\x01\"T\n\x17StartExperimentResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\"U\n\x15StopExperimentRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1d\n\rexperiment_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"S\n\x16StopExperimentResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\"J\n\x16ListExperimentsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x17ListExperimentsResponse\x12:\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32%.tessera.recommendation.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x1aGetExperimentReportRequest\x12\x1d\n\rexperiment_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\xa6\x01\n\x1bGetExperimentReportResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\x12:\n\x08variants\x18\x02 \x03(\x0b\x32(.tessera.recommendation.v1.VariantReport\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"\xd0\x02\n\rVariantReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rsubject_count\x18\x02 \x01(\x03\x12\x15\n\rclicker_count\x18\x03 \x01(\x03\x12\x13\n\x0b\x62uyer_count\x18\x04 \x01(\x03\x12\x1a\n\x12mean_revenue_minor\x18\x05 \x01(\x01\x12\x44\n\x15\x63lick_rate_difference\x18\x06 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x44\n\x15\x62uyer_rate_difference\x18\x07 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x46\n\x17mean_revenue_difference\x18\x08 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\"K\n\nDifference\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x13\n\x0bsignificant\x18\x04 \x01(\x08*\x98\x01\n\x0c\x46\x65\x65\x64\x62\x61\x63kKind\x12\x1d\n\x19\x46\x45\x45\x44\x42\x41\x43K_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x45\x45\x44\x42\x41\x43K_KIND_IMPRESSION\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_KIND_CLICK\x10\x02\x12\x16\n\x12\x46\x45\x45\x44\x42\x41\x43K_KIND_CART\x10\x03\x12\x1a\n\x16\x46\x45\x45\x44\x42\x41\x43K_KIND_PURCHASE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tessera/recommendation/v1/feedback.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a)tessera/recommendation/v1/placement.proto\x1a-tessera/recommendation/v1/position_bias.proto\"{\n\x15RecordFeedbackRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x43\n\x06\x65vents\x18\x02 \x03(\x0b\x32(.tessera.recommendation.v1.FeedbackEventB\t\xaa\xbb\x18\x05\x08\x01\x18\xe8\x07\"\xb5\x02\n\rFeedbackEvent\x12\x1b\n\x08\x65vent_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12$\n\x11recommendation_id\x18\x02 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\xc0>\x12\x1a\n\x07item_id\x18\x03 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12=\n\x04kind\x18\x04 \x01(\x0e\x32\'.tessera.recommendation.v1.FeedbackKindB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1c\n\x0b\x63ustomer_id\x18\x05 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12\x1b\n\nvisitor_id\x18\x06 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x01\x12.\n\nevent_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x08position\x18\x08 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\"0\n\x16RecordFeedbackResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x05\"\xbc\x01\n\x1eGetRecommendationReportRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0cplacement_id\x18\x03 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x1e\n\x0bwindow_days\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xb4\x01\"\xe5\x02\n\x1fGetRecommendationReportResponse\x12\x32\n\x04rows\x18\x01 \x03(\x0b\x32$.tessera.recommendation.v1.ReportRow\x12\x33\n\x05total\x18\x02 \x01(\x0b\x32$.tessera.recommendation.v1.ReportRow\x12\x10\n\x08\x63overage\x18\x03 \x01(\x01\x12\x0f\n\x07novelty\x18\x04 \x01(\x01\x12\x41\n\x0b\x65xploration\x18\x05 \x01(\x0b\x32,.tessera.recommendation.v1.ExplorationReport\x12\x33\n\x05\x64rift\x18\x06 \x01(\x0b\x32$.tessera.recommendation.v1.ListDrift\x12>\n\rposition_bias\x18\x07 \x01(\x0b\x32\'.tessera.recommendation.v1.PositionBias\"\xca\x01\n\tListDrift\x12\x19\n\x11\x63lick_rate_before\x18\x01 \x01(\x01\x12\x44\n\x15\x63lick_rate_difference\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x17\n\x0f\x63overage_before\x18\x03 \x01(\x01\x12\x17\n\x0f\x63overage_change\x18\x04 \x01(\x01\x12\x1a\n\x12shown_category_psi\x18\x05 \x01(\x01\x12\x0e\n\x06\x61larms\x18\x06 \x03(\t\"\xbb\x03\n\tReportRow\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x35\n\x08scenario\x18\x02 \x01(\x0e\x32#.tessera.recommendation.v1.Scenario\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x19\n\x11placement_version\x18\x04 \x01(\x03\x12\x15\n\rexperiment_id\x18\x05 \x01(\t\x12\x0f\n\x07variant\x18\x06 \x01(\t\x12\x18\n\x10impression_count\x18\x07 \x01(\x03\x12\x13\n\x0b\x63lick_count\x18\x08 \x01(\x03\x12\x12\n\ncart_count\x18\t \x01(\x03\x12\x16\n\x0epurchase_count\x18\n \x01(\x03\x12\x18\n\x10order_item_count\x18\x0b \x01(\x03\x12\x39\n\x07revenue\x18\x0c \x03(\x0b\x32(.tessera.recommendation.v1.ReportRevenue\x12\x12\n\nclick_rate\x18\r \x01(\x01\x12\x17\n\x0f\x63onversion_rate\x18\x0e \x01(\x01\x12\x16\n\x0e\x65xamined_count\x18\x0f \x01(\x01\x12\x1c\n\x14\x63orrected_click_rate\x18\x10 \x01(\x01\"7\n\rReportRevenue\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x02 \x01(\x03\"\x81\x02\n\nExperiment\x12\x35\n\rexperiment_id\x18\x01 \x01(\tB\x1e\xaa\xbb\x18\x1a\x08\x01\x10@2\x14[a-z0-9][a-z0-9_.-]*\x12\x1e\n\x0cplacement_id\x18\x02 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12>\n\x08variants\x18\x03 \x03(\x0b\x32\".tessera.recommendation.v1.VariantB\x08\xaa\xbb\x18\x04\x08\x01\x18\n\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x07Variant\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\x08share_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x02(\xa0\x9c\x01\x12!\n\x11placement_version\x18\x03 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x02\"z\n\x16StartExperimentRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x41\n\nexperiment\x18\x02 \x01(\x0b\x32%.tessera.recommendation.v1.ExperimentB\x06\xaa\xbb\x18\x02\x08\x01\"T\n\x17StartExperimentResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\"U\n\x15StopExperimentRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1d\n\rexperiment_id\x18\x02 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"S\n\x16StopExperimentResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\"J\n\x16ListExperimentsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x02 \x01(\t\"n\n\x17ListExperimentsResponse\x12:\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32%.tessera.recommendation.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\";\n\x1aGetExperimentReportRequest\x12\x1d\n\rexperiment_id\x18\x01 \x01(\tB\x06\xaa\xbb\x18\x02\x08\x01\"\xa6\x01\n\x1bGetExperimentReportResponse\x12\x39\n\nexperiment\x18\x01 \x01(\x0b\x32%.tessera.recommendation.v1.Experiment\x12:\n\x08variants\x18\x02 \x03(\x0b\x32(.tessera.recommendation.v1.VariantReport\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"\xd0\x02\n\rVariantReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rsubject_count\x18\x02 \x01(\x03\x12\x15\n\rclicker_count\x18\x03 \x01(\x03\x12\x13\n\x0b\x62uyer_count\x18\x04 \x01(\x03\x12\x1a\n\x12mean_revenue_minor\x18\x05 \x01(\x01\x12\x44\n\x15\x63lick_rate_difference\x18\x06 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x44\n\x15\x62uyer_rate_difference\x18\x07 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\x12\x46\n\x17mean_revenue_difference\x18\x08 \x01(\x0b\x32%.tessera.recommendation.v1.Difference\"K\n\nDifference\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x13\n\x0bsignificant\x18\x04 \x01(\x08*\x98\x01\n\x0c\x46\x65\x65\x64\x62\x61\x63kKind\x12\x1d\n\x19\x46\x45\x45\x44\x42\x41\x43K_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x46\x45\x45\x44\x42\x41\x43K_KIND_IMPRESSION\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_KIND_CLICK\x10\x02\x12\x16\n\x12\x46\x45\x45\x44\x42\x41\x43K_KIND_CART\x10\x03\x12\x1a\n\x16\x46\x45\x45\x44\x42\x41\x43K_KIND_PURCHASE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +52,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDBACKEVENT'].fields_by_name['customer_id']._serialized_options = b'\252\273\030\003\020\200\001'
   _globals['_FEEDBACKEVENT'].fields_by_name['visitor_id']._loaded_options = None
   _globals['_FEEDBACKEVENT'].fields_by_name['visitor_id']._serialized_options = b'\252\273\030\003\020\200\001'
+  _globals['_FEEDBACKEVENT'].fields_by_name['position']._loaded_options = None
+  _globals['_FEEDBACKEVENT'].fields_by_name['position']._serialized_options = b'\252\273\030\005 \000(\320\017'
   _globals['_GETRECOMMENDATIONREPORTREQUEST'].fields_by_name['placement_id']._loaded_options = None
   _globals['_GETRECOMMENDATIONREPORTREQUEST'].fields_by_name['placement_id']._serialized_options = b'\252\273\030\002\020@'
   _globals['_GETRECOMMENDATIONREPORTREQUEST'].fields_by_name['window_days']._loaded_options = None
@@ -79,46 +82,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEXPERIMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\252\273\030\005 \000(\320\017'
   _globals['_GETEXPERIMENTREPORTREQUEST'].fields_by_name['experiment_id']._loaded_options = None
   _globals['_GETEXPERIMENTREPORTREQUEST'].fields_by_name['experiment_id']._serialized_options = b'\252\273\030\002\010\001'
-  _globals['_FEEDBACKKIND']._serialized_start=3401
-  _globals['_FEEDBACKKIND']._serialized_end=3553
-  _globals['_RECORDFEEDBACKREQUEST']._serialized_start=225
-  _globals['_RECORDFEEDBACKREQUEST']._serialized_end=348
-  _globals['_FEEDBACKEVENT']._serialized_start=351
-  _globals['_FEEDBACKEVENT']._serialized_end=631
-  _globals['_RECORDFEEDBACKRESPONSE']._serialized_start=633
-  _globals['_RECORDFEEDBACKRESPONSE']._serialized_end=681
-  _globals['_GETRECOMMENDATIONREPORTREQUEST']._serialized_start=684
-  _globals['_GETRECOMMENDATIONREPORTREQUEST']._serialized_end=872
-  _globals['_GETRECOMMENDATIONREPORTRESPONSE']._serialized_start=875
-  _globals['_GETRECOMMENDATIONREPORTRESPONSE']._serialized_end=1168
-  _globals['_LISTDRIFT']._serialized_start=1171
-  _globals['_LISTDRIFT']._serialized_end=1373
-  _globals['_REPORTROW']._serialized_start=1376
-  _globals['_REPORTROW']._serialized_end=1765
-  _globals['_REPORTREVENUE']._serialized_start=1767
-  _globals['_REPORTREVENUE']._serialized_end=1822
-  _globals['_EXPERIMENT']._serialized_start=1825
-  _globals['_EXPERIMENT']._serialized_end=2082
-  _globals['_VARIANT']._serialized_start=2084
-  _globals['_VARIANT']._serialized_end=2182
-  _globals['_STARTEXPERIMENTREQUEST']._serialized_start=2184
-  _globals['_STARTEXPERIMENTREQUEST']._serialized_end=2306
-  _globals['_STARTEXPERIMENTRESPONSE']._serialized_start=2308
-  _globals['_STARTEXPERIMENTRESPONSE']._serialized_end=2392
-  _globals['_STOPEXPERIMENTREQUEST']._serialized_start=2394
-  _globals['_STOPEXPERIMENTREQUEST']._serialized_end=2479
-  _globals['_STOPEXPERIMENTRESPONSE']._serialized_start=2481
-  _globals['_STOPEXPERIMENTRESPONSE']._serialized_end=2564
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=2566
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=2640
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=2642
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=2752
-  _globals['_GETEXPERIMENTREPORTREQUEST']._serialized_start=2754
-  _globals['_GETEXPERIMENTREPORTREQUEST']._serialized_end=2813
-  _globals['_GETEXPERIMENTREPORTRESPONSE']._serialized_start=2816
-  _globals['_GETEXPERIMENTREPORTRESPONSE']._serialized_end=2982
-  _globals['_VARIANTREPORT']._serialized_start=2985
-  _globals['_VARIANTREPORT']._serialized_end=3321
-  _globals['_DIFFERENCE']._serialized_start=3323
-  _globals['_DIFFERENCE']._serialized_end=3398
+  _globals['_FEEDBACKKIND']._serialized_start=3595
+  _globals['_FEEDBACKKIND']._serialized_end=3747
+  _globals['_RECORDFEEDBACKREQUEST']._serialized_start=272
+  _globals['_RECORDFEEDBACKREQUEST']._serialized_end=395
+  _globals['_FEEDBACKEVENT']._serialized_start=398
+  _globals['_FEEDBACKEVENT']._serialized_end=707
+  _globals['_RECORDFEEDBACKRESPONSE']._serialized_start=709
+  _globals['_RECORDFEEDBACKRESPONSE']._serialized_end=757
+  _globals['_GETRECOMMENDATIONREPORTREQUEST']._serialized_start=760
+  _globals['_GETRECOMMENDATIONREPORTREQUEST']._serialized_end=948
+  _globals['_GETRECOMMENDATIONREPORTRESPONSE']._serialized_start=951
+  _globals['_GETRECOMMENDATIONREPORTRESPONSE']._serialized_end=1308
+  _globals['_LISTDRIFT']._serialized_start=1311
+  _globals['_LISTDRIFT']._serialized_end=1513
+  _globals['_REPORTROW']._serialized_start=1516
+  _globals['_REPORTROW']._serialized_end=1959
+  _globals['_REPORTREVENUE']._serialized_start=1961
+  _globals['_REPORTREVENUE']._serialized_end=2016
+  _globals['_EXPERIMENT']._serialized_start=2019
+  _globals['_EXPERIMENT']._serialized_end=2276
+  _globals['_VARIANT']._serialized_start=2278
+  _globals['_VARIANT']._serialized_end=2376
+  _globals['_STARTEXPERIMENTREQUEST']._serialized_start=2378
+  _globals['_STARTEXPERIMENTREQUEST']._serialized_end=2500
+  _globals['_STARTEXPERIMENTRESPONSE']._serialized_start=2502
+  _globals['_STARTEXPERIMENTRESPONSE']._serialized_end=2586
+  _globals['_STOPEXPERIMENTREQUEST']._serialized_start=2588
+  _globals['_STOPEXPERIMENTREQUEST']._serialized_end=2673
+  _globals['_STOPEXPERIMENTRESPONSE']._serialized_start=2675
+  _globals['_STOPEXPERIMENTRESPONSE']._serialized_end=2758
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=2760
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=2834
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=2836
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=2946
+  _globals['_GETEXPERIMENTREPORTREQUEST']._serialized_start=2948
+  _globals['_GETEXPERIMENTREPORTREQUEST']._serialized_end=3007
+  _globals['_GETEXPERIMENTREPORTRESPONSE']._serialized_start=3010
+  _globals['_GETEXPERIMENTREPORTRESPONSE']._serialized_end=3176
+  _globals['_VARIANTREPORT']._serialized_start=3179
+  _globals['_VARIANTREPORT']._serialized_end=3515
+  _globals['_DIFFERENCE']._serialized_start=3517
+  _globals['_DIFFERENCE']._serialized_end=3592
 # @@protoc_insertion_point(module_scope)

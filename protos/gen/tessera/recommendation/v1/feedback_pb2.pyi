@@ -13,6 +13,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.recommendation.v1 import exploration_pb2 as _exploration_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
+from tessera.recommendation.v1 import position_bias_pb2 as _position_bias_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -97,6 +98,7 @@ class FeedbackEvent(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     VISITOR_ID_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Chosen by the caller: an event that was recorded before is not recorded again, whatever it says."""
     recommendation_id: _builtins.str
@@ -109,6 +111,10 @@ class FeedbackEvent(_message.Message):
     """Who it was; empty for a visitor who is not known. Orders are attributed to known customers alone."""
     visitor_id: _builtins.str
     """The visitor, as RecommendRequest named them; for experiments."""
+    position: _builtins.int
+    """Where in the list the item stood, from 1; 0 where that is not known. Told with impressions and with clicks, it lets
+    the service learn how likely places are looked at; events without it are counted, and correct nothing.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When; unset: now."""
@@ -123,10 +129,11 @@ class FeedbackEvent(_message.Message):
         customer_id: _builtins.str = ...,
         visitor_id: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "kind", b"kind", "recommendation_id", b"recommendation_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "event_id", b"event_id", "event_time", b"event_time", "item_id", b"item_id", "kind", b"kind", "position", b"position", "recommendation_id", b"recommendation_id", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +213,7 @@ class GetRecommendationReportResponse(_message.Message):
     NOVELTY_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
+    POSITION_BIAS_FIELD_NUMBER: _builtins.int
     coverage: _builtins.float
     """The share of the catalogue's items that had an impression."""
     novelty: _builtins.float
@@ -228,6 +236,10 @@ class GetRecommendationReportResponse(_message.Message):
     def drift(self) -> Global___ListDrift:
         """How lists did against those of the period before, which was as long."""
 
+    @_builtins.property
+    def position_bias(self) -> _position_bias_pb2.PositionBias:
+        """How likely places are looked at, of the placement that was asked about or of all: what click rates are corrected by."""
+
     def __init__(
         self,
         *,
@@ -237,10 +249,11 @@ class GetRecommendationReportResponse(_message.Message):
         novelty: _builtins.float = ...,
         exploration: _exploration_pb2.ExplorationReport | None = ...,
         drift: Global___ListDrift | None = ...,
+        position_bias: _position_bias_pb2.PositionBias | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "exploration", b"exploration", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "exploration", b"exploration", "position_bias", b"position_bias", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "drift", b"drift", "exploration", b"exploration", "novelty", b"novelty", "rows", b"rows", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverage", b"coverage", "drift", b"drift", "exploration", b"exploration", "novelty", b"novelty", "position_bias", b"position_bias", "rows", b"rows", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +330,8 @@ class ReportRow(_message.Message):
     REVENUE_FIELD_NUMBER: _builtins.int
     CLICK_RATE_FIELD_NUMBER: _builtins.int
     CONVERSION_RATE_FIELD_NUMBER: _builtins.int
+    EXAMINED_COUNT_FIELD_NUMBER: _builtins.int
+    CORRECTED_CLICK_RATE_FIELD_NUMBER: _builtins.int
     day: _builtins.str
     """The day in UTC, as 2026-11-22: of the impression, click or cart, and of the click to which an order is attributed."""
     scenario: _placement_pb2.Scenario.ValueType
@@ -345,6 +360,14 @@ class ReportRow(_message.Message):
     """Clicks for each impression; 0 without impressions."""
     conversion_rate: _builtins.float
     """Attributed items for each click; 0 without clicks."""
+    examined_count: _builtins.float
+    """How many impressions in the first place those were worth whose places are known (`position_bias`): each counts as much
+    as its place is looked at. 0 where nothing is known of places.
+    """
+    corrected_click_rate: _builtins.float
+    """Clicks in those places for each of these: the click rate if every item had stood first; 0 without any. Where it
+    differs from that of another row less than `click_rate` does, the difference was one of places.
+    """
     @_builtins.property
     def revenue(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportRevenue]:
         """What those came to, one amount for each currency."""
@@ -366,10 +389,12 @@ class ReportRow(_message.Message):
         revenue: _abc.Iterable[Global___ReportRevenue] | None = ...,
         click_rate: _builtins.float = ...,
         conversion_rate: _builtins.float = ...,
+        examined_count: _builtins.float = ...,
+        corrected_click_rate: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_count", b"cart_count", "click_count", b"click_count", "click_rate", b"click_rate", "conversion_rate", b"conversion_rate", "day", b"day", "experiment_id", b"experiment_id", "impression_count", b"impression_count", "order_item_count", b"order_item_count", "placement_id", b"placement_id", "placement_version", b"placement_version", "purchase_count", b"purchase_count", "revenue", b"revenue", "scenario", b"scenario", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_count", b"cart_count", "click_count", b"click_count", "click_rate", b"click_rate", "conversion_rate", b"conversion_rate", "corrected_click_rate", b"corrected_click_rate", "day", b"day", "examined_count", b"examined_count", "experiment_id", b"experiment_id", "impression_count", b"impression_count", "order_item_count", b"order_item_count", "placement_id", b"placement_id", "placement_version", b"placement_version", "purchase_count", b"purchase_count", "revenue", b"revenue", "scenario", b"scenario", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,9 +26,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 from tessera.recommendation.v1 import exploration_pb2 as tessera_dot_recommendation_dot_v1_dot_exploration__pb2
 from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
+from tessera.recommendation.v1 import position_bias_pb2 as tessera_dot_recommendation_dot_v1_dot_position__bias__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/recommendation/v1/policy.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a(tessera/recommendation/v1/feedback.proto\"\xc0\x01\n\x06Policy\x12;\n\x04kind\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.PolicyKindB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1d\n\tchance_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x44\n\x0citem_weights\x18\x03 \x03(\x0b\x32%.tessera.recommendation.v1.ItemWeightB\x07\xaa\xbb\x18\x03\x18\x90N\x12\x14\n\x0cother_weight\x18\x04 \x01(\x01\"8\n\nItemWeight\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\x9b\x02\n\x15\x45stimatePolicyRequest\x12\x39\n\x06policy\x18\x01 \x01(\x0b\x32!.tessera.recommendation.v1.PolicyB\x06\xaa\xbb\x18\x02\x08\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0cplacement_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x37\n\x06reward\x18\x05 \x01(\x0e\x32\'.tessera.recommendation.v1.FeedbackKind\x12\x12\n\nweight_max\x18\x06 \x01(\x01\"\xb2\x02\n\x16\x45stimatePolicyResponse\x12\x39\n\x06logged\x18\x01 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x36\n\x03ips\x18\x02 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x38\n\x05snips\x18\x03 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12@\n\rdoubly_robust\x18\x04 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x12\n\nline_count\x18\x05 \x01(\x03\x12\x15\n\rclipped_share\x18\x06 \x01(\x01*w\n\nPolicyKind\x12\x1b\n\x17POLICY_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_KIND_CHANCE\x10\x01\x12\x1a\n\x16POLICY_KIND_BEST_KNOWN\x10\x02\x12\x18\n\x14POLICY_KIND_WEIGHTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tessera/recommendation/v1/policy.proto\x12\x19tessera.recommendation.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\x1a+tessera/recommendation/v1/exploration.proto\x1a(tessera/recommendation/v1/feedback.proto\x1a-tessera/recommendation/v1/position_bias.proto\"\xc0\x01\n\x06Policy\x12;\n\x04kind\x18\x01 \x01(\x0e\x32%.tessera.recommendation.v1.PolicyKindB\x06\xaa\xbb\x18\x02\x08\x01\x12\x1d\n\tchance_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x44\n\x0citem_weights\x18\x03 \x03(\x0b\x32%.tessera.recommendation.v1.ItemWeightB\x07\xaa\xbb\x18\x03\x18\x90N\x12\x14\n\x0cother_weight\x18\x04 \x01(\x01\"8\n\nItemWeight\x12\x1a\n\x07item_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x0e\n\x06weight\x18\x02 \x01(\x01\"\xb6\x02\n\x15\x45stimatePolicyRequest\x12\x39\n\x06policy\x18\x01 \x01(\x0b\x32!.tessera.recommendation.v1.PolicyB\x06\xaa\xbb\x18\x02\x08\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0cplacement_id\x18\x04 \x01(\tB\x06\xaa\xbb\x18\x02\x10@\x12\x37\n\x06reward\x18\x05 \x01(\x0e\x32\'.tessera.recommendation.v1.FeedbackKind\x12\x12\n\nweight_max\x18\x06 \x01(\x01\x12\x19\n\x11\x63orrect_positions\x18\x07 \x01(\x08\"\x8b\x03\n\x16\x45stimatePolicyResponse\x12\x39\n\x06logged\x18\x01 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x36\n\x03ips\x18\x02 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x38\n\x05snips\x18\x03 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12@\n\rdoubly_robust\x18\x04 \x01(\x0b\x32).tessera.recommendation.v1.PolicyEstimate\x12\x12\n\nline_count\x18\x05 \x01(\x03\x12\x15\n\rclipped_share\x18\x06 \x01(\x01\x12\x17\n\x0f\x63orrected_share\x18\x07 \x01(\x01\x12>\n\rposition_bias\x18\x08 \x01(\x0b\x32\'.tessera.recommendation.v1.PositionBias*w\n\nPolicyKind\x12\x1b\n\x17POLICY_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12POLICY_KIND_CHANCE\x10\x01\x12\x1a\n\x16POLICY_KIND_BEST_KNOWN\x10\x02\x12\x18\n\x14POLICY_KIND_WEIGHTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,14 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ESTIMATEPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_ESTIMATEPOLICYREQUEST'].fields_by_name['placement_id']._loaded_options = None
   _globals['_ESTIMATEPOLICYREQUEST'].fields_by_name['placement_id']._serialized_options = b'\252\273\030\002\020@'
-  _globals['_POLICYKIND']._serialized_start=1070
-  _globals['_POLICYKIND']._serialized_end=1189
-  _globals['_POLICY']._serialized_start=223
-  _globals['_POLICY']._serialized_end=415
-  _globals['_ITEMWEIGHT']._serialized_start=417
-  _globals['_ITEMWEIGHT']._serialized_end=473
-  _globals['_ESTIMATEPOLICYREQUEST']._serialized_start=476
-  _globals['_ESTIMATEPOLICYREQUEST']._serialized_end=759
-  _globals['_ESTIMATEPOLICYRESPONSE']._serialized_start=762
-  _globals['_ESTIMATEPOLICYRESPONSE']._serialized_end=1068
+  _globals['_POLICYKIND']._serialized_start=1233
+  _globals['_POLICYKIND']._serialized_end=1352
+  _globals['_POLICY']._serialized_start=270
+  _globals['_POLICY']._serialized_end=462
+  _globals['_ITEMWEIGHT']._serialized_start=464
+  _globals['_ITEMWEIGHT']._serialized_end=520
+  _globals['_ESTIMATEPOLICYREQUEST']._serialized_start=523
+  _globals['_ESTIMATEPOLICYREQUEST']._serialized_end=833
+  _globals['_ESTIMATEPOLICYRESPONSE']._serialized_start=836
+  _globals['_ESTIMATEPOLICYRESPONSE']._serialized_end=1231
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.recommendation.v1 import exploration_pb2 as _exploration_pb2
 from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
+from tessera.recommendation.v1 import position_bias_pb2 as _position_bias_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,7 +34,9 @@ class _PolicyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyKind
     POLICY_KIND_CHANCE: _PolicyKind.ValueType  # 1
     """By chance alone, every item as likely as the others."""
     POLICY_KIND_BEST_KNOWN: _PolicyKind.ValueType  # 2
-    """The item with the best click rate of all lists before the period; where several are the best, one of them by chance."""
+    """The item with the best click rate of all lists before the period, each impression counted as much as its place is
+    looked at, where that is known; where several are the best, one of them by chance.
+    """
     POLICY_KIND_WEIGHTED: _PolicyKind.ValueType  # 3
     """In proportion to weights; where none of the items has one, by chance."""
 
@@ -45,7 +48,9 @@ POLICY_KIND_UNSPECIFIED: PolicyKind.ValueType  # 0
 POLICY_KIND_CHANCE: PolicyKind.ValueType  # 1
 """By chance alone, every item as likely as the others."""
 POLICY_KIND_BEST_KNOWN: PolicyKind.ValueType  # 2
-"""The item with the best click rate of all lists before the period; where several are the best, one of them by chance."""
+"""The item with the best click rate of all lists before the period, each impression counted as much as its place is
+looked at, where that is known; where several are the best, one of them by chance.
+"""
 POLICY_KIND_WEIGHTED: PolicyKind.ValueType  # 3
 """In proportion to weights; where none of the items has one, by chance."""
 Global___PolicyKind: _TypeAlias = PolicyKind  # noqa: Y015
@@ -124,6 +129,7 @@ class EstimatePolicyRequest(_message.Message):
     PLACEMENT_ID_FIELD_NUMBER: _builtins.int
     REWARD_FIELD_NUMBER: _builtins.int
     WEIGHT_MAX_FIELD_NUMBER: _builtins.int
+    CORRECT_POSITIONS_FIELD_NUMBER: _builtins.int
     placement_id: _builtins.str
     """Only lists of this placement; empty for all."""
     reward: _feedback_pb2.FeedbackKind.ValueType
@@ -133,6 +139,11 @@ class EstimatePolicyRequest(_message.Message):
     weight_max: _builtins.float
     """How many times as likely the candidate may be to have chosen an item, at most: what is above counts as this, which
     trades variance for bias. 0 for no bound; INVALID_ARGUMENT, reason POLICY_INVALID, for less than 1 otherwise.
+    """
+    correct_positions: _builtins.bool
+    """True: what is earned in a place is divided by how likely it is looked at, as if every item had stood in the first place:
+    so that what was drawn for different places compares. Where nothing is known of a place, it counts as it is, and
+    `corrected_share` says how many lines were corrected.
     """
     @_builtins.property
     def policy(self) -> Global___Policy:
@@ -157,10 +168,11 @@ class EstimatePolicyRequest(_message.Message):
         placement_id: _builtins.str = ...,
         reward: _feedback_pb2.FeedbackKind.ValueType = ...,
         weight_max: _builtins.float = ...,
+        correct_positions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "policy", b"policy", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "placement_id", b"placement_id", "policy", b"policy", "reward", b"reward", "start_time", b"start_time", "weight_max", b"weight_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correct_positions", b"correct_positions", "end_time", b"end_time", "placement_id", b"placement_id", "policy", b"policy", "reward", b"reward", "start_time", b"start_time", "weight_max", b"weight_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,10 +192,14 @@ class EstimatePolicyResponse(_message.Message):
     DOUBLY_ROBUST_FIELD_NUMBER: _builtins.int
     LINE_COUNT_FIELD_NUMBER: _builtins.int
     CLIPPED_SHARE_FIELD_NUMBER: _builtins.int
+    CORRECTED_SHARE_FIELD_NUMBER: _builtins.int
+    POSITION_BIAS_FIELD_NUMBER: _builtins.int
     line_count: _builtins.int
     """From how many seen items."""
     clipped_share: _builtins.float
     """The share of them whose weight was bounded by `weight_max`."""
+    corrected_share: _builtins.float
+    """The share of them whose place is known and corrected for; 0 where that was not asked for."""
     @_builtins.property
     def logged(self) -> _exploration_pb2.PolicyEstimate:
         """What was earned."""
@@ -202,6 +218,10 @@ class EstimatePolicyResponse(_message.Message):
         used on the other, as the model.
         """
 
+    @_builtins.property
+    def position_bias(self) -> _position_bias_pb2.PositionBias:
+        """What they were corrected by; unset where that was not asked for."""
+
     def __init__(
         self,
         *,
@@ -211,10 +231,12 @@ class EstimatePolicyResponse(_message.Message):
         doubly_robust: _exploration_pb2.PolicyEstimate | None = ...,
         line_count: _builtins.int = ...,
         clipped_share: _builtins.float = ...,
+        corrected_share: _builtins.float = ...,
+        position_bias: _position_bias_pb2.PositionBias | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["doubly_robust", b"doubly_robust", "ips", b"ips", "logged", b"logged", "snips", b"snips"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["doubly_robust", b"doubly_robust", "ips", b"ips", "logged", b"logged", "position_bias", b"position_bias", "snips", b"snips"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clipped_share", b"clipped_share", "doubly_robust", b"doubly_robust", "ips", b"ips", "line_count", b"line_count", "logged", b"logged", "snips", b"snips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clipped_share", b"clipped_share", "corrected_share", b"corrected_share", "doubly_robust", b"doubly_robust", "ips", b"ips", "line_count", b"line_count", "logged", b"logged", "position_bias", b"position_bias", "snips", b"snips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
