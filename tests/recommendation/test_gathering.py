@@ -108,6 +108,26 @@ async def test_what_is_asked_while_an_answer_is_made_goes_together_into_the_next
     assert sorted(len(batch) for batch in batches) == [1, 4, TOGETHER_MAX]
 
 
+async def test_the_first_is_answered_at_once_and_those_who_come_soon_after_wait_for_each_other() -> None:
+    batches: list[Sequence[int]] = []
+    moment = asyncio.Event()
+
+    async def answer(key: str, asked: Sequence[int]) -> list[int]:
+        batches.append(asked)
+        return list(asked)
+
+    gathering: Gathering[str, int, int] = Gathering(answer, moment.wait)
+    assert await gathering.ask("k", 1) == 1
+    asking = []
+    for number in (2, 3):
+        asking.append(asyncio.create_task(gathering.ask("k", number)))
+        await asyncio.sleep(0)
+    assert batches == [[1]]
+    moment.set()
+    assert await asyncio.gather(*asking) == [2, 3]
+    assert batches == [[1], [2, 3]]
+
+
 async def test_a_failure_reaches_those_who_were_in_the_batch_and_nobody_after() -> None:
     async def answer(key: str, asked: Sequence[int]) -> list[int]:
         if 0 in asked:

@@ -187,9 +187,11 @@ def test_small_catalogues_need_no_index(vectors: np.ndarray, queries: np.ndarray
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("at_once", [0, adapter.AT_ONCE])
 async def test_searches_that_come_together_get_the_answers_that_each_would_get_alone(
-    vectors: np.ndarray, queries: np.ndarray
+    vectors: np.ndarray, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
+    monkeypatch.setattr(adapter, "AT_ONCE", at_once)
     index = FaissIndex(vectors)
     everything, some = Selection(np.ones(len(vectors), dtype=bool)), Selection(np.arange(len(vectors)) % 3 == 0)
     wanted = [
@@ -207,9 +209,22 @@ async def test_searches_that_come_together_get_the_answers_that_each_would_get_a
     assert np.array_equal(many[0], np.tile(index.find(queries, 5, some)[0], (4, 1)))
 
 
-async def test_who_goes_away_while_others_wait_leaves_them_their_answers(
+async def test_a_small_search_is_answered_without_waiting_for_a_large_one(
     vectors: np.ndarray, queries: np.ndarray
 ) -> None:
+    index, allowed = FaissIndex(vectors), Selection(np.ones(len(vectors), dtype=bool))
+    large = asyncio.create_task(index.search(np.tile(queries, (8, 1)), 5, allowed))
+    await asyncio.sleep(0)
+    with pytest.raises(StopIteration) as answered:
+        index.search(queries[:1], 5, allowed).send(None)
+    assert np.array_equal(answered.value.value[0], index.find(queries[:1], 5, allowed)[0])
+    assert len((await large)[0]) == 8 * len(queries)
+
+
+async def test_who_goes_away_while_others_wait_leaves_them_their_answers(
+    vectors: np.ndarray, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "AT_ONCE", 0)
     index, allowed = FaissIndex(vectors), Selection(np.ones(len(vectors), dtype=bool))
     waiting = [asyncio.create_task(index.search(queries[at : at + 1], 5, allowed)) for at in range(6)]
     await asyncio.sleep(0)
@@ -223,8 +238,9 @@ async def test_who_goes_away_while_others_wait_leaves_them_their_answers(
 
 
 async def test_a_search_that_fails_tells_all_who_wait_and_the_next_one_is_made(
-    vectors: np.ndarray, queries: np.ndarray
+    vectors: np.ndarray, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(adapter, "AT_ONCE", 0)
     index, allowed = FaissIndex(vectors), Selection(np.ones(len(vectors), dtype=bool))
     with pytest.raises(Exception, match=r".*"):
         await index.search(np.zeros((1, 3), dtype=np.float32), 5, allowed)

@@ -11,6 +11,7 @@ What an index finds is scored anew with the vectors themselves, so that scores a
 """
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,9 @@ QUERIES_AT_ONCE = 64
 """Queries of one asker that go into a search; the others wait for the next one, so that small askers do not wait."""
 SMALL = 8
 """Askers with so few queries all go into the next search."""
+AT_ONCE = 100_000
+"""Vectors times queries that are looked at where they are asked for, without a thread: half a millisecond at most.
+Handing a search to a thread and its answer back takes as long as looking at 10,000 vectors."""
 
 
 def _single_threaded() -> None:
@@ -74,10 +78,14 @@ class FaissIndex:
         self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC) if path and tuning else None
         self._lists = InvertedLists(self._index) if self._index else None
         self._blocks: OrderedDict[Selection, Vectors] = OrderedDict()
+        self._keeping = threading.Lock()
         self._waiting: list[_Asked] = []
         self._searching = False
 
     async def search(self, queries: Vectors, count: int, allowed: Selection) -> tuple[Rows, Vectors]:
+        if self._quick(len(queries), allowed):
+            _single_threaded()
+            return self.find(queries, count, allowed)
         loop = asyncio.get_running_loop()
         parts = [
             _Asked(queries[first : first + QUERIES_AT_ONCE], count, allowed, loop.create_future())
@@ -105,6 +113,12 @@ class FaissIndex:
                 rows[short], scores[short] = self._exactly(queries[short], length, allowed)
         return _padded(rows, scores, count)
 
+    def _quick(self, queries: int, allowed: Selection) -> bool:
+        """Whether there is so little to look at, and that at hand, that a search need not leave the loop."""
+        if queries * allowed.count > AT_ONCE:
+            return False
+        return allowed in self._blocks if allowed.count < len(self._vectors) else allowed.count <= EXACT_MAX
+
     def _breadth(self, allowed: Selection, length: int) -> int:
         """How wide to search the index; 0 for looking at every allowed vector."""
         if self._tuning is None or self._index is None or allowed.count <= EXACT_MAX:
@@ -129,13 +143,17 @@ class FaissIndex:
 
     def _block(self, allowed: Selection) -> Vectors:
         """The allowed vectors, one after the other; kept for the filters that were asked for last."""
-        block = self._blocks.pop(allowed, None)
+        block = self._blocks.get(allowed)
+        known = block is not None
         if block is None:
             block = self._vectors[allowed.rows]
-        self._blocks[allowed] = block
-        kept = sum(each.nbytes for each in list(self._blocks.values()))
-        while kept > BLOCK_BYTES and len(self._blocks) > 1:
-            kept -= self._blocks.popitem(last=False)[1].nbytes
+        with self._keeping:
+            self._blocks[allowed] = block
+            self._blocks.move_to_end(allowed)
+            if not known:
+                kept = sum(each.nbytes for each in self._blocks.values())
+                while kept > BLOCK_BYTES and len(self._blocks) > 1:
+                    kept -= self._blocks.popitem(last=False)[1].nbytes
         return block
 
     def probe(self, queries: Vectors, length: int, allowed: Selection, breadth: int) -> tuple[Rows, Vectors]:
@@ -210,8 +228,8 @@ def _nearest(queries: Vectors, vectors: Vectors, length: int) -> tuple[Rows, Vec
 
 
 def _padded(rows: Rows, scores: Vectors, count: int) -> tuple[Rows, Vectors]:
-    missing = ((0, 0), (0, count - rows.shape[1]))
-    return (
-        np.pad(rows, missing, constant_values=-1).astype(np.int64, copy=False),
-        np.pad(scores, missing, constant_values=-np.inf).astype(np.float32, copy=False),
-    )
+    lines, found = rows.shape
+    if found < count:
+        rows = np.hstack([rows, np.full((lines, count - found), -1)])
+        scores = np.hstack([scores, np.full((lines, count - found), -np.inf)])
+    return rows.astype(np.int64, copy=False), scores.astype(np.float32, copy=False)

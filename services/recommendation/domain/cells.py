@@ -12,20 +12,28 @@ Rows = NDArray[np.int64]
 
 def ranges(firsts: Rows, ends: Rows) -> tuple[Rows, Rows]:
     """The whole numbers from each first to the end that belongs to it, and of which pair each comes."""
+    if len(firsts) == 1:
+        cells = np.arange(firsts[0], ends[0])
+        return np.zeros(len(cells), dtype=np.int64), cells
     lengths = ends - firsts
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return owners, np.arange(len(owners)) + np.repeat(firsts - before, lengths)
+    owners = np.arange(len(lengths)).repeat(lengths)
+    before = lengths.cumsum() - lengths
+    return owners, np.arange(len(owners)) + (firsts - before).repeat(lengths)
 
 
 def starts_of(owners: Rows, count: int) -> Rows:
     """Where the cells of each of ``count`` owners begin, and where the last ones end; ``owners`` ascend."""
-    return np.searchsorted(owners, np.arange(count + 1))
+    return owners.searchsorted(np.arange(count + 1))
 
 
 def firsts_of(owners: Rows) -> Rows:
     """Where the cells of each owner that has some begin; ``owners`` ascend."""
-    return np.flatnonzero(np.concatenate([[True], owners[1:] != owners[:-1]])) if len(owners) else owners
+    if not len(owners):
+        return owners
+    begins = np.empty(len(owners), dtype=np.bool_)
+    begins[0] = True
+    np.not_equal(owners[1:], owners[:-1], out=begins[1:])
+    return begins.nonzero()[0]
 
 
 def total_of(values: Floats, owners: Rows, count: int) -> Floats:
@@ -36,7 +44,9 @@ def total_of(values: Floats, owners: Rows, count: int) -> Floats:
 def ranks(owners: Rows) -> Rows:
     """The place of each cell among those of its owner; ``owners`` ascend."""
     firsts = firsts_of(owners)
-    return np.arange(len(owners)) - np.repeat(firsts, np.diff(np.append(firsts, len(owners))))
+    before = np.zeros(len(owners), dtype=np.int64)
+    before[firsts] = firsts
+    return np.arange(len(owners)) - np.maximum.accumulate(before)
 
 
 def parts(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
@@ -76,16 +86,17 @@ def summed(keys: Rows, values: Floats) -> tuple[Keys, Floats]:
 
 
 def strongest(values: Floats, most: int) -> tuple[Rows, Rows]:
-    """Along the last axis the places of the ``most`` largest values, largest first, equal ones as they come, and how
-    many of them are positive. ``values`` is overwritten."""
+    """Of each line the places of the ``most`` largest values, largest first, equal ones as they come, and how many of
+    them are positive. ``values`` is overwritten."""
+    lines = np.arange(len(values))
     places = []
-    positive = np.zeros(values.shape[:-1], dtype=np.int64)
-    for _ in range(min(most, values.shape[-1])):
-        place = values.argmax(axis=-1, keepdims=True)
-        found = np.take_along_axis(values, place, axis=-1)[..., 0] > 0
+    positive = np.zeros(len(values), dtype=np.int64)
+    for _ in range(min(most, values.shape[1])):
+        place = values.argmax(axis=1)
+        found = values[lines, place] > 0
         if not found.any():
             break
         positive += found
         places.append(place)
-        np.put_along_axis(values, place, -np.inf, axis=-1)
-    return (np.concatenate(places, axis=-1) if places else np.zeros((*values.shape[:-1], 0), np.int64)), positive
+        values[lines, place] = -np.inf
+    return (np.array(places).T if places else np.zeros((len(values), 0), np.int64)), positive

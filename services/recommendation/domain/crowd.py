@@ -64,7 +64,8 @@ class Crowd:
     def __init__(self, model: Model, people: Sequence[Known]) -> None:
         self.people = people
         self._item_count = len(model.item_ids)
-        self.histories, self.others = _histories(model, people)
+        codes = np.array([model.customer_of.get(each.customer_id, -1) for each in people], dtype=np.int64)
+        self.histories, self.others = _histories(model, people, codes)
         lengths = np.array([len(each.session_rows) for each in people], dtype=np.int64)
         self.in_session = lengths > 0
         self.session_owners = np.repeat(np.arange(len(people)), lengths)
@@ -72,10 +73,10 @@ class Crowd:
         self.kept_out = np.bincount(self.histories.owners, minlength=len(people)) + lengths
         bought = self.histories.owners, self.histories.rows, self.histories.weights
         looked = self.session_owners, self.session_rows
-        self.tastes = tastes_of(len(people), bought, _interests(model, people), looked)
+        self.tastes = tastes_of(len(people), bought, _interests(model, codes), looked)
         self.tasteful = np.bincount(self.tastes.owners, minlength=len(people)) > 0
         self.vectors = self.tastes.vectors(model.context, len(people))
-        self.trails = _trails(model, people)
+        self.trails = _trails(model, people, codes)
         self.following = self._following(model)
         keys = self.keys(self.histories.owners, self.histories.rows)
         self._order = keys.argsort()
@@ -113,9 +114,9 @@ class Crowd:
         return Following(cells, keys, strengths, *summed(keys, strengths))
 
 
-def _histories(model: Model, people: Sequence[Known]) -> tuple[Histories, list[frozenset[str]]]:
+def _histories(model: Model, people: Sequence[Known], codes: Rows) -> tuple[Histories, list[frozenset[str]]]:
     changed = [place for place, each in enumerate(people) if each.since]
-    owners, cells = _remembered(model, people, changed, model.history_starts)
+    owners, cells = _remembered(codes, changed, model.history_starts)
     columns = owners, model.history_items[cells], model.history_weights[cells], model.history_baskets[cells]
     more = [history_of(model, people[place].customer_id, people[place].since) for place in changed]
     others = [frozenset[str]()] * len(people)
@@ -125,15 +126,15 @@ def _histories(model: Model, people: Sequence[Known]) -> tuple[Histories, list[f
     return Histories(owners, rows.astype(np.int64), weights, baskets.astype(np.float32)), others
 
 
-def _interests(model: Model, people: Sequence[Known]) -> Weighed:
+def _interests(model: Model, codes: Rows) -> Weighed:
     """What they looked at or put into carts until the training, bought or not."""
-    owners, cells = _remembered(model, people, [], model.interest_starts)
+    owners, cells = _remembered(codes, [], model.interest_starts)
     return owners, model.interest_items[cells].astype(np.int64), model.interest_weights[cells]
 
 
-def _trails(model: Model, people: Sequence[Known]) -> Trails:
+def _trails(model: Model, people: Sequence[Known], codes: Rows) -> Trails:
     changed = [place for place, each in enumerate(people) if each.since or each.session_rows]
-    owners, cells = _remembered(model, people, changed, model.trail_starts)
+    owners, cells = _remembered(codes, changed, model.trail_starts)
     weights = (model.training.trail_decay ** model.trail_steps[cells]).astype(np.float32)
     columns = owners, model.trail_items[cells], weights, np.zeros(len(cells), dtype=np.bool_)
     more = [
@@ -143,12 +144,14 @@ def _trails(model: Model, people: Sequence[Known]) -> Trails:
     return Trails(owners, rows.astype(np.int64), weights, viewed)
 
 
-def _remembered(model: Model, people: Sequence[Known], changed: Sequence[int], starts: Counts) -> tuple[Rows, Rows]:
-    """Owners and cells of what the model remembers of all but the changed."""
-    codes = np.array([model.customer_of.get(each.customer_id, -1) for each in people], dtype=np.int64)
-    codes[changed] = -1
-    known = np.flatnonzero(codes >= 0)
-    owners, cells = ranges(starts[codes[known]], starts[codes[known] + 1])
+def _remembered(codes: Rows, changed: Sequence[int], starts: Counts) -> tuple[Rows, Rows]:
+    """Owners and cells of what the model remembers of all but the changed; ``codes`` are -1 for strangers."""
+    remembered = codes >= 0
+    if changed:
+        remembered[changed] = False
+    known = remembered.nonzero()[0]
+    codes = codes[known]
+    owners, cells = ranges(starts[codes], starts[codes + 1])
     return known[owners], cells
 
 

@@ -46,8 +46,8 @@ def blend(
     """What vectors, transitions and own frequencies add to the score of each candidate. Each source is brought to 0…1
     by its largest; where candidates are those of several people, by the largest of each, whose candidates begin at
     ``firsts``."""
-    sources = np.stack([np.maximum(fits, 0), following, frequencies])
-    if firsts is None or not len(firsts):
+    sources = np.array([np.maximum(fits, 0), following, frequencies])
+    if firsts is None or len(firsts) < 2:
         peaks = sources.max(axis=-1, keepdims=True, initial=0)
     else:
         lengths = np.diff(firsts, append=sources.shape[-1])

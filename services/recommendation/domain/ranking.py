@@ -54,7 +54,9 @@ def _candidates(crowd: Crowd, found: tuple[Rows, Rows], allowed: Mask, exclude_b
     if not exclude_bought:
         again = allowed[histories.rows]
         candidates.append(crowd.keys(histories.owners[again], histories.rows[again]))
-    wanted = np.unique(np.concatenate(candidates))
+    wanted = np.concatenate(candidates)
+    wanted.sort()
+    wanted = wanted[firsts_of(wanted)]
     if exclude_bought:
         wanted = wanted[~crowd.bought.find(wanted)[1]]
     if len(crowd.session_rows):
@@ -69,7 +71,7 @@ def _followers(crowd: Crowd, allowed: Mask, count: int) -> Rows:
     kept = allowed[rows] & crowd.tasteful[owners]
     keys, totals, owners = keys[kept], totals[kept], owners[kept]
     limits = count + crowd.kept_out
-    if np.all(np.bincount(owners, minlength=len(crowd)) <= limits):
+    if (np.bincount(owners, minlength=len(crowd)) <= limits).all():
         return keys
     order = np.lexsort((-totals, owners))
     return keys[order[ranks(owners[order]) < limits[owners[order]]]]

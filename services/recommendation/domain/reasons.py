@@ -52,18 +52,19 @@ class _Named:
     def put(self, where: Rows, values: Floats, rows: Rows, most: int = SOURCES_MAX) -> None:
         """Name the sources of some: of each its ``values``, which are overwritten, and the rows behind them."""
         places, counts = strongest(values, most)
-        self.rows[where, : places.shape[-1]] = np.take_along_axis(rows, places, axis=-1)
+        self.rows[where, : places.shape[1]] = rows[np.arange(len(rows))[:, None], places]
         self.counts[where] = counts
 
     def names(self, item_ids: Sequence[str]) -> list[tuple[str, ...]]:
         """The ids of the sources of each."""
-        if not self.counts.any():
+        most = int(self.counts.max(initial=0))
+        if not most:
             return [()] * len(self.counts)
-        counted = zip(self.rows.tolist(), self.counts.tolist(), strict=True)
-        if self.counts.max() <= 1:
-            return [(item_ids[rows[0]],) if count else () for rows, count in counted]
-        distinct = (list(dict.fromkeys(rows[:count]))[:SOURCES_MAX] for rows, count in counted)
-        return [tuple([item_ids[row] for row in rows]) for rows in distinct]
+        counted = zip(self.rows[:, :most].tolist(), self.counts.tolist(), strict=True)
+        if most == 1:
+            return [(item_ids[row],) if count else () for (row,), count in counted]
+        # A dict keeps each once, in order.
+        return [tuple({item_ids[row]: None for row in rows[:count]})[:SOURCES_MAX] for rows, count in counted]
 
 
 def explained(model: Model, crowd: Crowd, chosen: Chosen, basket_counts: Floats) -> list[Recommendation]:
@@ -75,7 +76,7 @@ def explained(model: Model, crowd: Crowd, chosen: Chosen, basket_counts: Floats)
     floats = from_bought, from_viewed, chosen.followed, chosen.frequent, unexplained
     ids = model.item_ids
     columns = zip(
-        *np.stack(floats).tolist(),
+        *(column.tolist() for column in floats),
         basket_counts.astype(np.int64).tolist(),
         by_bought.names(ids), by_viewed.names(ids), _followed(crowd, chosen).names(ids),
         strict=True,
@@ -95,18 +96,18 @@ def _alike(model: Model, crowd: Crowd, chosen: Chosen) -> tuple[Floats, Floats, 
         some = np.sort(people[part])
         cells, known = _block(held, some)
         places, wanted = _block(listed, some)
-        own = _given(model, crowd, chosen, cells, places)
+        own = _given(model, crowd, chosen, cells, places)[wanted]
+        where, of = places[wanted], wanted.nonzero()[0]
         looked = known & tastes.viewed[cells]
-        where = places[wanted]
+        rows = tastes.rows[cells][of]
         for kept, sums, named, most in (
             (known & ~looked, bought, by_bought, SOURCES_MAX),
-            (known & looked, viewed, by_viewed, 2 * SOURCES_MAX),
+            (looked, viewed, by_viewed, 2 * SOURCES_MAX),
         ):
             if kept.any():
-                sums[where] = np.maximum(np.where(kept[:, None, :], own, 0).sum(axis=2), 0)[wanted]
-                values = np.where(kept[:, None, :], own, -np.inf)[wanted]
-                rows = np.broadcast_to(tastes.rows[cells][:, None, :], own.shape)[wanted]
-                named.put(where, values, rows, most)
+                theirs = kept[of]
+                sums[where] = np.maximum(np.where(theirs, own, 0).sum(axis=1), 0)
+                named.put(where, np.where(theirs, own, -np.inf), rows, most)
     return bought, viewed, by_bought, by_viewed
 
 
@@ -133,14 +134,16 @@ def _followed(crowd: Crowd, chosen: Chosen) -> _Named:
     keys = crowd.keys(chosen.owners, chosen.rows)
     order = keys.argsort()
     places, hits = Keys(keys[order]).find(following.keys)
-    found = np.flatnonzero(hits)
+    found = hits.nonzero()[0]
     if len(found):
         targets, cells = order[places[found]], following.cells[found]
         steps = ranks(crowd.trails.owners)[cells]
         given = np.zeros((len(chosen), int(steps.max()) + 1), dtype=np.float32)
         rows = np.zeros(given.shape, dtype=np.int64)
         given[targets, steps], rows[targets, steps] = following.strengths[found], crowd.trails.rows[cells]
-        where = np.unique(targets)
+        followed = np.zeros(len(chosen), dtype=np.bool_)
+        followed[targets] = True
+        where = followed.nonzero()[0]
         named.put(where, given[where], rows[where])
     return named
 

@@ -1,7 +1,8 @@
 """Lists that are asked for while others are being made: they are made together, next.
 
 The arithmetic of a list takes as many calls as that of a hundred, so that the busier a server is the less a list costs.
-Nobody waits for a clock: whoever comes while no such list is being made is answered at once.
+Whoever comes where no such list was made just now is answered at once; after a batch the next one waits a moment for
+company, since calls come in from the network one at a time.
 """
 
 import asyncio
@@ -15,13 +16,24 @@ Answer = TypeVar("Answer")
 
 TOGETHER_MAX = 64
 """Of one batch; what comes beyond waits for the next."""
+PAUSE_SECONDS = 0.002
+"""From a batch to the next one."""
+
+
+async def _moment() -> None:
+    await asyncio.sleep(PAUSE_SECONDS)
 
 
 class Gathering(Generic[Key, Asked, Answer]):
-    """Answers by batches, of what is asked under the same key. A failure is everybody's who was in the batch."""
+    """Answers by batches, of what is asked under the same key, with a ``pause`` after each. A failure is everybody's
+    who was in the batch."""
 
-    def __init__(self, answer: Callable[[Key, Sequence[Asked]], Awaitable[Sequence[Answer]]]) -> None:
-        self._answer = answer
+    def __init__(
+        self,
+        answer: Callable[[Key, Sequence[Asked]], Awaitable[Sequence[Answer]]],
+        pause: Callable[[], Awaitable[object]] = _moment,
+    ) -> None:
+        self._answer, self._pause = answer, pause
         self._waiting: dict[Key, list[tuple[Asked, asyncio.Future[Answer]]]] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
 
@@ -41,6 +53,8 @@ class Gathering(Generic[Key, Asked, Answer]):
                 if rest:
                     self._waiting[key] = rest
                 await self._tell(key, [each for each in batch if not each[1].done()])
+                if not rest:
+                    await self._pause()
         finally:
             del self._running[key]
             for _, promised in self._waiting.pop(key, []):

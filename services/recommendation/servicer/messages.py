@@ -162,10 +162,10 @@ def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
 def _write_items(message: list_pb.RecommendationList, items: Iterable[Recommendation]) -> None:
     add = message.items.add
     for item in items:
-        written = add()
-        written.item_id, written.score = item.item_id, item.score
+        written = add(item_id=item.item_id, score=item.score)
+        add_reason = written.reasons.add
         for reason in item.reasons:
-            _write_reason(written.reasons.add(), reason)
+            _write_reason(add_reason(), reason)
         for each in item.applied:
             kind = list_pb.AppliedKind.ValueType(each.kind)
             written.applied.add(kind=kind, control_id=each.control_id, value=each.value)
