@@ -18,6 +18,8 @@ from benchmarks.harness import Result, report
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.app import Settings
+from services.forecasting.domain.periods import DAY
+from services.forecasting.domain.preference import PreferenceQuality
 from services.forecasting.domain.propensity import Goal, Quality
 from services.forecasting.handlers.fit_propensity import moments_until
 from services.forecasting.learning.bg_nbd import BgNbdLikelihood, fit_bg_nbd
@@ -25,6 +27,7 @@ from services.forecasting.learning.customer_value import PURCHASE_MODELS, Spendi
 from services.forecasting.learning.gamma_gamma import fit_gamma_gamma
 from services.forecasting.learning.holdout import Agreement, compare
 from services.forecasting.learning.maximum_likelihood import maximise
+from services.forecasting.learning.preference import ROWS_MAX, examples, measure
 from services.forecasting.learning.propensity import fit as fit_trees
 from services.forecasting.learning.propensity import quality
 from services.forecasting.learning.purchases import FloatArray, IntArray, Purchases, merged, purchases
@@ -120,6 +123,51 @@ async def _propensity(folder: Path) -> Quality:
     return quality(until, trees.probabilities(held.features), held.reached)
 
 
+def preference() -> Iterator[Result]:
+    """Of which product categories the Complete Journey's households buy in their last four weeks."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = asyncio.run(_preference(Path(folder)))
+    ours, person, popular = found.rankings
+    peers = ((person, "personal frequency, this run"), (popular, "popularity, this run"))
+    for name in ("log_loss", "average_precision", "hit_rate", "hit_rate_of_three"):
+        for peer, said in peers:
+            label = f"complete_journey categories, {name.replace('_', ' ')}"
+            yield Result(label, getattr(ours, name), "", getattr(peer, name), said)
+    yield Result("complete_journey categories, mean gap by tenth", 100 * found.calibration_error, "points")
+
+
+async def _preference(folder: Path) -> PreferenceQuality:
+    rows, products = (
+        pd.read_parquet(DATA / "complete_journey" / f"{it}.parquet") for it in ("transactions", "products")
+    )
+    rows = rows.merge(products[["product_id", "product_category"]], on="product_id", how="left")
+    async with open_columnar(Settings(data_dir=folder), [ORDER_LINES]) as columnar:
+        lines, days = ColumnarLines(columnar), 28
+        table = _baskets(rows)
+        await lines.append(table, "1")
+        time = table["time"].to_numpy()
+        start = int(time.max()) - days * DAY
+        times = moments_until(int(time.min()), start, days * DAY)
+        learnt = [examples(await lines.tastes("t", "USD", days, at), days, ROWS_MAX // len(times)) for at in times]
+        return measure(start, fit_trees(learnt), await lines.tastes("t", "USD", days, start), days)
+
+
+def _baskets(rows: pd.DataFrame) -> pa.Table:
+    """Products without a category count for none."""
+    customer, whole = rows["household_id"].astype(str), pd.Series(0, rows.index)
+    columns = {
+        "tenant": "t", "message_id": rows["basket_id"].astype(str), "order_id": rows["basket_id"].astype(str),
+        "time": rows["transaction_timestamp"].astype("datetime64[us]").astype("int64"), "customer_id": customer,
+        "origin_id": customer, "product_id": rows["product_id"].astype(str), "store_id": "", "currency": "USD",
+        "category": rows["product_category"].astype(object).fillna("").astype(str), "opens_order": whole,
+        "quantity": rows["quantity"].astype(float), "opens_category": whole,
+        "amount_minor": (100 * rows["sales_value"]).round().astype("int64"),
+    }  # fmt: skip
+    columns["list_minor"] = columns["amount_minor"]
+    frame = pd.DataFrame(columns, index=rows.index)[ORDER_LINES.schema.names]
+    return pa.Table.from_pandas(frame, schema=ORDER_LINES.schema, preserve_index=False)
+
+
 def _order_lines(rows: pd.DataFrame) -> pa.Table:
     """An order's invoice number is its id; products have no categories."""
     customer, whole = rows["CustomerID"].astype(int).astype(str), pd.Series(0, rows.index)
@@ -191,6 +239,8 @@ def results() -> Iterator[Result]:
     if (DATA / "online_retail").exists():
         yield from online_retail()
         yield from propensity()
+    if (DATA / "complete_journey").exists():
+        yield from preference()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,15 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2, money_pb2, rule_pb2
 from tessera.crm.v1 import crm_service_pb2 as crm
-from tessera.forecasting.v1 import demand_pb2, drivers_pb2, media_mix_pb2, propensity_pb2, series_pb2, uplift_pb2
+from tessera.forecasting.v1 import (
+    category_preference_pb2,
+    demand_pb2,
+    drivers_pb2,
+    media_mix_pb2,
+    propensity_pb2,
+    series_pb2,
+    uplift_pb2,
+)
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
 from tessera.loyalty.v1 import (
     cart_pb2,
@@ -312,6 +320,8 @@ class Tenant:
         for request in (self.likely(), self.likely_then()):
             job = (await self.call("forecasting", "FitPropensityModel", request)).job
             await until(lambda job=job: self._succeeded("forecasting", forecasting, job.job_id))  # type: ignore[misc]
+        job = (await self.call("forecasting", "FitCategoryPreferences", self.preferring())).job
+        await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
         await self._experiment()
         await self._study()
         await self._advertise()
@@ -379,6 +389,10 @@ class Tenant:
             request_id=self.own("likely"), model_id=self.own("weekly"), goal=goal
         )
 
+    def preferring(self) -> category_preference_pb2.FitCategoryPreferencesRequest:
+        """A model of which categories customers buy of within a week."""
+        return category_preference_pb2.FitCategoryPreferencesRequest(request_id=self.own("preferring"), horizon_days=7)
+
     def likely_then(self) -> propensity_pb2.FitPropensityModelRequest:
         """What was to be expected three days ago of the two days after it, which have passed."""
         goal = propensity_pb2.PropensityGoal(horizon_days=2)
@@ -389,7 +403,7 @@ class Tenant:
         return request
 
     def goal(self) -> demand_pb2.CreateGoalRequest:
-        """Units of this tenant's one category in a year."""
+        """Units of one of this tenant's categories in a year."""
         return demand_pb2.CreateGoalRequest(
             request_id=self.own("goal"),
             name=self.own("goal"),
@@ -440,8 +454,8 @@ class Tenant:
 
     def _order(self, order_id: str, seconds: int, user_id: str = "") -> profiles.Event:
         lines = [
-            {"product_id": self.own(noun), "price": 5, "quantity": 2, "category": self.own("food")}
-            for noun in ("milk", "bread")
+            {"product_id": self.own(noun), "price": 5, "quantity": 2, "category": self.own(category)}
+            for noun, category in (("milk", "food"), ("bread", "bakery"))
         ]
         return profiles.Event(
             message_id=order_id,

@@ -59,6 +59,7 @@ MODULES = (
     "forecasting",
     "customer_value",
     "propensities",
+    "category_preferences",
     "uplifts",
     "elasticity",
     "media_mix",

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 from tessera.crm.v1 import crm_service_pb2 as crm_pb
+from tessera.forecasting.v1 import category_preference_pb2, propensity_pb2, uplift_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting_pb
-from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
 from tessera.loyalty.v1 import loyalty_service_pb2 as loyalty_pb
 from tessera.profiles.v1 import consent_pb2, group_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
@@ -118,6 +118,19 @@ async def propensities(context: Context, customer_id: str) -> list[propensity_pb
         return found
 
     return await context.load("propensities", customer_id, fetch, BATCH_GET_MAX) or []
+
+
+async def category_preferences(
+    context: Context, customer_id: str
+) -> category_preference_pb2.CategoryPreferences | None:
+    """By ``forecasting.BatchGetCategoryPreferences``."""
+
+    async def fetch(ids: list[str]) -> dict[str, category_preference_pb2.CategoryPreferences]:
+        request = category_preference_pb2.BatchGetCategoryPreferencesRequest(customer_ids=ids)
+        answer = await context.backends.forecasting.BatchGetCategoryPreferences(request, metadata=context.metadata)
+        return {found.customer_id: found for found in answer.preferences}
+
+    return await context.load("category_preferences", customer_id, fetch, BATCH_GET_MAX)
 
 
 async def uplifts(context: Context, customer_id: str) -> list[uplift_pb2.Uplift]:

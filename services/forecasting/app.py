@@ -19,7 +19,7 @@ from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.jobs import Jobs
 from services.common.settings import Port, ServiceSettings
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, media_mixes, propensities, store, uplifts
+from services.forecasting.adapters import customer_models, media_mixes, preferences, propensities, store, uplifts
 from services.forecasting.adapters import drivers as stored_drivers
 from services.forecasting.adapters import goals as stored_goals
 from services.forecasting.adapters.activities import ColumnarActivities
@@ -34,6 +34,7 @@ from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
 from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
+from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
@@ -43,6 +44,7 @@ from services.forecasting.domain.propensity import EXAMPLES_MIN
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_forecasts import Fitting
+from services.forecasting.handlers.fit_preferences import PreferenceFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.goals import GoalKeeping
@@ -57,6 +59,7 @@ COLLECTIONS = (
     *store.COLLECTIONS,
     *customer_models.COLLECTIONS,
     *propensities.COLLECTIONS,
+    *preferences.COLLECTIONS,
     *uplifts.COLLECTIONS,
     *media_mixes.COLLECTIONS,
     *stored_goals.COLLECTIONS,
@@ -75,7 +78,8 @@ class Settings(ServiceSettings):
     port: Port = 50054
     propensity_examples_min: int = Field(EXAMPLES_MIN, ge=5, le=100_000)
     """Below how many customers who reached a goal, or did not, within a horizon no propensity model is fitted, and
-    below how many in a group of an experiment no uplift model."""
+    below how many in a group of an experiment no uplift model, and below how many purchases of categories
+    no preferences."""
     network_seconds: float = Field(SECONDS_MAX, ge=0, le=3_600)
     """Of processor time for a neural network over the series of a panel, at most, of which a fit makes up to four; one
     that takes longer is left out. 0: no networks."""
@@ -99,11 +103,15 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         learners = Learners(network=NetworkFitting(settings.network_seconds) if settings.network_seconds else None)
         fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock, learners)
         likely = StoredPropensityModels(documents)
-        models = StoredCustomerModels(documents, likely)
-        telling = PredictionTelling(models, likely.settle)
+        liked = StoredPreferenceModels(documents, likely.turn)
+        models = StoredCustomerModels(documents, likely, liked)
+        telling = PredictionTelling(models, likely.settle, liked.settle)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
         propensity = PropensityFitting(
             lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
+        )
+        preference = PreferenceFitting(
+            lines, lines, liked, requests, jobs, system_clock, settings.propensity_examples_min
         )
         treatments, answers = ColumnarTreatments(columnar, documents), StoredUpliftModels(documents)
         uplift = UpliftFitting(
@@ -119,6 +127,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
                 fitting,
                 customers,
                 propensity,
+                preference,
                 uplift,
                 mixing,
                 goals,
@@ -134,7 +143,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             documents, settings.service, acknowledge, AcknowledgeErasureRequest, system_clock
         )
         erasures = Erasures(
-            documents, lines, activities, memberships, models, likely, answers, treatments, acknowledgements
+            documents, lines, activities, memberships, models, likely, liked, answers, treatments, acknowledgements
         )
         moved = MovedCustomers(documents, partial(predict_again, lines, models))
         async with (

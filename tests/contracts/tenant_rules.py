@@ -6,6 +6,7 @@ import grpc
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.crm.v1 import privacy_pb2 as crm_privacy
 from tessera.crm.v1 import unsubscribe_pb2 as unsubscribe
+from tessera.forecasting.v1 import category_preference_pb2 as preference
 from tessera.forecasting.v1 import demand_pb2 as demand
 from tessera.forecasting.v1 import drivers_pb2 as drivers
 from tessera.forecasting.v1 import elasticity_pb2 as elasticity
@@ -567,6 +568,18 @@ FORECASTING: dict[str, Rule] = {
     ),
     "MonitorPropensityModel": Refused(
         lambda acme: propensity.MonitorPropensityModelRequest(model_id=acme.own("past")), "PROPENSITY_MODEL_NOT_FOUND"
+    ),
+    "FitCategoryPreferences": Refused(
+        lambda acme: acme.preferring(), "TOO_LITTLE_HISTORY", grpc.StatusCode.FAILED_PRECONDITION, STRANGER
+    ),
+    "GetCategoryPreferenceModel": Refused(
+        lambda acme: preference.GetCategoryPreferenceModelRequest(),
+        "CATEGORY_PREFERENCE_MODEL_NOT_FOUND",
+        who=STRANGER,
+    ),
+    "ListCategoryPreferences": Without(lambda acme: preference.ListCategoryPreferencesRequest()),
+    "BatchGetCategoryPreferences": Without(
+        lambda acme: preference.BatchGetCategoryPreferencesRequest(customer_ids=acme.regular_ids)
     ),
     "GetElasticities": Without(
         lambda acme: elasticity.GetElasticitiesRequest(

@@ -16,7 +16,7 @@ from services.common.clock import system_clock
 from services.common.columnar import open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import open_store
-from services.forecasting.adapters import customer_models, propensities, uplifts
+from services.forecasting.adapters import customer_models, preferences, propensities, uplifts
 from services.forecasting.adapters.activities import ColumnarActivities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.erasures import Erasure, Erasures
@@ -24,6 +24,7 @@ from services.forecasting.adapters.events import apply_changes
 from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
+from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.treatments import ERASED, TREATMENTS, ColumnarTreatments
 from services.forecasting.adapters.uplifts import StoredUpliftModels
@@ -112,7 +113,7 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
         told.append(request)
 
     settings = configure(Settings)
-    fits = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *uplifts.COLLECTIONS)
+    fits = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *preferences.COLLECTIONS, *uplifts.COLLECTIONS)
     collections, tables = (*fits, ACKNOWLEDGEMENTS, ERASED, MOVED), [*SERIES_TABLES, TREATMENTS]
     async with open_store(settings, collections) as store, open_columnar(settings, tables) as columnar:
         lines, models = ColumnarLines(columnar), StoredCustomerModels(store)
@@ -124,7 +125,8 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
             StoredUpliftModels(store),
             ColumnarTreatments(columnar, store),
         )
-        erasures = Erasures(store, lines, activities, memberships, models, likely, gained, treated, acknowledgements)
+        held = (models, likely, StoredPreferenceModels(store, likely.turn), gained, treated)
+        erasures = Erasures(store, lines, activities, memberships, *held, acknowledgements)
         moved = MovedCustomers(store, partial(predict_again, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 

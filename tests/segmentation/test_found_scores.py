@@ -36,7 +36,7 @@ from services.segmentation.domain.scores import GROUPS, cluster_score, lookalike
 from services.segmentation.domain.scores import PREDICTIONS as NAMES
 from services.segmentation.domain.segment import check
 from services.segmentation.handlers.evaluate_predicted import TOUCHED_MAX, evaluate_predicted
-from services.segmentation.ports.predictions import Prediction
+from services.segmentation.ports.predictions import CategoryPreference, Prediction
 from tests.segmentation.conftest import TENANT, House
 from tests.segmentation.histories import DAY, NOW
 from tests.segmentation.test_evaluation import at_work, create
@@ -153,6 +153,32 @@ async def test_all_families_mean_the_same_on_both_engines(engine: ColumnarAnalyt
     assert shown["group"] == [groups["c1"]]
 
 
+async def test_the_likeliest_categories_are_conditions_until_they_are_taken_back(analytics: ColumnarAnalytics) -> None:
+    tenant = next(_tenants)
+    await keep(analytics, tenant, [])
+    kept = ColumnarPredictions(analytics._columnar)
+    both = [CategoryPreference("FOOD", NOW - DAY, 0.9, 1), CategoryPreference("TOYS & more", NOW - DAY, 0.4, 2)]
+    other = [CategoryPreference("TOYS & more", NOW - DAY, 0.6, 1)]
+    await kept.apply([Told(tenant, "c1", None, (), both), Told(tenant, "c2", None, (), other)], "liked 1")
+    rules: dict[str, Rule] = {
+        "toys": ScoreCondition("category_preference.TOYS & more", Operator.AT_LEAST, (0.5,)),
+        "any toys": ScoreCondition("category_preference.TOYS & more", Operator.AT_LEAST, (0.1,)),
+        "first toys": ScoreCondition("category_place.TOYS & more", Operator.EQUALS, (1,)),
+        "food": ScoreCondition("category_place.FOOD", Operator.EQUALS, (1,)),
+    }
+    for rule in rules.values():
+        check(rule, "", {}, lambda _: None, (), ())
+    toys = {"toys": {"c2"}, "any toys": {"c1", "c2"}, "first toys": {"c2"}}
+    assert await analytics.matching(tenant, rules, rules, NOW) == {**toys, "food": {"c1"}}
+    assert await analytics.matching(tenant, rules, rules, NOW - 2 * DAY) == {name: set() for name in rules}
+    assert [it for _, it in await kept.liked(tenant, ["c1"])] == both
+    again = ColumnarPredictions(analytics._columnar)
+    await again.apply([Told(tenant, "c1", None, (), both[1:]), Told(tenant, "c2", None)], "liked 2")
+    nobody: set[str] = set()
+    expected = {"toys": nobody, "any toys": {"c1"}, "first toys": nobody, "food": nobody}
+    assert await analytics.matching(tenant, rules, rules, NOW) == expected
+
+
 def scored() -> dict[str, dict[str, int]]:
     return scores_of(HISTORY, NOW)
 
@@ -164,6 +190,7 @@ def scored() -> dict[str, dict[str, int]]:
         (ScoreCondition("rfm.group", Operator.EQUALS, (1,)), "no group of RFM is called 1.0"),
         (ScoreCondition("rfm.cell", Operator.EQUALS, ("555",)), "the figure is a number"),
         (ScoreCondition("prediction.luck", Operator.AT_LEAST, (1,)), "no score is called prediction.luck"),
+        (ScoreCondition("category_place.", Operator.EQUALS, (1,)), "no score is called category_place"),
         (ScoreCondition("cluster.gone", Operator.EQUALS, (1,)), "no score is called cluster.gone"),
         (ScoreCondition("rfm.group", Operator.AT_LEAST, ("loyal",)), "the figure is a number"),
     ],

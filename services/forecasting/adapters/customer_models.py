@@ -13,6 +13,7 @@ from typing import Any
 from services.common.errors import AlreadyExists, Conflict
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
 from services.forecasting.adapters.prediction_changes import PREDICTION_CHANGES, UNTOLD, telling
+from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.domain.customers import (
     CustomerModel,
@@ -46,10 +47,16 @@ _ORDERS = {
 class StoredCustomerModels:
     """The port ``CustomerModels`` over the document store."""
 
-    def __init__(self, store: Store, propensities: StoredPropensityModels | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        propensities: StoredPropensityModels | None = None,
+        preferences: StoredPreferenceModels | None = None,
+    ) -> None:
         self._store = store
         self._propensities = propensities or StoredPropensityModels(store)
         self._turn = self._propensities.turn
+        self._preferences = preferences or StoredPreferenceModels(store, self._turn)
 
     def turn(self) -> asyncio.Lock:
         return self._turn
@@ -180,8 +187,10 @@ class StoredCustomerModels:
                 likely: dict[str, list[Propensity]] = {}
                 for said in await self._propensities.of_customers(owner, customer_ids):
                     likely.setdefault(said.customer_id, []).append(said)
+                liked = {it.customer_id: it for it in await self._preferences.of_customers(owner, customer_ids)}
                 changes += [
-                    PredictionChange(owner, it, found.get(it), likely.get(it, ())) for it in dict.fromkeys(customer_ids)
+                    PredictionChange(owner, it, found.get(it), likely.get(it, ()), liked.get(it))
+                    for it in dict.fromkeys(customer_ids)
                 ]
                 for version in sorted({it.version for it in found.values()}):
                     if model := await self.get(owner, version):

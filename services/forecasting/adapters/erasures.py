@@ -13,6 +13,7 @@ from services.forecasting.adapters.activities import ColumnarActivities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.lines import ColumnarLines
 from services.forecasting.adapters.memberships import ColumnarMemberships
+from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.adapters.treatments import ColumnarTreatments
 from services.forecasting.adapters.uplifts import StoredUpliftModels
@@ -50,11 +51,13 @@ class Erasures:
         memberships: ColumnarMemberships,
         models: StoredCustomerModels,
         propensities: StoredPropensityModels,
+        preferences: StoredPreferenceModels,
         uplifts: StoredUpliftModels,
         treatments: ColumnarTreatments,
         acknowledgements: Acknowledgements,
     ) -> None:
         self._store, self._lines, self._models, self._propensities = store, lines, models, propensities
+        self._preferences = preferences
         self._activities, self._memberships = activities, memberships
         self._uplifts, self._treatments, self._acknowledgements = uplifts, treatments, acknowledgements
 
@@ -72,6 +75,7 @@ class Erasures:
         held_of: Sequence[tuple[str, Forgetting]] = (
             ("customer_prediction", self._models),
             ("propensity", self._propensities),
+            ("category_preferences", self._preferences),
             ("uplift", self._uplifts),
             ("treatment", self._treatments),
         )

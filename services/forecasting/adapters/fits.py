@@ -103,11 +103,11 @@ class StoredFits(Generic[M, S]):
             await self._store.commit([self._put(tenant, it) for it in part])
 
     def _put(self, tenant: str, it: S) -> Put:
-        fit = _fit(it.model_id, it.version)
+        fit = fit_id(it.model_id, it.version)
         return Put(tenant, self._where.sayings, f"{fit}/{it.customer_id}", self._where.body(it) | {"fit": fit})
 
     async def drop(self, tenant: str, model_id: str, version: int, customer_ids: Sequence[str]) -> None:
-        await self._delete(tenant, [f"{_fit(model_id, version)}/{it}" for it in customer_ids])
+        await self._delete(tenant, [f"{fit_id(model_id, version)}/{it}" for it in customer_ids])
 
     async def _delete(self, tenant: str, ids: Sequence[str]) -> None:
         for begin in range(0, len(ids), WRITES_MAX):
@@ -118,7 +118,7 @@ class StoredFits(Generic[M, S]):
         before = await self._publish(tenant, model)
         await self._settle(tenant, model.model_id, max(before, 1), model.version)
         if (old := model.version - VERSIONS_KEPT) > 0:
-            await self._store.commit([Delete(tenant, self._where.models, _fit(model.model_id, old))])
+            await self._store.commit([Delete(tenant, self._where.models, fit_id(model.model_id, old))])
 
     async def _settle(self, tenant: str, model_id: str, first: int, current: int) -> None:
         """Have followers told of what changed, and drop what the versions from the first on said."""
@@ -149,7 +149,7 @@ class StoredFits(Generic[M, S]):
             try:
                 await self._store.commit(
                     [
-                        Put(tenant, self._where.models, _fit(model.model_id, model.version), written),
+                        Put(tenant, self._where.models, fit_id(model.model_id, model.version), written),
                         Replace(tenant, self._where.names, model.model_id, body, name.version),
                         *await self._marking(tenant, model.model_id, before),
                     ]
@@ -159,7 +159,7 @@ class StoredFits(Generic[M, S]):
             return before
 
     async def _drop_fit(self, tenant: str, model_id: str, version: int, *, tell: bool = False) -> None:
-        query = Query(where={"fit": _fit(model_id, version)}, order_by=self._where.order, limit=1000)
+        query = Query(where={"fit": fit_id(model_id, version)}, order_by=self._where.order, limit=1000)
         while found := (await self._store.find(tenant, self._where.sayings, query)).documents:
             await self._remove(tenant, found, tell=tell)
 
@@ -174,7 +174,7 @@ class StoredFits(Generic[M, S]):
         """Of whom a version says something, some hundreds at a time."""
         after, more = "", True
         while more:
-            where = {"fit": _fit(model_id, version)}
+            where = {"fit": fit_id(model_id, version)}
             query = Query(where=where, order_by=self._where.order, limit=_READ_AT_ONCE, after=after)
             page = await self._store.find(tenant, self._where.sayings, query)
             yield [document.body["customer_id"] for document in page.documents]
@@ -188,7 +188,7 @@ class StoredFits(Generic[M, S]):
         claimed: int = name.body["claimed"]
         oldest = max(claimed - VERSIONS_KEPT, 1)
         versions = range(oldest, claimed + 1)
-        models = [Delete(tenant, self._where.models, _fit(model_id, version)) for version in versions]
+        models = [Delete(tenant, self._where.models, fit_id(model_id, version)) for version in versions]
         await self._store.commit([Delete(tenant, self._where.names, model_id), *models])
         for version in versions:
             await self._drop_fit(tenant, model_id, version, tell=True)
@@ -198,7 +198,7 @@ class StoredFits(Generic[M, S]):
         found: list[Document] = []
         for name in await self._names(tenant):
             span = range(max(name.body["claimed"] - VERSIONS_KEPT, 1), name.body["claimed"] + 1)
-            ids = [f"{_fit(name.id, version)}/{it}" for version in span for it in customer_ids]
+            ids = [f"{fit_id(name.id, version)}/{it}" for version in span for it in customer_ids]
             found.extend((await self._store.get_many(tenant, self._where.sayings, ids)).values())
         for begin in range(0, len(found), _READ_AT_ONCE):
             await self._remove(tenant, found[begin : begin + _READ_AT_ONCE], tell=True)
@@ -208,17 +208,17 @@ class StoredFits(Generic[M, S]):
         if not version:
             name = await self._store.get(tenant, self._where.names, model_id)
             version = name.body["current"] if name else 0
-        found = await self._store.get(tenant, self._where.models, _fit(model_id, version)) if version else None
+        found = await self._store.get(tenant, self._where.models, fit_id(model_id, version)) if version else None
         return self._where.model(found.body) if found else None
 
     async def newest(self, tenant: str) -> list[M]:
         current = [(it.id, it.body["current"]) for it in await self._names(tenant) if it.body["current"]]
-        ids = [_fit(*each) for each in current]
+        ids = [fit_id(*each) for each in current]
         found = await self._store.get_many(tenant, self._where.models, ids)
         return [self._where.model(found[it].body) for it in ids if it in found]
 
     async def page(self, tenant: str, model_id: str, version: int, limit: int, after: str) -> tuple[list[S], str]:
-        where = {"fit": _fit(model_id, version)}
+        where = {"fit": fit_id(model_id, version)}
         query = Query(where=where, order_by=self._where.order, descending=True, limit=limit, after=after)
         page = await self._store.find(tenant, self._where.sayings, query)
         return [self._saying(document) for document in page.documents], page.next_cursor
@@ -227,10 +227,10 @@ class StoredFits(Generic[M, S]):
         read: list[tuple[str, int]] | None = None
         found: dict[str, Document] = {}
         while (current := await self._current(tenant, model_ids)) != read:  # else a fit was published in between
-            ids = [f"{_fit(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in current]
+            ids = [f"{fit_id(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in current]
             found = await self._store.get_many(tenant, self._where.sayings, ids)
             read = current
-        ids = [f"{_fit(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in read or ()]
+        ids = [f"{fit_id(*each)}/{it}" for it in dict.fromkeys(customer_ids) for each in read or ()]
         return [self._saying(found[it]) for it in ids if it in found]
 
     def _saying(self, document: Document) -> S:
@@ -245,5 +245,6 @@ class StoredFits(Generic[M, S]):
         return list((await self._store.find(tenant, self._where.names, query)).documents)
 
 
-def _fit(model_id: str, version: int) -> str:
+def fit_id(model_id: str, version: int) -> str:
+    """What the sayings of a version are kept under."""
     return f"{model_id}/{version}"

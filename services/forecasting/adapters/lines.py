@@ -12,10 +12,12 @@ from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
 from services.forecasting.adapters.moments import moment, read_moment
 from services.forecasting.adapters.series import Tables, sums
+from services.forecasting.adapters.tastes import categories, later, read_tastes, tastes
 from services.forecasting.domain.activities import BoughtLine
 from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.measures import Dimension
 from services.forecasting.domain.periods import Periods
+from services.forecasting.domain.preference import Tastes
 from services.forecasting.domain.propensity import Goal, Moment
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.ports import Status
@@ -204,6 +206,14 @@ class ColumnarLines:
 
     async def moment(self, tenant: str, currency: str, goal: Goal, at: int) -> Moment:
         return read_moment(await self._columnar.execute(moment(self._lines(tenant), currency, goal, at)), goal)
+
+    async def tastes(self, tenant: str, currency: str, horizon_days: int, at: int) -> Tastes:
+        lines = self._lines(tenant)
+        known = await self.moment(tenant, currency, Goal(horizon_days), at)
+        named = await self._columnar.execute(categories(lines, currency, at))
+        asked = (lines, currency, tuple(named["category"].to_pylist()), horizon_days, at)
+        before, after = await self._columnar.execute(tastes(*asked)), await self._columnar.execute(later(*asked))
+        return read_tastes(known, asked[2], before, after)
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import Prediction
+from services.forecasting.domain.preference import CategoryPreferences
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.domain.uplift import Treatment, Uplift
 from services.forecasting.ports import (
@@ -16,9 +17,12 @@ from services.forecasting.ports import (
     Treatments,
     UpliftModels,
 )
+from services.forecasting.ports.preferences import PreferenceModels
 
 PAGE = 500
-Held: TypeAlias = BoughtLine | Seen | Transition | Prediction | Propensity | Uplift | tuple[str, Treatment]
+Held: TypeAlias = (
+    BoughtLine | Seen | Transition | Prediction | Propensity | CategoryPreferences | Uplift | tuple[str, Treatment]
+)
 """A record of a person; a treatment with its experiment."""
 
 
@@ -26,6 +30,7 @@ async def export_customer(
     lines: BoughtLines,
     models: CustomerModels,
     propensities: PropensityModels,
+    preferences: PreferenceModels,
     uplifts: UpliftModels,
     treatments: Treatments,
     activities: Activities,
@@ -47,6 +52,7 @@ async def export_customer(
     for begin in range(0, len(customer_ids), PAGE):
         ids = customer_ids[begin : begin + PAGE]
         found.extend(await propensities.of_customers(tenant, ids))
+        found.extend(await preferences.of_customers(tenant, ids))
         found.extend(await uplifts.of_customers(tenant, ids))
         found.extend(await treatments.of_customer(tenant, ids))
     found.sort(key=lambda it: type(it).__name__)  # those of a kind together

@@ -89,29 +89,35 @@ async def fit_propensity(
 
 
 async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOrder) -> "_Work":
-    if why := missing():
-        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
+    check_learner()
     names = await fitting.models.names(tenant)
     if len(names) >= MODELS_MAX and order.model_id not in names:
         raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
     extent = await fitting.lines.extent(tenant)
     if extent is None:
-        raise _too_short(0, order.goal)
+        raise too_short(0, order.goal.horizon_days)
     currency = extent.currency(Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency))
     if order.goal_currency not in ("", currency):
         raise GoalInvalid(f"the least amount must be in {currency}, as the orders are", field="goal.min_amount")
     as_of = extent.last_time if order.as_of is None else order.as_of
     span = (as_of - extent.first_time) // DAY
     if span < HORIZONS_MIN * order.goal.horizon_days:
-        raise _too_short(max(span, 0), order.goal)
+        raise too_short(max(span, 0), order.goal.horizon_days)
     work = _Work(fitting, tenant, order, currency, extent.first_time, as_of)
     for number in (1, 2):
         _check(await work.moment(as_of - number * order.goal.horizon), number, fitting.examples_min)
     return work
 
 
-def _too_short(span: int, goal: Goal) -> TooLittleHistory:
-    needed = HORIZONS_MIN * goal.horizon_days
+def check_learner() -> None:
+    """``LearnerMissing`` where trees cannot be grown."""
+    if why := missing():
+        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
+
+
+def too_short(span: int, horizon_days: int) -> TooLittleHistory:
+    """The refusal of a history of ``span`` days."""
+    needed = HORIZONS_MIN * horizon_days
     return TooLittleHistory(
         f"the orders span {span} days and {needed} are needed, three times the horizon: wait, or shorten the horizon",
         days=span,

@@ -18,6 +18,7 @@ from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.drivers import DriverKeeping
 from services.forecasting.handlers.fit_customer_model import CustomerFitting, fit_customer_model
 from services.forecasting.handlers.fit_forecasts import Fitting, Spec, fit_forecasts
+from services.forecasting.handlers.fit_preferences import PreferenceFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.get_customers import get_customer_model, get_customer_prediction
@@ -39,6 +40,7 @@ from services.forecasting.servicer.forecast_messages import (
 )
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
+from services.forecasting.servicer.preference import PreferenceRpcs
 from services.forecasting.servicer.propensity import PropensityRpcs
 from services.forecasting.servicer.uplift import UpliftRpcs
 
@@ -57,6 +59,7 @@ class ForecastingServicer(
     MediaMixRpcs,
     PersonalDataRpcs,
     PredictionFeedRpcs,
+    PreferenceRpcs,
     PropensityRpcs,
     UpliftRpcs,
     ForecastingServiceServicer,
@@ -68,6 +71,7 @@ class ForecastingServicer(
         fitting: Fitting,
         customers: CustomerFitting,
         propensity: PropensityFitting,
+        preference: PreferenceFitting,
         uplift: UpliftFitting,
         mixing: MediaMixing,
         goals: GoalKeeping,
@@ -79,7 +83,7 @@ class ForecastingServicer(
     ) -> None:
         self._fitting, self._customers, self._propensity, self._mixing = fitting, customers, propensity, mixing
         self._goals, self._drivers, self._bought, self._feed = goals, drivers, bought, predictions
-        self._uplift = uplift
+        self._uplift, self._preference = uplift, preference
         self._activities, self._memberships = activities, memberships
         self._get_forecasts, self._forecasts = GetForecasts(fitting.of_panels), fitting.forecasts
 

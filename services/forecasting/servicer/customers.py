@@ -11,6 +11,7 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from services.common.auth import ALL_TENANTS, principal
 from services.forecasting.domain.customers import CustomerModel, Decile, Holdout, ModelError, Prediction, churn_band
 from services.forecasting.ports import PredictionChange, PredictionChanges, PredictionFeed
+from services.forecasting.servicer.preference import preferences_message
 from services.forecasting.servicer.propensity import propensity_message
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,6 +49,7 @@ def _change(it: PredictionChange) -> pb.PredictionChange:
         customer_id=it.customer_id,
         prediction=prediction,
         propensities=map(propensity_message, it.propensities),
+        category_preferences=None if it.preferences is None else preferences_message(it.preferences),
     )
 
 

@@ -13,10 +13,12 @@ from services.common.clock import from_micros
 from services.common.money import decimals
 from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import Prediction, churn_band
+from services.forecasting.domain.preference import CategoryPreferences
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.domain.uplift import Treatment, Uplift
 from services.forecasting.handlers.export_customer import Held, export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
+from services.forecasting.handlers.fit_preferences import PreferenceFitting
 from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.ports import Activities, BoughtLines, Memberships
@@ -29,6 +31,7 @@ class PersonalDataRpcs:
 
     _customers: CustomerFitting
     _propensity: PropensityFitting
+    _preference: PreferenceFitting
     _uplift: UpliftFitting
     _bought: BoughtLines
     _activities: Activities
@@ -39,7 +42,13 @@ class PersonalDataRpcs:
     ) -> AsyncIterator[pb.ExportCustomerDataResponse]:
         ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
         models, propensities = self._customers.models, self._propensity.models
-        held = (self._uplift.models, self._uplift.treatments, self._activities, self._memberships)
+        held = (
+            self._preference.models,
+            self._uplift.models,
+            self._uplift.treatments,
+            self._activities,
+            self._memberships,
+        )
         async for page in export_customer(self._bought, models, propensities, *held, principal().tenant, ids):
             yield pb.ExportCustomerDataResponse(records=map(_record, page))
 
@@ -55,6 +64,8 @@ def _record(it: Held) -> PersonalRecord:
         return PersonalRecord(kind="treatment", json=orjson.dumps(_treated(*it)).decode())
     if isinstance(it, Uplift):
         return PersonalRecord(kind="uplift", json=orjson.dumps(_gained(it)).decode())
+    if isinstance(it, CategoryPreferences):
+        return PersonalRecord(kind="category_preferences", json=orjson.dumps(_liked(it)).decode())
     if isinstance(it, Propensity):
         return PersonalRecord(kind="propensity", json=orjson.dumps(_likely(it)).decode())
     return PersonalRecord(kind="customer_prediction", json=orjson.dumps(_prediction(it)).decode())
@@ -112,6 +123,14 @@ def _likely(it: Propensity) -> dict[str, Any]:
         "probability": round(it.probability, 4),
         "percentile": it.percentile,
         "because_of": {why.feature: why.value for why in it.reasons},
+    }
+
+
+def _liked(it: CategoryPreferences) -> dict[str, Any]:
+    return {
+        "as_of": from_micros(it.as_of).isoformat(),
+        "horizon_days": it.horizon_days,
+        "probability_by_category": {liked.category: round(liked.probability, 4) for liked in it.categories},
     }
 
 

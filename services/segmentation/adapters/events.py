@@ -26,7 +26,7 @@ from services.segmentation.adapters.messages import MESSAGES, Sent, message_rows
 from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
 from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
-from services.segmentation.ports.predictions import Prediction, Propensity
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity
 
 Touch = Callable[[str, set[str]], None]
 """Hears which customers of a tenant were touched."""
@@ -297,7 +297,12 @@ def _told(change: forecasting.PredictionChange) -> Told:
     likely = [
         Propensity(it.model_id, _micros(it.as_of_time), it.probability, it.percentile) for it in change.propensities
     ]
-    return Told(change.tenant_id, change.customer_id, prediction, likely)
+    said = change.category_preferences
+    liked = [
+        CategoryPreference(it.category, _micros(said.as_of_time), it.probability, place)
+        for place, it in enumerate(said.categories, start=1)
+    ]
+    return Told(change.tenant_id, change.customer_id, prediction, likely, liked)
 
 
 def _prediction(told: forecasting.CustomerPrediction) -> Prediction:

@@ -18,6 +18,7 @@ from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
 from services.segmentation.adapters.messages import MESSAGES
 from services.segmentation.adapters.tables import (
+    CATEGORY_PREFERENCES,
     CLUSTERED,
     CONSENTS,
     EVENTS,
@@ -37,6 +38,7 @@ KINDS: dict[Table, str] = {
     RESEMBLING: "lookalike",
     PREDICTIONS: "prediction_copy",
     PROPENSITIES: "propensity_copy",
+    CATEGORY_PREFERENCES: "category_preference_copy",
     GROUP_MEMBERS: "group_membership_copy",
     MESSAGES: "message_copy",
 }

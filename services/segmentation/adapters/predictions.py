@@ -6,21 +6,29 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from services.common.columnar import Columnar, Remove, of_tenant
-from services.segmentation.adapters.tables import PREDICTIONS, PROPENSITIES
-from services.segmentation.ports.predictions import Prediction, Propensity
+from services.common.columnar import Columnar, Remove, Table, of_tenant
+from services.segmentation.adapters.tables import CATEGORY_PREFERENCES, PREDICTIONS, PROPENSITIES
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity
 
 FOLLOWER = "forecasting"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is predicted of a customer from now on; ``None``: nothing any more. ``propensities``: all that there are."""
+    """What is predicted of a customer from now on; ``None``: nothing any more. ``propensities`` and ``preferences``:
+    all that there are."""
 
     tenant: str
     customer_id: str
     prediction: Prediction | None
     propensities: Sequence[Propensity] = ()
+    preferences: Sequence[CategoryPreference] = ()
+
+    def said(self, table: Table) -> set[str]:
+        """The models, or categories, of which something is said, by the table that it is kept in."""
+        if table is PROPENSITIES:
+            return {it.model_id for it in self.propensities}
+        return {it.category for it in self.preferences}
 
 
 class ColumnarPredictions:
@@ -28,8 +36,8 @@ class ColumnarPredictions:
 
     def __init__(self, columnar: Columnar) -> None:
         self._columnar = columnar
-        self._models: dict[str, set[str]] = {}
-        """By tenant, the models that rows may be of."""
+        self._known: dict[tuple[Table, str], set[str]] = {}
+        """By table and tenant, the models or categories that rows may be of."""
 
     async def cursor(self) -> str:
         """The cursor of the last batch that was applied."""
@@ -45,27 +53,28 @@ class ColumnarPredictions:
         gone = [each for each in told if each.prediction is None]
         keys = {"tenant": [each.tenant for each in gone], "customer_id": [each.customer_id for each in gone]}
         removals = [Remove(PREDICTIONS, pa.table(keys))] if gone else []
-        likely = await asyncio.to_thread(_likely, told)
-        if len(unsaid := await self._unsaid(told)):
-            removals.append(Remove(PROPENSITIES, unsaid))
-        appended = {table: each for table, each in ((PREDICTIONS, rows), (PROPENSITIES, likely)) if len(each)}
-        await self._columnar.append(appended, FOLLOWER, cursor, removals)
+        likely, liked = await asyncio.to_thread(_likely, told), await asyncio.to_thread(_liked, told)
+        for table in (PROPENSITIES, CATEGORY_PREFERENCES):
+            if len(unsaid := await self._unsaid(table, told)):
+                removals.append(Remove(table, unsaid))
+        rows_of = ((PREDICTIONS, rows), (PROPENSITIES, likely), (CATEGORY_PREFERENCES, liked))
+        await self._columnar.append({table: each for table, each in rows_of if len(each)}, FOLLOWER, cursor, removals)
 
-    async def _unsaid(self, told: Collection[Told]) -> pa.Table:
-        """The keys of what models said of these customers, as far as it is known, and do not say any more."""
+    async def _unsaid(self, table: Table, told: Collection[Told]) -> pa.Table:
+        """The keys of what was said of these customers, as far as it is known, and is not said any more."""
         keys: list[tuple[str, str, str]] = []
+        names = table.key
         for each in told:
-            if each.tenant not in self._models:
-                self._models[each.tenant] = await self._named(each.tenant)
-            said = {it.model_id for it in each.propensities}
-            known = self._models[each.tenant] = self._models[each.tenant] | said
-            keys.extend((each.tenant, each.customer_id, model) for model in sorted(known - said))
-        names = ("tenant", "customer_id", "model_id")
+            if (table, each.tenant) not in self._known:
+                self._known[table, each.tenant] = await self._named(table, each.tenant)
+            said = each.said(table)
+            known = self._known[table, each.tenant] = self._known[table, each.tenant] | said
+            keys.extend((each.tenant, each.customer_id, name) for name in sorted(known - said))
         return pa.table({name: pa.array([key[at] for key in keys], pa.string()) for at, name in enumerate(names)})
 
-    async def _named(self, tenant: str) -> set[str]:
-        rows = of_tenant(self._columnar.table(PROPENSITIES), tenant)
-        return set((await self._columnar.execute(rows.select("model_id").distinct()))["model_id"].to_pylist())
+    async def _named(self, table: Table, tenant: str) -> set[str]:
+        rows, (_, _, name) = of_tenant(self._columnar.table(table), tenant), table.key
+        return set((await self._columnar.execute(rows.select(name).distinct()))[name].to_pylist())
 
     async def likely(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, Propensity]]:
         rows = of_tenant(self._columnar.table(PROPENSITIES), tenant)
@@ -73,6 +82,15 @@ class ColumnarPredictions:
         found = (await self._columnar.execute(theirs)).to_pylist()
         return [
             (row["customer_id"], Propensity(row["model_id"], row["time"], row["probability"], row["percentile"]))
+            for row in found
+        ]
+
+    async def liked(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, CategoryPreference]]:
+        rows = of_tenant(self._columnar.table(CATEGORY_PREFERENCES), tenant)
+        theirs = rows.filter(rows.customer_id.isin(sorted(customer_ids))).order_by("customer_id", "place", "category")
+        found = (await self._columnar.execute(theirs)).to_pylist()
+        return [
+            (row["customer_id"], CategoryPreference(row["category"], row["time"], row["probability"], row["place"]))
             for row in found
         ]
 
@@ -93,6 +111,19 @@ def _likely(told: Collection[Told]) -> pa.Table:
         "percentile": [it.percentile for _, it in rows],
     }
     return pa.table({name: columns[name] for name in PROPENSITIES.schema.names}, schema=PROPENSITIES.schema)
+
+
+def _liked(told: Collection[Told]) -> pa.Table:
+    rows = [(each, it) for each in told for it in each.preferences]
+    columns = {
+        "tenant": [each.tenant for each, _ in rows],
+        "customer_id": [each.customer_id for each, _ in rows],
+        "category": [it.category for _, it in rows],
+        "time": [it.time for _, it in rows],
+        "probability": [it.probability for _, it in rows],
+        "place": [it.place for _, it in rows],
+    }
+    return pa.table({name: columns[name] for name in CATEGORY_PREFERENCES.schema.names}, CATEGORY_PREFERENCES.schema)
 
 
 def _rows(told: Collection[Told]) -> pa.Table:

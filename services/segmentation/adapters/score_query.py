@@ -1,6 +1,6 @@
 """Scores of customers as columns: RFM computed from the orders of all, and what was predicted or found before."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import ibis
@@ -9,6 +9,8 @@ import ibis.expr.types as ir
 from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.domain.rfm import DAY_MICROS, group_of
 from services.segmentation.domain.scores import (
+    CATEGORY_PLACE,
+    CATEGORY_PREFERENCE,
     CLUSTER,
     GROUPS,
     LOOKALIKE,
@@ -26,6 +28,7 @@ class Found:
 
     predictions: ir.Table
     propensities: ir.Table
+    preferences: ir.Table
     clustered: ir.Table
     resembling: ir.Table
 
@@ -46,12 +49,21 @@ def with_scores(
         if name.startswith(LOOKALIKE):
             rows = found.resembling.filter(found.resembling.lookalike_id == name.removeprefix(LOOKALIKE))
             figures = figures.left_join(rows.select("customer_id", **{name: rows.place + 1}), "customer_id")
-        for family, column in ((PROPENSITY, "probability"), (PROPENSITY_PERCENTILE, "percentile")):
+        for family, rows, of, column in _said(found):
             if name.startswith(family):
-                rows = found.propensities.filter(found.propensities.model_id == name.removeprefix(family))
-                rows = rows.filter(rows.time <= at)
+                rows = rows.filter(rows[of] == name.removeprefix(family), rows.time <= at)
                 figures = figures.left_join(rows.select("customer_id", **{name: rows[column]}), "customer_id")
     return figures
+
+
+def _said(found: Found) -> Sequence[tuple[str, ir.Table, str, str]]:
+    """The families of scores that models of forecasting say: where they are, of what, and in which column."""
+    return (
+        (PROPENSITY, found.propensities, "model_id", "probability"),
+        (PROPENSITY_PERCENTILE, found.propensities, "model_id", "percentile"),
+        (CATEGORY_PREFERENCE, found.preferences, "category", "probability"),
+        (CATEGORY_PLACE, found.preferences, "category", "place"),
+    )
 
 
 def _grouped(table: ir.Table, grouped: bool) -> ir.Table:

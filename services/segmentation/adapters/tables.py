@@ -139,6 +139,21 @@ PROPENSITIES = Table(
     key=("tenant", "customer_id", "model_id"),
     keep=Keep.LAST,
 )
+CATEGORY_PREFERENCES = Table(
+    "category_preferences",
+    pa.schema(
+        [
+            ("tenant", pa.string()),
+            ("customer_id", pa.string()),
+            ("category", pa.string()),
+            ("time", pa.int64()),  # from when on it predicts
+            ("probability", pa.float64()),
+            ("place", pa.int64()),  # among the customer's categories: 1 for the likeliest
+        ]
+    ),
+    key=("tenant", "customer_id", "category"),
+    keep=Keep.LAST,
+)
 RESEMBLING = Table(
     "resembling",
     pa.schema(
@@ -159,6 +174,7 @@ TABLES = (
     RESEMBLING,
     PREDICTIONS,
     PROPENSITIES,
+    CATEGORY_PREFERENCES,
     MESSAGES,
     *GROUP_TABLES,
 )

@@ -13,6 +13,7 @@ from services.segmentation.adapters.group_query import Groups
 from services.segmentation.adapters.group_tables import GROUP_TABLES
 from services.segmentation.adapters.score_query import Found
 from services.segmentation.adapters.tables import (
+    CATEGORY_PREFERENCES,
     CLUSTERED,
     CONSENTS,
     EVENTS,
@@ -25,18 +26,17 @@ from services.segmentation.adapters.tables import (
 )
 
 TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
+_FOUND = (PREDICTIONS, PROPENSITIES, CATEGORY_PREFERENCES, CLUSTERED, RESEMBLING)
 _HASHES = ibis.param("int64")
 
 
 def tenant_history(columnar: Columnar, tenant: str) -> History:
     """Everything that is known of a tenant's customers."""
-    events, traits, consents, entries, predictions, propensities, clustered, resembling = (
-        of_tenant(columnar.table(table), tenant)
-        for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, PREDICTIONS, PROPENSITIES, CLUSTERED, RESEMBLING)
+    events, traits, consents, entries, *found = (
+        of_tenant(columnar.table(table), tenant) for table in (EVENTS, TRAITS, CONSENTS, LIST_ENTRIES, *_FOUND)
     )
     groups = Groups(*(of_tenant(columnar.table(table), tenant) for table in GROUP_TABLES))
-    found = Found(predictions, propensities, clustered, resembling)
-    return History(events, traits, consents, entries, events, found, groups)
+    return History(events, traits, consents, entries, events, Found(*found), groups)
 
 
 def of_touched(rows: ir.Table) -> ir.Table:

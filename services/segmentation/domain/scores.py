@@ -32,6 +32,10 @@ PREDICTIONS = (
 CLUSTER, LOOKALIKE = "cluster.", "lookalike."
 PROPENSITY, PROPENSITY_PERCENTILE = "propensity.", "propensity_percentile."
 """How likely a customer is to reach the goal of a model of forecasting, and in which hundredth of all that is."""
+CATEGORY_PREFERENCE, CATEGORY_PLACE = "category_preference.", "category_place."
+"""How likely a customer is to buy of a category, and its place among the customer's categories: 1 for the likeliest.
+Forecasting says it of the likeliest categories of each customer only."""
+CATEGORY_MAX = 256
 _MODEL = re.compile("[a-z0-9][a-z0-9_-]{0,63}")
 _EQUALITY = frozenset({Operator.EQUALS, Operator.NOT_EQUALS, Operator.ANY_OF, Operator.NOT_ANY_OF})
 
@@ -52,9 +56,15 @@ def is_propensity(score: str) -> bool:
     return f"{family}." in (PROPENSITY, PROPENSITY_PERCENTILE) and _MODEL.fullmatch(model) is not None
 
 
+def is_preference(score: str) -> bool:
+    """Whether it is about a category, also of one that nothing is said of."""
+    family, _, category = score.partition(".")
+    return f"{family}." in (CATEGORY_PREFERENCE, CATEGORY_PLACE) and 0 < len(category) <= CATEGORY_MAX
+
+
 def is_predicted(score: str) -> bool:
     """Whether forecasting says it, so that it changes when forecasting says something else."""
-    return score in PREDICTIONS or is_propensity(score)
+    return score in PREDICTIONS or is_propensity(score) or is_preference(score)
 
 
 def check_score(path: str, condition: ScoreCondition, known: Container[str]) -> None:
@@ -63,8 +73,9 @@ def check_score(path: str, condition: ScoreCondition, known: Container[str]) -> 
     score = condition.score
     if score == RFM_GROUP:
         return _check_groups(path, condition)
-    if score not in (*RFM, *PREDICTIONS) and score not in known and not is_propensity(score):
+    if score not in RFM and score not in known and not is_predicted(score):
         models = f"{PROPENSITY}<model_id>, {PROPENSITY_PERCENTILE}<model_id>"
+        models += f", {CATEGORY_PREFERENCE}<category>, {CATEGORY_PLACE}<category>"
         families = f"{CLUSTER}<clustering_id>, {LOOKALIKE}<lookalike_id>, {models}"
         names = ", ".join((*RFM, RFM_GROUP, *PREDICTIONS, families))
         raise RuleInvalid(f"{path}.score", f"no score is called {score}; there are {names}")

@@ -7,7 +7,7 @@ from typing import Any
 from services.common.clock import from_micros
 from services.common.money import decimals
 from services.segmentation.ports import Analytics, Lists, Memberships, Segments
-from services.segmentation.ports.predictions import Prediction, Predictions, Propensity
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Predictions, Propensity
 
 PAGE = 500
 
@@ -54,6 +54,11 @@ async def export_customer_data(
         likely += await predictions.likely(tenant, ids[start : start + PAGE])
     for start in range(0, len(likely), PAGE):
         yield [_likely(it) for _, it in likely[start : start + PAGE]]
+    liked: list[tuple[str, CategoryPreference]] = []
+    for start in range(0, len(ids), PAGE):
+        liked += await predictions.liked(tenant, ids[start : start + PAGE])
+    for start in range(0, len(liked), PAGE):
+        yield [_liked(it) for _, it in liked[start : start + PAGE]]
 
 
 async def _memberships(segments: Segments, memberships: Memberships, tenant: str, ids: Sequence[str]) -> list[Record]:
@@ -108,6 +113,11 @@ def _predicted(it: Prediction) -> Record:
 def _likely(it: Propensity) -> Record:
     said = {"probability": round(it.probability, 4), "percentile": it.percentile}
     return Record("propensity", {"model": it.model_id, "as_of": from_micros(it.time).isoformat(), **said})
+
+
+def _liked(it: CategoryPreference) -> Record:
+    said = {"probability": round(it.probability, 4), "place": it.place}
+    return Record("category_preference", {"category": it.category, "as_of": from_micros(it.time).isoformat(), **said})
 
 
 async def _lists(lists: Lists, tenant: str, customer_id: str) -> list[Record]:

@@ -33,6 +33,16 @@ class Propensity:
     percentile: int
 
 
+@dataclass(frozen=True, slots=True)
+class CategoryPreference:
+    """How likely a customer is, from ``time`` on, to buy of a category; ``place``: 1 for their likeliest."""
+
+    category: str
+    time: int
+    probability: float
+    place: int
+
+
 class Predictions(Protocol):
     """What was predicted of the customers of all tenants."""
 
@@ -46,4 +56,8 @@ class Predictions(Protocol):
 
     async def likely(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, Propensity]]:
         """How likely these customers are to reach goals, as far as that is said; with the customer."""
+        ...
+
+    async def liked(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, CategoryPreference]]:
+        """Of which categories these customers are likely to buy, as far as that is said; with the customer."""
         ...

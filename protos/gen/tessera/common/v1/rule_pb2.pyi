@@ -706,7 +706,10 @@ class ScoreCondition(_message.Message):
     `prediction.days_to_next_order`; `cluster.<clustering_id>`, the number of the customer's cluster, which is that of its
     persona; and `lookalike.<lookalike_id>`, the customer's place among lookalikes, from 1, the most alike;
     `propensity.<model_id>`, how likely the customer is to reach the goal of that propensity model of forecasting, from 0 to 1,
-    and `propensity_percentile.<model_id>`, in which hundredth of all customers that is: from 91 on the top ten per cent.
+    and `propensity_percentile.<model_id>`, in which hundredth of all customers that is: from 91 on the top ten per cent;
+    `category_preference.<category>`, how likely the customer is to buy of the category, from 0 to 1, and
+    `category_place.<category>`, its place among the customer's categories, 1 for the likeliest: both of the likeliest
+    categories of each customer only, as many as forecasting was asked to keep.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

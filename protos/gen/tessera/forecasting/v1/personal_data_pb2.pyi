@@ -57,7 +57,7 @@ class ExportCustomerDataResponse(_message.Message):
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_privacy_pb2.PersonalRecord]:
         """One for each record, those of a kind together: `order_line`, `event`, `membership`, `customer_prediction`,
-        `propensity`, `uplift`, `treatment`.
+        `propensity`, `category_preferences`, `uplift`, `treatment`.
         """
 
     def __init__(

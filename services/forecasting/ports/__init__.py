@@ -16,6 +16,7 @@ from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.media_mix import Spend, SpendChannel, StoredMix
 from services.forecasting.domain.mixes import Scope
 from services.forecasting.domain.periods import Periods
+from services.forecasting.domain.preference import CategoryPreferences
 from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
@@ -111,6 +112,7 @@ class PredictionChange:
     customer_id: str
     prediction: Prediction | None
     propensities: Sequence[Propensity] = ()
+    preferences: CategoryPreferences | None = None
 
 
 @dataclass(frozen=True, slots=True)
