@@ -107,16 +107,11 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         models = StoredCustomerModels(documents, likely, liked)
         telling = PredictionTelling(models, likely.settle, liked.settle)
         customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
-        propensity = PropensityFitting(
-            lines, lines, likely, requests, jobs, system_clock, settings.propensity_examples_min
-        )
-        preference = PreferenceFitting(
-            lines, lines, liked, requests, jobs, system_clock, settings.propensity_examples_min
-        )
+        learning = (requests, jobs, system_clock, settings.propensity_examples_min)
+        propensity = PropensityFitting(lines, lines, likely, *learning)
+        preference = PreferenceFitting(lines, lines, liked, *learning)
         treatments, answers = ColumnarTreatments(columnar, documents), StoredUpliftModels(documents)
-        uplift = UpliftFitting(
-            lines, lines, treatments, answers, requests, jobs, system_clock, settings.propensity_examples_min
-        )
+        uplift = UpliftFitting(lines, lines, treatments, answers, *learning)
         mixes = StoredMediaMixes(documents)
         mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, drivers, StoredGoals(documents), requests, system_clock)

@@ -7,12 +7,12 @@ import pytest
 
 from services.common.store import Store
 from services.common.store.sqlite import SqliteStore
-from services.forecasting.adapters import customer_models, propensities
+from services.forecasting.adapters import customer_models, preferences, propensities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.domain.propensity import Goal, Propensity, PropensityModel, Quality
 
-COLLECTIONS = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS)
+COLLECTIONS = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *preferences.COLLECTIONS)
 QUALITY = Quality(0, 1, 0.5, None, None, 0.2, 0.25, 0.6, 0.0, ())
 Said = Mapping[str, float]
 

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.forecasting.v1 import category_preference_pb2 as _category_preference_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
 from tessera.forecasting.v1 import series_pb2 as _series_pb2
@@ -1863,6 +1864,7 @@ class PredictionChange(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     PREDICTION_FIELD_NUMBER: _builtins.int
     PROPENSITIES_FIELD_NUMBER: _builtins.int
+    CATEGORY_PREFERENCES_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     customer_id: _builtins.str
@@ -1875,6 +1877,10 @@ class PredictionChange(_message.Message):
     def propensities(self) -> _containers.RepeatedCompositeFieldContainer[_propensity_pb2.Propensity]:
         """How likely the customer is to reach each goal that there is a model of, by the newest versions: all that there are."""
 
+    @_builtins.property
+    def category_preferences(self) -> _category_preference_pb2.CategoryPreferences:
+        """Of which categories the customer is likely to buy, by the newest model; unset: nothing is said of it."""
+
     def __init__(
         self,
         *,
@@ -1882,10 +1888,11 @@ class PredictionChange(_message.Message):
         customer_id: _builtins.str = ...,
         prediction: Global___CustomerPrediction | None = ...,
         propensities: _abc.Iterable[_propensity_pb2.Propensity] | None = ...,
+        category_preferences: _category_preference_pb2.CategoryPreferences | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prediction", b"prediction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["category_preferences", b"category_preferences", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "prediction", b"prediction", "propensities", b"propensities", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_preferences", b"category_preferences", "customer_id", b"customer_id", "prediction", b"prediction", "propensities", b"propensities", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.forecasting.v1 import category_preference_pb2 as tessera_dot_forecasting_dot_v1_dot_category__preference__pb2
 from tessera.forecasting.v1 import demand_pb2 as tessera_dot_forecasting_dot_v1_dot_demand__pb2
 from tessera.forecasting.v1 import drivers_pb2 as tessera_dot_forecasting_dot_v1_dot_drivers__pb2
 from tessera.forecasting.v1 import elasticity_pb2 as tessera_dot_forecasting_dot_v1_dot_elasticity__pb2
@@ -302,6 +303,26 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.FromString,
                 _registered_method=True)
+        self.FitCategoryPreferences = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/FitCategoryPreferences',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesResponse.FromString,
+                _registered_method=True)
+        self.GetCategoryPreferenceModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/GetCategoryPreferenceModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelResponse.FromString,
+                _registered_method=True)
+        self.ListCategoryPreferences = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListCategoryPreferences',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesResponse.FromString,
+                _registered_method=True)
+        self.BatchGetCategoryPreferences = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/BatchGetCategoryPreferences',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -536,7 +557,8 @@ class ForecastingServiceServicer:
     def FollowPredictions(self, request, context):
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+        customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+        preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -756,6 +778,44 @@ class ForecastingServiceServicer:
         GetSeries. INVALID_ARGUMENT, reason ELASTICITY_INVALID, for another dimension or granularity. NOT_FOUND, reason
         DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
         TOO_FEW_PERIODS, below 20 complete periods.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FitCategoryPreferences(self, request, context):
+        """Starts a job that fits of which categories each customer is likely to buy, and stores it; answers at once. Until the
+        job has succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count`
+        and `hit_rate`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+        several currencies where `currency` is empty, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+        with reason TOO_LITTLE_HISTORY where the orders do not span three horizons, TOO_FEW_CATEGORIES where by the last
+        horizon orders name fewer than two categories, TOO_FEW_EXAMPLES where in one of the last two horizons customers bought
+        of categories fewer than 100 times (or what the service is set to), LEARNER_MISSING as FitPropensityModel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCategoryPreferenceModel(self, request, context):
+        """Gets the model of category preferences: what it goes by, and how good it was on the last horizon. NOT_FOUND, reason
+        CATEGORY_PREFERENCE_MODEL_NOT_FOUND, if that version was never fitted, or none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCategoryPreferences(self, request, context):
+        """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
+        page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+        not ours, or of a version before the newest: begin again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetCategoryPreferences(self, request, context):
+        """Gets the category preferences of many customers; those who are unknown are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1023,6 +1083,26 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.GetElasticities,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.SerializeToString,
+            ),
+            'FitCategoryPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitCategoryPreferences,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesResponse.SerializeToString,
+            ),
+            'GetCategoryPreferenceModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCategoryPreferenceModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelResponse.SerializeToString,
+            ),
+            'ListCategoryPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCategoryPreferences,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesResponse.SerializeToString,
+            ),
+            'BatchGetCategoryPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetCategoryPreferences,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2430,6 +2510,114 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/GetElasticities',
             tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_elasticity__pb2.GetElasticitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitCategoryPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/FitCategoryPreferences',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.FitCategoryPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCategoryPreferenceModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/GetCategoryPreferenceModel',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.GetCategoryPreferenceModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCategoryPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListCategoryPreferences',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetCategoryPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/BatchGetCategoryPreferences',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Sales over time, and what they will be: exact series from the orders, and foreca
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.forecasting.v1 import category_preference_pb2 as _category_preference_pb2
 from tessera.forecasting.v1 import demand_pb2 as _demand_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import elasticity_pb2 as _elasticity_pb2
@@ -157,7 +158,8 @@ class ForecastingServiceStub:
     FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+    customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+    preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -267,6 +269,27 @@ class ForecastingServiceStub:
     DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
     TOO_FEW_PERIODS, below 20 complete periods.
     """
+    FitCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.FitCategoryPreferencesRequest, _category_preference_pb2.FitCategoryPreferencesResponse]
+    """Starts a job that fits of which categories each customer is likely to buy, and stores it; answers at once. Until the
+    job has succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count`
+    and `hit_rate`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+    several currencies where `currency` is empty, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+    with reason TOO_LITTLE_HISTORY where the orders do not span three horizons, TOO_FEW_CATEGORIES where by the last
+    horizon orders name fewer than two categories, TOO_FEW_EXAMPLES where in one of the last two horizons customers bought
+    of categories fewer than 100 times (or what the service is set to), LEARNER_MISSING as FitPropensityModel.
+    """
+    GetCategoryPreferenceModel: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.GetCategoryPreferenceModelRequest, _category_preference_pb2.GetCategoryPreferenceModelResponse]
+    """Gets the model of category preferences: what it goes by, and how good it was on the last horizon. NOT_FOUND, reason
+    CATEGORY_PREFERENCE_MODEL_NOT_FOUND, if that version was never fitted, or none.
+    """
+    ListCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferencesRequest, _category_preference_pb2.ListCategoryPreferencesResponse]
+    """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
+    page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+    not ours, or of a version before the newest: begin again.
+    """
+    BatchGetCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]
+    """Gets the category preferences of many customers; those who are unknown are left out."""
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -390,7 +413,8 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+    customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+    preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -500,6 +524,27 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
     TOO_FEW_PERIODS, below 20 complete periods.
     """
+    FitCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.FitCategoryPreferencesRequest, _category_preference_pb2.FitCategoryPreferencesResponse]  # type: ignore[assignment]
+    """Starts a job that fits of which categories each customer is likely to buy, and stores it; answers at once. Until the
+    job has succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count`
+    and `hit_rate`. The same `request_id` with the same content answers the same job; with other content it is
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+    several currencies where `currency` is empty, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+    with reason TOO_LITTLE_HISTORY where the orders do not span three horizons, TOO_FEW_CATEGORIES where by the last
+    horizon orders name fewer than two categories, TOO_FEW_EXAMPLES where in one of the last two horizons customers bought
+    of categories fewer than 100 times (or what the service is set to), LEARNER_MISSING as FitPropensityModel.
+    """
+    GetCategoryPreferenceModel: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.GetCategoryPreferenceModelRequest, _category_preference_pb2.GetCategoryPreferenceModelResponse]  # type: ignore[assignment]
+    """Gets the model of category preferences: what it goes by, and how good it was on the last horizon. NOT_FOUND, reason
+    CATEGORY_PREFERENCE_MODEL_NOT_FOUND, if that version was never fitted, or none.
+    """
+    ListCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferencesRequest, _category_preference_pb2.ListCategoryPreferencesResponse]  # type: ignore[assignment]
+    """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
+    page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+    not ours, or of a version before the newest: begin again.
+    """
+    BatchGetCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]  # type: ignore[assignment]
+    """Gets the category preferences of many customers; those who are unknown are left out."""
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Follows the orders and other events that profiles records, adds them up by period, and forecasts them."""
@@ -782,7 +827,8 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. So does a fit or a deletion of a propensity model, for everybody whom it is about.
+        customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+        preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -1042,5 +1088,50 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         DRIVER_NOT_FOUND, for a driver that is not there or has no recorded values. FAILED_PRECONDITION, reason
         TOO_FEW_PERIODS, below 20 complete periods.
         """
+
+    @_abc_1.abstractmethod
+    def FitCategoryPreferences(
+        self,
+        request: _category_preference_pb2.FitCategoryPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.FitCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.FitCategoryPreferencesResponse]]:
+        """Starts a job that fits of which categories each customer is likely to buy, and stores it; answers at once. Until the
+        job has succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count`
+        and `hit_rate`. The same `request_id` with the same content answers the same job; with other content it is
+        ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
+        several currencies where `currency` is empty, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+        with reason TOO_LITTLE_HISTORY where the orders do not span three horizons, TOO_FEW_CATEGORIES where by the last
+        horizon orders name fewer than two categories, TOO_FEW_EXAMPLES where in one of the last two horizons customers bought
+        of categories fewer than 100 times (or what the service is set to), LEARNER_MISSING as FitPropensityModel.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCategoryPreferenceModel(
+        self,
+        request: _category_preference_pb2.GetCategoryPreferenceModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.GetCategoryPreferenceModelResponse, _abc.Awaitable[_category_preference_pb2.GetCategoryPreferenceModelResponse]]:
+        """Gets the model of category preferences: what it goes by, and how good it was on the last horizon. NOT_FOUND, reason
+        CATEGORY_PREFERENCE_MODEL_NOT_FOUND, if that version was never fitted, or none.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCategoryPreferences(
+        self,
+        request: _category_preference_pb2.ListCategoryPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.ListCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.ListCategoryPreferencesResponse]]:
+        """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
+        page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+        not ours, or of a version before the newest: begin again.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetCategoryPreferences(
+        self,
+        request: _category_preference_pb2.BatchGetCategoryPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.BatchGetCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.BatchGetCategoryPreferencesResponse]]:
+        """Gets the category preferences of many customers; those who are unknown are left out."""
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
