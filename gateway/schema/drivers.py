@@ -112,6 +112,8 @@ class PutHolidayCalendarInput: ...
     "currency",
     "time_zone",
     "hierarchy",
+    "event_name",
+    "time_hierarchy",
 )
 class ForecastKeyInput: ...
 

@@ -18,6 +18,7 @@ from gateway.schema.scalars import DateTime
 Measure = Annotated[series_pb2.Measure.ValueType, series_pb2.Measure]
 Dimension = Annotated[series_pb2.Dimension.ValueType, series_pb2.Dimension]
 Hierarchy = Annotated[series_pb2.Hierarchy.ValueType, series_pb2.Hierarchy]
+TimeHierarchy = Annotated[series_pb2.TimeHierarchy.ValueType, series_pb2.TimeHierarchy]
 Granularity = Annotated[series_pb2.Granularity.ValueType, series_pb2.Granularity]
 Zone = Annotated[
     str | None, strawberry.argument(description="IANA name of the zone whose days and weeks are meant; null: UTC.")
@@ -58,6 +59,7 @@ class SalesCategory: ...
     "time_zone",
     "hierarchy",
     "event_name",
+    "time_hierarchy",
 )
 class ForecastKey: ...
 
@@ -92,7 +94,7 @@ class Contribution: ...
 class Interval: ...
 
 
-@from_proto(pb.Backtest, "origin_count", "accuracy", "seasonal_naive")
+@from_proto(pb.Backtest, "origin_count", "accuracy", "seasonal_naive", "unreconciled")
 class Backtest: ...
 
 
@@ -124,6 +126,7 @@ class DriverChoiceInput: ...
     "hierarchy",
     "drivers",
     "event_name",
+    "time_hierarchy",
 )
 class ForecastSpecInput: ...
 
@@ -177,6 +180,10 @@ async def forecast(
         Hierarchy | None, strawberry.argument(description="What it adds up with; null: nothing.")
     ] = None,
     event_name: EventName = None,
+    time_hierarchy: Annotated[
+        TimeHierarchy | None,
+        strawberry.argument(description="With which lengths of periods it agrees; null: with none."),
+    ] = None,
     levels: Annotated[
         list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
     ] = None,
@@ -191,6 +198,7 @@ async def forecast(
         time_zone=time_zone or "",
         hierarchy=hierarchy or series_pb2.HIERARCHY_UNSPECIFIED,
         event_name=event_name or "",
+        time_hierarchy=time_hierarchy or series_pb2.TIME_HIERARCHY_UNSPECIFIED,
     )
     request = pb.GetForecastRequest(key=key, levels=levels)
     answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)

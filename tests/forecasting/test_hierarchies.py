@@ -53,6 +53,27 @@ async def test_total_categories_and_products_add_up_at_every_day(shop: Shop) -> 
     assert all(each.version == 1 and each.backtest.origin_count for each in (total, food, drink, *products))
 
 
+async def test_forecasts_of_a_hierarchy_add_up_over_parts_and_over_time(shop: Shop) -> None:
+    await shop.sell(many_days(70, ["FOOD", "DRINK", "FOOD"]))
+    agreeing: dict[str, Any] = {"hierarchy": series_pb2.HIERARCHY_CATEGORY, "horizon": 2}
+    agreeing |= {"time_hierarchy": series_pb2.TIME_HIERARCHY_DAY_WEEK}
+    by_week = agreeing | {"granularity": series_pb2.GRANULARITY_WEEK}
+    keys = [key(TOTAL, **agreeing), key(CATEGORY, "FOOD", **agreeing), key(CATEGORY, "DRINK", **agreeing)]
+    keys += [key(TOTAL, **by_week), key(CATEGORY, "FOOD", **by_week), key(CATEGORY, "DRINK", **by_week)]
+    total, food, drink, weeks, food_weeks, drink_weeks = await forecasts(shop, keys)
+    np.testing.assert_allclose(values(total), values(food) + values(drink), rtol=1e-9)
+    np.testing.assert_allclose(values(weeks), values(food_weeks) + values(drink_weeks), rtol=1e-9)
+    np.testing.assert_allclose(values(weeks)[1], values(total)[-7:].sum(), rtol=1e-9)
+    assert len(weeks.points) == 2
+    assert {it.version for it in (total, food, weeks, food_weeks)} == {1}  # one fit made all of them
+    assert weeks.key.time_hierarchy == series_pb2.TIME_HIERARCHY_DAY_WEEK
+    assert weeks.backtest.HasField("unreconciled")
+    wrong = pb.GetForecastRequest(key=key(TOTAL, **agreeing | {"granularity": series_pb2.GRANULARITY_MONTH}))
+    error = await refusal(shop.forecasting.GetForecast(wrong, metadata=shop.header()))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "DAY_WEEK has DAY, WEEK, not MONTH" in (error.details() or "")
+
+
 async def test_a_hierarchy_is_fitted_by_a_job_beside_forecasts_of_their_own(shop: Shop) -> None:
     await shop.sell(many_days(40))
     alone = await forecasts(shop, [key(TOTAL, hierarchy=series_pb2.HIERARCHY_UNSPECIFIED)])

@@ -19,7 +19,7 @@ from services.forecasting.domain.forecasts import (
     PanelKey,
     StoredModel,
 )
-from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
 
 FORECASTS = Collection("forecasts", (Index(("measure",)), Index(("model_id",))))
 MODELS = Collection("forecast_models")
@@ -38,12 +38,10 @@ class StoredForecasts:
         found = await self._store.get_many(tenant, FORECASTS, list(by_id))
         return {by_id[document.id]: _forecast(document) for document in found.values()}
 
-    async def put(self, tenant: str, forecasts: Sequence[Forecast], model: StoredModel | None = None) -> None:
+    async def put(self, tenant: str, forecasts: Sequence[Forecast], models: Sequence[StoredModel] = ()) -> None:
         before = await self._store.get_many(tenant, FORECASTS, [it.key.id for it in forecasts])
         named = {document.body.get("model_id", "") for document in before.values()} - {""}
-        kept = (
-            [Put(tenant, MODELS, model.model_id, {"boosters": [_packed(it) for it in model.boosters]})] if model else []
-        )
+        kept = [Put(tenant, MODELS, it.model_id, {"boosters": [*map(_packed, it.boosters)]}) for it in models]
         await self._store.commit([*kept, *(Put(tenant, FORECASTS, it.key.id, _body(it)) for it in forecasts)])
         for model_id in sorted(named):
             if not await self._store.count(tenant, FORECASTS, Query(where={"model_id": model_id})):
@@ -83,6 +81,7 @@ def _body(it: Forecast) -> dict[str, Any]:
         "time_zone": panel.time_zone,
         "event_name": panel.event_name,
         "hierarchy": int(panel.hierarchy),
+        "time_hierarchy": int(panel.time_hierarchy),
         "value": it.key.value,
         "currency": it.currency,
         "starts": list(it.starts),
@@ -180,6 +179,7 @@ def _key(body: dict[str, Any]) -> ForecastKey:
         body["time_zone"],
         hierarchy,
         body.get("event_name", ""),
+        TimeHierarchy(body.get("time_hierarchy", 0)),
     )
     return panel.key(body["value"])
 
@@ -188,4 +188,6 @@ def _backtest(body: dict[str, Any] | None) -> Backtest | None:
     if body is None:
         return None
     accuracy, naive = Accuracy(**body["accuracy"]), Accuracy(**body["seasonal_naive"])
-    return Backtest(body["origin_count"], accuracy, naive, tuple(body["coverage"]))
+    before = body.get("unreconciled")
+    unreconciled = Accuracy(**before) if before else None
+    return Backtest(body["origin_count"], accuracy, naive, tuple(body["coverage"]), unreconciled)

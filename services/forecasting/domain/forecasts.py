@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
 from services.forecasting.domain.series import Selection, check_event_name
 
 FloatArray = npt.NDArray[np.float64]
@@ -23,6 +23,10 @@ class HierarchyInvalid(InvalidArgument):
     """It does not add up, or has no such part."""
 
 
+class TimeHierarchyInvalid(InvalidArgument):
+    """It has no such periods, does not add up over time, or reaches too far."""
+
+
 @dataclass(frozen=True, slots=True)
 class PanelKey:
     """Names the series that are fitted together, and how far they are forecast."""
@@ -35,9 +39,13 @@ class PanelKey:
     time_zone: str = ""
     hierarchy: Hierarchy = Hierarchy.NONE
     event_name: str = ""
+    time_hierarchy: TimeHierarchy = TimeHierarchy.NONE
+    """Where there is one, the horizon is in its longest periods."""
 
     def __post_init__(self) -> None:
         check_event_name(self.measure, self.event_name)
+        if self.time_hierarchy:
+            self._check_time()
         if self.hierarchy and not self.measure.adds_up(self.hierarchy):
             raise HierarchyInvalid(
                 f"{self.measure.name} may count in several parts of {self.hierarchy.name}: they do not add up",
@@ -50,7 +58,21 @@ class PanelKey:
     @property
     def fitted_with(self) -> "PanelKey":
         """The same for all panels that are fitted at once."""
-        return replace(self, dimension=Dimension.TOTAL) if self.hierarchy else self
+        whole = replace(self, dimension=Dimension.TOTAL) if self.hierarchy else self
+        return replace(whole, granularity=self.time_hierarchy.levels[0]) if self.time_hierarchy else whole
+
+    def _check_time(self) -> None:
+        it, field = self.time_hierarchy, "time_hierarchy"
+        if self.measure is Measure.ACTIVE_CUSTOMERS:
+            raise TimeHierarchyInvalid("who is active on two days is one active customer of the week", field=field)
+        if self.granularity not in it.levels:
+            parts = ", ".join(level.name for level in it.levels)
+            raise TimeHierarchyInvalid(f"{it.name} has {parts}, not {self.granularity.name}", field=field)
+        if self.horizon > it.horizon_max:
+            longest = it.levels[-1].name.lower()
+            raise TimeHierarchyInvalid(
+                f"the horizon is counted in {longest}s, at most {it.horizon_max}; ask for fewer", field="horizon"
+            )
 
     def selection(self, values: tuple[str, ...] = ()) -> Selection:
         """The order lines of the panel."""
@@ -85,6 +107,7 @@ class ForecastKey:
         own = (it.measure, it.dimension, it.granularity, it.horizon, it.currency, it.time_zone, self.value)
         parts = (*own, it.hierarchy) if it.hierarchy else own
         parts = (*parts, f"of {it.event_name}") if it.event_name else parts
+        parts = (*parts, f"over {it.time_hierarchy.name}") if it.time_hierarchy else parts
         return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
 
 
@@ -108,6 +131,8 @@ class Backtest:
     seasonal_naive: Accuracy
     coverage: tuple[float, ...]
     """The share of figures inside the interval, by level from 1 to 99."""
+    unreconciled: Accuracy | None = None
+    """Of the forecasts before they were made to add up and agree; ``None`` where nothing was made to."""
 
 
 @dataclass(frozen=True, slots=True)

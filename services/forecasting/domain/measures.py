@@ -61,6 +61,40 @@ class Granularity(IntEnum):
     MONTH = 4
 
 
+class TimeHierarchy(IntEnum):
+    """Lengths of periods whose forecasts agree."""
+
+    NONE = 0
+    DAY_WEEK = 1
+    DAY_MONTH = 2
+    DAY_WEEK_MONTH = 3
+    HOUR_DAY = 4
+
+    @property
+    def levels(self) -> tuple[Granularity, ...]:
+        """From the shortest to the longest; empty for none."""
+        return _LENGTHS[self]
+
+    @property
+    def horizon_max(self) -> int:
+        """In the longest periods; of the shortest ones there are then about a year of days, two weeks of hours."""
+        return _HORIZONS_MAX[self]
+
+
+_LENGTHS = {
+    TimeHierarchy.NONE: (),
+    TimeHierarchy.DAY_WEEK: (Granularity.DAY, Granularity.WEEK),
+    TimeHierarchy.DAY_MONTH: (Granularity.DAY, Granularity.MONTH),
+    TimeHierarchy.DAY_WEEK_MONTH: (Granularity.DAY, Granularity.WEEK, Granularity.MONTH),
+    TimeHierarchy.HOUR_DAY: (Granularity.HOUR, Granularity.DAY),
+}
+_HORIZONS_MAX = {
+    TimeHierarchy.NONE: 366,
+    TimeHierarchy.DAY_WEEK: 52,
+    TimeHierarchy.DAY_MONTH: 12,
+    TimeHierarchy.DAY_WEEK_MONTH: 12,
+    TimeHierarchy.HOUR_DAY: 14,
+}
 _LEVELS = {
     Hierarchy.NONE: (),
     Hierarchy.CATEGORY: (Dimension.TOTAL, Dimension.CATEGORY),

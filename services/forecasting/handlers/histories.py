@@ -21,7 +21,7 @@ from services.forecasting.domain.seasons import (
 from services.forecasting.domain.series import Panel
 from services.forecasting.learning.known_ahead import LEARNERS, NO_LEARNERS, Learners
 from services.forecasting.learning.lagged import Known
-from services.forecasting.learning.panel import PanelForecast, SeriesForecast, forecast_panel
+from services.forecasting.learning.panel import PanelForecast, SeriesForecast, Weighed, conclude, weigh
 from services.forecasting.learning.reconciliation import ROOT
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,6 +46,19 @@ class Histories:
         """Each series' forecast of the periods ahead. With ``parents``, of which each is a part, they add up; a whole
         comes before its parts. With ``drivers``, none or some, methods that learn from all series compete too;
         ``groups`` are numbers of series that go together, ``learners`` the models of all series that are fitted."""
+        return conclude(self.weighed(parents, holidays, drivers, groups, learners).adding_up())
+
+    def weighed(
+        self,
+        parents: Mapping[str, str] | None = None,
+        holidays: HolidayCalendar = WESTERN,
+        drivers: Resolved | None = None,
+        groups: Sequence[int] = (),
+        learners: Learners = LEARNERS,
+        held_out: Sequence[int] | None = None,
+    ) -> Weighed:
+        """The same without intervals, nothing adding up yet. ``held_out``: how many periods each origin of the backtest
+        holds out; without it they are chosen."""
         granularity, series = self.past.granularity, list(self.series.values())
         longest = max(len(one) for one in series)
         dates = self._dates(longest)
@@ -61,7 +74,7 @@ class Histories:
                 np.array(groups, dtype=np.int64).reshape(len(series), -1),
             )
         period = season_length(granularity, longest)
-        return forecast_panel(series, period, len(self.ahead), calendar, above, known, learners)
+        return weigh(series, period, len(self.ahead), calendar, above, known, learners, held_out)
 
     def by_name(
         self, holidays: HolidayCalendar = WESTERN, drivers: Resolved | None = None

@@ -1,6 +1,7 @@
 """Forecasts for a panel of series: backtest all methods, weigh them for each series, combine, calibrate."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,8 +11,8 @@ from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
-from services.forecasting.learning.intervals import calibrate, coverage
-from services.forecasting.learning.known_ahead import LEARNERS, Learners
+from services.forecasting.learning.intervals import Calibration, calibrate, coverage
+from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
 from services.forecasting.learning.rolling_origin import Backtest, backtest
@@ -52,6 +53,8 @@ class SeriesForecast:
     """By what moves the series, and step; they add up to ``points``. Empty where nothing is known but the calendar."""
     response: DriverResponse | None = None
     """How the forecast answers to other drivers."""
+    unreconciled: Errors | None = None
+    """Of the same forecasts before they were made to add up and agree; ``None`` where nothing was made to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,64 @@ class PanelForecast:
 
     series: list[SeriesForecast]
     models: list[Boosted]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A panel whose methods are weighed: forecasts without intervals. Those of the past are by series, origin and
+    step."""
+
+    series: list[FloatArray]
+    period: int
+    calendar: FloatArray
+    parents: IntArray | None
+    past: Backtest
+    learnt: Learnt | None
+    shares: FloatArray
+    combined: FloatArray
+    """By series and step: the weighted mean alone."""
+    points: FloatArray
+    held_out: FloatArray
+    alone: FloatArray | None = None
+    """The forecasts of the past before they were made to add up or agree; ``None`` where nothing was made to."""
+
+    @property
+    def floor(self) -> FloatArray:
+        """By series: what no forecast is below."""
+        return np.array([0.0 if one.min() >= 0 else -np.inf for one in self.series])
+
+    @property
+    def residuals(self) -> FloatArray:
+        """By series, origin and step; NaN where there is none."""
+        return self.past.actuals - self.held_out
+
+    def calibration(self) -> Calibration:
+        """The intervals."""
+        return calibrate(self.residuals, *self._figures())
+
+    def coverage(self) -> FloatArray:
+        """How often intervals held, by series and level."""
+        return coverage(self.residuals, *self._figures())
+
+    def adding_up(self) -> "Weighed":
+        """The same with the parts of each whole adding up to it."""
+        if self.parents is None:
+            return self
+        variance = self.calibration().scale ** 2
+        together = togetherness(self.residuals, self.parents)
+        points = reconcile(self.points, variance, self.parents, self.floor, together)
+        held_out = reconcile(self.held_out, variance[:, None, :], self.parents, self.floor, together)
+        return self.changed(points, held_out)
+
+    def changed(self, points: FloatArray, held_out: FloatArray) -> "Weighed":
+        """The same with other forecasts."""
+        alone = self.held_out if self.alone is None else self.alone
+        return replace(self, points=points, held_out=held_out, alone=alone)
+
+    def _figures(self) -> tuple[FloatArray, FloatArray]:
+        """How far the figures of each series vary, and how many there are."""
+        spread = np.array([_spread(one, self.points.shape[1]) for one in self.series])
+        return spread, np.array([float(len(one)) for one in self.series])
 
 
 def forecast_panel(
@@ -77,47 +138,71 @@ def forecast_panel(
     ``parents``, as ``reconcile`` has them, forecasts add up, and errors and intervals are those of such forecasts. With
     what else is ``known``, methods that need it, and the ``learners``, compete too, and forecasts are taken apart.
     """
+    return conclude(weigh(series, period, horizon, calendar, parents, known, learners).adding_up())
+
+
+def weigh(
+    series: list[FloatArray],
+    period: int,
+    horizon: int,
+    calendar: FloatArray | None = None,
+    parents: IntArray | None = None,
+    known: Known | None = None,
+    learners: Learners = LEARNERS,
+    origins: Sequence[int] | None = None,
+) -> Weighed:
+    """Backtest all methods, and weigh them for each series; as ``forecast_panel``, which says what all of it is.
+    ``origins``: how many periods each holds out; without it they are chosen."""
     longest = max(len(one) for one in series)
     days = np.zeros((longest + horizon, 0)) if calendar is None else calendar
-    ahead, past, learnt = backtest(series, period, horizon, days, known, learners)
-    floor = np.array([0.0 if one.min() >= 0 else -np.inf for one in series])
+    ahead, past, learnt = backtest(series, period, horizon, days, known, learners, origins)
     losses = _losses(past, series)
     if known is not None and not known.rhythm.seasons and known.rhythm.year > period:
         losses = losses * _year_charge(ahead)[:, :, None]
     shares = _with_fallback(weights(losses), ahead)
     combined = combine(ahead, shares)
-    points = np.maximum(combined, floor[:, None])
     held_out = combine(past.forecasts, weights_without_each_origin(losses))
-    held_out = np.maximum(held_out, floor[:, None, None])
-    spread = np.array([_spread(one, horizon) for one in series])
-    lengths = np.array([float(len(one)) for one in series])
-    if parents is not None:
-        variance = calibrate(past.actuals - held_out, spread, lengths).scale ** 2
-        together = togetherness(past.actuals - held_out, parents)
-        points = reconcile(points, variance, parents, floor, together)
-        held_out = reconcile(held_out, variance[:, None, :], parents, floor, together)
-    calibration = calibrate(past.actuals - held_out, spread, lengths)
-    covered = coverage(past.actuals - held_out, spread, lengths)
-    counts = past.origin_counts.astype(np.int64)
-    totals = total_deviations(past.actuals - held_out, calibration.scale)
-    apart = take_apart(series, period, horizon, days, learnt, shares, points - combined) if learnt else None
+    found = Weighed(series, period, days, parents, past, learnt, shares, combined, combined, held_out)
+    floor = found.floor[:, None]
+    return replace(found, points=np.maximum(combined, floor), held_out=np.maximum(held_out, floor[:, None]))
+
+
+def conclude(it: Weighed) -> PanelForecast:
+    """With intervals, errors, and what makes the forecasts up."""
+    calibration, covered = it.calibration(), it.coverage()
+    counts = np.isfinite(it.residuals).any(axis=2).sum(axis=1)
+    totals = total_deviations(it.residuals, calibration.scale)
+    apart = None
+    if it.learnt:
+        adjustment = it.points - it.combined
+        apart = take_apart(it.series, it.period, it.points.shape[1], it.calendar, it.learnt, it.shares, adjustment)
     found = [
         SeriesForecast(
-            points=points[s],
+            points=it.points[s],
             scale=calibration.scale[s],
             quantiles=calibration.quantiles[s],
-            weights=_named(shares[:, s]),
+            weights=_named(it.shares[:, s]),
             origin_count=int(counts[s]),
-            accuracy=_errors(held_out[s], past.actuals[s], one, period),
-            seasonal_naive=_errors(past.forecasts[_NAIVE, s], past.actuals[s], one, period),
+            accuracy=_errors(it.held_out[s], it.past.actuals[s], one, it.period),
+            seasonal_naive=_errors(it.past.forecasts[_NAIVE, s], it.past.actuals[s], one, it.period),
             coverage=covered[s] if counts[s] else None,
             total_deviation=float(totals[s]),
-            parts=apart.parts_of(s, points[s]) if apart else {},
+            parts=apart.parts_of(s, it.points[s]) if apart else {},
             response=apart.response_of(s) if apart else None,
+            unreconciled=_alone(it, s),
         )
-        for s, one in enumerate(series)
+        for s, one in enumerate(it.series)
     ]
-    return PanelForecast(found, list(learnt.models.values()) if learnt else [])
+    return PanelForecast(found, list(it.learnt.models.values()) if it.learnt else [])
+
+
+def _alone(it: Weighed, series: int) -> Errors | None:
+    """The errors before anything was made to add up, where there are errors after it."""
+    if it.alone is None:
+        return None
+    there = np.isfinite(it.held_out[series])
+    before = np.where(there, it.alone[series], np.nan)
+    return _errors(before, it.past.actuals[series], it.series[series], it.period)
 
 
 def _losses(past: Backtest, series: list[FloatArray]) -> FloatArray:

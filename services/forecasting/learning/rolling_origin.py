@@ -74,14 +74,18 @@ def backtest(
     calendar: FloatArray,
     known: Known | None = None,
     learners: Learners = LEARNERS,
+    held_out: Sequence[int] | None = None,
 ) -> tuple[FloatArray, Backtest, Learnt | None]:
     """The forecasts by method, series and step from the end of the data; those from earlier origins; and, where more
     than the calendar is ``known``, what was learnt of all series.
 
-    The end and the origins are run as one batch, so each method passes over time once.
+    ``held_out``: how many periods each origin holds out, the latest origin first; without it they are chosen. The end
+    and the origins are run as one batch, so each method passes over time once.
     """
     longest = max(len(one) for one in series)
-    cuts = [0, *origins_for([len(one) for one in series], period, horizon, known.rhythm.year if known else 0)]
+    if held_out is None:
+        held_out = origins_for([len(one) for one in series], period, horizon, known.rhythm.year if known else 0)
+    cuts = [0, *held_out]
     rows = [(s, k) for k, cut in enumerate(cuts) for s, one in enumerate(series) if len(one) - cut >= _least(k)]
     histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
     ends = np.empty(len(rows), dtype=np.int64)

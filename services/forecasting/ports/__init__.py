@@ -285,8 +285,8 @@ class Forecasts(Protocol):
         """Those that are stored."""
         ...
 
-    async def put(self, tenant: str, forecasts: Sequence[Forecast], model: StoredModel | None = None) -> None:
-        """Store these instead of what had their keys, with the ``model`` that they answer to other drivers by. Models
+    async def put(self, tenant: str, forecasts: Sequence[Forecast], models: Sequence[StoredModel] = ()) -> None:
+        """Store these instead of what had their keys, with the ``models`` that they answer to other drivers by. Models
         that no forecast names any more go."""
         ...
 

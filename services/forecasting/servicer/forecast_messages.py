@@ -8,7 +8,7 @@ from tessera.forecasting.v1 import series_pb2
 
 from services.common.errors import InvalidArgument
 from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
-from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure
+from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
 from services.forecasting.servicer.enums import known
 
 
@@ -23,6 +23,7 @@ def panel_key(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
         spec.time_zone,
         known(Hierarchy, spec.hierarchy, "hierarchy"),
         spec.event_name,
+        known(TimeHierarchy, spec.time_hierarchy, "time_hierarchy"),
     )
 
 
@@ -76,6 +77,7 @@ def _key_message(key: ForecastKey) -> pb.ForecastKey:
         time_zone=key.panel.time_zone,
         hierarchy=series_pb2.Hierarchy.ValueType(key.panel.hierarchy),
         event_name=key.panel.event_name,
+        time_hierarchy=series_pb2.TimeHierarchy.ValueType(key.panel.time_hierarchy),
     )
 
 
@@ -90,7 +92,13 @@ def _backtest(it: Forecast, levels: Sequence[int]) -> pb.Backtest | None:
     ours = _accuracy(it.backtest.accuracy)
     ours.coverage.extend(pb.Coverage(level=level, share=it.backtest.coverage[level - 1]) for level in levels)
     naive = _accuracy(it.backtest.seasonal_naive)
-    return pb.Backtest(origin_count=it.backtest.origin_count, accuracy=ours, seasonal_naive=naive)
+    before = it.backtest.unreconciled
+    return pb.Backtest(
+        origin_count=it.backtest.origin_count,
+        accuracy=ours,
+        seasonal_naive=naive,
+        unreconciled=_accuracy(before) if before else None,
+    )
 
 
 def _accuracy(it: Accuracy) -> pb.Accuracy:

@@ -157,6 +157,43 @@ HIERARCHY_CHANNEL: Hierarchy.ValueType  # 4
 """The total, and the channels."""
 Global___Hierarchy: _TypeAlias = Hierarchy  # noqa: Y015
 
+class _TimeHierarchy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimeHierarchyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimeHierarchy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIME_HIERARCHY_UNSPECIFIED: _TimeHierarchy.ValueType  # 0
+    """None: forecasts of each length are their own."""
+    TIME_HIERARCHY_DAY_WEEK: _TimeHierarchy.ValueType  # 1
+    """Days and weeks; a horizon of 1 to 52 weeks."""
+    TIME_HIERARCHY_DAY_MONTH: _TimeHierarchy.ValueType  # 2
+    """Days and months; a horizon of 1 to 12 months."""
+    TIME_HIERARCHY_DAY_WEEK_MONTH: _TimeHierarchy.ValueType  # 3
+    """Days, weeks and months; a horizon of 1 to 12 months. Weeks that lie in two months agree with the days of both."""
+    TIME_HIERARCHY_HOUR_DAY: _TimeHierarchy.ValueType  # 4
+    """Hours and days; a horizon of 1 to 14 days."""
+
+class TimeHierarchy(_TimeHierarchy, metaclass=_TimeHierarchyEnumTypeWrapper):
+    """Lengths of periods whose forecasts are made to agree: what is forecast of a long period is exactly the sum of what is
+    forecast of the short ones in it. For all measures but active customers, who do not add up over periods. The first long
+    period is the one that has begun: what has come of it counts as it came, and its forecast is of the whole of it. Horizons
+    are counted in the longest of the periods, whichever are asked for: with TIME_HIERARCHY_DAY_WEEK_MONTH and a horizon of 2,
+    that is this month and the next, their remaining days, and the weeks that end with them at the latest.
+    """
+
+TIME_HIERARCHY_UNSPECIFIED: TimeHierarchy.ValueType  # 0
+"""None: forecasts of each length are their own."""
+TIME_HIERARCHY_DAY_WEEK: TimeHierarchy.ValueType  # 1
+"""Days and weeks; a horizon of 1 to 52 weeks."""
+TIME_HIERARCHY_DAY_MONTH: TimeHierarchy.ValueType  # 2
+"""Days and months; a horizon of 1 to 12 months."""
+TIME_HIERARCHY_DAY_WEEK_MONTH: TimeHierarchy.ValueType  # 3
+"""Days, weeks and months; a horizon of 1 to 12 months. Weeks that lie in two months agree with the days of both."""
+TIME_HIERARCHY_HOUR_DAY: TimeHierarchy.ValueType  # 4
+"""Hours and days; a horizon of 1 to 14 days."""
+Global___TimeHierarchy: _TypeAlias = TimeHierarchy  # noqa: Y015
+
 class _Granularity:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
