@@ -408,6 +408,7 @@ class ForecastSpec(_message.Message):
     HIERARCHY_FIELD_NUMBER: _builtins.int
     DRIVERS_FIELD_NUMBER: _builtins.int
     EVENT_NAME_FIELD_NUMBER: _builtins.int
+    TIME_HIERARCHY_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -427,6 +428,12 @@ class ForecastSpec(_message.Message):
     """
     event_name: _builtins.str
     """Of which events, as in GetSeries."""
+    time_hierarchy: _series_pb2.TimeHierarchy.ValueType
+    """With which lengths of periods it agrees; unset: with none. All of them are fitted at once, whichever `granularity` is
+    asked for, and `horizon` is counted in the longest. Together with `hierarchy` the forecasts add up both ways.
+    INVALID_ARGUMENT, reason TIME_HIERARCHY_INVALID, for a granularity that is not part of it, active customers, or a
+    horizon that is longer than TimeHierarchy says.
+    """
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these categories; empty for all. Ignored for DIMENSION_TOTAL."""
@@ -450,10 +457,11 @@ class ForecastSpec(_message.Message):
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
         drivers: Global___DriverChoice | None = ...,
         event_name: _builtins.str = ...,
+        time_hierarchy: _series_pb2.TimeHierarchy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["drivers", b"drivers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -696,6 +704,7 @@ class ForecastKey(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     HIERARCHY_FIELD_NUMBER: _builtins.int
     EVENT_NAME_FIELD_NUMBER: _builtins.int
+    TIME_HIERARCHY_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -716,6 +725,12 @@ class ForecastKey(_message.Message):
     """
     event_name: _builtins.str
     """Of which events, as in GetSeries."""
+    time_hierarchy: _series_pb2.TimeHierarchy.ValueType
+    """With which lengths of periods it agrees; unset: with none. All of them are fitted at once, whichever `granularity` is
+    asked for, and `horizon` is counted in the longest. Together with `hierarchy` the forecasts add up both ways.
+    INVALID_ARGUMENT, reason TIME_HIERARCHY_INVALID, for a granularity that is not part of it, active customers, or a
+    horizon that is longer than TimeHierarchy says.
+    """
     def __init__(
         self,
         *,
@@ -728,10 +743,11 @@ class ForecastKey(_message.Message):
         time_zone: _builtins.str = ...,
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
         event_name: _builtins.str = ...,
+        time_hierarchy: _series_pb2.TimeHierarchy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1049,7 +1065,7 @@ class ForecastPoint(_message.Message):
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
         """What makes up `value`: they add up to it. `level` is where the series stands, with its trend; `season` what its
         phase adds; `calendar` what holidays and the position in month and year add; then each driver by its name, beside
-        its usual value; `adjustment` is what making a hierarchy add up, and cutting off at zero, changed. What adds nothing
+        its usual value; `adjustment` is what making forecasts add up and agree, and cutting off at zero, changed. What adds nothing
         anywhere is left out.
         """
 
@@ -1137,6 +1153,7 @@ class Backtest(_message.Message):
     ORIGIN_COUNT_FIELD_NUMBER: _builtins.int
     ACCURACY_FIELD_NUMBER: _builtins.int
     SEASONAL_NAIVE_FIELD_NUMBER: _builtins.int
+    UNRECONCILED_FIELD_NUMBER: _builtins.int
     origin_count: _builtins.int
     """How many origins."""
     @_builtins.property
@@ -1149,16 +1166,23 @@ class Backtest(_message.Message):
         last figure, where the history is too short for a season.
         """
 
+    @_builtins.property
+    def unreconciled(self) -> Global___Accuracy:
+        """The errors of the same forecasts before they were made to add up and to agree, which say whether that helped; without
+        coverage. Unset where nothing was made to (see `hierarchy` and `time_hierarchy` of ForecastKey).
+        """
+
     def __init__(
         self,
         *,
         origin_count: _builtins.int = ...,
         accuracy: Global___Accuracy | None = ...,
         seasonal_naive: Global___Accuracy | None = ...,
+        unreconciled: Global___Accuracy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "seasonal_naive", b"seasonal_naive"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "seasonal_naive", b"seasonal_naive", "unreconciled", b"unreconciled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "origin_count", b"origin_count", "seasonal_naive", b"seasonal_naive"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy", b"accuracy", "origin_count", b"origin_count", "seasonal_naive", b"seasonal_naive", "unreconciled", b"unreconciled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
