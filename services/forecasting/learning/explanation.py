@@ -21,10 +21,9 @@ from services.forecasting.learning.methods import (
     NAMES,
     NEURAL_NETWORK,
     SMOOTHING_COUNT,
-    Task,
-    run_smoothing,
 )
 from services.forecasting.learning.regression import Drivers, Regressed, regress
+from services.forecasting.learning.rolling_origin import Ahead
 from services.forecasting.learning.what_if import DriverResponse
 
 ADJUSTMENT = "adjustment"
@@ -76,31 +75,28 @@ class Apart:
 def take_apart(
     series: list[FloatArray],
     period: int,
-    horizon: int,
     calendar: FloatArray,
     learnt: Learnt,
+    ahead: Ahead,
     shares: FloatArray,
     adjustment: FloatArray,
 ) -> Apart:
     """``shares``: the weights of the methods by method and series; ``adjustment`` by series and step."""
-    histories, places = side_by_side(series)
-    of = np.empty(len(series), dtype=np.int64)
-    of[places] = np.arange(len(series))
-    task = Task(histories, period, horizon, calendar, np.full(len(series), histories.length))
+    histories, _ = side_by_side(series)
+    of, ends, horizon = histories.series, np.full(len(series), histories.length), ahead.levels.shape[2]
     known = learnt.panel.known
     names = (LEVEL, SEASON, CALENDAR, *known.driver_names)
     total = np.zeros((len(names), len(series), horizon))
-    forecasts, levels = run_smoothing(task)
-    share = shares[:SMOOTHING_COUNT, of, None]
+    forecasts, share = ahead.forecasts[:SMOOTHING_COUNT], shares[:SMOOTHING_COUNT, :, None]
     used = (share > 0) & np.isfinite(forecasts)
-    total[0, of] += np.where(used, share * levels, 0.0).sum(axis=0)
-    total[1, of] += np.where(used, share * (forecasts - levels), 0.0).sum(axis=0)
+    total[0] = np.where(used, share * ahead.levels, 0.0).sum(axis=0)
+    total[1] = np.where(used, share * (forecasts - ahead.levels), 0.0).sum(axis=0)
     count = len(known.driver_names)
     coefficients, covariance = np.zeros((len(series), count)), np.zeros((len(series), count, count))
     for method, drivers in ((_REGRESSION, None), (_WITH_DRIVERS, Drivers(known.drivers, of) if count else None)):
         if shares.shape[0] <= method or not shares[method].any():
             continue
-        for columns, found in regress(histories, period, horizon, calendar, task.ends, drivers):
+        for columns, found in regress(histories, period, horizon, calendar, ends, drivers):
             here = of[columns]
             total[:, here] += shares[method, here, None] * _regressed(found, count)
             if drivers is not None:

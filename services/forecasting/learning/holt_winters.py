@@ -1,13 +1,17 @@
-"""Holt-Winters smoothing with an additive season that may change, for many series and candidates in one pass."""
+"""Holt-Winters smoothing with an additive season that may change, for many series and candidates in one pass.
 
+Parameters are chosen as for the other kinds of smoothing: in one pass along each series, at the end of each history.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from services.forecasting.learning.histories import FloatArray, Histories
-from services.forecasting.learning.seasonality import additive_factors
+from services.forecasting.learning.histories import FloatArray, Histories, IntArray, join
+from services.forecasting.learning.seasonality import additive_factors, centred_average
+from services.forecasting.learning.smoothing import CELLS_MAX, Floats, damped_steps, parts
 
-_CELLS_MAX = 24_000
 _SEASONS_MIN = 2
 _ALPHA = [0.02, 0.06, 0.12, 0.25, 0.4, 0.6, 0.85]
 _GAMMA = [0.0, 0.03, 0.08, 0.2, 0.4]
@@ -16,69 +20,100 @@ _TREND = [(0.0, 0.0), (0.03, 0.95), (0.15, 0.95)]
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    alpha: FloatArray
-    gamma: FloatArray
-    beta: FloatArray
-    phi: FloatArray
+    """Smoothing of the level, of the season, of the trend (a share of the level's), and damping of the trend."""
+
+    alpha: Floats
+    gamma: Floats
+    beta: Floats
+    phi: Floats
+
+    def __len__(self) -> int:
+        return len(self.alpha)
+
+    def taken(self, places: IntArray) -> "_Candidates":
+        return _Candidates(*(it[places] for it in (self.alpha, self.gamma, self.beta, self.phi)))
+
+    def columns(self) -> "_Candidates":
+        """Each a row, to try all of them on each series; at single precision."""
+        return _Candidates(*(it.astype(np.float32)[:, None] for it in (self.alpha, self.gamma, self.beta, self.phi)))
+
+    @property
+    def season_gain(self) -> Floats:
+        gain: Floats = self.gamma * (1.0 - self.alpha)
+        return gain
 
 
-def _all_candidates() -> _Candidates:
-    rows = [(a, g, beta, phi) for a in _ALPHA for g in _GAMMA for beta, phi in _TREND]
-    return _Candidates(*np.array(rows).T)
+_CANDIDATES = _Candidates(*np.array([(a, g, b, phi) for a in _ALPHA for g in _GAMMA for b, phi in _TREND]).T)
 
 
-def holt_winters(histories: Histories, period: int, horizon: int) -> tuple[FloatArray, FloatArray]:
-    """Forecasts, and the same without the season; NaN for a history of less than two seasons."""
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Level and trend before the first row, and the season by position before the last row.
+
+    The last axis of each is the histories; before it there may be one of candidates."""
+
+    level: Floats
+    trend: Floats
+    season: Floats
+
+
+def holt_winters(
+    histories: Histories, period: int, horizon: int, average: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Forecasts, and the same without the season; NaN for a history of less than two seasons. The centred ``average``
+    of the histories need not be taken again by who has it."""
     if period < 2:
         nothing = np.full((histories.count, horizon), np.nan)
         return nothing, nothing
-    candidates = _all_candidates()
-    width = max(1, _CELLS_MAX // len(candidates.alpha))
-    parts = [
-        _forecast_slice(histories.columns(first, first + width), period, horizon, candidates)
-        for first in range(0, histories.count, width)
-    ]
-    forecasts, without = (np.concatenate(each) for each in zip(*parts, strict=True))
+    trend = centred_average(histories.values, period) if average is None else average
+    factors = additive_factors(histories, trend, period)
+    by = _CANDIDATES.taken(_choose(histories, factors))
+    state = _State(_first_level(histories, factors), np.zeros(histories.count), factors.copy())
+    for _ in _errors(histories, by, state):
+        pass
+    without = state.level[:, None] + damped_steps(by.phi, horizon) * state.trend[:, None]
+    forecasts = without + state.season[-np.arange(1, horizon + 1) % period].T
     forecasts[histories.sizes < _SEASONS_MIN * period] = np.nan
     return forecasts, without
 
 
-def _forecast_slice(
-    histories: Histories, period: int, horizon: int, candidates: _Candidates
-) -> tuple[FloatArray, FloatArray]:
-    shape = (histories.count, len(candidates.alpha))
-    factors = additive_factors(histories, period)
-    # Row r has the position that is (length - 1 - r) % period steps before that of the last row.
-    season = np.repeat(factors.T[:, :, None], shape[1], axis=2)
-    level = np.repeat(_first_level(histories, factors, period)[:, None], shape[1], axis=1)
-    trend, total = np.zeros(shape), np.zeros(shape)
-    gain, season_gain = candidates.alpha * candidates.beta, candidates.gamma * (1.0 - candidates.alpha)
-    for index, count in enumerate(histories.begun().tolist()):
-        now, slope = level[:count], trend[:count]
-        here = season[:count, (histories.length - 1 - index) % period]
-        slope *= candidates.phi
+def _choose(histories: Histories, factors: FloatArray) -> IntArray:
+    """The best candidate for each history; all start with the season that the earliest history of the series shows."""
+    joined = join(histories)
+    begin = (np.arange(len(factors))[:, None] - histories.held_out[joined.earliest]) % len(factors)
+    season = factors[begin, joined.earliest]
+    by, count = _CANDIDATES.columns(), len(_CANDIDATES)
+    best = np.zeros(histories.count, dtype=np.int64)
+    for part in parts(joined, CELLS_MAX // count):
+        own = (season[:, part.columns] / part.spread).astype(np.float32)
+        level = np.tile(_first_level(part.histories, own).astype(np.float32), (count, 1))
+        state = _State(level, np.zeros_like(level), np.tile(own[:, None], (1, count, 1)))
+        part.least(_errors(part.histories, by, state), level.shape, best)
+    return best
+
+
+def _errors(histories: Histories, by: _Candidates, state: _State) -> Iterator[Floats]:
+    """The one-step errors of each row, in a buffer that may be changed; the states are brought forward in place."""
+    error, step = np.empty_like(state.level), np.empty_like(state.level)
+    gain, season_gain = by.alpha * by.beta, by.season_gain
+    last = histories.length - 1
+    for index, (row, count) in enumerate(zip(histories.values, histories.begun().tolist(), strict=True)):
+        now, slope, off, change = (it[..., :count] for it in (state.level, state.trend, error, step))
+        here = state.season[(last - index) % len(state.season)][..., :count]
+        slope *= by.phi[..., :count]
         now += slope
-        error = histories.values[index, :count, None] - now - here
-        now += candidates.alpha * error
-        slope += gain * error
-        here += season_gain * error
-        total[:count] += error * error
-    at = (np.arange(shape[0]), np.argmin(total, axis=1))
-    return _ahead(level[at], trend[at], candidates.phi[at[1]], season[at[0], :, at[1]], horizon)
+        np.subtract(row[:count], now, out=off)
+        off -= here
+        for part, share in ((now, by.alpha), (slope, gain), (here, season_gain)):
+            np.multiply(off, share[..., :count], out=change)
+            part += change
+        yield off
 
 
-def _first_level(histories: Histories, factors: FloatArray, period: int) -> FloatArray:
-    back = np.arange(histories.length)[::-1] % period
-    flat = histories.values - factors[back]
-    rows = np.minimum(histories.starts + np.arange(period)[:, None], histories.length - 1)
-    mean: FloatArray = flat[rows, np.arange(histories.count)].mean(axis=0)
-    return mean
-
-
-def _ahead(
-    level: FloatArray, trend: FloatArray, phi: FloatArray, season: FloatArray, horizon: int
-) -> tuple[FloatArray, FloatArray]:
-    steps = np.arange(1, horizon + 1)
-    damped = np.cumsum(phi[:, None] ** steps, axis=1)
-    without = level[:, None] + damped * trend[:, None]
-    return without + season[:, (-steps) % season.shape[1]], without
+def _first_level(histories: Histories, factors: Floats) -> FloatArray:
+    """The mean of the first season without its factors."""
+    period = len(factors)
+    last, columns = histories.length - 1, np.arange(histories.count)
+    rows = np.minimum(histories.starts + np.arange(period)[:, None], last)
+    flat = histories.values[rows, columns] - factors[(last - rows) % period, columns]
+    return np.asarray(flat.mean(axis=0))

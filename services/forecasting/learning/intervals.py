@@ -122,15 +122,15 @@ def _means(size: FloatArray, by_origin: FloatArray | None = None) -> tuple[Float
 
 def _quantiles(scores: FloatArray) -> FloatArray:
     """Quantiles of each series, drawn towards those of all series; of a normal error where there is none."""
-    pooled = _pooled(scores) if np.isfinite(scores).any() else normal_quantiles()
-    found = np.tile(pooled, (len(scores), 1))
     finite = np.isfinite(scores)
+    pooled = _pooled(scores) if finite.any() else normal_quantiles()
+    found = np.tile(pooled, (len(scores), 1))
     counts, origins = finite.sum(axis=(1, 2)), finite.any(axis=2).sum(axis=1)
     ascending = np.sort(np.where(finite, scores, np.nan).reshape(len(scores), -1), axis=1)  # NaN comes last
     for count in np.unique(counts[counts > 0]).tolist():
         alike = np.flatnonzero(counts == count)
         share = (origins[alike] / (origins[alike] + _QUANTILES_TRUSTED))[:, None]
-        found[alike] = share * _of(ascending[alike, :count], count) + (1 - share) * pooled
+        found[alike] = share * _of(ascending[alike, :count]) + (1 - share) * pooled
     return found
 
 
@@ -146,10 +146,14 @@ def _pooled(scores: FloatArray) -> FloatArray:
     return np.interp(levels, (below - counting[order] / 2) / below[-1], everyone[order])
 
 
-def _of(scores: FloatArray, count: int) -> FloatArray:
+def _of(ascending: FloatArray) -> FloatArray:
     """The quantiles of the last axis that hold a new score with the level's probability (hence ``count + 1``)."""
-    levels = np.minimum(LEVELS / 100 * (count + 1) / count, 1.0)
-    return np.moveaxis(np.quantile(scores, levels, axis=-1), 0, -1)
+    count = ascending.shape[-1]
+    place = np.minimum(LEVELS / 100 * (count + 1) / count, 1.0) * (count - 1)
+    below = place.astype(np.int64)
+    above, share = np.minimum(below + 1, count - 1), place - below
+    found: FloatArray = ascending[..., below] * (1 - share) + ascending[..., above] * share
+    return found
 
 
 def normal_quantiles() -> FloatArray:

@@ -1,6 +1,7 @@
 """The methods that compete for each series, by name, run together on the same histories."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from services.forecasting.learning.baselines import drift, recent_mean, seasonal
 from services.forecasting.learning.histories import FloatArray, Histories, IntArray
 from services.forecasting.learning.holt_winters import holt_winters
 from services.forecasting.learning.regression import regression
-from services.forecasting.learning.seasonality import find_season
+from services.forecasting.learning.seasonality import centred_average, find_season
 from services.forecasting.learning.smoothing import DAMPED, HOLT, SIMPLE, smooth
 from services.forecasting.learning.theta import theta
 
@@ -37,6 +38,7 @@ NAMES = (
 SMOOTHING_COUNT = NAMES.index("regression")
 """The first so many have a level and perhaps a season, and nothing else."""
 _RECENT_MIN = 4
+_CELLS_MAX = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +52,31 @@ class Task:
     ends: IntArray
 
 
-def run_all(task: Task) -> FloatArray:
-    """Forecasts by method (those that need nothing but a history), history and step. NaN where one does not apply."""
-    fitted = regression(task.histories, task.period, task.horizon, task.calendar, task.ends)
-    return np.concatenate([run_smoothing(task)[0], fitted[None]])
+def run_all(task: Task) -> tuple[FloatArray, FloatArray]:
+    """Forecasts by method (those that need nothing but a history), history and step, NaN where one does not apply; and
+    those of smoothing methods without their season. All histories of some series at a time."""
+    count, horizon = task.histories.count, task.horizon
+    found = np.empty((SMOOTHING_COUNT + 1, count, horizon))
+    levels = np.empty((SMOOTHING_COUNT, count, horizon))
+    for columns in _some_series(task.histories):
+        some = replace(task, histories=task.histories.taken(columns), ends=task.ends[columns])
+        found[:-1, columns], levels[:, columns] = _smoothed(some)
+        found[-1, columns] = regression(some.histories, task.period, horizon, task.calendar, some.ends)
+    return found, levels
 
 
-def run_smoothing(task: Task) -> tuple[FloatArray, FloatArray]:
-    """All but the regression: forecasts by method, history and step, and the same without their season."""
+def _some_series(histories: Histories) -> Iterator[IntArray]:
+    """Columns, in their order: memory for so many cells is used again and again, and that of all would be new."""
+    of = np.unique(histories.series, return_inverse=True)[1]
+    each = max(1, _CELLS_MAX * (int(of.max()) + 1) // histories.values.size)
+    for first in range(0, int(of.max()) + 1, each):
+        yield np.flatnonzero((of >= first) & (of < first + each))
+
+
+def _smoothed(task: Task) -> tuple[FloatArray, FloatArray]:
     histories, horizon = task.histories, task.horizon
-    season = find_season(histories, task.period)
+    average = centred_average(histories.values, task.period) if task.period > 1 else None
+    season = find_season(histories, task.period, average)
     adjusted = season.adjust(histories)
     window = max(task.period, _RECENT_MIN)
     level = [
@@ -72,7 +89,7 @@ def run_smoothing(task: Task) -> tuple[FloatArray, FloatArray]:
         theta(adjusted, horizon),
         theta(adjusted, horizon, bend=3.0),
     ]
-    smoothed, without = holt_winters(histories, task.period, horizon)
+    smoothed, without = holt_winters(histories, task.period, horizon, average)
     restored = [season.restore(forecasts) for forecasts in level]
     naive = seasonal_naive(histories, task.period, horizon)
     last = recent_mean(histories, horizon, task.period)

@@ -15,7 +15,7 @@ from services.forecasting.learning.intervals import Calibration, calibrate, cove
 from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
-from services.forecasting.learning.rolling_origin import Backtest, backtest
+from services.forecasting.learning.rolling_origin import Ahead, Backtest, backtest
 from services.forecasting.learning.totals import total_deviations
 from services.forecasting.learning.what_if import DriverResponse
 
@@ -74,6 +74,7 @@ class Weighed:
     period: int
     calendar: FloatArray
     parents: IntArray | None
+    ahead: Ahead
     past: Backtest
     learnt: Learnt | None
     shares: FloatArray
@@ -155,14 +156,15 @@ def weigh(
     ``origins``: how many periods each holds out; without it they are chosen."""
     longest = max(len(one) for one in series)
     days = np.zeros((longest + horizon, 0)) if calendar is None else calendar
-    ahead, past, learnt = backtest(series, period, horizon, days, known, learners, origins)
+    from_end, past, learnt = backtest(series, period, horizon, days, known, learners, origins)
+    ahead = from_end.forecasts
     losses = _losses(past, series)
     if known is not None and not known.rhythm.seasons and known.rhythm.year > period:
         losses = losses * _year_charge(ahead)[:, :, None]
     shares = _with_fallback(weights(losses), ahead)
     combined = combine(ahead, shares)
     held_out = combine(past.forecasts, weights_without_each_origin(losses))
-    found = Weighed(series, period, days, parents, past, learnt, shares, combined, combined, held_out)
+    found = Weighed(series, period, days, parents, from_end, past, learnt, shares, combined, combined, held_out)
     floor = found.floor[:, None]
     return replace(found, points=np.maximum(combined, floor), held_out=np.maximum(held_out, floor[:, None]))
 
@@ -175,7 +177,7 @@ def conclude(it: Weighed) -> PanelForecast:
     apart = None
     if it.learnt:
         adjustment = it.points - it.combined
-        apart = take_apart(it.series, it.period, it.points.shape[1], it.calendar, it.learnt, it.shares, adjustment)
+        apart = take_apart(it.series, it.period, it.calendar, it.learnt, it.ahead, it.shares, adjustment)
     found = [
         SeriesForecast(
             points=it.points[s],

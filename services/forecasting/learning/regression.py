@@ -1,7 +1,7 @@
 """Ridge regression on a trend, the season as Fourier terms, the calendar and drivers, with its errors smoothed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,12 +94,22 @@ def regress(
     drivers: Drivers | None = None,
 ) -> Iterator[tuple[IntArray, Regressed]]:
     """The columns of histories that end together and are long enough, and their forecasts taken apart."""
+    long_enough = histories.sizes >= _size_min(period)
+    errors, fits = np.full_like(histories.values, np.nan), []
     for end in np.unique(ends):
-        columns = np.flatnonzero((ends == end) & (histories.sizes >= _size_min(period)))
+        columns = np.flatnonzero((ends == end) & long_enough)
         if len(columns):
-            some = Histories(histories.values[:, columns], histories.starts[columns])
             moved = _aligned(drivers, columns, end, (histories.length, horizon))
-            yield columns, _regress(some, period, horizon, calendar[: end + horizon], moved)
+            found, errors[:, columns] = _fit(
+                histories.taken(columns), period, horizon, calendar[: end + horizon], moved
+            )
+            fits.append((columns, found))
+    if fits:
+        last = np.empty((histories.count, horizon))
+        last[long_enough] = smooth(histories.replaced(errors).taken(np.flatnonzero(long_enough)), SIMPLE).forecast(
+            horizon
+        )
+        yield from ((columns, replace(found, level=found.level + last[columns])) for columns, found in fits)
 
 
 def _aligned(drivers: Drivers | None, columns: IntArray, end: int, shape: tuple[int, int]) -> FloatArray:
@@ -116,36 +126,50 @@ def _size_min(period: int) -> int:
     return max(_SEASONS_MIN * period, 10)
 
 
-def _regress(histories: Histories, period: int, horizon: int, calendar: FloatArray, drivers: FloatArray) -> Regressed:
+def _fit(
+    histories: Histories, period: int, horizon: int, calendar: FloatArray, drivers: FloatArray
+) -> tuple[Regressed, FloatArray]:
+    """What is regressed of histories that end together, in their units, and its errors by row and history."""
     length = histories.length
     design = _design(length, period, horizon, calendar)
     past, ahead = design.columns[:-horizon], design.columns[-horizon:]
-    present = histories.present().astype(np.float64)
-    scale = np.maximum(np.nanmean(np.abs(histories.values), axis=0), _SMALLEST)
-    values = np.where(present > 0, histories.values / scale, 0.0)
-    moved, deviation = _standard(drivers, present)
-    gram = _gram(past, present, moved[:, :length], design.penalties)
+    values = histories.filled()
+    scale = np.maximum(np.abs(values).sum(axis=0) / histories.sizes, _SMALLEST)
+    values /= scale
+    moved, deviation = _standard(drivers, histories)
+    gram = _gram(past, histories, moved[:, :length], design.penalties)
     # The trend is counted in lengths of the longest history; the penalty is for the slope in its own lengths.
     gram[:, _TREND, _TREND] += _TREND_PENALTY * (histories.sizes / length) ** 2
-    seen = np.concatenate([(past.T @ values).T, np.einsum("tn,ntd->nd", values, moved[:, :length])], axis=1)
+    seen = (past.T @ values).T
+    if moved.shape[2]:
+        seen = np.concatenate([seen, np.einsum("tn,ntd->nd", values, moved[:, :length])], axis=1)
     weights = np.linalg.solve(gram, seen[:, :, None])[:, :, 0]
     shared = past.shape[1]
-    fitted = past @ weights[:, :shared].T + np.einsum("ntd,nd->tn", moved[:, :length], weights[:, shared:])
-    errors = np.where(present > 0, values - fitted, np.nan)
-    last = smooth(histories.replaced(errors), SIMPLE).forecast(horizon)
-    variance = _long_run_variance(errors)
-    inverse = np.linalg.inv(gram)[:, shared:, shared:] if moved.shape[2] else np.zeros((len(scale), 0, 0))
+    errors = histories.values / scale
+    errors -= past @ weights[:, :shared].T
+    if moved.shape[2]:
+        errors -= np.einsum("ntd,nd->tn", moved[:, :length], weights[:, shared:])
     units = scale[:, None] / deviation
     by_column = weights[:, None, :shared] * ahead * scale[:, None, None]
     at = design.calendar_start
-    return Regressed(
-        level=by_column[:, :, : _TREND + 1].sum(axis=2) + last * scale[:, None],
+    found = Regressed(
+        level=by_column[:, :, : _TREND + 1].sum(axis=2),
         season=by_column[:, :, _TREND + 1 : at].sum(axis=2),
         calendar=by_column[:, :, at:].sum(axis=2),
         drivers=moved[:, length:] * (weights[:, shared:] * scale[:, None])[:, None, :],
         coefficients=weights[:, shared:] * units,
-        covariance=inverse * variance[:, None, None] * units[:, :, None] * units[:, None, :],
+        covariance=_covariance(gram, errors, units),
     )
+    return found, errors * scale
+
+
+def _covariance(gram: FloatArray, errors: FloatArray, units: FloatArray) -> FloatArray:
+    """Of the coefficients of the drivers, which are the last columns."""
+    count = units.shape[1]
+    if not count:
+        return np.zeros((len(gram), 0, 0))
+    inverse = np.linalg.inv(gram)[:, -count:, -count:]
+    return np.asarray(inverse * _long_run_variance(errors)[:, None, None] * units[:, :, None] * units[:, None, :])
 
 
 def _long_run_variance(errors: FloatArray) -> FloatArray:
@@ -158,10 +182,10 @@ def _long_run_variance(errors: FloatArray) -> FloatArray:
     return np.asarray(square / counts * (1 + correlation) / (1 - correlation), dtype=np.float64)
 
 
-def _standard(drivers: FloatArray, present: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _standard(drivers: FloatArray, histories: Histories) -> tuple[FloatArray, FloatArray]:
     """Drivers with mean 0 and variance 1 over each history, and their deviations; 0 where one never changes."""
-    length = len(present)
-    mask = present.T[:, :, None]
+    length = histories.length
+    mask = histories.present().T[:, :, None]
     sizes = np.maximum(mask.sum(axis=1), 1.0)
     mean = (drivers[:, :length] * mask).sum(axis=1) / sizes
     centred = drivers - mean[:, None, :]
@@ -171,13 +195,15 @@ def _standard(drivers: FloatArray, present: FloatArray) -> tuple[FloatArray, Flo
     return np.where(still[:, None, :], 0.0, centred / safe[:, None, :]), safe
 
 
-def _gram(past: FloatArray, present: FloatArray, drivers: FloatArray, penalties: FloatArray) -> FloatArray:
-    shared = np.einsum("tn,tp,tq->npq", present, past, past, optimize=True) + np.diag(penalties)
+def _gram(past: FloatArray, histories: Histories, drivers: FloatArray, penalties: FloatArray) -> FloatArray:
+    """By history: the products of the design's columns over the rows that it has, with the penalties."""
+    starts, place = np.unique(histories.starts, return_inverse=True)
+    shared = np.stack([past[start:].T @ past[start:] for start in starts])[place] + np.diag(penalties)
     count = drivers.shape[2]
     if not count:
         found: FloatArray = shared
         return found
-    masked = drivers * present.T[:, :, None]
+    masked = drivers * histories.present().T[:, :, None]
     across = np.einsum("tp,ntd->npd", past, masked)
     own = np.einsum("ntd,nte->nde", masked, masked) + _DRIVER_PENALTY * np.eye(count)
     return np.block([[shared, across], [across.transpose(0, 2, 1), own]])

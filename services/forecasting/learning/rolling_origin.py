@@ -20,6 +20,14 @@ _SHORT_SHARE, _ENOUGH_ORIGINS = 0.1, 4
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """Forecasts from the end of the data by method, series and step; and those of smoothing methods without season."""
+
+    forecasts: FloatArray
+    levels: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Backtest:
     """Forecasts by method, series, origin and step, and what came; NaN where there is no such thing."""
 
@@ -75,8 +83,8 @@ def backtest(
     known: Known | None = None,
     learners: Learners = LEARNERS,
     held_out: Sequence[int] | None = None,
-) -> tuple[FloatArray, Backtest, Learnt | None]:
-    """The forecasts by method, series and step from the end of the data; those from earlier origins; and, where more
+) -> tuple[Ahead, Backtest, Learnt | None]:
+    """The forecasts from the end of the data; those from earlier origins; and, where more
     than the calendar is ``known``, what was learnt of all series.
 
     ``held_out``: how many periods each origin holds out, the latest origin first; without it they are chosen. The end
@@ -87,19 +95,17 @@ def backtest(
         held_out = origins_for([len(one) for one in series], period, horizon, known.rhythm.year if known else 0)
     cuts = [0, *held_out]
     rows = [(s, k) for k, cut in enumerate(cuts) for s, one in enumerate(series) if len(one) - cut >= _least(k)]
-    histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows])
-    ends = np.empty(len(rows), dtype=np.int64)
-    ends[places] = [longest - cuts[k] for _, k in rows]
-    task = Task(histories, period, horizon, calendar, ends)
-    found, learnt = run_all(task), None
+    of, unknown = np.array([s for s, _ in rows]), np.array([cuts[k] for _, k in rows])
+    histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows], of, unknown)
+    task = Task(histories, period, horizon, calendar, longest - histories.held_out)
+    (found, levels), learnt = run_all(task), None
     if known is not None:
         learnt = learn(series, known, cuts, horizon, learners)
-        of = np.empty(len(rows), dtype=np.int64)
-        of[places] = [s for s, _ in rows]
-        found = np.concatenate([found, run_known(task, known, learnt, of)])
+        found = np.concatenate([found, run_known(task, known, learnt, histories.series)])
     everything = np.full((len(found), len(series), len(cuts), horizon), np.nan)
-    everything[:, [s for s, _ in rows], [k for _, k in rows]] = found[:, places]
-    return everything[:, :, 0], Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon)), learnt
+    everything[:, of, [k for _, k in rows]] = found[:, places]
+    ahead = Ahead(everything[:, :, 0], levels[:, places[: len(series)]])
+    return ahead, Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon)), learnt
 
 
 def _least(origin: int) -> int:

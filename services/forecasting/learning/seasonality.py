@@ -21,66 +21,77 @@ class Season:
 
     def adjust(self, histories: Histories) -> Histories:
         """The histories without their season."""
-        back = np.arange(histories.length)[::-1] % self.factors.shape[0]
-        return histories.replaced(self._apply(histories.values, self.factors[back], -1))
+        scale, shift = self._parts()
+        values = histories.values[::-1].copy()
+        for position in range(len(scale)):
+            values[position :: len(scale)] /= scale[position]
+            if shift.any():
+                values[position :: len(scale)] -= shift[position]
+        return histories.replaced(values[::-1])
 
     def restore(self, forecasts: FloatArray) -> FloatArray:
         """Forecasts (a history a row) with the season back in."""
         ahead = (-np.arange(1, forecasts.shape[1] + 1)) % self.factors.shape[0]
-        return self._apply(forecasts.T, self.factors[ahead], 1).T
+        scale, shift = self._parts()
+        found: FloatArray = forecasts * scale[ahead].T + shift[ahead].T
+        return found
 
-    def _apply(self, values: FloatArray, factors: FloatArray, sign: int) -> FloatArray:
-        scaled = values * factors if sign > 0 else values / np.where(self.multiplicative, factors, 1.0)
-        return np.where(self.multiplicative, scaled, values + sign * factors)
+    def _parts(self) -> tuple[FloatArray, FloatArray]:
+        """What each position is multiplied by, and what is added to it."""
+        return np.where(self.multiplicative, self.factors, 1.0), np.where(self.multiplicative, 0.0, self.factors)
 
 
-def find_season(histories: Histories, period: int) -> Season:
-    """The season of each history; neutral where there is none, the history is too short, or ``period`` is 1."""
+def find_season(histories: Histories, period: int, average: FloatArray | None = None) -> Season:
+    """The season of each history; neutral where there is none, the history is too short, or ``period`` is 1. The
+    centred ``average`` of the histories need not be taken again by who has it."""
     positive = np.nanmin(histories.values, axis=0) > 0
     neutral = np.where(positive, 1.0, 0.0)
     if period < 2 or histories.length < _SEASONS_MIN * period:
         return Season(np.tile(neutral, (max(period, 1), 1)), positive)
     seasonal = is_seasonal(histories, period)
-    factors = np.where(seasonal, _factors(histories, period, positive), neutral)
+    trend = centred_average(histories.values, period) if average is None else average
+    factors = np.where(seasonal, _factors(histories, trend, period, positive), neutral)
     return Season(factors, positive)
 
 
 def is_seasonal(histories: Histories, period: int) -> npt.NDArray[np.bool_]:
     """Whether the autocorrelation at the season is too large for chance."""
-    present = histories.present()
-    mean = np.nanmean(histories.values, axis=0)
-    centred = np.where(present, histories.values - mean, 0.0)
-    power = (centred**2).sum(axis=0)
+    centred = histories.values - histories.means()
+    centred[np.isnan(centred)] = 0.0
+    power = np.einsum("tn,tn->n", centred, centred)
     safe = np.where(power > 0, power, 1.0)
-    correlation = np.array([(centred[lag:] * centred[:-lag]).sum(axis=0) / safe for lag in range(1, period + 1)])
+    lags = range(1, period + 1)
+    correlation = np.array([np.einsum("tn,tn->n", centred[lag:], centred[:-lag]) / safe for lag in lags])
     limit = _CRITICAL * np.sqrt((1 + 2 * (correlation[:-1] ** 2).sum(axis=0)) / histories.sizes)
     enough = histories.sizes >= _SEASONS_MIN * period
     found: npt.NDArray[np.bool_] = enough & (power > 0) & (np.abs(correlation[-1]) > limit)
     return found
 
 
-def _factors(histories: Histories, period: int, multiplicative: npt.NDArray[np.bool_]) -> FloatArray:
-    trend = centred_average(histories.values, period)
+def _factors(histories: Histories, trend: FloatArray, period: int, multiplicative: npt.NDArray[np.bool_]) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = _by_position(histories.values / trend, period)
         ratios /= ratios.mean(axis=0)
-    return np.where(multiplicative, ratios, additive_factors(histories, period))
+    if multiplicative.all():
+        return ratios
+    return np.where(multiplicative, ratios, additive_factors(histories, trend, period))
 
 
-def additive_factors(histories: Histories, period: int) -> FloatArray:
-    """The mean distance from the centred moving average at each position before the end, with sum zero."""
-    shifts = _by_position(histories.values - centred_average(histories.values, period), period)
+def additive_factors(histories: Histories, average: FloatArray, period: int) -> FloatArray:
+    """The mean distance from the centred moving ``average`` at each position before the end, with sum zero."""
+    shifts = _by_position(histories.values - average, period)
     found: FloatArray = shifts - shifts.mean(axis=0)
     return found
 
 
 def _by_position(detrended: FloatArray, period: int) -> FloatArray:
-    return np.stack([_phase_mean(detrended[::-1][phase::period]) for phase in range(period)])
-
-
-def _phase_mean(values: FloatArray) -> FloatArray:
-    present = np.isfinite(values)
-    found: FloatArray = np.where(present, values, 0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    """The mean at each position before the end; 0 where there is none. Changes what it is given."""
+    present = np.isfinite(detrended)[::-1]
+    values = detrended[::-1]
+    values[~present] = 0.0
+    totals = [values[phase::period].sum(axis=0) for phase in range(period)]
+    counts = [present[phase::period].sum(axis=0) for phase in range(period)]
+    found: FloatArray = np.array(totals) / np.maximum(counts, 1)
     return found
 
 

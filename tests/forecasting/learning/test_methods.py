@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.forecasting.learning.baselines import drift, recent_mean, seasonal_naive
-from services.forecasting.learning.histories import FloatArray, Histories, side_by_side
+from services.forecasting.learning.histories import FloatArray, Histories, join, side_by_side
 from services.forecasting.learning.holt_winters import holt_winters
 from services.forecasting.learning.methods import SMOOTHING_COUNT, Task, run_all
 from services.forecasting.learning.regression import regression
@@ -26,6 +26,32 @@ def test_histories_of_unequal_length_end_together_and_the_longest_come_first() -
     assert places.tolist() == [2, 0, 1]
     assert histories.sizes.tolist() == [5, 3, 2]
     assert histories.begun().tolist() == [1, 1, 2, 3, 3]
+
+
+def test_histories_of_one_series_are_joined_with_each_value_as_it_was_first_known() -> None:
+    series = [np.array([1.0, 2]), np.array([10.0, 20, 30, 40, 50]), np.array([-10.0, -20, -30])]
+    of, held_out = np.array([0, 1, 1]), np.array([0, 0, 2])
+    histories, places = side_by_side(series, of, held_out)
+    joined = join(histories)
+    first, second = joined.histories.values.T
+    assert first.tolist() == [-10, -20, -30, 40, 50]
+    assert second[3:].tolist() == [1, 2]
+    assert joined.histories.starts.tolist() == [0, 3]
+    assert joined.column[places].tolist() == [1, 0, 0]
+    assert joined.sizes[places].tolist() == [5, 5, 3]
+    assert joined.earliest.tolist() == [places[2], places[0]]
+
+
+def test_a_forecast_from_an_earlier_end_knows_nothing_of_what_came_later() -> None:
+    random = np.random.default_rng(5)
+    known = random.gamma(9.0, 10.0, 80)
+    histories = [np.concatenate([known, later]) for later in (random.gamma(9.0, 90.0, 20), np.zeros(20))]
+    found = []
+    for whole in histories:
+        together, places = side_by_side([whole, known, known[:50]], np.zeros(3, int), np.array([0, 20, 50]))
+        found.append(run_all(Task(together, 7, 5, np.zeros((105, 0)), 100 - together.held_out))[0][:, places])
+    assert found[0][:, 1:] == pytest.approx(found[1][:, 1:], nan_ok=True)
+    assert found[0][:, 0] != pytest.approx(found[1][:, 0], nan_ok=True)
 
 
 def test_the_seasonal_naive_method_repeats_the_last_season() -> None:
@@ -110,8 +136,8 @@ def test_every_method_answers_for_every_series_whatever_the_company() -> None:
     together, places = side_by_side(series)
     ends = np.full(3, 60)
     calendar = np.zeros((67, 0))
-    both = run_all(Task(together, 7, 7, calendar, ends))[:, places]
+    both = run_all(Task(together, 7, 7, calendar, ends))[0][:, places]
     for position, one in enumerate(series):
-        single = run_all(Task(alone(one), 7, 7, calendar[60 - len(one) :], np.array([len(one)])))
+        single = run_all(Task(alone(one), 7, 7, calendar[60 - len(one) :], np.array([len(one)])))[0]
         assert both[:, position] == pytest.approx(single[:, 0], nan_ok=True)
     assert both.shape == (SMOOTHING_COUNT + 1, 3, 7)
