@@ -31,6 +31,8 @@ _RECENCY = 0.85
 _POOLED_MAX = 50_000
 _GROWTH_UNKNOWN = 0.5
 _STEPS_FOR_GROWTH_MIN = 3
+# A mean error of less than this share of the spread says as little as none.
+_NEGLIGIBLE = 1e-12
 # The mean absolute value of a standard normal variable.
 _NORMAL_MEAN = np.sqrt(2 / np.pi)
 
@@ -74,7 +76,7 @@ def _sigma(relative: FloatArray, spread: FloatArray) -> FloatArray:
     counting = np.where(np.isfinite(relative).any(axis=2), by_origin, 0.0)
     # As many origins of the same weight would say as much.
     origins = counting.sum(axis=1) ** 2 / np.maximum((counting**2).sum(axis=1), 1e-12)
-    known = (counts > 0) & (mean > 0) & (spread > 0)
+    known = (counts > 0) & (mean > _NEGLIGIBLE * spread) & (spread > 0)
     ratio = np.log(np.where(known, mean, 1.0) / np.where(known, spread, 1.0))
     usual = float(np.median(ratio[known])) if known.any() else 0.0
     trust = np.where(known, origins / (origins + _MEANS_TRUSTED), 0.0)
