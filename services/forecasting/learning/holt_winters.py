@@ -1,6 +1,8 @@
 """Holt-Winters smoothing with an additive season that may change, for many series and candidates in one pass.
 
-Parameters are chosen as for the other kinds of smoothing: in one pass along each series, at the end of each history.
+Parameters are chosen as for the other kinds of smoothing: in a pass along each series, at the end of each history. A
+pass has to start from the season of the earliest history that it serves, while each history is then run from its own.
+What a season of few data says differs too much from that: three passes serve the early, the middle and the late ends.
 """
 
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from services.forecasting.learning.smoothing import CELLS_MAX, Floats, damped_st
 _SEASONS_MIN = 2
 _ALPHA = [0.02, 0.06, 0.12, 0.25, 0.4, 0.6, 0.85]
 _GAMMA = [0.0, 0.03, 0.08, 0.2, 0.4]
+_PASSES = 3
 _TREND = [(0.0, 0.0), (0.03, 0.95), (0.15, 0.95)]
 
 
@@ -78,6 +81,16 @@ def holt_winters(
 
 
 def _choose(histories: Histories, factors: FloatArray) -> IntArray:
+    """The best candidate for each history."""
+    best = np.zeros(histories.count, dtype=np.int64)
+    cuts = np.unique(histories.held_out)
+    for alike in np.array_split(cuts, min(_PASSES, len(cuts))):
+        columns = np.flatnonzero(np.isin(histories.held_out, alike))
+        best[columns] = _choose_alike(histories.taken(columns), factors[:, columns])
+    return best
+
+
+def _choose_alike(histories: Histories, factors: FloatArray) -> IntArray:
     """The best candidate for each history; all start with the season that the earliest history of the series shows."""
     joined = join(histories)
     begin = (np.arange(len(factors))[:, None] - histories.held_out[joined.earliest]) % len(factors)
