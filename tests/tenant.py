@@ -93,6 +93,7 @@ class Tenant:
         self.customer_id = self.segment_id = self.template_id = self.campaign_id = ""
         self.study_job_id = self.clustering_id = self.lookalike_id = ""
         self.training_job_id = self.fitting_job_id = self.model_version = self.dead_letter_id = ""
+        self.recommendation_id = ""
         self.write_key_id = self.write_key = self.coupon_job_id = self.quote_id = self.merge_id = ""
         self.redemption_id = self.referral_code = self.pricing_job_id = ""
         self.erasure_id = self.export_id = ""
@@ -485,6 +486,10 @@ class Tenant:
         await until(lambda: self._succeeded("forecasting", forecasting, self.fitting_job_id))
         models = await self.call("recommendation", "ListModels", recommendation.ListModelsRequest())
         self.model_version = models.models[0].model_version
+        ask = recommendation.RecommendRequest(placement_id=self.own("home"), count=1, resumable=True)
+        page = (await self.call("recommendation", "Recommend", ask)).recommendations
+        assert page.HasField("resumable_until_time")
+        self.recommendation_id = page.recommendation_id
 
     async def _drive(self) -> None:
         """A promotion that sales may follow, and a holiday."""

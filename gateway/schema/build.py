@@ -49,6 +49,7 @@ MODULES = (
     "paths",
     "personas",
     "recommendation",
+    "next_items",
     "training_settings",
     "bought_together",
     "scenarios",

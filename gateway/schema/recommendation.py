@@ -37,6 +37,9 @@ ItemIds = Annotated[
     list[strawberry.ID] | None,
     strawberry.argument(description="For a placement: what is looked at, or lies in the cart."),
 ]
+Resumable = Annotated[
+    bool, strawberry.argument(description="True: `nextRecommendations` answers what comes behind, for 30 minutes.")
+]
 VisitContext = Annotated[
     JSON | None, strawberry.argument(description="For a placement's conditions: texts by name, of the visit.")
 ]
@@ -101,6 +104,8 @@ class ProductFilterInput: ...
     "recommendation_id",
     "variant",
     "relaxed_reason",
+    "resumable_until_time",
+    "first_recommendation_id",
 )
 class RecommendationList: ...
 
@@ -267,8 +272,10 @@ async def recommendations(
         str | None, strawberry.argument(description="A visitor who is not known, for experiments.")
     ] = None,
     context: VisitContext = None,
+    resumable: Resumable = False,
 ) -> list_pb.RecommendationList:
     request = pb.RecommendRequest(
+        resumable=resumable,
         customer_id=own_id(Customer, customer_id or ""),
         session_item_ids=[any_own_id(each) for each in session_item_ids or ()],
         count=limited(first),
@@ -339,6 +346,7 @@ async def recommendations_of_customer(
     placement_id: PlacementId = None,
     item_ids: ItemIds = None,
     context: VisitContext = None,
+    resumable: Resumable = False,
 ) -> list_pb.RecommendationList | None:
     """What to offer the customer next, best first, each with its reasons."""
     like = pb.BatchRecommendRequest(
@@ -348,6 +356,7 @@ async def recommendations_of_customer(
         placement_id=placement_id or "",
         item_ids=[any_own_id(each) for each in item_ids or ()],
         context=_texts(context),
+        resumable=resumable,
     )
     return await loaders.recommendations(info.context, customer.customer_id, like)
 

@@ -24,6 +24,7 @@ from services.common.store import open_store
 from services.recommendation.adapters import experiments as experiment_store
 from services.recommendation.adapters import memberships as memberships_store
 from services.recommendation.adapters import models as model_store
+from services.recommendation.adapters import open_lists as open_lists_store
 from services.recommendation.adapters import placements as placement_store
 from services.recommendation.adapters import store as document_store
 from services.recommendation.adapters.clients import ProfilesTraits
@@ -36,6 +37,7 @@ from services.recommendation.adapters.interactions import TABLES, ColumnarIntera
 from services.recommendation.adapters.jobs import StoredTrainingJobs
 from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
+from services.recommendation.adapters.open_lists import StoredOpenLists
 from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.adapters.training_settings import COLLECTIONS as SETTINGS_COLLECTIONS
@@ -55,6 +57,8 @@ WATCHED_MICROS = 7 * 86_400_000_000
 """Of how long lists are compared with those before, for the metrics."""
 EXPOSURE_SECONDS = 1.0
 """How often it is written who is in an experiment."""
+OPEN_LISTS_SECONDS = 60.0
+"""How often what is over is removed of lists that could be gone on with."""
 SCHEDULE_SECONDS = 60.0
 """How often it is looked whether a training is due."""
 
@@ -67,6 +71,7 @@ COLLECTIONS = (
     *placement_store.COLLECTIONS,
     *experiment_store.COLLECTIONS,
     *SETTINGS_COLLECTIONS,
+    *open_lists_store.COLLECTIONS,
 )
 
 
@@ -99,7 +104,8 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         acknowledge = ProfilesServiceStub(profiles).AcknowledgeErasure
         told = Acknowledgements(store, settings.service, acknowledge, erasure_pb2.AcknowledgeErasureRequest, clock)
         memberships, feedback = StoredMemberships(store), ColumnarFeedback(columnar)
-        forgetting = Forgetting(store, interactions, models, memberships, feedback, told)
+        open_lists = StoredOpenLists(store, clock)
+        forgetting = Forgetting(store, interactions, models, memberships, feedback, open_lists, told)
         demand = ColumnarDemand(columnar, interactions, memberships)
         sources = Sources(StoredCatalogue(store, clock), interactions, models, demand)
         placing = Placing(
@@ -122,7 +128,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 await _watch_purchases(sources, tenant)
                 await _watch_lists(sources, feedback, tenant, to_micros(clock()))
 
-        keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store))
+        keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store), open_lists)
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
@@ -136,6 +142,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(every(DRIFT_SECONDS, watch_drift), "recommendation-drift"),
                 background(every(EXPOSURE_SECONDS, feedback.flush), "recommendation-exposures"),
                 background(every(SCHEDULE_SECONDS, keep_fresh), "recommendation-schedule"),
+                background(every(OPEN_LISTS_SECONDS, open_lists.remove_expired), "recommendation-open-lists"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
                 serving(settings, exposed) as up,
             ):

@@ -6,6 +6,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import demand_pb2 as demand
 from tessera.recommendation.v1 import feedback_pb2 as feedback
+from tessera.recommendation.v1 import next_items_pb2 as next_items
 from tessera.recommendation.v1 import placement_pb2 as placement
 from tessera.recommendation.v1 import policy_pb2 as policy
 from tessera.recommendation.v1 import scenario_pb2 as pb
@@ -46,6 +47,9 @@ SHELVES: dict[str, Rule] = {
     "FindPopular": Without(lambda acme: pb.FindPopularRequest(), of_acme),
     "FindNewest": Without(lambda acme: demand.FindNewestRequest(), of_acme),
     "FindTrending": Figure(lambda acme: pb.FindTrendingRequest(), lambda found: found.item_count),
+    "RecommendNextItems": Refused(
+        lambda acme: next_items.RecommendNextItemsRequest(recommendation_id=acme.recommendation_id), "LIST_NOT_KEPT"
+    ),
     "FindBundles": Refused(lambda acme: pb.FindBundlesRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),
     "FindComplements": Without(lambda acme: pb.FindComplementsRequest(cart_item_ids=[acme.own("milk")]), of_acme),
     "FindReplenishments": Figure(

@@ -91,3 +91,20 @@ async def test_demand_is_made_of_what_the_shop_says_and_new_products_tell_since_
     )
     told = [{"kind": "VIEW", "weight": 0.1, "windowDuration": "P7D"}]
     assert saved["savePlacement"]["placement"]["demand"] == {"interactions": told, "maxAgeDuration": None}
+
+
+async def test_a_list_is_read_page_by_page(shop: Client) -> None:
+    items = ", ".join(f'{{itemId: "p{number}"}}' for number in range(5))
+    await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{items}]}}) {{ createdCount }} }}')
+    page = "{ recommendationId firstRecommendationId resumableUntilTime emptyReason items { itemId } }"
+    first = (await shop.data(f"{{ recommendations(first: 2, resumable: true) {page} }}"))["recommendations"]
+    found, at = [first], first
+    while at["resumableUntilTime"]:
+        asked = f'nextRecommendations(recommendationId: "{at["recommendationId"]}")'
+        at = (await shop.data(f"{{ {asked} {page} }}"))["nextRecommendations"]
+        found.append(at)
+    assert [len(each["items"]) for each in found] == [2, 2, 1]
+    assert len({item["itemId"] for each in found for item in each["items"]}) == 5
+    assert {each["firstRecommendationId"] for each in found} == {first["recommendationId"]}
+    ended = f'nextRecommendations(recommendationId: "{at["recommendationId"]}", first: 3)'
+    assert await shop.data(f"{{ {ended} {page} }}") == {"nextRecommendations": None}

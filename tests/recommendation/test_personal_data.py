@@ -13,7 +13,7 @@ from services.common.clock import system_clock
 from services.common.columnar import Columnar, open_columnar
 from services.common.erasure import ACKNOWLEDGEMENTS, Acknowledgements
 from services.common.store import Store, open_store
-from services.recommendation.adapters import memberships
+from services.recommendation.adapters import memberships, open_lists
 from services.recommendation.adapters import models as model_store
 from services.recommendation.adapters.events import told_of
 from services.recommendation.adapters.feedback import ColumnarFeedback
@@ -21,6 +21,7 @@ from services.recommendation.adapters.forgetting import Forgetting
 from services.recommendation.adapters.interactions import TABLES, ColumnarInteractions, Moved
 from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
+from services.recommendation.adapters.open_lists import StoredOpenLists
 from services.recommendation.app import Settings
 from tests.recommendation.client import Client, ids
 from tests.recommendation.conftest import Start
@@ -80,7 +81,8 @@ async def columnar(settings: Settings) -> AsyncIterator[Columnar]:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[Store]:
-    async with open_store(settings, (ACKNOWLEDGEMENTS, *model_store.COLLECTIONS, *memberships.COLLECTIONS)) as opened:
+    collections = (ACKNOWLEDGEMENTS, *model_store.COLLECTIONS, *memberships.COLLECTIONS, *open_lists.COLLECTIONS)
+    async with open_store(settings, collections) as opened:
         yield opened
 
 
@@ -95,7 +97,15 @@ def follower(settings: Settings, columnar: Columnar, store: Store) -> Follower:
     told = Acknowledgements(store, "recommendation", unheard, erasure_pb2.AcknowledgeErasureRequest, clock)
     return Follower(
         interactions,
-        Forgetting(store, interactions, models, StoredMemberships(store), ColumnarFeedback(columnar), told),
+        Forgetting(
+            store,
+            interactions,
+            models,
+            StoredMemberships(store),
+            ColumnarFeedback(columnar),
+            StoredOpenLists(store, system_clock),
+            told,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from services.recommendation.adapters.feedback import ColumnarFeedback
 from services.recommendation.adapters.interactions import ColumnarInteractions
 from services.recommendation.adapters.memberships import StoredMemberships
 from services.recommendation.adapters.models import StoredModels
+from services.recommendation.adapters.open_lists import StoredOpenLists
 
 
 class Forgetting:
@@ -21,10 +22,11 @@ class Forgetting:
         models: StoredModels,
         memberships: StoredMemberships,
         feedback: ColumnarFeedback,
+        lists: StoredOpenLists,
         told: Acknowledgements,
     ) -> None:
         self._store, self._interactions, self._models, self._told = store, interactions, models, told
-        self._memberships, self._feedback = memberships, feedback
+        self._memberships, self._feedback, self._lists = memberships, feedback, lists
 
     async def __call__(self, erased: Erased) -> None:
         """Remove, and have it acknowledged; again, it changes nothing."""
@@ -35,6 +37,8 @@ class Forgetting:
         removed.append(
             Removed("interest", await self._interactions.signal_count_of(erased.tenant, erased.customer_ids))
         )
+        pages = await self._lists.of_person(erased.tenant, erased.customer_ids)
+        removed.append(Removed("recommendation_list", len(pages)))
         if live := await self._models.live(erased.tenant):
             known = sum(customer_id in live.model.customer_of for customer_id in erased.customer_ids)
             removed.append(Removed("model_history", known, Removal.WITH_NEXT_MODEL))
@@ -43,6 +47,7 @@ class Forgetting:
         await self._interactions.remove(erased.removal, f"{erased.tenant}.{erased.erasure_id}")
         for customer_id in erased.customer_ids:
             await self._memberships.forget(erased.tenant, customer_id)
+            await self._lists.forget(erased.tenant, customer_id)
         await self._tell(erased, removed, complete=True)
 
     async def _tell(self, erased: Erased, removed: list[Removed], *, complete: bool) -> None:

@@ -120,7 +120,7 @@ def _body(placement: Placement) -> dict[str, Any]:
         "placement_id": placement.placement_id,
         "title": placement.title,
         "scenario": int(placement.scenario),
-        "filter": _filter_body(placement.filter),
+        "filter": filter_body(placement.filter),
         "exclude_bought": placement.exclude_bought,
         "exclude_bought_within": placement.exclude_bought_within,
         "controls": [_control_body(control) for control in placement.controls],
@@ -137,7 +137,7 @@ def _control_body(control: Control) -> dict[str, Any]:
     return {
         "control_id": control.control_id,
         "effect": int(control.effect),
-        "items": _filter_body(control.items),
+        "items": filter_body(control.items),
         "factor": control.factor,
         "position": control.position,
         "when": wire.write(control.when.rule).SerializeToString() if control.when else None,
@@ -146,7 +146,8 @@ def _control_body(control: Control) -> dict[str, Any]:
     }
 
 
-def _filter_body(wanted: ItemFilter) -> dict[str, Any]:
+def filter_body(wanted: ItemFilter) -> dict[str, Any]:
+    """A filter as it is stored."""
     price = wanted.price
     return {
         "categories": sorted(wanted.categories),
@@ -164,7 +165,7 @@ def _read(body: dict[str, Any]) -> Placement:
         placement_id=body["placement_id"],
         title=body["title"],
         scenario=Scenario(body["scenario"]),
-        filter=_read_filter(body["filter"]),
+        filter=filter_of(body["filter"]),
         exclude_bought=body["exclude_bought"],
         exclude_bought_within=body.get("exclude_bought_within", 0),
         controls=tuple(_read_control(each) for each in body["controls"]),
@@ -188,7 +189,7 @@ def _read_control(body: dict[str, Any]) -> Control:
     return Control(
         control_id=body["control_id"],
         effect=Effect(body["effect"]),
-        items=_read_filter(body["items"]),
+        items=filter_of(body["items"]),
         factor=body["factor"],
         position=body["position"],
         when=Condition(wire.read(rule_pb2.Rule.FromString(when))) if when else None,
@@ -197,7 +198,8 @@ def _read_control(body: dict[str, Any]) -> Control:
     )
 
 
-def _read_filter(body: dict[str, Any]) -> ItemFilter:
+def filter_of(body: dict[str, Any]) -> ItemFilter:
+    """The filter that was stored."""
     return ItemFilter(
         categories=frozenset(body["categories"]),
         brands=frozenset(body["brands"]),

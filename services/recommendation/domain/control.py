@@ -47,13 +47,20 @@ class Situation:
 
 
 def controlled(
-    candidates: Sequence[Recommendation], placement: Placement, situation: Situation, count: int
+    candidates: Sequence[Recommendation],
+    placement: Placement,
+    situation: Situation,
+    count: int,
+    before: Sequence[str] = (),
 ) -> list[Recommendation]:
     """The list: ``candidates`` best first, without what is excluded; pinned items are among them or come with
-    ``situation``. Every item says which controls and objectives made it what it is."""
+    ``situation``. Every item says which controls and objectives made it what it is. Where the list begins with the
+    items ``before``, what comes behind them."""
+    pins = _pins(situation.matched, before)
     valued = _valued(candidates, placement.weights, situation)
-    chosen = _chosen(valued, placement, situation, count)
-    return _pinned(chosen, valued, situation.matched, count)
+    ordinary = [item for item in valued if item.item_id not in {item_id for _, item_id, _ in pins}]
+    chosen = _chosen(ordinary, placement, situation, count, before)
+    return _pinned(chosen, valued, pins, count, len(before))
 
 
 def _valued(candidates: Sequence[Recommendation], weights: Weights, situation: Situation) -> list[Recommendation]:
@@ -93,18 +100,25 @@ def _objectives(facets: Facets, weights: Weights, now: int) -> list[Applied]:
 
 
 def _chosen(
-    valued: Sequence[Recommendation], placement: Placement, situation: Situation, count: int
+    valued: Sequence[Recommendation], placement: Placement, situation: Situation, count: int, before: Sequence[str]
 ) -> list[Recommendation]:
-    """At most ``count``, in order, as different from each other and as many of a kind as the placement wants."""
+    """At most ``count``, in order, as different from each other, and from those ``before``, and as many of a kind as
+    the placement wants; what was pinned does not matter to the others."""
     diversity = placement.weights.diversity
-    names = [item.item_id for item in valued]
-    values = np.array([item.score for item in valued])
-    alike = situation.likeness(names) if diversity and names else np.zeros((len(names), 0))
-    nearest = np.full(len(names), 0.0)
+    peak = max((item.score for item in valued), default=0.0) or 1.0
+    left = [item for item in valued if item.item_id not in before]
+    names = [item.item_id for item in left]
+    values = np.array([item.score for item in left])
+    pinned = {item_id for each in situation.matched if each.effect is Effect.PIN for item_id in each.item_ids}
+    taken = [item_id for item_id in before if item_id not in pinned]
+    alike = situation.likeness([*names, *taken]) if diversity and names else np.zeros((len(names), len(names)))
+    nearest = alike[: len(names), len(names) :].max(axis=1, initial=0.0)
     free = np.ones(len(names), dtype=bool)
     held: dict[QuotaField, Counter[str]] = {quota.field: Counter() for quota in placement.quotas}
+    for quota in placement.quotas:
+        for item_id in taken:
+            held[quota.field].update(_kinds(quota, situation.facets.get(item_id, Facets())))
     chosen: list[Recommendation] = []
-    peak = float(values.max(initial=0.0)) or 1.0
     while len(chosen) < count and free.any():
         marks = np.where(free, (1 - diversity) * values / peak - diversity * nearest, -np.inf)
         at = int(np.argmax(marks))
@@ -114,12 +128,12 @@ def _chosen(
             continue
         for quota in placement.quotas:
             held[quota.field].update(_kinds(quota, facets))
-        item = valued[at]
+        item = left[at]
         if diversity and nearest[at] > 0:
             item = replace(item, applied=(*item.applied, Applied(AppliedKind.DIVERSITY, -diversity * nearest[at])))
         chosen.append(item)
         if diversity:
-            nearest = np.maximum(nearest, alike[:, at])
+            nearest = np.maximum(nearest, alike[: len(names), at])
     return chosen
 
 
@@ -134,17 +148,31 @@ def _fits(quota: Quota, facets: Facets, held: Counter[str]) -> bool:
     return all(held[kind] < quota.max_items for kind in _kinds(quota, facets))
 
 
-def _pinned(
-    chosen: list[Recommendation], valued: Sequence[Recommendation], matched: Sequence[Matched], count: int
-) -> list[Recommendation]:
-    """With the pinned items in their places; what has no room behind them falls off the end."""
+def _pins(matched: Sequence[Matched], before: Sequence[str]) -> list[tuple[int, str, str]]:
+    """Places, from 0, with the items and the controls that are about them, in order: those behind the items
+    ``before``."""
     pins = sorted((each for each in matched if each.effect is Effect.PIN), key=lambda pin: pin.position)
-    named = {item_id for pin in pins for item_id in pin.item_ids}
-    by_id = {item.item_id: item for item in valued}
-    answer = [item for item in chosen if item.item_id not in named]
+    found: dict[str, tuple[int, str, str]] = {}
     for pin in pins:
         for place, item_id in enumerate(pin.item_ids, pin.position - 1):
-            known = by_id.get(item_id) or Recommendation(item_id, (Reason(ReasonKind.PINNED, 0.0),))
-            applied = (*known.applied, Applied(AppliedKind.PIN, float(place + 1), pin.control_id))
-            answer.insert(place, replace(known, applied=applied))
+            if place >= len(before) and item_id not in before:
+                found.setdefault(item_id, (place, item_id, pin.control_id))
+    return list(found.values())
+
+
+def _pinned(
+    chosen: list[Recommendation],
+    valued: Sequence[Recommendation],
+    pins: Sequence[tuple[int, str, str]],
+    count: int,
+    first: int,
+) -> list[Recommendation]:
+    """With the pinned items in their places, of a list whose place ``first`` is this one's beginning; what has no room
+    behind them falls off the end."""
+    by_id = {item.item_id: item for item in valued}
+    answer = list(chosen)
+    for place, item_id, control_id in pins:
+        known = by_id.get(item_id) or Recommendation(item_id, (Reason(ReasonKind.PINNED, 0.0),))
+        applied = (*known.applied, Applied(AppliedKind.PIN, float(place + 1), control_id))
+        answer.insert(place - first, replace(known, applied=applied))
     return answer[:count]

@@ -57,6 +57,7 @@ class EmptyReason(IntEnum):
     NOTHING_ALLOWED = 2
     NOTHING_RELATED = 3
     NO_MODEL = 4
+    NO_MORE = 5
 
 
 class RelaxedReason(IntEnum):
@@ -132,6 +133,9 @@ class RecommendationList:
     placement_version: int = 0
     recommendation_id: str = ""
     variant: str = ""
+    resumable_until: int = 0
+    """Until when it can be gone on with, in microseconds; 0 for not at all."""
+    first_recommendation_id: str = ""
     relaxed_reason: RelaxedReason = RelaxedReason.NOT_ASKED
 
 

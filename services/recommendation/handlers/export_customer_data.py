@@ -6,8 +6,9 @@ from typing import Any
 
 from services.common.clock import from_micros
 from services.recommendation.domain.feedback import FeedbackKind
+from services.recommendation.domain.open_list import OpenList
 from services.recommendation.domain.signals import SignalKind
-from services.recommendation.ports import Catalogue, FeedbackLog, Interactions, Models
+from services.recommendation.ports import Catalogue, FeedbackLog, Interactions, Models, OpenLists
 
 PAGE = 500
 
@@ -21,7 +22,13 @@ class Record:
 
 
 async def export_customer_data(
-    catalogue: Catalogue, interactions: Interactions, models: Models, log: FeedbackLog, tenant: str, ids: Sequence[str]
+    catalogue: Catalogue,
+    interactions: Interactions,
+    models: Models,
+    log: FeedbackLog,
+    lists: OpenLists,
+    tenant: str,
+    ids: Sequence[str],
 ) -> AsyncIterator[Sequence[Record]]:
     """Pages of records, those of a kind together; none is empty."""
     offset = 0
@@ -39,6 +46,8 @@ async def export_customer_data(
     while events := await log.of_person(tenant, ids, PAGE, offset):
         yield [_event(event) for event in events]
         offset += PAGE
+    if open_lists := await lists.of_person(tenant, ids):
+        yield [_list(each) for each in open_lists]
     live = await models.live(tenant)
     known = [customer_id for customer_id in ids if live and customer_id in live.model.customer_of]
     if live and known:
@@ -48,6 +57,16 @@ async def export_customer_data(
             Record("model_history", {"products": int(size), "model": live.model.training.model_version})
             for size in sizes
         ][:PAGE]
+
+
+def _list(page: OpenList) -> Record:
+    content = {
+        "products": page.answered,
+        "placement": page.origin.placement_id,
+        "looked_at": page.session_item_ids,
+        "kept_until": from_micros(page.expire_time).isoformat(),
+    }
+    return Record("recommendation_list", content)
 
 
 def _interest(row: dict[str, Any]) -> Record:

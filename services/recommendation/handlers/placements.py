@@ -132,13 +132,30 @@ async def recommend_for_placement(
     sources: Sources, placing: Placing, tenant: str, visit: Visit, placement_id: str, wish: Wish, now: int
 ) -> RecommendationList:
     """The list of a placement; ``wish`` narrows it. ``PlacementNotFound``, ``ItemNeeded``, ``ItemNotFound``."""
-    placement, origin = await _shown(placing, tenant, placement_id, visit, now)
+    shown = await _shown(placing, tenant, placement_id, visit, now)
+    return await placement_list(sources, placing, tenant, visit, shown, wish, now)
+
+
+async def placement_list(
+    sources: Sources,
+    placing: Placing,
+    tenant: str,
+    visit: Visit,
+    shown: tuple[Placement, Origin],
+    wish: Wish,
+    now: int,
+    before: Sequence[str] = (),
+) -> RecommendationList:
+    """The list of a version of a placement; where it begins with the items ``before``, what comes behind them.
+    ``ItemNeeded``, ``ItemNotFound``."""
+    placement, origin = shown
+    length = len(before) + wish.count
     active = await _active(placing, tenant, placement, visit, now)
     excluded = tuple(each.items for each in active if each.effect is Effect.EXCLUDE)
     lately = await _bought_lately(sources, tenant, placement, visit, now)
     named = ItemFilter(excluded_item_ids=lately.union(visit.item_ids), include_out_of_stock=True)
     wanted = Wish(
-        min(max(wish.count * CANDIDATES_EACH, CANDIDATES_MIN), CANDIDATES_MAX),
+        min(max(length * CANDIDATES_EACH, CANDIDATES_MIN), max(CANDIDATES_MAX, 2 * length)),
         placement.filter,
         wish.exclude_bought or placement.exclude_bought,
         (wish.filter, named),
@@ -146,11 +163,11 @@ async def recommend_for_placement(
     )
     listed = await _candidates(sources, tenant, placement, visit, wanted, now)
     shelf = await sources.catalogue.shelf(tenant)
-    items = await _filled(sources, tenant, shelf, listed.items, wanted, wish.count)
+    items = await _filled(sources, tenant, shelf, listed.items, wanted, length)
     live = await sources.models.live(tenant)
     model = live.model if live else None
-    shown = await _shown_before(placing, tenant, placement, visit, now)
-    exploring = placement.exploration.slots > 0
+    unclicked = await _shown_before(placing, tenant, placement, visit, now)
+    exploring = placement.exploration.slots > 0 and not before
     shown_to_all = await placing.log.shown_to_all(tenant) if exploring else {}
     bought = await bought_by(sources, tenant, visit.asker) if exploring and wanted.exclude_bought else frozenset()
     # The mask again, after the last await: what was deleted meanwhile is not answered.
@@ -158,14 +175,19 @@ async def recommend_for_placement(
     items = [item for item in items if shelf.allows(mask, item.item_id)]
     names = [item.item_id for item in items]
     situation = Situation(
-        shelf.facets(names), lambda ids: _likeness(model, shelf, ids), _matched(active, shelf, mask, names), now, shown
+        shelf.facets([*names, *before]),
+        lambda ids: _likeness(model, shelf, ids),
+        _matched(active, shelf, mask, names),
+        now,
+        unclicked,
     )
-    chosen = controlled(items, placement, situation, wish.count)
+    chosen = controlled(items, placement, situation, wish.count, before)
     without = bought | frozenset(visit.asker.session_item_ids)
     new = new_items(placement, shelf, mask, chosen, shown_to_all, without, visit.nonce) if exploring else []
     chosen = placed(chosen, new, placement.exploration.position, wish.count)
     drawn = [each for each in new if any(item.item_id == each.item_id for item in chosen)]
-    reason = EmptyReason.NOT_EMPTY if chosen else listed.empty_reason or EmptyReason.NOTHING_ALLOWED
+    without_any = EmptyReason.NO_MORE if before else listed.empty_reason or EmptyReason.NOTHING_ALLOWED
+    reason = EmptyReason.NOT_EMPTY if chosen else without_any
     version = model.training.model_version if model else ""
     return RecommendationList(
         tuple(chosen),

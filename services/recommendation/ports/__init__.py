@@ -24,6 +24,7 @@ from services.recommendation.domain.selection import Selection
 from services.recommendation.domain.shelf import Shelf
 from services.recommendation.domain.tally import Counting, Tally
 from services.recommendation.ports.examining import Examining as Examining
+from services.recommendation.ports.open_lists import OpenLists as OpenLists
 from services.recommendation.ports.training import Answer as Answer
 from services.recommendation.ports.training import Parameters as Parameters
 from services.recommendation.ports.training import Progress as Progress

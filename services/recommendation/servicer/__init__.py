@@ -18,11 +18,12 @@ from services.recommendation.domain.model import Training
 from services.recommendation.domain.recommendation import RecommendationList
 from services.recommendation.handlers.bought_together import find_together
 from services.recommendation.handlers.catalogue import batch_get_items, delete_item, get_item, list_items, upsert_items
+from services.recommendation.handlers.next_items import question_of
 from services.recommendation.handlers.placements import Placing, Visit, recommend_for_placement
 from services.recommendation.handlers.recommend import Asker, Sources, Wish, recommend, recommend_one
 from services.recommendation.handlers.related import find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
-from services.recommendation.ports import Parameters, Requests, SettingsStore, TrainingJobs
+from services.recommendation.ports import OpenLists, Parameters, Requests, SettingsStore, TrainingJobs
 from services.recommendation.servicer.bought_together import read_variant
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.demand import DemandRpcs
@@ -39,6 +40,7 @@ from services.recommendation.servicer.messages import (
     read_item,
     timestamp,
 )
+from services.recommendation.servicer.next_items import NextItemsRpcs
 from services.recommendation.servicer.personal_data import PersonalDataRpcs
 from services.recommendation.servicer.placements import PlacementRpcs
 from services.recommendation.servicer.policy import PolicyRpcs
@@ -56,12 +58,14 @@ class Keeping:
     training_jobs: TrainingJobs
     jobs: Jobs
     settings: SettingsStore
+    lists: OpenLists
 
 
 class RecommendationServicer(
     PersonalDataRpcs,
     ScenarioRpcs,
     DemandRpcs,
+    NextItemsRpcs,
     CustomerVectorRpcs,
     PlacementRpcs,
     FeedbackRpcs,
@@ -73,7 +77,7 @@ class RecommendationServicer(
     def __init__(self, sources: Sources, keeping: Keeping, placing: Placing, clock: Clock) -> None:
         self._sources, self._keeping, self._clock = sources, keeping, clock
         self._placing, self._requests, self._settings = placing, keeping.requests, keeping.settings
-        self._catalogue = sources.catalogue
+        self._catalogue, self._lists = sources.catalogue, keeping.lists
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Context) -> pb.UpsertItemsResponse:
         items = [read_item(item) for item in request.items]
@@ -100,25 +104,29 @@ class RecommendationServicer(
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
         asker = Asker(request.customer_id, tuple(request.session_item_ids))
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
+        visit = Visit(asker, tuple(request.item_ids), request.context, request.visitor_id, uuid4().hex)
+        asked = [question_of(visit, wish)] if request.resumable else []
         if request.placement_id:
-            visit = Visit(asker, tuple(request.item_ids), request.context, request.visitor_id, uuid4().hex)
-            (found,) = await self._placed([visit], request.placement_id, wish)
-            return pb.RecommendResponse(recommendations=list_message(found))
-        found = await recommend_one(self._sources, _tenant(), asker, wish)
-        identified = replace(found, recommendation_id=Origin().named(uuid4().hex))
-        return pb.RecommendResponse(recommendations=list_message(identified))
+            made = await self._placed([visit], request.placement_id, wish)
+        else:
+            found = await recommend_one(self._sources, _tenant(), asker, wish)
+            made = [replace(found, recommendation_id=Origin().named(visit.nonce))]
+        (page,) = await self._open(asked, made)
+        return pb.RecommendResponse(recommendations=list_message(page))
 
     async def BatchRecommend(self, request: pb.BatchRecommendRequest, context: Context) -> pb.BatchRecommendResponse:
         askers = [Asker(customer_id) for customer_id in request.customer_ids]
         wish = Wish(request.count or COUNT_DEFAULT, read_filter(request.filter), request.exclude_bought)
+        item_ids, context_told = tuple(request.item_ids), dict(request.context)
+        visits = [Visit(asker, item_ids, context_told, "", uuid4().hex) for asker in askers]
+        asked = [question_of(visit, wish) for visit in visits] if request.resumable else []
         if request.placement_id:
-            item_ids, context_told = tuple(request.item_ids), dict(request.context)
-            visits = [Visit(asker, item_ids, context_told, "", uuid4().hex) for asker in askers]
             made = await self._placed(visits, request.placement_id, wish)
-            return pb.BatchRecommendResponse(recommendations=map(list_message, made))
-        lists = await recommend(self._sources, _tenant(), askers, wish)
-        named_lists = (replace(each, recommendation_id=Origin().named(uuid4().hex)) for each in lists)
-        return pb.BatchRecommendResponse(recommendations=map(list_message, named_lists))
+        else:
+            lists = await recommend(self._sources, _tenant(), askers, wish)
+            made = [replace(each, recommendation_id=Origin().named(uuid4().hex)) for each in lists]
+        pages = await self._open(asked, made)
+        return pb.BatchRecommendResponse(recommendations=map(list_message, pages))
 
     async def _placed(self, visits: Sequence[Visit], placement_id: str, wish: Wish) -> list[RecommendationList]:
         """The lists of a placement, made side by side: what they ask of the index goes together."""

@@ -154,7 +154,10 @@ def list_message(answer: RecommendationList) -> list_pb.RecommendationList:
         recommendation_id=answer.recommendation_id,
         variant=answer.variant,
         relaxed_reason=list_pb.RelaxedReason.ValueType(answer.relaxed_reason),
+        first_recommendation_id=answer.first_recommendation_id,
     )
+    if answer.resumable_until:
+        message.resumable_until_time.CopyFrom(timestamp(answer.resumable_until))
     _write_items(message, answer.items)
     return message
 

@@ -13,6 +13,7 @@ from services.common.auth import principal
 from services.recommendation.handlers.export_customer_data import export_customer_data
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
+from services.recommendation.ports import OpenLists
 
 
 class PersonalDataRpcs(RecommendationServiceServicer):
@@ -20,6 +21,7 @@ class PersonalDataRpcs(RecommendationServiceServicer):
 
     _sources: Sources
     _placing: Placing
+    _lists: OpenLists
 
     async def ExportCustomerData(
         self, request: pb.ExportCustomerDataRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -27,7 +29,13 @@ class PersonalDataRpcs(RecommendationServiceServicer):
         sources = self._sources
         ids = list(dict.fromkeys([request.customer_id, *request.origin_customer_ids]))
         pages = export_customer_data(
-            sources.catalogue, sources.interactions, sources.models, self._placing.log, principal().tenant, ids
+            sources.catalogue,
+            sources.interactions,
+            sources.models,
+            self._placing.log,
+            self._lists,
+            principal().tenant,
+            ids,
         )
         async for page in pages:
             records = [privacy_pb2.PersonalRecord(kind=each.kind, json=json.write(each.content)) for each in page]

@@ -37,6 +37,8 @@ class _EmptyReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmptyReas
     """Items are allowed, but none is known to go with what was asked."""
     EMPTY_REASON_NO_MODEL: _EmptyReason.ValueType  # 4
     """Nothing was learnt yet: no model is live."""
+    EMPTY_REASON_NO_MORE: _EmptyReason.ValueType  # 5
+    """Everything that the list holds was in the pages before."""
 
 class EmptyReason(_EmptyReason, metaclass=_EmptyReasonEnumTypeWrapper):
     """Why a list is empty."""
@@ -51,6 +53,8 @@ EMPTY_REASON_NOTHING_RELATED: EmptyReason.ValueType  # 3
 """Items are allowed, but none is known to go with what was asked."""
 EMPTY_REASON_NO_MODEL: EmptyReason.ValueType  # 4
 """Nothing was learnt yet: no model is live."""
+EMPTY_REASON_NO_MORE: EmptyReason.ValueType  # 5
+"""Everything that the list holds was in the pages before."""
 Global___EmptyReason: _TypeAlias = EmptyReason  # noqa: Y015
 
 class _RelaxedReason:
@@ -284,6 +288,8 @@ class RecommendationList(_message.Message):
     PLACEMENT_VERSION_FIELD_NUMBER: _builtins.int
     RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
+    RESUMABLE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    FIRST_RECOMMENDATION_ID_FIELD_NUMBER: _builtins.int
     RELAXED_REASON_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom; empty in answers about an item."""
@@ -297,11 +303,19 @@ class RecommendationList(_message.Message):
     """The id of this list, which feedback names; empty in lists that nobody is shown by (similar items, re-ranked lists …)."""
     variant: _builtins.str
     """The variant of the placement's experiment; empty outside of one."""
+    first_recommendation_id: _builtins.str
+    """In pages of a list that was asked for with `resumable`: the `recommendation_id` of the first."""
     relaxed_reason: Global___RelaxedReason.ValueType
     """Of FindBoughtTogether: why the relaxed variant was asked; unspecified where it was not."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
         """The items, best first; equal scores by item id."""
+
+    @_builtins.property
+    def resumable_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when RecommendNextItems answers what comes behind these items; unset where it does not: nobody asked for it
+        (`resumable`), or the list has ended.
+        """
 
     def __init__(
         self,
@@ -313,11 +327,13 @@ class RecommendationList(_message.Message):
         placement_version: _builtins.int = ...,
         recommendation_id: _builtins.str = ...,
         variant: _builtins.str = ...,
+        resumable_until_time: _timestamp_pb2.Timestamp | None = ...,
+        first_recommendation_id: _builtins.str = ...,
         relaxed_reason: Global___RelaxedReason.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resumable_until_time", b"resumable_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version", "recommendation_id", b"recommendation_id", "relaxed_reason", b"relaxed_reason", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "empty_reason", b"empty_reason", "first_recommendation_id", b"first_recommendation_id", "items", b"items", "model_version", b"model_version", "placement_version", b"placement_version", "recommendation_id", b"recommendation_id", "relaxed_reason", b"relaxed_reason", "resumable_until_time", b"resumable_until_time", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -308,6 +308,7 @@ class RecommendRequest(_message.Message):
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     VISITOR_ID_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """For whom, by the id that profiles assigned; empty for a visitor who is not known."""
     count: _builtins.int
@@ -321,6 +322,10 @@ class RecommendRequest(_message.Message):
     visitor_id: _builtins.str
     """The visitor, by an id of the shop's choice, for example of a cookie: so that somebody who is not known sees the same
     variant of an experiment again.
+    """
+    resumable: _builtins.bool
+    """True: RecommendNextItems answers what comes behind the list. What was asked is stored for 30 minutes, which costs a
+    commit. INVALID_ARGUMENT, reason FILTER_TOO_LARGE, for a filter that names more than 1,000 items.
     """
     @_builtins.property
     def session_item_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -352,10 +357,11 @@ class RecommendRequest(_message.Message):
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         visitor_id: _builtins.str = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "session_item_ids", b"session_item_ids", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_id", b"customer_id", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "resumable", b"resumable", "session_item_ids", b"session_item_ids", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +424,7 @@ class BatchRecommendRequest(_message.Message):
     PLACEMENT_ID_FIELD_NUMBER: _builtins.int
     ITEM_IDS_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many items for each, at most 100; 0 means 10."""
     exclude_bought: _builtins.bool
@@ -426,6 +433,8 @@ class BatchRecommendRequest(_message.Message):
     """The placement that makes the lists, as in RecommendRequest: each customer gets the version of their variant, and a
     `recommendation_id` of their own.
     """
+    resumable: _builtins.bool
+    """As in RecommendRequest, for each of the lists."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For whom, at most 100."""
@@ -452,10 +461,11 @@ class BatchRecommendRequest(_message.Message):
         placement_id: _builtins.str = ...,
         item_ids: _abc.Iterable[_builtins.str] | None = ...,
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        resumable: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_ids", b"customer_ids", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "count", b"count", "customer_ids", b"customer_ids", "exclude_bought", b"exclude_bought", "filter", b"filter", "item_ids", b"item_ids", "placement_id", b"placement_id", "resumable", b"resumable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ import warnings
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
 from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
 from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
+from tessera.recommendation.v1 import next_items_pb2 as tessera_dot_recommendation_dot_v1_dot_next__items__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
 from tessera.recommendation.v1 import placement_pb2 as tessera_dot_recommendation_dot_v1_dot_placement__pb2
 from tessera.recommendation.v1 import policy_pb2 as tessera_dot_recommendation_dot_v1_dot_policy__pb2
@@ -238,6 +239,11 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/FindNewest',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.FromString,
+                _registered_method=True)
+        self.RecommendNextItems = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RecommendNextItems',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.FromString,
                 _registered_method=True)
 
 
@@ -574,6 +580,18 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendNextItems(self, request, context):
+        """Recommends the items that come behind a page of a list which was asked for with `resumable`, of any scenario, for
+        customers and visitors: by the same question, filters, placement version and variant, of what is known now. No item
+        comes twice; quotas, pins and differences are those of one list, whose first items are the pages before; new items are
+        tried on the first page alone. Asked again with the same id it answers the same page, as far as nothing has changed. A
+        list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
+        list, or whose page is older than 30 minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -771,6 +789,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.FindNewest,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.SerializeToString,
+            ),
+            'RecommendNextItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendNextItems,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1828,6 +1851,33 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/FindNewest',
             tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_demand__pb2.FindNewestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendNextItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RecommendNextItems',
+            tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
 from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
 from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
+from tessera.recommendation.v1 import next_items_pb2 as _next_items_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
 from tessera.recommendation.v1 import placement_pb2 as _placement_pb2
 from tessera.recommendation.v1 import policy_pb2 as _policy_pb2
@@ -202,6 +203,14 @@ class RecommendationServiceStub:
     """Finds what became available last: items by `publish_time`, those without one by when they first came into the
     catalogue. What is not available yet is left out.
     """
+    RecommendNextItems: _grpc.UnaryUnaryMultiCallable[_next_items_pb2.RecommendNextItemsRequest, _next_items_pb2.RecommendNextItemsResponse]
+    """Recommends the items that come behind a page of a list which was asked for with `resumable`, of any scenario, for
+    customers and visitors: by the same question, filters, placement version and variant, of what is known now. No item
+    comes twice; quotas, pins and differences are those of one list, whose first items are the pages before; new items are
+    tried on the first page alone. Asked again with the same id it answers the same page, as far as nothing has changed. A
+    list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
+    list, or whose page is older than 30 minutes.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -368,6 +377,14 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     FindNewest: _aio.UnaryUnaryMultiCallable[_demand_pb2.FindNewestRequest, _demand_pb2.FindNewestResponse]  # type: ignore[assignment]
     """Finds what became available last: items by `publish_time`, those without one by when they first came into the
     catalogue. What is not available yet is left out.
+    """
+    RecommendNextItems: _aio.UnaryUnaryMultiCallable[_next_items_pb2.RecommendNextItemsRequest, _next_items_pb2.RecommendNextItemsResponse]  # type: ignore[assignment]
+    """Recommends the items that come behind a page of a list which was asked for with `resumable`, of any scenario, for
+    customers and visitors: by the same question, filters, placement version and variant, of what is known now. No item
+    comes twice; quotas, pins and differences are those of one list, whose first items are the pages before; new items are
+    tried on the first page alone. Asked again with the same id it answers the same page, as far as nothing has changed. A
+    list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
+    list, or whose page is older than 30 minutes.
     """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -766,6 +783,20 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_demand_pb2.FindNewestResponse, _abc.Awaitable[_demand_pb2.FindNewestResponse]]:
         """Finds what became available last: items by `publish_time`, those without one by when they first came into the
         catalogue. What is not available yet is left out.
+        """
+
+    @_abc_1.abstractmethod
+    def RecommendNextItems(
+        self,
+        request: _next_items_pb2.RecommendNextItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_next_items_pb2.RecommendNextItemsResponse, _abc.Awaitable[_next_items_pb2.RecommendNextItemsResponse]]:
+        """Recommends the items that come behind a page of a list which was asked for with `resumable`, of any scenario, for
+        customers and visitors: by the same question, filters, placement version and variant, of what is known now. No item
+        comes twice; quotas, pins and differences are those of one list, whose first items are the pages before; new items are
+        tried on the first page alone. Asked again with the same id it answers the same page, as far as nothing has changed. A
+        list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
+        list, or whose page is older than 30 minutes.
         """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
