@@ -44,6 +44,7 @@ class UpliftExperiment: ...
     "features",
     "recommendation",
     "warnings",
+    "outcome",
 )
 class UpliftModel: ...
 
@@ -85,6 +86,8 @@ class UpliftDecile: ...
     "expected_reached",
     "expected_profit",
     "profit_of_all",
+    "margin",
+    "expected_amount",
 )
 class UpliftRecommendation: ...
 
@@ -100,6 +103,7 @@ class UpliftRecommendation: ...
     "group",
     "as_of_time",
     "reasons",
+    "base_amount",
 )
 class Uplift: ...
 
@@ -126,6 +130,8 @@ class RecordTreatmentsPayload: ...
     "as_of_time",
     "goal_value",
     "contact_cost",
+    "outcome",
+    "margin",
 )
 class FitUpliftModelInput: ...
 

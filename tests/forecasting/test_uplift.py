@@ -135,8 +135,40 @@ async def test_whom_the_treatment_moves_is_learnt_and_how_many_to_treat(shop: Sh
     assert advice.uplift_min == pytest.approx(0.15)
     assert advice.customer_count == sum(value >= 0.15 for value in values)
     assert advice.expected_profit.amount_minor > advice.profit_of_all.amount_minor
+    await spends_more(shop, ids)
     models = await shop.forecasting.ListUpliftModels(pb.ListUpliftModelsRequest(), metadata=shop.header())
-    assert [it.model_id for it in models.uplift_models] == ["mailed"]
+    assert [it.model_id for it in models.uplift_models] == ["mailed", "spent"]
+
+
+async def spends_more(shop: Shop, ids: Sequence[str]) -> None:
+    """The same of amounts: each order is of 20 dollars."""
+    cost = Money(currency="USD", amount_minor=150)
+    job = await finished(shop, asked("spent", outcome=uplift_pb2.UPLIFT_OUTCOME_AMOUNT, margin=0.5, contact_cost=cost))
+    assert job.state == 3, job.message
+    get = pb.GetUpliftModelRequest(model_id="spent")
+    model = (await shop.forecasting.GetUpliftModel(get, metadata=shop.header())).uplift_model
+    assert model.outcome == uplift_pb2.UPLIFT_OUTCOME_AMOUNT
+    assert model.quality.effect.low < 2_000 * 0.58 / 2 < model.quality.effect.high
+    assert model.quality.qini.low > 0
+    assert model.quality.curve[-1].profit_of_thousand.amount_minor == pytest.approx(
+        model.quality.effect.value * 500 - 150_000, abs=1
+    )
+    said = {it.customer_id: it for it in await listed(shop, "spent")}
+    toys, others = (
+        np.mean([said[ids[number]].uplift.value for number in range(CUSTOMERS) if (number % 4 < 2) is it])
+        for it in (True, False)
+    )
+    assert toys > others + 300
+    assert all(it.HasField("base_amount") and it.base_probability == 0 for it in said.values())
+    assert np.mean([it.base_amount for it in said.values()]) == pytest.approx(800, abs=300)
+    advice = model.recommendation
+    assert not advice.HasField("goal_value")
+    assert (advice.margin, advice.uplift_min) == (0.5, 300)
+    assert advice.customer_count == sum(it.uplift.value >= 300 for it in said.values())
+    assert advice.expected_amount.amount_minor == pytest.approx(
+        sum(it.uplift.value for it in said.values() if it.uplift.value >= 300), abs=1
+    )
+    assert advice.expected_profit.amount_minor > advice.profit_of_all.amount_minor
 
 
 async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) -> None:
@@ -182,6 +214,7 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
 
 
 Change = Callable[[], pb.FitUpliftModelRequest]
+AMOUNT = pb.UPLIFT_OUTCOME_AMOUNT
 EURO = Money(currency="EUR", amount_minor=5)
 WRONG: Sequence[tuple[Change, grpc.StatusCode, str]] = (
     (lambda: asked(experiment_id="none"), grpc.StatusCode.NOT_FOUND, "RecordTreatments begins one"),
@@ -197,6 +230,15 @@ WRONG: Sequence[tuple[Change, grpc.StatusCode, str]] = (
     ),
     (lambda: asked(goal_value=EURO, contact_cost=EURO), grpc.StatusCode.INVALID_ARGUMENT, "must be in USD"),
     (lambda: asked(contact_cost=EURO), grpc.StatusCode.INVALID_ARGUMENT, "more than zero"),
+    (lambda: asked(outcome=AMOUNT, contact_cost=EURO), grpc.StatusCode.INVALID_ARGUMENT, "above 0 and at most 1"),
+    (lambda: asked(outcome=AMOUNT, margin=1.1), grpc.StatusCode.INVALID_ARGUMENT, "above 0 and at most 1"),
+    (lambda: asked(outcome=AMOUNT, margin=0.5), grpc.StatusCode.INVALID_ARGUMENT, "must be in USD"),
+    (lambda: asked(goal_value=EURO, margin=0.5), grpc.StatusCode.INVALID_ARGUMENT, "a margin is of amounts"),
+    (
+        lambda: asked(outcome=AMOUNT, goal=propensity_pb2.PropensityGoal(horizon_days=14, absent=True)),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "that of all lines that count",
+    ),
     (lambda: asked("No Name"), grpc.StatusCode.INVALID_ARGUMENT, "model_id"),
 )
 

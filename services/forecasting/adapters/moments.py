@@ -13,7 +13,7 @@ from services.forecasting.domain.propensity import GOAL_WINDOWS_DAYS, WINDOWS_DA
 
 
 def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
-    """One row a customer who had ordered by ``at`` (microseconds): their features, and ``reached``."""
+    """One row a customer who had ordered by ``at`` (microseconds): their features, ``reached`` and ``later_amount``."""
     lines = lines.filter(lines.currency == currency, lines.customer_id != "")
     lines = lines.mutate(counts=_counts(lines, goal), day=_day(lines.time))
     known = lines.filter(lines.time <= at)
@@ -24,16 +24,18 @@ def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
         found = found.left_join(_towards(daily, today), "customer_id").drop("customer_id_right")
     later = _later(lines.filter(lines.time > at, lines.time <= at + goal.horizon, lines.counts == 1))
     found = found.left_join(later, "customer_id").drop("customer_id_right")
-    came = (found.later_orders.coalesce(0) >= goal.min_orders) & (found.later_amount.coalesce(0) >= goal.min_amount)
+    found = found.mutate(later_amount=found.later_amount.coalesce(0))
+    came = (found.later_orders.coalesce(0) >= goal.min_orders) & (found.later_amount >= goal.min_amount)
     found = found.mutate(reached=~came if goal.absent else came)
-    return found.select("customer_id", "reached", *goal.features).order_by("customer_id")
+    return found.select("customer_id", "reached", "later_amount", *goal.features).order_by("customer_id")
 
 
 def read_moment(rows: pa.Table, goal: Goal) -> Moment:
     """The rows of ``moment``."""
     columns = [rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in goal.features]
     reached = rows["reached"].to_numpy(zero_copy_only=False).astype(np.bool_)
-    return Moment(rows["customer_id"].to_pylist(), np.column_stack(columns), reached)
+    amount = rows["later_amount"].to_numpy(zero_copy_only=False).astype(np.float64)
+    return Moment(rows["customer_id"].to_pylist(), np.column_stack(columns), reached, amount)
 
 
 def _counts(lines: ir.Table, goal: Goal) -> ir.Value:

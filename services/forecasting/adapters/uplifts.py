@@ -10,6 +10,7 @@ from services.forecasting.adapters.propensities import goal_of
 from services.forecasting.domain.propensity import Reason
 from services.forecasting.domain.uplift import (
     Figure,
+    Outcome,
     Recommendation,
     Uplift,
     UpliftDecile,
@@ -34,6 +35,7 @@ def _deleted(model_id: str) -> UpliftModelNotFound:
 
 def _body(it: Uplift) -> dict[str, Any]:
     said = {"uplift": it.uplift.value, "low": it.uplift.low, "high": it.uplift.high, "group": int(it.group)}
+    said["outcome"] = int(it.outcome)
     return asdict(it) | said | {"reasons": [[why.feature, why.value, why.contribution] for why in it.reasons]}
 
 
@@ -41,7 +43,12 @@ def _uplift(body: Mapping[str, Any]) -> Uplift:
     rest = {name: value for name, value in body.items() if name not in ("low", "high")}
     said = Figure(body["uplift"], body["low"], body["high"])
     reasons = tuple(Reason(*why) for why in body["reasons"])
-    return Uplift(**rest | {"uplift": said, "group": UpliftGroup(body["group"]), "reasons": reasons})
+    made = {"uplift": said, "group": UpliftGroup(body["group"]), "reasons": reasons, "outcome": _outcome(body)}
+    return Uplift(**rest | made)
+
+
+def _outcome(body: Mapping[str, Any]) -> Outcome:
+    return Outcome(body.get("outcome", Outcome.REACHED))
 
 
 def _model(body: dict[str, Any]) -> UpliftModel:
@@ -51,6 +58,7 @@ def _model(body: dict[str, Any]) -> UpliftModel:
         "quality": _quality(body["quality"]),
         "recommendation": advice and Recommendation(**advice | {"worth": Worth(**advice["worth"])}),
         "warnings": tuple(body["warnings"]),
+        "outcome": _outcome(body),
     }
     return UpliftModel(**body | made)
 

@@ -1,7 +1,7 @@
 """Goals that customers may reach, how likely each is to, and how far that can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -107,12 +107,14 @@ class Moment:
     """What was known of each customer at a moment, and who reached the goal within the horizon after it.
 
     ``features``: a row for each customer, a column for each of the goal's features; NaN where there is no value.
-    ``reached``: of no use where the horizon was not over.
+    ``reached``: of no use where the horizon was not over. ``amount``: what the orders within it came to, by the lines
+    that count towards the goal, in minor units; empty where nobody asks.
     """
 
     ids: Sequence[str]
     features: FloatArray
     reached: BoolArray
+    amount: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.ids)

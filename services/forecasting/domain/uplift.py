@@ -88,15 +88,17 @@ def waves(treatments: Sequence[Treatment]) -> tuple[list[Treatment], str]:
 class Trial:
     """Customers of an experiment: what was known of them when it began for them, and what came.
 
-    ``features``: a row for each customer. ``reached``: within the horizon. ``stratum``: customers of one number were
-    assigned at one moment, each with the same chance to be treated.
+    ``features``: a row for each customer. ``outcome``: 1 for who reached the goal within the horizon and 0 for who did
+    not, or, ``of_amounts``, what was spent, in minor units. ``stratum``: customers of one number were assigned at one
+    moment, each with the same chance to be treated.
     """
 
     ids: tuple[str, ...]
     features: FloatArray
     treated: BoolArray
-    reached: BoolArray
+    outcome: FloatArray
     stratum: IntArray
+    of_amounts: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -120,13 +122,23 @@ class UpliftGroup(IntEnum):
     DO_NOT_DISTURB = 4
 
 
-def group_of(uplift: Figure, base_probability: float, uplift_min: float) -> UpliftGroup:
-    """The group of a customer whose treatment pays from ``uplift_min`` (zero without a cost) on."""
+class Outcome(IntEnum):
+    """What a treatment raises; the numbers are those of the contract."""
+
+    REACHED = 1
+    AMOUNT = 2
+
+
+def group_of(uplift: Figure, base: float, uplift_min: float, usual: float = 0.5) -> UpliftGroup:
+    """The group of a customer whose treatment pays from ``uplift_min`` (zero without a cost) on.
+
+    ``base``: how likely the goal is without it, or how much is spent. ``usual``: from where on that comes anyway.
+    """
     if uplift.low > uplift_min:
         return UpliftGroup.PERSUADABLE
     if uplift.high < 0:
         return UpliftGroup.DO_NOT_DISTURB
-    return UpliftGroup.SURE_THING if base_probability >= 0.5 else UpliftGroup.LOST_CAUSE
+    return UpliftGroup.SURE_THING if base >= usual else UpliftGroup.LOST_CAUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +170,27 @@ class UpliftQuality:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a reached goal is worth, and what it costs to treat a customer, in minor units."""
+    """What a reached goal is worth, or which part of an amount remains (the other is zero), and what it costs to treat
+    a customer, in minor units."""
 
     goal_value: int
     contact_cost: int
+    margin: float = 0.0
+
+    @property
+    def of_one(self) -> float:
+        """What one more who reaches the goal is worth, or one minor unit more that is spent."""
+        return self.margin or self.goal_value
 
     @property
     def uplift_min(self) -> float:
         """From which uplift on a treatment pays."""
-        return self.contact_cost / self.goal_value
+        return self.contact_cost / self.of_one
 
-    def profit(self, reached: float, treated: float) -> int:
-        """What so many more who reach the goal are worth, less what it costs to treat so many."""
-        return round(reached * self.goal_value - treated * self.contact_cost)
+    def profit(self, gained: float, treated: float) -> int:
+        """What so many more who reach the goal, or so much more that is spent, is worth, less what it costs to treat so
+        many."""
+        return round(gained * self.of_one - treated * self.contact_cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +200,7 @@ class Recommendation:
     worth: Worth
     customer_count: int
     expected_reached: float
+    """How many more reach the goal, or how much more is spent."""
     expected_profit: int
     profit_of_all: int
 
@@ -201,6 +222,7 @@ class UpliftModel:
     """By feature, the most important first; together 1, or empty where customers do not differ."""
     recommendation: Recommendation | None
     warnings: tuple[str, ...]
+    outcome: Outcome = Outcome.REACHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +234,9 @@ class Uplift:
     customer_id: str
     uplift: Figure
     base_probability: float
+    """Or what is expected to be spent without the treatment."""
     percentile: int
     group: UpliftGroup
     as_of: int
     reasons: tuple[Reason, ...]
+    outcome: Outcome = Outcome.REACHED

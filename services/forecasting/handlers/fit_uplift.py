@@ -27,6 +27,7 @@ from services.forecasting.domain.uplift import (
     ExperimentNotFound,
     ExperimentUnfit,
     Figure,
+    Outcome,
     Recommendation,
     Treatment,
     Trial,
@@ -76,20 +77,42 @@ class UpliftOrder:
     currency: str
     as_of: int | None
     worth: Worth | None
-    worth_currencies: tuple[str, str]
+    worth_currencies: tuple[str, ...]
+    outcome: Outcome = Outcome.REACHED
+
+    def check(self) -> None:
+        """Refuse what makes no sense, whatever the tenant has."""
+        if self.as_of is not None and not 0 <= self.as_of <= LATEST:
+            raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+        if self.goal_currency and self.goal.min_amount <= 0:
+            raise GoalInvalid(
+                "the least amount must be above zero; leave it out if any will do", field="goal.min_amount"
+            )
+        of_amounts = self.outcome is Outcome.AMOUNT
+        if of_amounts and (self.goal.min_orders != 1 or self.goal.min_amount or self.goal.absent):
+            raise GoalInvalid(
+                "an amount is that of all lines that count: leave out number of orders, least amount and absent",
+                field="goal",
+            )
+        if self.worth is None:
+            return
+        if self.worth.contact_cost < 0 or not (0 < self.worth.margin <= 1 if of_amounts else self.worth.goal_value > 0):
+            what = (
+                "a margin must be above 0 and at most 1"
+                if of_amounts
+                else "a reached goal must be worth more than zero"
+            )
+            raise ValueInvalid(
+                f"{what} and a contact cost zero or more; give both or neither",
+                field="margin" if of_amounts else "goal_value",
+            )
+        if self.worth.goal_value and self.worth.margin:
+            raise ValueInvalid("a margin is of amounts, a value of goals that are reached", field="margin")
 
 
 async def fit_uplift(fitting: UpliftFitting, tenant: str, request_id: str, fingerprint: str, order: UpliftOrder) -> Job:
     """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
-    if order.as_of is not None and not 0 <= order.as_of <= LATEST:
-        raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
-    if order.goal_currency and order.goal.min_amount <= 0:
-        raise GoalInvalid("the least amount must be above zero; leave it out if any will do", field="goal.min_amount")
-    if order.worth is not None and (order.worth.goal_value <= 0 or order.worth.contact_cost < 0):
-        raise ValueInvalid(
-            "a reached goal must be worth more than zero and a contact cost zero or more; give both or neither",
-            field="goal_value",
-        )
+    order.check()
 
     async def prepare() -> _Work:
         return await _prepared(fitting, tenant, order)
@@ -201,7 +224,9 @@ class _Work:
             ids = tuple(moment.ids[row] for row in rows.tolist())
             group = np.array([treated[who] for who in ids], dtype=np.bool_)
             stratum = np.full(len(ids), number, dtype=np.int64)
-            parts.append(Trial(ids, moment.features[rows], group, moment.reached[rows], stratum))
+            of_amounts = self.order.outcome is Outcome.AMOUNT
+            outcome = (moment.amount if of_amounts else moment.reached.astype(np.float64))[rows]
+            parts.append(Trial(ids, moment.features[rows], group, outcome, stratum, of_amounts))
         whole = _joined(parts)
         self._check_trial(whole)
         every = -(-len(whole) // ROWS_MAX)
@@ -211,11 +236,12 @@ class _Work:
         least = self.fitting.examples_min
         for treated, what in ((True, "treated"), (False, "held back")):
             of_group = trial.treated == treated
-            reached = int(trial.reached[of_group].sum())
+            reached = int((trial.outcome[of_group] > 0).sum())
             if min(int(of_group.sum()), reached) < least:
                 raise ExperimentUnfit(
-                    f"of {int(of_group.sum())} customers who were {what} and had ordered before, {reached} reached the "
-                    f"goal; {least} are needed: choose a wider goal or a longer horizon",
+                    f"of {int(of_group.sum())} customers who were {what} and had ordered before, {reached} "
+                    f"{'bought' if trial.of_amounts else 'reached the goal'}; {least} are needed: choose a wider goal "
+                    "or a longer horizon",
                     reached=reached,
                     minimum=least,
                 )
@@ -246,6 +272,7 @@ class _Work:
             ),
             recommendation=recommendation(self.order.worth, uplift) if self.order.worth else None,
             warnings=warnings,
+            outcome=self.order.outcome,
         )
         chunks, done = _uplifts(model, self.order.worth, trees, now, uplift, half), 0
         while chunk := await asyncio.to_thread(next, chunks, None):
@@ -266,20 +293,21 @@ def _joined(parts: Sequence[Trial]) -> Trial:
         tuple(it for part in parts for it in part.ids),
         np.vstack([it.features for it in parts]),
         np.concatenate([it.treated for it in parts]),
-        np.concatenate([it.reached for it in parts]),
+        np.concatenate([it.outcome for it in parts]),
         np.concatenate([it.stratum for it in parts]),
+        all(it.of_amounts for it in parts),
     )
 
 
 def recommendation(worth: Worth, uplift: FloatArray) -> Recommendation:
     """Treat whom it pays to treat, of customers with these uplifts."""
     chosen = uplift[uplift >= worth.uplift_min]
-    reached = float(chosen.sum())
+    gained = float(chosen.sum())
     return Recommendation(
         worth=worth,
         customer_count=len(chosen),
-        expected_reached=reached,
-        expected_profit=worth.profit(reached, len(chosen)),
+        expected_reached=gained,
+        expected_profit=worth.profit(gained, len(chosen)),
         profit_of_all=worth.profit(float(uplift.sum()), len(uplift)),
     )
 
@@ -289,6 +317,8 @@ def _uplifts(
 ) -> Iterator[list[Uplift]]:
     """What the model says of each customer, some thousands at a time."""
     percentile, least = percentiles(uplift), worth.uplift_min if worth else 0.0
+    base = trees.control(now.features)
+    usual = float(base.mean()) if model.outcome is Outcome.AMOUNT else 0.5
     for begin in range(0, len(uplift), _CHUNK):
         rows = slice(begin, begin + _CHUNK)
         features = now.features[rows]
@@ -297,14 +327,13 @@ def _uplifts(
             Figure(value, value - width, value + width)
             for value, width in zip(uplift[rows].tolist(), half[rows].tolist(), strict=True)
         ]
-        base = trees.control(features).tolist()
         yield [
             Uplift(
-                model.model_id, model.version, who, figure, likely, part,
-                group_of(figure, likely, least), model.as_of, because,
+                model.model_id, model.version, who, figure, before, part,
+                group_of(figure, before, least, usual), model.as_of, because, model.outcome,
             )
-            for who, figure, likely, part, because in zip(
-                now.ids[rows], figures, base, percentile[rows], why, strict=True
+            for who, figure, before, part, because in zip(
+                now.ids[rows], figures, base[rows].tolist(), percentile[rows], why, strict=True
             )
         ]  # fmt: skip
 

@@ -31,8 +31,8 @@ def uplift_quality(trial: Trial, held_out: HeldOut) -> UpliftQuality:
     return UpliftQuality(
         customer_count=len(trial),
         treated_count=int(trial.treated.sum()),
-        treated_rate=float(trial.reached[trial.treated].mean()),
-        control_rate=float(trial.reached[~trial.treated].mean()),
+        treated_rate=float(trial.outcome[trial.treated].mean()),
+        control_rate=float(trial.outcome[~trial.treated].mean()),
         effect=mean_figure(held_out.effect),
         qini=Figure(area, float(area_low), float(area_high)),
         qini_ratio=area / (total / 2) if total > 0 else None,
@@ -84,12 +84,12 @@ def _curve(effect: FloatArray, weight: FloatArray) -> tuple[FloatArray, float]:
 def _decile(trial: Trial, held_out: HeldOut, rows: IntArray) -> UpliftDecile:
     held: BoolArray = ~trial.treated[rows]
     weight = held / (1 - held_out.chance[rows])
-    reached = float(np.sum(weight * trial.reached[rows]))
+    came = float(np.sum(weight * trial.outcome[rows]))
     return UpliftDecile(
         customer_count=len(rows),
         uplift=float(held_out.uplift[rows].mean()),
         measured=mean_figure(held_out.effect[rows]),
-        control_rate=reached / float(weight.sum()) if weight.sum() else 0.0,
+        control_rate=came / float(weight.sum()) if weight.sum() else 0.0,
     )
 
 

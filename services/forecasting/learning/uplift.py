@@ -1,12 +1,13 @@
 """Whom it pays to treat: what a treatment changes for each customer, learnt from an experiment.
 
 A doubly robust learner (Kennedy, "Towards optimal doubly robust estimation of heterogeneous causal effects", 2023).
-For each customer of the experiment boosted trees say, without having seen the customer, how likely the goal is with and
-without the treatment; what they miss, divided by the probability to be in the group, makes an unbiased if noisy figure
-of the effect. A ridge regression on ranks and boosted trees over these figures are the effect by customer. How much of
-their differences is real is the slope of the noisy figures on what was said of customers not seen (the best linear
-predictor of Chernozhukov, Demirer, Duflo and Fernandez-Val, "Generic machine learning inference on heterogeneous
-treatment effects", 2018), which also mixes the two; differences that noise explains are shrunk away (James and Stein).
+For each customer of the experiment boosted trees say, without having seen the customer, how likely the goal is (or how
+much is spent) with and without the treatment; what they miss, divided by the probability to be in the group, makes an
+unbiased if noisy figure of the effect. A ridge regression on ranks and boosted trees over these figures are the effect
+by customer. How much of their differences is real is the slope of the noisy figures on what was said of customers not
+seen (the best linear predictor of Chernozhukov, Demirer, Duflo and Fernandez-Val, "Generic machine learning inference
+on heterogeneous treatment effects", 2018), which also mixes the two; differences that noise explains are shrunk away
+(James and Stein).
 
 The whole is repeated without each tenth of the customers: what the repetitions say of those left out measures the
 procedure, and how they differ makes the intervals (the delete-a-group jackknife; Kott, 2001).
@@ -43,6 +44,8 @@ _RIDGES: Final = tuple(10.0**power for power in range(-3, 3))
 _SLOPE_MAX = 2.0
 _CHANCE_MIN = 0.02
 _TELLING_AUC, _TELLING_ERRORS = 0.53, 3.0
+_OF_SHARES: Final[dict[str, Any]] = {"objective": "binary"}
+_OF_AMOUNTS: Final[dict[str, Any]] = {"objective": "regression"}
 _GROWING: Final[dict[str, Any]] = {
     "learning_rate": 0.08,
     "bagging_fraction": 0.7,
@@ -96,7 +99,7 @@ class Effects:
     trees_weight: float
 
     def __call__(self, features: FloatArray) -> FloatArray:
-        """By how much the treatment raises the probability of the goal, by customer."""
+        """By how much the treatment raises the probability of the goal, or the amount, by customer."""
         found: FloatArray = self.mean + self.ranks(features) @ self.line
         if self.trees:
             found = found + self.trees_weight * _said(self.trees, features)
@@ -114,12 +117,12 @@ class Effects:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How likely the goal is in one group of the experiment: the mean of several boosters."""
+    """How likely the goal is, or how much is spent, in one group of the experiment: the mean of several boosters."""
 
     boosters: "tuple[lightgbm.Booster, ...]"
 
     def __call__(self, features: FloatArray) -> FloatArray:
-        """By customer, from 0 to 1."""
+        """By customer."""
         found: FloatArray = np.mean([_said(it, features) for it in self.boosters], axis=0)
         return found
 
@@ -175,7 +178,9 @@ def fit(trial: Trial) -> tuple[UpliftTrees, HeldOut, bool]:
 def taken(trial: Trial, rows: npt.NDArray[np.bool_]) -> Trial:
     """These customers of the experiment."""
     ids = tuple(trial.ids[at] for at in np.flatnonzero(rows).tolist())
-    return Trial(ids, trial.features[rows], trial.treated[rows], trial.reached[rows], trial.stratum[rows])
+    return Trial(
+        ids, trial.features[rows], trial.treated[rows], trial.outcome[rows], trial.stratum[rows], trial.of_amounts
+    )
 
 
 def chances(trial: Trial) -> tuple[FloatArray, bool]:
@@ -213,7 +218,7 @@ def _told_apart(said: FloatArray, label: FloatArray) -> tuple[float, float]:
 def noisy(trial: Trial, chance: FloatArray, treated: FloatArray, control: FloatArray) -> FloatArray:
     """The unbiased, noisy effects, from what the goal's probabilities with and without the treatment miss."""
     weight = np.where(trial.treated, 1 / chance, -1 / (1 - chance))
-    missed = trial.reached.astype(np.float64) - np.where(trial.treated, treated, control)
+    missed = trial.outcome - np.where(trial.treated, treated, control)
     found: FloatArray = treated - control + weight * missed
     return found
 
@@ -228,11 +233,11 @@ class _Learnt:
 def _learn(trial: Trial, chance: FloatArray) -> _Learnt:
     effect = np.zeros(len(trial))
     outcomes: dict[bool, list[lightgbm.Booster]] = {True: [], False: []}
-    label = trial.reached.astype(np.float64)
+    objective = _OF_AMOUNTS if trial.of_amounts else _OF_SHARES
     for inside, outside in _folds(trial.ids, _NUISANCE_FOLDS, 1):
         for treated, found in outcomes.items():
             rows = inside[trial.treated[inside] == treated]
-            found.append(_boosted(trial.features[rows], label[rows]))
+            found.append(_boosted(trial.features[rows], trial.outcome[rows], objective))
         left = trial.features[outside]
         with_it, without = (_said(outcomes[it][-1], left) for it in (True, False))
         mask = np.zeros(len(trial), dtype=np.bool_)
@@ -301,10 +306,10 @@ def _grown(features: FloatArray, effect: FloatArray) -> "lightgbm.Booster":
     return lightgbm.train(growing, lightgbm.Dataset(features, effect), _ROUNDS)
 
 
-def _boosted(features: FloatArray, label: FloatArray) -> "lightgbm.Booster":
+def _boosted(features: FloatArray, label: FloatArray, objective: dict[str, Any] = _OF_SHARES) -> "lightgbm.Booster":
     import lightgbm
 
-    growing = _GROWING | {"objective": "binary", "num_leaves": _LEAVES, "min_data_in_leaf": _LEAF_MIN}
+    growing = _GROWING | objective | {"num_leaves": _LEAVES, "min_data_in_leaf": _LEAF_MIN}
     return lightgbm.train(growing, lightgbm.Dataset(features, label), _ROUNDS)
 
 

@@ -15,7 +15,7 @@ from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import Prediction, churn_band
 from services.forecasting.domain.preference import CategoryPreferences
 from services.forecasting.domain.propensity import Propensity
-from services.forecasting.domain.uplift import Treatment, Uplift
+from services.forecasting.domain.uplift import Outcome, Treatment, Uplift
 from services.forecasting.handlers.export_customer import Held, export_customer
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.fit_preferences import PreferenceFitting
@@ -135,11 +135,12 @@ def _liked(it: CategoryPreferences) -> dict[str, Any]:
 
 
 def _gained(it: Uplift) -> dict[str, Any]:
+    without = "minor_amount" if it.outcome is Outcome.AMOUNT else "probability"
     return {
         "model": it.model_id,
         "as_of": from_micros(it.as_of).isoformat(),
         "uplift": round(it.uplift.value, 4),
-        "probability_without_treatment": round(it.base_probability, 4),
+        f"{without}_without_treatment": round(it.base_probability, 4),
         "group": it.group.name.lower(),
         "because_of": {why.feature: why.value for why in it.reasons},
     }

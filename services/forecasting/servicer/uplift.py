@@ -12,6 +12,7 @@ from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
 from services.forecasting.domain.uplift import (
     Figure,
+    Outcome,
     Recommendation,
     Treatment,
     Uplift,
@@ -97,7 +98,8 @@ class UpliftRpcs:
 
 def _order(request: pb.FitUpliftModelRequest) -> UpliftOrder:
     value, cost = request.goal_value, request.contact_cost
-    given = request.HasField("goal_value") or request.HasField("contact_cost")
+    given = any(request.HasField(name) for name in ("goal_value", "contact_cost", "margin"))
+    of_amounts = request.outcome == pb.UPLIFT_OUTCOME_AMOUNT
     return UpliftOrder(
         model_id=request.model_id,
         experiment_id=request.experiment_id,
@@ -105,8 +107,9 @@ def _order(request: pb.FitUpliftModelRequest) -> UpliftOrder:
         goal_currency=request.goal.min_amount.currency if request.goal.HasField("min_amount") else "",
         currency=request.currency,
         as_of=micros_of(request.as_of_time) if request.HasField("as_of_time") else None,
-        worth=Worth(value.amount_minor, cost.amount_minor) if given else None,
-        worth_currencies=(value.currency, cost.currency),
+        worth=Worth(value.amount_minor, cost.amount_minor, request.margin) if given else None,
+        worth_currencies=(cost.currency,) if of_amounts else (value.currency, cost.currency),
+        outcome=Outcome.AMOUNT if of_amounts else Outcome.REACHED,
     )
 
 
@@ -134,8 +137,9 @@ def _model(it: UpliftModel) -> pb.UpliftModel:
         customer_count=it.customer_count,
         quality=_quality(it.quality, advice.worth if advice else None, it.currency),
         features=[propensity_pb.PropensityFeature(name=name, importance=part) for name, part in it.importance.items()],
-        recommendation=_recommendation(advice, it.currency) if advice else None,
+        recommendation=_recommendation(advice, it.currency, it.outcome) if advice else None,
         warnings=it.warnings,
+        outcome=pb.UpliftOutcome.ValueType(it.outcome),
     )
 
 
@@ -171,25 +175,32 @@ def _point(share: float, gain: Figure, worth: Worth | None, currency: str) -> pb
     return point
 
 
-def _recommendation(it: Recommendation, currency: str) -> pb.UpliftRecommendation:
-    return pb.UpliftRecommendation(
-        goal_value=Money(currency=currency, amount_minor=it.worth.goal_value),
+def _recommendation(it: Recommendation, currency: str, outcome: Outcome) -> pb.UpliftRecommendation:
+    advice = pb.UpliftRecommendation(
         contact_cost=Money(currency=currency, amount_minor=it.worth.contact_cost),
         uplift_min=it.worth.uplift_min,
         customer_count=it.customer_count,
-        expected_reached=it.expected_reached,
         expected_profit=Money(currency=currency, amount_minor=it.expected_profit),
         profit_of_all=Money(currency=currency, amount_minor=it.profit_of_all),
     )
+    if outcome is Outcome.AMOUNT:
+        advice.margin = it.worth.margin
+        advice.expected_amount.CopyFrom(Money(currency=currency, amount_minor=round(it.expected_reached)))
+    else:
+        advice.goal_value.CopyFrom(Money(currency=currency, amount_minor=it.worth.goal_value))
+        advice.expected_reached = it.expected_reached
+    return advice
 
 
 def _uplift(it: Uplift) -> pb.Uplift:
+    of_amount = it.outcome is Outcome.AMOUNT
     return pb.Uplift(
         model_id=it.model_id,
         version=it.version,
         customer_id=it.customer_id,
         uplift=_figure(it.uplift),
-        base_probability=it.base_probability,
+        base_probability=0.0 if of_amount else it.base_probability,
+        base_amount=it.base_probability if of_amount else None,
         percentile=it.percentile,
         group=pb.UpliftGroup.ValueType(it.group),
         as_of_time=timestamp_of(it.as_of),

@@ -116,7 +116,9 @@ def test_features_and_goals_are_those_of_a_slow_reading(book: Book, rows: list[L
     it = book.read(rows, goal)
     names = goal.features
     assert it.ids == slow_customers(rows)
-    for customer, values, reached in zip(it.ids, it.features.tolist(), it.reached.tolist(), strict=True):
+    read = zip(it.ids, it.features.tolist(), it.reached.tolist(), it.amount.tolist(), strict=True)
+    for customer, values, reached, amount in read:
+        assert amount == slow_amount(rows, goal, customer)
         assert reached == slow_reached(rows, goal, customer)
         slow = slow_features(rows, goal, customer)
         for name, expected in slow.items():
@@ -152,13 +154,22 @@ def counts(it: Line, goal: Goal) -> bool:
     )
 
 
-def slow_reached(rows: Sequence[Line], goal: Goal, customer: str) -> bool:
+def slow_orders(rows: Sequence[Line], goal: Goal, customer: str) -> list[int]:
+    """What each order within the horizon came to."""
     orders: dict[str, int] = {}
     for it in rows:
         if it.customer == customer and AT < it.micros <= AT + goal.horizon and counts(it, goal):
             name = f"{it.order}{it.micros}"
             orders[name] = orders.get(name, 0) + it.amount
-    paid = [amount for amount in orders.values() if amount > 0]
+    return [amount for amount in orders.values() if amount > 0]
+
+
+def slow_amount(rows: Sequence[Line], goal: Goal, customer: str) -> int:
+    return sum(slow_orders(rows, goal, customer))
+
+
+def slow_reached(rows: Sequence[Line], goal: Goal, customer: str) -> bool:
+    paid = slow_orders(rows, goal, customer)
     return (len(paid) >= goal.min_orders and sum(paid) >= goal.min_amount) != goal.absent
 
 

@@ -36,7 +36,7 @@ def experiment(count: int, seed: int, differing: float = 1.0, chosen: float = 0.
     treated = random.random(count) < expit(chosen * known[:, 0])
     reached = random.random(count) < base + treated * effect
     ids = tuple(f"c{number}" for number in range(count))
-    return Trial(ids, features, treated, reached, np.zeros(count, dtype=np.int64)), effect
+    return Trial(ids, features, treated, reached.astype(np.float64), np.zeros(count, dtype=np.int64)), effect
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_effects_on_customers_never_seen_are_near_the_truth(learnt: tuple[Trial,
     assert np.mean(np.abs(said - truth) <= half) > 0.6
     assert said.mean() == pytest.approx(truth.mean(), abs=0.03)
     control = learnt[1].control(fresh.features)
-    assert control[~fresh.treated].mean() == pytest.approx(fresh.reached[~fresh.treated].mean(), abs=0.03)
+    assert control[~fresh.treated].mean() == pytest.approx(fresh.outcome[~fresh.treated].mean(), abs=0.03)
 
 
 def test_the_experiment_says_how_much_better_than_chance_the_choice_is(
@@ -89,6 +89,37 @@ def test_where_nobody_differs_hardly_any_difference_is_said() -> None:
     assert uplift_quality(trial, held_out).qini.low <= 0.005
 
 
+def spending(count: int, seed: int) -> tuple[Trial, FloatArray]:
+    """Customers of whom two in five spend, a few of them much; the treatment adds to that by the third feature."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, 4))
+    effect = 150 + 250 * np.tanh(features[:, 2])
+    treated = random.random(count) < 0.5
+    level = 400 + 150 * np.tanh(features[:, 0]) + treated * effect
+    outcome = (random.random(count) < 0.4) * 2.5 * level * random.lognormal(-0.18, 0.6, count)
+    ids = tuple(f"c{number}" for number in range(count))
+    return Trial(ids, features, treated, outcome, np.zeros(count, dtype=np.int64), of_amounts=True), effect
+
+
+def test_what_a_treatment_adds_to_amounts_is_learnt_though_they_vary_widely() -> None:
+    trial, truth = spending(4_000, 1)
+    trees, held_out, drawn = fit(trial)
+    assert drawn
+    fresh, effect = spending(2_000, 2)
+    said, half = trees.uplift(fresh.features)
+    assert np.corrcoef(said, effect)[0, 1] > 0.75
+    assert said.mean() == pytest.approx(150, abs=100)
+    assert np.mean(np.abs(said - effect) <= half) > 0.6
+    assert trees.control(fresh.features).mean() == pytest.approx(400, abs=100)
+    found = uplift_quality(trial, held_out)
+    assert found.effect.low < truth.mean() < found.effect.high
+    assert found.treated_rate - found.control_rate == pytest.approx(150, abs=120)
+    assert 0 < found.qini.low < found.qini.value
+    best = np.sort(truth)[::-1]
+    curve = np.cumsum(best) / len(best)
+    assert found.qini.low < curve.mean() - curve[-1] / 2
+
+
 def test_the_same_experiment_gives_the_same_model() -> None:
     trial, _ = experiment(400, 4)
     first, second = (fit(trial)[0].uplift(trial.features) for _ in range(2))
@@ -101,7 +132,7 @@ def test_a_treatment_that_was_chosen_and_not_drawn_is_noticed_and_allowed_for() 
     chance, drawn = chances(trial)
     assert not drawn
     assert chance[trial.treated].mean() > chance[~trial.treated].mean() + 0.1
-    naive = trial.reached[trial.treated].mean() - trial.reached[~trial.treated].mean()
+    naive = trial.outcome[trial.treated].mean() - trial.outcome[~trial.treated].mean()
     trees, _, _ = fit(trial)
     said = trees.uplift(trial.features)[0].mean()
     assert abs(said - truth.mean()) < 0.5 * abs(naive - truth.mean())
@@ -112,7 +143,7 @@ def test_waves_with_different_shares_are_no_choice() -> None:
     wave = np.arange(3_000) % 2
     treated = np.random.default_rng(7).random(3_000) < np.where(wave == 1, 0.8, 0.3)
     features = np.column_stack([trial.features, wave])
-    chance, drawn = chances(Trial(trial.ids, features, treated, trial.reached, wave.astype(np.int64)))
+    chance, drawn = chances(Trial(trial.ids, features, treated, trial.outcome, wave.astype(np.int64)))
     assert drawn
     assert set(np.round(chance, 1)) == {0.3, 0.8}
 
@@ -170,6 +201,16 @@ def test_customers_are_taken_with_all_that_is_known_of_them() -> None:
 )
 def test_groups_go_by_the_whole_interval(uplift: Figure, base: float, least: float, group: UpliftGroup) -> None:
     assert group_of(uplift, base, least) is group
+
+
+def test_an_amount_pays_from_where_its_margin_covers_the_contact() -> None:
+    found = recommendation(Worth(goal_value=0, contact_cost=100, margin=0.25), np.array([900.0, 500.0, 300.0, -50.0]))
+    assert found.worth.uplift_min == 400
+    assert (found.customer_count, found.expected_reached) == (2, 1_400)
+    assert found.expected_profit == 350 - 200
+    assert found.profit_of_all == round(1_650 / 4) - 400
+    assert group_of(Figure(100, -50, 250), 500, 0, usual=450) is UpliftGroup.SURE_THING
+    assert group_of(Figure(100, -50, 250), 400, 0, usual=450) is UpliftGroup.LOST_CAUSE
 
 
 def test_those_are_treated_whom_it_pays_to_treat() -> None:

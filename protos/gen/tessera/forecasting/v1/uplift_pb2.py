@@ -29,7 +29,7 @@ from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_optio
 from tessera.forecasting.v1 import propensity_pb2 as tessera_dot_forecasting_dot_v1_dot_propensity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/uplift.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\x1a\'tessera/forecasting/v1/propensity.proto\"x\n\tTreatment\x12\x1e\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x0f\n\x07treated\x18\x02 \x01(\x08\x12:\n\x0etreatment_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\"\xb0\x01\n\x17RecordTreatmentsRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x34\n\rexperiment_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12@\n\ntreatments\x18\x03 \x03(\x0b\x32!.tessera.forecasting.v1.TreatmentB\t\xaa\xbb\x18\x05\x08\x01\x18\x90N\",\n\x18RecordTreatmentsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\"\xdf\x01\n\x10UpliftExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x15\n\rtreated_count\x18\x02 \x01(\x03\x12\x15\n\rcontrol_count\x18\x03 \x01(\x03\x12\x38\n\x14\x66irst_treatment_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_treatment_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63\x61mpaign_id\x18\x06 \x01(\t\"\x1e\n\x1cListUpliftExperimentsRequest\"^\n\x1dListUpliftExperimentsResponse\x12=\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32(.tessera.forecasting.v1.UpliftExperiment\"@\n\x1d\x44\x65leteUpliftExperimentRequest\x12\x1f\n\rexperiment_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\" \n\x1e\x44\x65leteUpliftExperimentResponse\"\xf6\x02\n\x15\x46itUpliftModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12/\n\x08model_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12\x1f\n\rexperiment_id\x18\x03 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12<\n\x04goal\x18\x04 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoalB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x08\x63urrency\x18\x05 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ngoal_value\x18\x07 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12.\n\x0c\x63ontact_cost\x18\x08 \x01(\x0b\x32\x18.tessera.common.v1.Money\"=\n\x16\x46itUpliftModelResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\xd2\x03\n\x0bUpliftModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rexperiment_id\x18\x03 \x01(\t\x12\x34\n\x04goal\x18\x04 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoal\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12,\n\x08\x66it_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x08 \x01(\x03\x12\x36\n\x07quality\x18\t \x01(\x0b\x32%.tessera.forecasting.v1.UpliftQuality\x12;\n\x08\x66\x65\x61tures\x18\n \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x44\n\x0erecommendation\x18\x0b \x01(\x0b\x32,.tessera.forecasting.v1.UpliftRecommendation\x12\x10\n\x08warnings\x18\x0c \x03(\t\"\xa4\x03\n\rUpliftQuality\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x15\n\rtreated_count\x18\x02 \x01(\x03\x12\x14\n\x0ctreated_rate\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontrol_rate\x18\x04 \x01(\x01\x12\x34\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x32\n\x04qini\x18\x06 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x17\n\nqini_ratio\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x05\x63urve\x18\x08 \x03(\x0b\x32#.tessera.forecasting.v1.UpliftPoint\x12\x35\n\x07\x64\x65\x63iles\x18\t \x03(\x0b\x32$.tessera.forecasting.v1.UpliftDecile\x12;\n\rheterogeneity\x18\n \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigureB\r\n\x0b_qini_ratio\"8\n\x0cUpliftFigure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"\x86\x01\n\x0bUpliftPoint\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x32\n\x04gain\x18\x02 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x34\n\x12profit_of_thousand\x18\x03 \x01(\x0b\x32\x18.tessera.common.v1.Money\"\x84\x01\n\x0cUpliftDecile\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x0e\n\x06uplift\x18\x02 \x01(\x01\x12\x36\n\x08measured\x18\x03 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x14\n\x0c\x63ontrol_rate\x18\x04 \x01(\x01\"\x9e\x02\n\x14UpliftRecommendation\x12,\n\ngoal_value\x18\x01 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12.\n\x0c\x63ontact_cost\x18\x02 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12\x12\n\nuplift_min\x18\x03 \x01(\x01\x12\x16\n\x0e\x63ustomer_count\x18\x04 \x01(\x03\x12\x18\n\x10\x65xpected_reached\x18\x05 \x01(\x01\x12\x31\n\x0f\x65xpected_profit\x18\x06 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12/\n\rprofit_of_all\x18\x07 \x01(\x0b\x32\x18.tessera.common.v1.Money\"\xc3\x02\n\x06Uplift\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x34\n\x06uplift\x18\x04 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x18\n\x10\x62\x61se_probability\x18\x05 \x01(\x01\x12\x12\n\npercentile\x18\x06 \x01(\x05\x12\x32\n\x05group\x18\x07 \x01(\x0e\x32#.tessera.forecasting.v1.UpliftGroup\x12.\n\nas_of_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07reasons\x18\t \x03(\x0b\x32(.tessera.forecasting.v1.PropensityReason\"L\n\x15GetUpliftModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"S\n\x16GetUpliftModelResponse\x12\x39\n\x0cuplift_model\x18\x01 \x01(\x0b\x32#.tessera.forecasting.v1.UpliftModel\"\x19\n\x17ListUpliftModelsRequest\"V\n\x18ListUpliftModelsResponse\x12:\n\ruplift_models\x18\x01 \x03(\x0b\x32#.tessera.forecasting.v1.UpliftModel\"6\n\x18\x44\x65leteUpliftModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\"\x1b\n\x19\x44\x65leteUpliftModelResponse\"b\n\x12ListUpliftsRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x13ListUpliftsResponse\x12/\n\x07uplifts\x18\x01 \x03(\x0b\x32\x1e.tessera.forecasting.v1.Uplift\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x16\x42\x61tchGetUpliftsRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\x12\x1b\n\tmodel_ids\x18\x02 \x03(\tB\x08\xaa\xbb\x18\x04\x10@\x18\x32\"J\n\x17\x42\x61tchGetUpliftsResponse\x12/\n\x07uplifts\x18\x01 \x03(\x0b\x32\x1e.tessera.forecasting.v1.Uplift*\xa4\x01\n\x0bUpliftGroup\x12\x1c\n\x18UPLIFT_GROUP_UNSPECIFIED\x10\x00\x12\x1c\n\x18UPLIFT_GROUP_PERSUADABLE\x10\x01\x12\x1b\n\x17UPLIFT_GROUP_SURE_THING\x10\x02\x12\x1b\n\x17UPLIFT_GROUP_LOST_CAUSE\x10\x03\x12\x1f\n\x1bUPLIFT_GROUP_DO_NOT_DISTURB\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/uplift.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\x1a\'tessera/forecasting/v1/propensity.proto\"x\n\tTreatment\x12\x1e\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x0f\n\x07treated\x18\x02 \x01(\x08\x12:\n\x0etreatment_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xaa\xbb\x18\x02\x08\x01\"\xb0\x01\n\x17RecordTreatmentsRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x34\n\rexperiment_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12@\n\ntreatments\x18\x03 \x03(\x0b\x32!.tessera.forecasting.v1.TreatmentB\t\xaa\xbb\x18\x05\x08\x01\x18\x90N\",\n\x18RecordTreatmentsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\"\xdf\x01\n\x10UpliftExperiment\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12\x15\n\rtreated_count\x18\x02 \x01(\x03\x12\x15\n\rcontrol_count\x18\x03 \x01(\x03\x12\x38\n\x14\x66irst_treatment_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13last_treatment_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63\x61mpaign_id\x18\x06 \x01(\t\"\x1e\n\x1cListUpliftExperimentsRequest\"^\n\x1dListUpliftExperimentsResponse\x12=\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32(.tessera.forecasting.v1.UpliftExperiment\"@\n\x1d\x44\x65leteUpliftExperimentRequest\x12\x1f\n\rexperiment_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\" \n\x1e\x44\x65leteUpliftExperimentResponse\"\xd8\x03\n\x15\x46itUpliftModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12/\n\x08model_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12\x1f\n\rexperiment_id\x18\x03 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12<\n\x04goal\x18\x04 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoalB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x08\x63urrency\x18\x05 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ngoal_value\x18\x07 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12.\n\x0c\x63ontact_cost\x18\x08 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12@\n\x07outcome\x18\t \x01(\x0e\x32%.tessera.forecasting.v1.UpliftOutcomeB\x08\xaa\xbb\x18\x04 \x00(\x04\x12\x13\n\x06margin\x18\n \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_margin\"=\n\x16\x46itUpliftModelResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\x8a\x04\n\x0bUpliftModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x15\n\rexperiment_id\x18\x03 \x01(\t\x12\x34\n\x04goal\x18\x04 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoal\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12,\n\x08\x66it_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x08 \x01(\x03\x12\x36\n\x07quality\x18\t \x01(\x0b\x32%.tessera.forecasting.v1.UpliftQuality\x12;\n\x08\x66\x65\x61tures\x18\n \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x44\n\x0erecommendation\x18\x0b \x01(\x0b\x32,.tessera.forecasting.v1.UpliftRecommendation\x12\x10\n\x08warnings\x18\x0c \x03(\t\x12\x36\n\x07outcome\x18\r \x01(\x0e\x32%.tessera.forecasting.v1.UpliftOutcome\"\xa4\x03\n\rUpliftQuality\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x15\n\rtreated_count\x18\x02 \x01(\x03\x12\x14\n\x0ctreated_rate\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontrol_rate\x18\x04 \x01(\x01\x12\x34\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x32\n\x04qini\x18\x06 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x17\n\nqini_ratio\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x32\n\x05\x63urve\x18\x08 \x03(\x0b\x32#.tessera.forecasting.v1.UpliftPoint\x12\x35\n\x07\x64\x65\x63iles\x18\t \x03(\x0b\x32$.tessera.forecasting.v1.UpliftDecile\x12;\n\rheterogeneity\x18\n \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigureB\r\n\x0b_qini_ratio\"8\n\x0cUpliftFigure\x12\r\n\x05value\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"\x86\x01\n\x0bUpliftPoint\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x32\n\x04gain\x18\x02 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x34\n\x12profit_of_thousand\x18\x03 \x01(\x0b\x32\x18.tessera.common.v1.Money\"\x84\x01\n\x0cUpliftDecile\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x0e\n\x06uplift\x18\x02 \x01(\x01\x12\x36\n\x08measured\x18\x03 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x14\n\x0c\x63ontrol_rate\x18\x04 \x01(\x01\"\xf1\x02\n\x14UpliftRecommendation\x12,\n\ngoal_value\x18\x01 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12.\n\x0c\x63ontact_cost\x18\x02 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12\x12\n\nuplift_min\x18\x03 \x01(\x01\x12\x16\n\x0e\x63ustomer_count\x18\x04 \x01(\x03\x12\x18\n\x10\x65xpected_reached\x18\x05 \x01(\x01\x12\x31\n\x0f\x65xpected_profit\x18\x06 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12/\n\rprofit_of_all\x18\x07 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12\x13\n\x06margin\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x0f\x65xpected_amount\x18\t \x01(\x0b\x32\x18.tessera.common.v1.MoneyB\t\n\x07_margin\"\xed\x02\n\x06Uplift\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x34\n\x06uplift\x18\x04 \x01(\x0b\x32$.tessera.forecasting.v1.UpliftFigure\x12\x18\n\x10\x62\x61se_probability\x18\x05 \x01(\x01\x12\x12\n\npercentile\x18\x06 \x01(\x05\x12\x32\n\x05group\x18\x07 \x01(\x0e\x32#.tessera.forecasting.v1.UpliftGroup\x12.\n\nas_of_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x07reasons\x18\t \x03(\x0b\x32(.tessera.forecasting.v1.PropensityReason\x12\x18\n\x0b\x62\x61se_amount\x18\n \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_base_amount\"L\n\x15GetUpliftModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"S\n\x16GetUpliftModelResponse\x12\x39\n\x0cuplift_model\x18\x01 \x01(\x0b\x32#.tessera.forecasting.v1.UpliftModel\"\x19\n\x17ListUpliftModelsRequest\"V\n\x18ListUpliftModelsResponse\x12:\n\ruplift_models\x18\x01 \x03(\x0b\x32#.tessera.forecasting.v1.UpliftModel\"6\n\x18\x44\x65leteUpliftModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\"\x1b\n\x19\x44\x65leteUpliftModelResponse\"b\n\x12ListUpliftsRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x13ListUpliftsResponse\x12/\n\x07uplifts\x18\x01 \x03(\x0b\x32\x1e.tessera.forecasting.v1.Uplift\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x16\x42\x61tchGetUpliftsRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\x12\x1b\n\tmodel_ids\x18\x02 \x03(\tB\x08\xaa\xbb\x18\x04\x10@\x18\x32\"J\n\x17\x42\x61tchGetUpliftsResponse\x12/\n\x07uplifts\x18\x01 \x03(\x0b\x32\x1e.tessera.forecasting.v1.Uplift*f\n\rUpliftOutcome\x12\x1e\n\x1aUPLIFT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16UPLIFT_OUTCOME_REACHED\x10\x01\x12\x19\n\x15UPLIFT_OUTCOME_AMOUNT\x10\x02*\xa4\x01\n\x0bUpliftGroup\x12\x1c\n\x18UPLIFT_GROUP_UNSPECIFIED\x10\x00\x12\x1c\n\x18UPLIFT_GROUP_PERSUADABLE\x10\x01\x12\x1b\n\x17UPLIFT_GROUP_SURE_THING\x10\x02\x12\x1b\n\x17UPLIFT_GROUP_LOST_CAUSE\x10\x03\x12\x1f\n\x1bUPLIFT_GROUP_DO_NOT_DISTURB\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,6 +58,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FITUPLIFTMODELREQUEST'].fields_by_name['goal']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_FITUPLIFTMODELREQUEST'].fields_by_name['currency']._loaded_options = None
   _globals['_FITUPLIFTMODELREQUEST'].fields_by_name['currency']._serialized_options = b'\252\273\030\n2\010[A-Z]{3}'
+  _globals['_FITUPLIFTMODELREQUEST'].fields_by_name['outcome']._loaded_options = None
+  _globals['_FITUPLIFTMODELREQUEST'].fields_by_name['outcome']._serialized_options = b'\252\273\030\004 \000(\004'
   _globals['_GETUPLIFTMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
   _globals['_GETUPLIFTMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\252\273\030\004\010\001\020@'
   _globals['_GETUPLIFTMODELREQUEST'].fields_by_name['version']._loaded_options = None
@@ -72,8 +74,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETUPLIFTSREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\010\010\001\020\200\002\030\350\007'
   _globals['_BATCHGETUPLIFTSREQUEST'].fields_by_name['model_ids']._loaded_options = None
   _globals['_BATCHGETUPLIFTSREQUEST'].fields_by_name['model_ids']._serialized_options = b'\252\273\030\004\020@\0302'
-  _globals['_UPLIFTGROUP']._serialized_start=4036
-  _globals['_UPLIFTGROUP']._serialized_end=4200
+  _globals['_UPLIFTOUTCOME']._serialized_start=4314
+  _globals['_UPLIFTOUTCOME']._serialized_end=4416
+  _globals['_UPLIFTGROUP']._serialized_start=4419
+  _globals['_UPLIFTGROUP']._serialized_end=4583
   _globals['_TREATMENT']._serialized_start=230
   _globals['_TREATMENT']._serialized_end=350
   _globals['_RECORDTREATMENTSREQUEST']._serialized_start=353
@@ -91,41 +95,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEUPLIFTEXPERIMENTRESPONSE']._serialized_start=997
   _globals['_DELETEUPLIFTEXPERIMENTRESPONSE']._serialized_end=1029
   _globals['_FITUPLIFTMODELREQUEST']._serialized_start=1032
-  _globals['_FITUPLIFTMODELREQUEST']._serialized_end=1406
-  _globals['_FITUPLIFTMODELRESPONSE']._serialized_start=1408
-  _globals['_FITUPLIFTMODELRESPONSE']._serialized_end=1469
-  _globals['_UPLIFTMODEL']._serialized_start=1472
-  _globals['_UPLIFTMODEL']._serialized_end=1938
-  _globals['_UPLIFTQUALITY']._serialized_start=1941
-  _globals['_UPLIFTQUALITY']._serialized_end=2361
-  _globals['_UPLIFTFIGURE']._serialized_start=2363
-  _globals['_UPLIFTFIGURE']._serialized_end=2419
-  _globals['_UPLIFTPOINT']._serialized_start=2422
-  _globals['_UPLIFTPOINT']._serialized_end=2556
-  _globals['_UPLIFTDECILE']._serialized_start=2559
-  _globals['_UPLIFTDECILE']._serialized_end=2691
-  _globals['_UPLIFTRECOMMENDATION']._serialized_start=2694
-  _globals['_UPLIFTRECOMMENDATION']._serialized_end=2980
-  _globals['_UPLIFT']._serialized_start=2983
-  _globals['_UPLIFT']._serialized_end=3306
-  _globals['_GETUPLIFTMODELREQUEST']._serialized_start=3308
-  _globals['_GETUPLIFTMODELREQUEST']._serialized_end=3384
-  _globals['_GETUPLIFTMODELRESPONSE']._serialized_start=3386
-  _globals['_GETUPLIFTMODELRESPONSE']._serialized_end=3469
-  _globals['_LISTUPLIFTMODELSREQUEST']._serialized_start=3471
-  _globals['_LISTUPLIFTMODELSREQUEST']._serialized_end=3496
-  _globals['_LISTUPLIFTMODELSRESPONSE']._serialized_start=3498
-  _globals['_LISTUPLIFTMODELSRESPONSE']._serialized_end=3584
-  _globals['_DELETEUPLIFTMODELREQUEST']._serialized_start=3586
-  _globals['_DELETEUPLIFTMODELREQUEST']._serialized_end=3640
-  _globals['_DELETEUPLIFTMODELRESPONSE']._serialized_start=3642
-  _globals['_DELETEUPLIFTMODELRESPONSE']._serialized_end=3669
-  _globals['_LISTUPLIFTSREQUEST']._serialized_start=3671
-  _globals['_LISTUPLIFTSREQUEST']._serialized_end=3769
-  _globals['_LISTUPLIFTSRESPONSE']._serialized_start=3771
-  _globals['_LISTUPLIFTSRESPONSE']._serialized_end=3866
-  _globals['_BATCHGETUPLIFTSREQUEST']._serialized_start=3868
-  _globals['_BATCHGETUPLIFTSREQUEST']._serialized_end=3957
-  _globals['_BATCHGETUPLIFTSRESPONSE']._serialized_start=3959
-  _globals['_BATCHGETUPLIFTSRESPONSE']._serialized_end=4033
+  _globals['_FITUPLIFTMODELREQUEST']._serialized_end=1504
+  _globals['_FITUPLIFTMODELRESPONSE']._serialized_start=1506
+  _globals['_FITUPLIFTMODELRESPONSE']._serialized_end=1567
+  _globals['_UPLIFTMODEL']._serialized_start=1570
+  _globals['_UPLIFTMODEL']._serialized_end=2092
+  _globals['_UPLIFTQUALITY']._serialized_start=2095
+  _globals['_UPLIFTQUALITY']._serialized_end=2515
+  _globals['_UPLIFTFIGURE']._serialized_start=2517
+  _globals['_UPLIFTFIGURE']._serialized_end=2573
+  _globals['_UPLIFTPOINT']._serialized_start=2576
+  _globals['_UPLIFTPOINT']._serialized_end=2710
+  _globals['_UPLIFTDECILE']._serialized_start=2713
+  _globals['_UPLIFTDECILE']._serialized_end=2845
+  _globals['_UPLIFTRECOMMENDATION']._serialized_start=2848
+  _globals['_UPLIFTRECOMMENDATION']._serialized_end=3217
+  _globals['_UPLIFT']._serialized_start=3220
+  _globals['_UPLIFT']._serialized_end=3585
+  _globals['_GETUPLIFTMODELREQUEST']._serialized_start=3587
+  _globals['_GETUPLIFTMODELREQUEST']._serialized_end=3663
+  _globals['_GETUPLIFTMODELRESPONSE']._serialized_start=3665
+  _globals['_GETUPLIFTMODELRESPONSE']._serialized_end=3748
+  _globals['_LISTUPLIFTMODELSREQUEST']._serialized_start=3750
+  _globals['_LISTUPLIFTMODELSREQUEST']._serialized_end=3775
+  _globals['_LISTUPLIFTMODELSRESPONSE']._serialized_start=3777
+  _globals['_LISTUPLIFTMODELSRESPONSE']._serialized_end=3863
+  _globals['_DELETEUPLIFTMODELREQUEST']._serialized_start=3865
+  _globals['_DELETEUPLIFTMODELREQUEST']._serialized_end=3919
+  _globals['_DELETEUPLIFTMODELRESPONSE']._serialized_start=3921
+  _globals['_DELETEUPLIFTMODELRESPONSE']._serialized_end=3948
+  _globals['_LISTUPLIFTSREQUEST']._serialized_start=3950
+  _globals['_LISTUPLIFTSREQUEST']._serialized_end=4048
+  _globals['_LISTUPLIFTSRESPONSE']._serialized_start=4050
+  _globals['_LISTUPLIFTSRESPONSE']._serialized_end=4145
+  _globals['_BATCHGETUPLIFTSREQUEST']._serialized_start=4147
+  _globals['_BATCHGETUPLIFTSREQUEST']._serialized_end=4236
+  _globals['_BATCHGETUPLIFTSRESPONSE']._serialized_start=4238
+  _globals['_BATCHGETUPLIFTSRESPONSE']._serialized_end=4312
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _UpliftOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UpliftOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpliftOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPLIFT_OUTCOME_UNSPECIFIED: _UpliftOutcome.ValueType  # 0
+    """As REACHED."""
+    UPLIFT_OUTCOME_REACHED: _UpliftOutcome.ValueType  # 1
+    """Whether the goal is reached within the horizon: uplifts are points of probability."""
+    UPLIFT_OUTCOME_AMOUNT: _UpliftOutcome.ValueType  # 2
+    """The amount of the orders within the horizon, by the lines that count towards the goal: uplifts are minor units of the
+    model's currency, and so is every figure that is otherwise a share of customers who reach the goal.
+    """
+
+class UpliftOutcome(_UpliftOutcome, metaclass=_UpliftOutcomeEnumTypeWrapper):
+    """What a treatment raises."""
+
+UPLIFT_OUTCOME_UNSPECIFIED: UpliftOutcome.ValueType  # 0
+"""As REACHED."""
+UPLIFT_OUTCOME_REACHED: UpliftOutcome.ValueType  # 1
+"""Whether the goal is reached within the horizon: uplifts are points of probability."""
+UPLIFT_OUTCOME_AMOUNT: UpliftOutcome.ValueType  # 2
+"""The amount of the orders within the horizon, by the lines that count towards the goal: uplifts are minor units of the
+model's currency, and so is every figure that is otherwise a share of customers who reach the goal.
+"""
+Global___UpliftOutcome: _TypeAlias = UpliftOutcome  # noqa: Y015
+
 class _UpliftGroup:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -36,9 +64,9 @@ class _UpliftGroupEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpliftGro
     UPLIFT_GROUP_PERSUADABLE: _UpliftGroup.ValueType  # 1
     """The treatment helps: the whole interval lies above zero, or above what makes it pay where a cost is given."""
     UPLIFT_GROUP_SURE_THING: _UpliftGroup.ValueType  # 2
-    """Reaches the goal more likely than not, treated or not."""
+    """Reaches the goal more likely than not, treated or not; of amounts: is expected to spend as much as the mean of all."""
     UPLIFT_GROUP_LOST_CAUSE: _UpliftGroup.ValueType  # 3
-    """Does not reach the goal, treated or not, more likely than not."""
+    """Does not reach the goal, treated or not, more likely than not; of amounts: is expected to spend less than the mean."""
     UPLIFT_GROUP_DO_NOT_DISTURB: _UpliftGroup.ValueType  # 4
     """Better left alone: the whole interval lies below zero."""
 
@@ -50,9 +78,9 @@ UPLIFT_GROUP_UNSPECIFIED: UpliftGroup.ValueType  # 0
 UPLIFT_GROUP_PERSUADABLE: UpliftGroup.ValueType  # 1
 """The treatment helps: the whole interval lies above zero, or above what makes it pay where a cost is given."""
 UPLIFT_GROUP_SURE_THING: UpliftGroup.ValueType  # 2
-"""Reaches the goal more likely than not, treated or not."""
+"""Reaches the goal more likely than not, treated or not; of amounts: is expected to spend as much as the mean of all."""
 UPLIFT_GROUP_LOST_CAUSE: UpliftGroup.ValueType  # 3
-"""Does not reach the goal, treated or not, more likely than not."""
+"""Does not reach the goal, treated or not, more likely than not; of amounts: is expected to spend less than the mean."""
 UPLIFT_GROUP_DO_NOT_DISTURB: UpliftGroup.ValueType  # 4
 """Better left alone: the whole interval lies below zero."""
 Global___UpliftGroup: _TypeAlias = UpliftGroup  # noqa: Y015
@@ -287,6 +315,8 @@ class FitUpliftModelRequest(_message.Message):
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     GOAL_VALUE_FIELD_NUMBER: _builtins.int
     CONTACT_COST_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, for safe retries."""
     model_id: _builtins.str
@@ -297,9 +327,15 @@ class FitUpliftModelRequest(_message.Message):
     """
     currency: _builtins.str
     """Only orders in this currency (ISO 4217); empty: all orders, which must be of one currency."""
+    outcome: Global___UpliftOutcome.ValueType
+    """What is raised; unspecified: whether the goal is reached."""
+    margin: _builtins.float
+    """Where the outcome is an amount, in place of `goal_value`: which part of an amount remains when the goods are paid for,
+    above 0 and at most 1.
+    """
     @_builtins.property
     def goal(self) -> _propensity_pb2.PropensityGoal:
-        """What the treatment is to bring about."""
+        """What the treatment is to bring about. Where the outcome is an amount: of which lines, and within which horizon."""
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
@@ -313,7 +349,7 @@ class FitUpliftModelRequest(_message.Message):
 
     @_builtins.property
     def contact_cost(self) -> _money_pb2.Money:
-        """Set where `goal_value` is."""
+        """Set where `goal_value` or `margin` is."""
 
     def __init__(
         self,
@@ -326,12 +362,16 @@ class FitUpliftModelRequest(_message.Message):
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         goal_value: _money_pb2.Money | None = ...,
         contact_cost: _money_pb2.Money | None = ...,
+        outcome: Global___UpliftOutcome.ValueType = ...,
+        margin: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "contact_cost", b"contact_cost", "goal", b"goal", "goal_value", b"goal_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "as_of_time", b"as_of_time", "contact_cost", b"contact_cost", "goal", b"goal", "goal_value", b"goal_value", "margin", b"margin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "contact_cost", b"contact_cost", "currency", b"currency", "experiment_id", b"experiment_id", "goal", b"goal", "goal_value", b"goal_value", "model_id", b"model_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "as_of_time", b"as_of_time", "contact_cost", b"contact_cost", "currency", b"currency", "experiment_id", b"experiment_id", "goal", b"goal", "goal_value", b"goal_value", "margin", b"margin", "model_id", b"model_id", "outcome", b"outcome", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
+    _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__margin) -> _WhichOneofReturnType__margin | None: ...
 
 Global___FitUpliftModelRequest: _TypeAlias = FitUpliftModelRequest  # noqa: Y015
 
@@ -377,6 +417,7 @@ class UpliftModel(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     RECOMMENDATION_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """Its name."""
     version: _builtins.int
@@ -387,6 +428,8 @@ class UpliftModel(_message.Message):
     """The currency of all amounts."""
     customer_count: _builtins.int
     """Of how many customers it says something: all who had ordered by then."""
+    outcome: Global___UpliftOutcome.ValueType
+    """What the treatment raises: the unit of all figures."""
     @_builtins.property
     def goal(self) -> _propensity_pb2.PropensityGoal:
         """What the treatment is to bring about."""
@@ -430,10 +473,11 @@ class UpliftModel(_message.Message):
         features: _abc.Iterable[_propensity_pb2.PropensityFeature] | None = ...,
         recommendation: Global___UpliftRecommendation | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        outcome: Global___UpliftOutcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "fit_time", b"fit_time", "goal", b"goal", "quality", b"quality", "recommendation", b"recommendation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_count", b"customer_count", "experiment_id", b"experiment_id", "features", b"features", "fit_time", b"fit_time", "goal", b"goal", "model_id", b"model_id", "quality", b"quality", "recommendation", b"recommendation", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "customer_count", b"customer_count", "experiment_id", b"experiment_id", "features", b"features", "fit_time", b"fit_time", "goal", b"goal", "model_id", b"model_id", "outcome", b"outcome", "quality", b"quality", "recommendation", b"recommendation", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,14 +506,14 @@ class UpliftQuality(_message.Message):
     treated_count: _builtins.int
     """How many of them were treated."""
     treated_rate: _builtins.float
-    """The share of the treated who reached the goal."""
+    """The share of the treated who reached the goal, or what they spent in the mean."""
     control_rate: _builtins.float
-    """The share of those held back who did."""
+    """The same of those held back."""
     qini_ratio: _builtins.float
     """The same as a share of the area below the straight line. Unset without an effect."""
     @_builtins.property
     def effect(self) -> Global___UpliftFigure:
-        """By how much the treatment raised the share, over all customers."""
+        """By how much the treatment raised that, over all customers."""
 
     @_builtins.property
     def qini(self) -> Global___UpliftFigure:
@@ -596,7 +640,7 @@ class UpliftDecile(_message.Message):
     uplift: _builtins.float
     """The uplift that the model says, in the mean."""
     control_rate: _builtins.float
-    """The share of them who reached the goal without the treatment."""
+    """The share of them who reached the goal without the treatment, or what they spent in the mean."""
     @_builtins.property
     def measured(self) -> Global___UpliftFigure:
         """The uplift that the experiment showed."""
@@ -630,15 +674,19 @@ class UpliftRecommendation(_message.Message):
     EXPECTED_REACHED_FIELD_NUMBER: _builtins.int
     EXPECTED_PROFIT_FIELD_NUMBER: _builtins.int
     PROFIT_OF_ALL_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    EXPECTED_AMOUNT_FIELD_NUMBER: _builtins.int
     uplift_min: _builtins.float
     """From which uplift on it pays."""
     customer_count: _builtins.int
     """How many of the customers now have at least that."""
     expected_reached: _builtins.float
-    """How many more of them are expected to reach the goal."""
+    """How many more of them are expected to reach the goal. 0 where the outcome is an amount."""
+    margin: _builtins.float
+    """Which part of an amount remains; unset where the outcome is no amount."""
     @_builtins.property
     def goal_value(self) -> _money_pb2.Money:
-        """What a reached goal is worth."""
+        """What a reached goal is worth. Unset where the outcome is an amount."""
 
     @_builtins.property
     def contact_cost(self) -> _money_pb2.Money:
@@ -652,6 +700,10 @@ class UpliftRecommendation(_message.Message):
     def profit_of_all(self) -> _money_pb2.Money:
         """What it would come to to treat everybody."""
 
+    @_builtins.property
+    def expected_amount(self) -> _money_pb2.Money:
+        """How much more they are expected to spend; unset where the outcome is no amount."""
+
     def __init__(
         self,
         *,
@@ -662,12 +714,16 @@ class UpliftRecommendation(_message.Message):
         expected_reached: _builtins.float = ...,
         expected_profit: _money_pb2.Money | None = ...,
         profit_of_all: _money_pb2.Money | None = ...,
+        margin: _builtins.float | None = ...,
+        expected_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_cost", b"contact_cost", "expected_profit", b"expected_profit", "goal_value", b"goal_value", "profit_of_all", b"profit_of_all"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "contact_cost", b"contact_cost", "expected_amount", b"expected_amount", "expected_profit", b"expected_profit", "goal_value", b"goal_value", "margin", b"margin", "profit_of_all", b"profit_of_all"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_cost", b"contact_cost", "customer_count", b"customer_count", "expected_profit", b"expected_profit", "expected_reached", b"expected_reached", "goal_value", b"goal_value", "profit_of_all", b"profit_of_all", "uplift_min", b"uplift_min"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "contact_cost", b"contact_cost", "customer_count", b"customer_count", "expected_amount", b"expected_amount", "expected_profit", b"expected_profit", "expected_reached", b"expected_reached", "goal_value", b"goal_value", "margin", b"margin", "profit_of_all", b"profit_of_all", "uplift_min", b"uplift_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
+    _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__margin) -> _WhichOneofReturnType__margin | None: ...
 
 Global___UpliftRecommendation: _TypeAlias = UpliftRecommendation  # noqa: Y015
 
@@ -686,6 +742,7 @@ class Uplift(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    BASE_AMOUNT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model."""
     version: _builtins.int
@@ -693,14 +750,16 @@ class Uplift(_message.Message):
     customer_id: _builtins.str
     """The customer, as profiles knows them."""
     base_probability: _builtins.float
-    """How likely the goal is without the treatment."""
+    """How likely the goal is without the treatment. 0 where the outcome is an amount."""
     percentile: _builtins.int
     """In which hundredth of all customers the uplift is: 100 for the one per cent with the highest."""
     group: Global___UpliftGroup.ValueType
     """How the customer answers."""
+    base_amount: _builtins.float
+    """What the customer is expected to spend without the treatment, in minor units; unset where the outcome is no amount."""
     @_builtins.property
     def uplift(self) -> Global___UpliftFigure:
-        """By how much the treatment raises the probability to reach the goal; below zero where it lowers it."""
+        """By how much the treatment raises the probability to reach the goal, or the amount; below zero where it lowers it."""
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
@@ -708,7 +767,9 @@ class Uplift(_message.Message):
 
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_propensity_pb2.PropensityReason]:
-        """What sets the customer apart from the mean, the strongest first, in points of probability; at most three."""
+        """What sets the customer apart from the mean, the strongest first, in points of probability, or in minor units where the
+        outcome is an amount; at most three.
+        """
 
     def __init__(
         self,
@@ -722,12 +783,15 @@ class Uplift(_message.Message):
         group: Global___UpliftGroup.ValueType = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         reasons: _abc.Iterable[_propensity_pb2.PropensityReason] | None = ...,
+        base_amount: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "uplift", b"uplift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "uplift", b"uplift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "base_probability", b"base_probability", "customer_id", b"customer_id", "group", b"group", "model_id", b"model_id", "percentile", b"percentile", "reasons", b"reasons", "uplift", b"uplift", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "base_probability", b"base_probability", "customer_id", b"customer_id", "group", b"group", "model_id", b"model_id", "percentile", b"percentile", "reasons", b"reasons", "uplift", b"uplift", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__base_amount: _TypeAlias = _typing.Literal["base_amount"]  # noqa: Y015
+    _WhichOneofArgType__base_amount: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_amount) -> _WhichOneofReturnType__base_amount | None: ...
 
 Global___Uplift: _TypeAlias = Uplift  # noqa: Y015
 
