@@ -53,6 +53,7 @@ from tessera.profiles.v1.identity_pb2 import (
 from tessera.profiles.v1.merge_pb2 import ListMergesRequest
 from tessera.recommendation.v1 import item_pb2 as item_pb
 from tessera.recommendation.v1 import recommendation_service_pb2 as recommendation
+from tessera.recommendation.v1.drift_settings_pb2 import DriftSettings, SaveDriftSettingsRequest
 from tessera.recommendation.v1.feedback_pb2 import (
     FEEDBACK_KIND_IMPRESSION,
     RecordFeedbackRequest,
@@ -140,6 +141,8 @@ class Tenant:
         own = TrainingSettings(half_life_duration=Duration(seconds=86_400 * len(self.tenant)))
         settings = SaveTrainingSettingsRequest(request_id="settings", settings=own)
         await self.call("recommendation", "SaveTrainingSettings", settings)
+        drift = SaveDriftSettingsRequest(request_id="drift", settings=DriftSettings(psi=1.0))
+        await self.call("recommendation", "SaveDriftSettings", drift)
         events = [seen(self, FEEDBACK_KIND_IMPRESSION), *drawn(self)]
         await self.call("recommendation", "RecordFeedback", RecordFeedbackRequest(request_id="seen", events=events))
         start = StartExperimentRequest(request_id="trial", experiment=trial(self))

@@ -51,6 +51,7 @@ MODULES = (
     "recommendation",
     "next_items",
     "training_settings",
+    "drift_settings",
     "bought_together",
     "scenarios",
     "shop_demand",

@@ -13,7 +13,7 @@ _WEIGHTS = ("view_bp", "cart_bp", "half_life_duration")
 class FeedbackWeights: ...
 
 
-@from_proto(pb.TrainingSettings, "half_life_duration", "feedback_weights", "update_time")
+@from_proto(pb.TrainingSettings, "half_life_duration", "feedback_weights", "update_time", "signal_retention_duration")
 class TrainingSettings: ...
 
 
@@ -21,7 +21,7 @@ class TrainingSettings: ...
 class FeedbackWeightsInput: ...
 
 
-@input_from_proto(pb.TrainingSettings, "half_life_duration", "feedback_weights")
+@input_from_proto(pb.TrainingSettings, "half_life_duration", "feedback_weights", "signal_retention_duration")
 class TrainingSettingsInput: ...
 
 

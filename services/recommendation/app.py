@@ -29,6 +29,8 @@ from services.recommendation.adapters import placements as placement_store
 from services.recommendation.adapters import store as document_store
 from services.recommendation.adapters.clients import ProfilesTraits
 from services.recommendation.adapters.demand import ColumnarDemand
+from services.recommendation.adapters.drift_settings import COLLECTIONS as DRIFT_COLLECTIONS
+from services.recommendation.adapters.drift_settings import StoredDriftSettings
 from services.recommendation.adapters.events import follow_memberships, follow_orders
 from services.recommendation.adapters.experiments import StoredExperiments
 from services.recommendation.adapters.feedback import ColumnarFeedback
@@ -42,9 +44,11 @@ from services.recommendation.adapters.placements import StoredPlacements
 from services.recommendation.adapters.store import StoredCatalogue, StoredRequests
 from services.recommendation.adapters.training_settings import COLLECTIONS as SETTINGS_COLLECTIONS
 from services.recommendation.adapters.training_settings import StoredTrainingSettings
+from services.recommendation.domain.drift_settings import DriftSettings
 from services.recommendation.handlers.drift import measure_drift, measure_list_drift
 from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
+from services.recommendation.handlers.retention import forget_old_signals
 from services.recommendation.handlers.training import train_again, train_if_due
 from services.recommendation.ports import Period
 from services.recommendation.servicer import Keeping, RecommendationServicer
@@ -53,12 +57,12 @@ log = logging.getLogger(__name__)
 
 DRIFT_SECONDS = 600.0
 """How often drift is measured for the metrics."""
-WATCHED_MICROS = 7 * 86_400_000_000
-"""Of how long lists are compared with those before, for the metrics."""
 EXPOSURE_SECONDS = 1.0
 """How often it is written who is in an experiment."""
 OPEN_LISTS_SECONDS = 60.0
 """How often what is over is removed of lists that could be gone on with."""
+RETENTION_SECONDS = 3600.0
+"""How often views and carts that are too old are deleted."""
 SCHEDULE_SECONDS = 60.0
 """How often it is looked whether a training is due."""
 
@@ -72,6 +76,7 @@ COLLECTIONS = (
     *experiment_store.COLLECTIONS,
     *SETTINGS_COLLECTIONS,
     *open_lists_store.COLLECTIONS,
+    *DRIFT_COLLECTIONS,
 )
 
 
@@ -83,6 +88,8 @@ class Settings(ServiceSettings):
     port: Port = 50053
     training_interval_hours: float = Field(24.0, ge=0)
     """How old a live model may become before it is trained again, if something happened since; 0 for never."""
+    signal_retention_days: float = Field(400.0, ge=0)
+    """How long views and carts are kept, at most: a tenant may want less; 0 for no limit."""
     content_encoder: str = ""
     """What turns texts of items into features: ``module:class`` of a ``learning.content.Encoder``; empty: our own."""
 
@@ -111,7 +118,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
         placing = Placing(
             StoredPlacements(store), memberships, ProfilesTraits(profiles), StoredExperiments(store), feedback
         )
-        jobs = job_store.Jobs(store, clock)
+        jobs, drift_settings = job_store.Jobs(store, clock), StoredDriftSettings(store)
         await jobs.recover(alone=not settings.store_url)
         training_jobs = StoredTrainingJobs(jobs)
 
@@ -123,12 +130,20 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 if job_id:
                     log.info("the model of tenant %s is trained again by job %s, as scheduled", tenant, job_id)
 
+        async def forget_old() -> None:
+            longest, now = settings.signal_retention_days, to_micros(clock())
+            gone = await forget_old_signals(interactions, StoredTrainingSettings(store), longest, now)
+            for tenant, count in gone.items():
+                log.info("%d views and carts of tenant %s were kept long enough and are deleted", count, tenant)
+
         async def watch_drift() -> None:
             for tenant in await models.tenants():
-                await _watch_purchases(sources, tenant)
-                await _watch_lists(sources, feedback, tenant, to_micros(clock()))
+                wanted = await drift_settings.get(tenant)
+                await _watch_purchases(sources, tenant, wanted)
+                await _watch_lists(sources, feedback, tenant, to_micros(clock()), wanted)
 
-        keeping = Keeping(StoredRequests(store), training_jobs, jobs, StoredTrainingSettings(store), open_lists)
+        wishes = StoredTrainingSettings(store)
+        keeping = Keeping(StoredRequests(store), training_jobs, jobs, wishes, open_lists, drift_settings)
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
             recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server,
@@ -143,6 +158,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                 background(every(EXPOSURE_SECONDS, feedback.flush), "recommendation-exposures"),
                 background(every(SCHEDULE_SECONDS, keep_fresh), "recommendation-schedule"),
                 background(every(OPEN_LISTS_SECONDS, open_lists.remove_expired), "recommendation-open-lists"),
+                background(every(RETENTION_SECONDS, forget_old), "recommendation-retention"),
                 background(_warm_up(sources, models, training_jobs), "recommendation-warm-up"),
                 serving(settings, exposed) as up,
             ):
@@ -162,9 +178,9 @@ async def _warm_up(sources: Sources, models: StoredModels, jobs: StoredTrainingJ
             log.warning("the model of tenant %s is trained again by job %s", tenant, job_id)
 
 
-async def _watch_purchases(sources: Sources, tenant: str) -> None:
+async def _watch_purchases(sources: Sources, tenant: str, settings: DriftSettings) -> None:
     """Tell the metrics, and the log where it must, how far what is bought is from what the model learnt from."""
-    drift = await measure_drift(sources.models, sources.interactions, sources.catalogue, tenant)
+    drift = await measure_drift(sources.models, sources.interactions, sources.catalogue, tenant, settings)
     if drift is None:
         return
     labels = {"tenant": tenant}
@@ -176,13 +192,15 @@ async def _watch_purchases(sources: Sources, tenant: str) -> None:
         log.warning("what is bought by customers of tenant %s drifts: %s", tenant, ", ".join(drift.alarms))
 
 
-async def _watch_lists(sources: Sources, feedback: ColumnarFeedback, tenant: str, now: int) -> None:
-    """Tell how lists of the last week do against those of the week before."""
-    week = Period(now - WATCHED_MICROS, now, "", 0)
-    lists = await measure_list_drift(feedback, sources.catalogue, tenant, week)
+async def _watch_lists(
+    sources: Sources, feedback: ColumnarFeedback, tenant: str, now: int, settings: DriftSettings
+) -> None:
+    """Tell how lists of the last week, or what the tenant wants, do against those of the time before."""
+    lately = Period(now - settings.list_window, now, "", 0)
+    lists = await measure_list_drift(feedback, sources.catalogue, tenant, lately, settings)
     labels = {"tenant": tenant}
     telemetry.gauge("recommendation.drift.click_rate").set(lists.click_rate.value, labels)
     telemetry.gauge("recommendation.drift.coverage").set(lists.coverage_change, labels)
     telemetry.gauge("recommendation.drift.psi").set(lists.shown_psi, labels | {"of": "shown_categories"})
     if lists.alarms:
-        log.warning("lists of tenant %s drift from the week before: %s", tenant, ", ".join(lists.alarms))
+        log.warning("lists of tenant %s drift from those before: %s", tenant, ", ".join(lists.alarms))

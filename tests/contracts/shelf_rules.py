@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from tessera.recommendation.v1 import demand_pb2 as demand
+from tessera.recommendation.v1 import drift_settings_pb2 as drift_settings
 from tessera.recommendation.v1 import feedback_pb2 as feedback
 from tessera.recommendation.v1 import next_items_pb2 as next_items
 from tessera.recommendation.v1 import placement_pb2 as placement
@@ -43,6 +44,15 @@ SHELVES: dict[str, Rule] = {
     ),
     "GetTrainingSettings": Figure(
         lambda acme: training_settings.GetTrainingSettingsRequest(), lambda found: found.settings.update_time.seconds
+    ),
+    "SaveDriftSettings": Beside(
+        lambda acme: drift_settings.SaveDriftSettingsRequest(
+            request_id="drift", settings=drift_settings.DriftSettings(psi=0.5)
+        ),
+        ("GetDriftSettings", lambda acme: drift_settings.GetDriftSettingsRequest()),
+    ),
+    "GetDriftSettings": Figure(
+        lambda acme: drift_settings.GetDriftSettingsRequest(), lambda found: found.settings.update_time.seconds
     ),
     "FindPopular": Without(lambda acme: pb.FindPopularRequest(), of_acme),
     "FindNewest": Without(lambda acme: demand.FindNewestRequest(), of_acme),

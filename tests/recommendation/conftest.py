@@ -19,6 +19,9 @@ from tests.conftest import Keyring
 from tests.recommendation.client import NOBODY, Client
 from tests.recommendation.making import catalogue, shop
 
+STILL = {"profiles_addr": NOBODY, "segmentation_addr": NOBODY, "signal_retention_days": 0.0}
+"""Nothing comes from other services, and views of the shop, whose days are fixed, do not grow too old."""
+
 
 class Start(Protocol):
     """Starts a server on the test's data folder, and again on the same one."""
@@ -30,7 +33,7 @@ class Start(Protocol):
 def start(configure: Callable[..., Any], keyring: Keyring) -> Start:
     @asynccontextmanager
     async def run(clock: Clock = system_clock, **settings: Any) -> AsyncIterator[Client]:
-        chosen = configure(Settings, **{"profiles_addr": NOBODY, "segmentation_addr": NOBODY, **settings})
+        chosen = configure(Settings, **{**STILL, **settings})
         async with serve(chosen, clock) as up, grpc.aio.insecure_channel(up.address) as channel:
             yield Client(RecommendationServiceStub(channel), keyring)
 

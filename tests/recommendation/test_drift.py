@@ -2,20 +2,23 @@
 
 from datetime import UTC, datetime, timedelta
 
+import grpc
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
+from tessera.recommendation.v1 import drift_settings_pb2 as drift_pb
 from tessera.recommendation.v1 import feedback_pb2 as feedback_pb
 
 from services.recommendation.adapters import snapshots
 from services.recommendation.adapters.interactions import Lines
 from services.recommendation.app import Settings
 from services.recommendation.domain.drift import Lists, drift_of, list_drift, psi
+from services.recommendation.domain.drift_settings import DriftSettings
 from services.recommendation.domain.model import Model
-from services.recommendation.handlers import drift as drift_handler
-from tests.recommendation.client import Client, new_id
+from tests.recommendation.client import Client, new_id, reason_of
 from tests.recommendation.conftest import Start, record
 from tests.recommendation.making import NOW, catalogue
 
@@ -130,19 +133,70 @@ def test_lists_are_compared_with_those_of_the_period_before(now: Lists, alarms: 
 
 
 async def test_the_status_compares_the_scores_of_those_who_bought_since(
-    trained_settings: Settings, start: Start, monkeypatch: pytest.MonkeyPatch
+    trained_settings: Settings, start: Start
 ) -> None:
-    monkeypatch.setattr(drift_handler, "SCORED_MIN", 5)
     count = 20
     late = Lines(["acme"] * count, [f"c{code}" for code in range(count)], [], [new_id() for _ in range(count)],
                  [f"i{(code + 1) % 2}" for code in range(count)], [NOW] * count, [1.0] * count, [100] * count,
                  ["USD"] * count)  # fmt: skip
     await record(trained_settings, late, cursor="late")
     async with start() as client:
+        assert (await client.status()).drift.scored_count == 0  # of 20 customers, where 100 are wanted
+        few = drift_pb.DriftSettings(customer_count_min=10, line_count_min=20)
+        await save(client, "few", few)
         drift = (await client.status()).drift
+        await save(client, "lenient", drift_pb.DriftSettings(customer_count_min=10, line_count_min=20, psi=9.5))
+        lenient = (await client.status()).drift
     assert drift.scored_count == count
     assert drift.score_psi > 0.25  # everybody bought of the other kind
-    assert "scores" not in drift.alarms  # of 20 customers
+    assert "scores" in drift.alarms
+    assert (lenient.score_psi, lenient.alarms) == (drift.score_psi, [])
+
+
+async def save(client: Client, request_id: str, settings: drift_pb.DriftSettings) -> drift_pb.DriftSettings:
+    request = drift_pb.SaveDriftSettingsRequest(request_id=request_id, settings=settings)
+    return (await client.stub.SaveDriftSettings(request, metadata=client.metadata)).settings
+
+
+async def test_bounds_are_each_tenants_own_with_usual_ones_for_what_is_open(empty: Client) -> None:
+    async def bounds(client: Client) -> drift_pb.DriftSettings:
+        request = drift_pb.GetDriftSettingsRequest()
+        return (await client.stub.GetDriftSettings(request, metadata=client.metadata)).settings
+
+    usual = drift_pb.DriftSettings(
+        unknown_item_bp=2000, psi=0.25, change_bp=2000, line_count_min=200, customer_count_min=100,
+        impression_count_min=1000, list_window_duration=Duration(seconds=7 * 86_400),
+    )  # fmt: skip
+    assert await bounds(empty) == usual
+    first = await save(empty, "one", drift_pb.DriftSettings(unknown_item_bp=0, psi=0.1))
+    assert (first.unknown_item_bp, first.psi, first.change_bp) == (0, 0.1, 2000)
+    second = await save(empty, "two", drift_pb.DriftSettings(list_window_duration=Duration(seconds=86_400)))
+    assert await save(empty, "one", drift_pb.DriftSettings(unknown_item_bp=0, psi=0.1)) == first
+    assert await bounds(empty) == second
+    assert await bounds(empty.of("another")) == usual
+    for wrong, reason in (
+        (drift_pb.DriftSettings(psi=0), "DRIFT_SETTINGS_INVALID"),
+        (drift_pb.DriftSettings(psi=float("nan")), "DRIFT_SETTINGS_INVALID"),
+        (drift_pb.DriftSettings(list_window_duration=Duration(seconds=5)), "DRIFT_SETTINGS_INVALID"),
+        (drift_pb.DriftSettings(line_count_min=0), "FIELD_INVALID"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await save(empty, "wrong", wrong)
+        assert reason_of(refused.value) == reason
+    assert await bounds(empty) == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "alarms"),
+    [
+        (DriftSettings(impressions=3000), ()),
+        (DriftSettings(change=0.6), ()),
+        (DriftSettings(change=0.4), ("click_rate",)),
+    ],
+)
+def test_lists_alarm_at_the_bounds_of_the_tenant(settings: DriftSettings, alarms: tuple[str, ...]) -> None:
+    now = Lists(2000, LISTS.clicks * 2000 * 3 // (LISTS.impressions * 2), LISTS.shown)  # half as much again
+    assert list_drift(LISTS, now, 24, path, settings).alarms == alarms
 
 
 async def test_the_report_compares_with_the_period_before(trained: Client) -> None:

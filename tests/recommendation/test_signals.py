@@ -1,7 +1,9 @@
 """Views and carts beside purchases: recorded, weighed, learnt from, and gone with the person."""
 
+import asyncio
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import grpc
 import numpy as np
@@ -20,9 +22,12 @@ from services.recommendation.app import Settings
 from services.recommendation.domain.history import History
 from services.recommendation.domain.signals import PURCHASES_ALONE, FeedbackWeights, SignalKind
 from services.recommendation.domain.taste import taste_of
+from services.recommendation.domain.training_settings import TrainingSettings
+from services.recommendation.handlers.retention import forget_old_signals
 from services.recommendation.learning.purchases import Purchases
 from services.recommendation.learning.selection import Wanted, select
 from services.recommendation.learning.signals import Signals
+from services.recommendation.ports import Request
 from tests.recommendation.client import Client, kinds, reason_of
 from tests.recommendation.conftest import Start
 from tests.recommendation.making import DAY, NOW, TENANT, shop
@@ -198,6 +203,59 @@ async def test_a_day_of_looking_at_an_item_counts_once(settings: Settings) -> No
         assert (await interactions.signals("another")).num_rows == 0
 
 
+class Wishes:
+    """What tenants want, in memory."""
+
+    def __init__(self, **days: float) -> None:
+        self._days = days
+
+    async def get(self, tenant: str) -> TrainingSettings:
+        return TrainingSettings(signal_retention_days=self._days.get(tenant, 0.0))
+
+    async def put(self, request: Request, settings: TrainingSettings) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("longest", "wanted", "left"),
+    [(0, 0, [1, 30, 90]), (40, 0, [1, 30]), (40, 7, [1]), (40, 400, [1, 30]), (0, 40, [1, 30])],
+)
+async def test_views_and_carts_are_kept_as_long_as_the_tenant_and_the_service_want(
+    settings: Settings, longest: float, wanted: float, left: list[int]
+) -> None:
+    async with open_columnar(settings, TABLES) as columnar:
+        interactions = ColumnarInteractions(columnar)
+        for age in (1, 30, 90):
+            rows = shows("ann", *(f"i{item}" for item in range(5)), age_days=age)
+            rows.time = [time + at for at, time in enumerate(rows.time)]
+            await interactions.record(Lines(), str(age), None, rows)
+        await interactions.record(Lines(), "rival", None, replace(shows("ann", "tea", age_days=90), tenant=["rival"]))
+        wishes = Wishes(**{TENANT: wanted, "rival": 0.0})
+        # Two rows at once: more than one batch, bounded.
+        gone = await forget_old_signals(interactions, wishes, longest, NOW, at_once=2)
+        kept = await interactions.signals(TENANT)
+        assert sorted({round((NOW - time) / DAY) for time in kept["time"].to_pylist()}) == left
+        assert gone.get(TENANT, 0) == 15 - 5 * len(left)
+        assert (await interactions.signals("rival")).num_rows == (0 if longest else 1)
+        assert await forget_old_signals(interactions, wishes, longest, NOW) == {}
+
+
+async def test_a_server_deletes_what_its_tenant_wants_to_keep_no_longer(settings: Settings, start: Start) -> None:
+    now = datetime.fromtimestamp(NOW / 1_000_000, UTC)
+    async with open_columnar(settings, TABLES) as columnar:
+        interactions = ColumnarInteractions(columnar)
+        await interactions.record(Lines(), "1", None, shows("ann", "tea", age_days=20))
+        await interactions.record(Lines(), "2", None, shows("ann", "milk", age_days=2))
+    async with start(lambda: now) as client:
+        saved = await save(client, "short", signal_retention_duration=Duration(seconds=10 * 86_400))
+        assert saved.signal_retention_duration.seconds == 10 * 86_400
+    async with start(lambda: now) as client, asyncio.timeout(60):
+        while True:
+            if [each["product"] for each in await exported(client, "ann")] == ["milk"]:
+                break
+            await asyncio.sleep(0.05)
+
+
 async def test_settings_are_kept_each_tenants_own_and_a_replay_answers_as_before(empty: Client) -> None:
     assert await get(empty) == pb.TrainingSettings()
     first = await save(empty, "one", half_life_duration=Duration(seconds=40 * 86_400))
@@ -214,6 +272,8 @@ async def test_settings_are_kept_each_tenants_own_and_a_replay_answers_as_before
     ("settings", "reason"),
     [
         ({"half_life_duration": Duration(seconds=5)}, "HALF_LIFE_INVALID"),
+        ({"signal_retention_duration": Duration(seconds=5)}, "RETENTION_INVALID"),
+        ({"signal_retention_duration": Duration()}, "RETENTION_INVALID"),
         ({"feedback_weights": pb.FeedbackWeights(half_life_duration=Duration(seconds=5))}, "FEEDBACK_WEIGHTS_INVALID"),
         ({"feedback_weights": pb.FeedbackWeights(view_bp=10_001)}, "FIELD_INVALID"),
     ],

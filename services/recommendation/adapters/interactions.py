@@ -17,6 +17,7 @@ from services.recommendation.adapters.tables import PERSONAL, SIGNALS
 from services.recommendation.domain.history import Bought
 
 FOLLOWER = "recommendation.orders"
+RETENTION_FOLLOWER = "recommendation.retention"
 INTERACTIONS = Table(
     "interactions",
     pa.schema(
@@ -233,6 +234,23 @@ class ColumnarInteractions:
         """How many views and carts of a person are recorded."""
         counted = await self._columnar.execute(self._signals_of(tenant, ids).aggregate(rows=_.count()))
         return int(counted["rows"][0].as_py())
+
+    async def oldest_signals(self) -> dict[str, int]:
+        every = self._columnar.table(SIGNALS).group_by("tenant").aggregate(oldest=_.time.min())
+        found = await self._columnar.execute(every)
+        return dict(zip(found["tenant"].to_pylist(), found["oldest"].to_pylist(), strict=True))
+
+    async def forget_signals(self, tenant: str, before: int, at_most: int) -> int:
+        """By their times: whatever has the same time as a row that is too old is too old as well."""
+        old = of_tenant(self._columnar.table(SIGNALS), tenant).filter(_.time < before)
+        rows = (await self._columnar.execute(old.order_by("time").limit(at_most).select("time")))["time"]
+        if not len(rows):
+            return 0
+        times = rows.unique()
+        gone = pa.table({"tenant": pa.array([tenant] * len(times)), "time": times})
+        cursor = f"{tenant} {before} {times[-1].as_py()}"
+        await self._columnar.append({}, RETENTION_FOLLOWER, cursor, [Remove(SIGNALS, gone)])
+        return len(rows)
 
     def _signals_of(self, tenant: str, ids: Sequence[str]) -> ir.Table:
         rows, named = of_tenant(self._columnar.table(SIGNALS), tenant), list(ids)

@@ -6,21 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommendation.domain.drift_settings import USUAL, DriftSettings
 from services.recommendation.domain.experiment import Difference, rate_difference
 from services.recommendation.domain.model import Model
 
 DEMAND_GROUPS = 10
-LINES_MIN = 200
-"""Fewer lines than this say nothing about shares."""
-PSI_ALARM = 0.25
-"""What the usual rule of thumb calls a large shift."""
-UNKNOWN_ALARM = 0.2
-SCORED_MIN = 100
-"""Fewer customers than this say nothing about scores."""
-SHOWN_MIN = 1000
-"""Impressions that a period needs to be compared."""
-CHANGE_ALARM = 0.2
-"""By which share of what it was a click rate or a coverage may differ."""
 
 Counts = NDArray[np.float64]
 
@@ -38,18 +28,20 @@ class Drift:
     """Of the scores of the best items of the customers who bought since: as the model was trained, and now."""
     scored_count: int = 0
     """How many customers that is of."""
+    settings: DriftSettings = USUAL
 
     @property
     def alarms(self) -> tuple[str, ...]:
         """What is beyond its bound; nothing while there are too few lines."""
-        if self.line_count < LINES_MIN:
+        wanted = self.settings
+        if self.line_count < wanted.lines:
             return ()
         told = {
-            "unknown_items": self.unknown_item_share > UNKNOWN_ALARM,
-            "categories": self.category_psi > PSI_ALARM,
-            "demand": self.demand_psi > PSI_ALARM,
-            "prices": self.price_psi > PSI_ALARM,
-            "scores": self.scored_count >= SCORED_MIN and self.score_psi > PSI_ALARM,
+            "unknown_items": self.unknown_item_share > wanted.unknown_items,
+            "categories": self.category_psi > wanted.psi,
+            "demand": self.demand_psi > wanted.psi,
+            "prices": self.price_psi > wanted.psi,
+            "scores": self.scored_count >= wanted.customers and self.score_psi > wanted.psi,
         }
         return tuple(name for name, beyond in told.items() if beyond)
 
@@ -84,8 +76,14 @@ class ListDrift:
     alarms: tuple[str, ...]
 
 
-def list_drift(before: Lists, now: Lists, item_count: int, categories: Callable[[str], Sequence[str]]) -> ListDrift:
-    """How lists do against how they did. A click rate alarms where it differs by more than a fifth, and by more than
+def list_drift(
+    before: Lists,
+    now: Lists,
+    item_count: int,
+    categories: Callable[[str], Sequence[str]],
+    settings: DriftSettings = USUAL,
+) -> ListDrift:
+    """How lists do against how they did. A click rate alarms where it differs by more than its bound, and by more than
     chance explains; nothing alarms while either period has too few impressions."""
     rate = min(before.clicks / before.impressions, 1.0) if before.impressions else 0.0
     # Clicks can be told without impressions: a rate above one is none.
@@ -94,11 +92,11 @@ def list_drift(before: Lists, now: Lists, item_count: int, categories: Callable[
     covered, covers = (len(each.shown) / item_count if item_count else 0.0 for each in (before, now))
     index = _category_psi(before.shown, now.shown, categories)
     told = {
-        "click_rate": difference.significant and abs(difference.value) > CHANGE_ALARM * rate,
-        "coverage": abs(covers - covered) > CHANGE_ALARM * covered,
-        "shown_categories": index > PSI_ALARM,
+        "click_rate": difference.significant and abs(difference.value) > settings.change * rate,
+        "coverage": abs(covers - covered) > settings.change * covered,
+        "shown_categories": index > settings.psi,
     }
-    enough = min(before.impressions, now.impressions) >= SHOWN_MIN
+    enough = min(before.impressions, now.impressions) >= settings.impressions
     alarms = tuple(name for name, beyond in told.items() if beyond and enough)
     return ListDrift(rate, difference, covered, covers - covered, index, alarms)
 
@@ -109,6 +107,7 @@ def drift_of(
     categories: Callable[[str], Sequence[str]],
     prices: Callable[[str], int] = lambda item_id: 0,
     scores: tuple[Counts, Counts] | None = None,
+    settings: DriftSettings = USUAL,
 ) -> Drift:
     """``since`` are lines by item after the training; ``categories`` tells the path of an item, empty if unknown,
     ``prices`` what it costs, 0 if unknown; ``scores`` are those of the best items of the same customers, as the model
@@ -127,6 +126,7 @@ def drift_of(
         _price_psi(before, since, prices),
         index,
         len(scores[0]) if scores else 0,
+        settings,
     )
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommendation.domain.drift import SCORED_MIN, Drift, ListDrift, Lists, drift_of, list_drift
+from services.recommendation.domain.drift import Drift, ListDrift, Lists, drift_of, list_drift
+from services.recommendation.domain.drift_settings import USUAL, DriftSettings
 from services.recommendation.domain.history import Bought, history_of
 from services.recommendation.domain.model import Model, Vectors
 from services.recommendation.domain.selection import Selection
@@ -20,23 +21,28 @@ SCORED_MAX = 500
 Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-async def measure_drift(models: Models, interactions: Interactions, catalogue: Catalogue, tenant: str) -> Drift | None:
+async def measure_drift(
+    models: Models, interactions: Interactions, catalogue: Catalogue, tenant: str, settings: DriftSettings = USUAL
+) -> Drift | None:
     """How far what is bought now is from what the live model learnt from; ``None`` without a model."""
     if (live := await models.live(tenant)) is None:
         return None
     since = await interactions.lines_since(tenant, live.model.training.position)
     shelf = await catalogue.shelf(tenant)
-    scores = await _scores(interactions, live, tenant) if since else None
-    return drift_of(live.model, since, lambda item_id: _path(shelf, item_id), shelf.price, scores)
+    scores = await _scores(interactions, live, tenant, settings.customers) if since else None
+    return drift_of(live.model, since, lambda item_id: _path(shelf, item_id), shelf.price, scores, settings)
 
 
-async def measure_list_drift(log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period) -> ListDrift:
+async def measure_list_drift(
+    log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period, settings: DriftSettings = USUAL
+) -> ListDrift:
     """Lists of a period against those of the period before it, which was as long."""
     length = period.end - period.start
     before = await log.shown_in(tenant, replace(period, start=period.start - length, end=period.start))
     now = await log.shown_in(tenant, period)
     shelf = await catalogue.shelf(tenant)
-    return list_drift(_on(shelf, before), _on(shelf, now), shelf.item_count, lambda item_id: _path(shelf, item_id))
+    sides = _on(shelf, before), _on(shelf, now)
+    return list_drift(*sides, shelf.item_count, lambda item_id: _path(shelf, item_id), settings)
 
 
 def _on(shelf: Shelf, lists: Lists) -> Lists:
@@ -48,13 +54,14 @@ def _path(shelf: Shelf, item_id: str) -> tuple[str, ...]:
     return shelf.categories(item_id) if item_id in shelf else ()
 
 
-async def _scores(interactions: Interactions, live: Live, tenant: str) -> Scores | None:
-    """Of customers who bought since the training, how well the best item fits: as it was, and as it is."""
+async def _scores(interactions: Interactions, live: Live, tenant: str, least: int) -> Scores | None:
+    """Of customers who bought since the training, how well the best item fits: as it was, and as it is. ``None`` for
+    fewer than ``least``."""
     position = live.model.training.position
     who = await interactions.buyers_since(tenant, position, SCORED_MAX)
     moved = await interactions.moved_since(tenant, position)
     known = [each for each in who if each in live.model.customer_of and each not in moved]
-    if len(known) < SCORED_MIN:
+    if len(known) < least:
         return None
     since = await interactions.bought_since(tenant, position, known)
     before, now = await asyncio.to_thread(_tastes, live.model, since)

@@ -7,6 +7,7 @@ from math import log2
 
 from services.common.errors import AlreadyExists, Conflict
 from services.recommendation.domain.drift import ListDrift
+from services.recommendation.domain.drift_settings import USUAL, DriftSettings
 from services.recommendation.domain.examination import Examination
 from services.recommendation.domain.experiment import (
     Difference,
@@ -94,7 +95,9 @@ def check_period(period: Period) -> None:
         raise PeriodInvalid(f"the period must end after it begins, and hold {PERIOD_DAYS_MAX} days at most")
 
 
-async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period) -> Report:
+async def get_recommendation_report(
+    log: FeedbackLog, catalogue: Catalogue, tenant: str, period: Period, settings: DriftSettings = USUAL
+) -> Report:
     """What became of lists. ``PeriodInvalid``."""
     check_period(period)
     read = await log.report(tenant, period)
@@ -106,7 +109,7 @@ async def get_recommendation_report(log: FeedbackLog, catalogue: Catalogue, tena
     shown = [row["item_id"] for row in read.items if row["item_id"] in shelf]
     coverage = len(shown) / shelf.item_count if shelf.item_count else 0.0
     exploration = await asyncio.to_thread(exploration_report, read.explored, total.impressions)
-    drift = await measure_list_drift(log, catalogue, tenant, period)
+    drift = await measure_list_drift(log, catalogue, tenant, period, settings)
     examination = await log.examination(tenant, period.placement_id)
     return Report(sorted(rows.items()), total, coverage, _novelty(read), exploration, drift, examination)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.common.errors import FailedPrecondition, NotFound
 from services.recommendation.domain.demand import HalfLifeInvalid
 from services.recommendation.domain.drift import Drift
+from services.recommendation.domain.drift_settings import USUAL, DriftSettings
 from services.recommendation.domain.model import Training
 from services.recommendation.handlers.drift import measure_drift
 from services.recommendation.ports import (
@@ -145,7 +146,12 @@ async def _known(models: Models, tenant: str, version: str) -> Training:
 
 
 async def get_status(
-    models: Models, interactions: Interactions, catalogue: Catalogue, jobs: TrainingJobs, tenant: str
+    models: Models,
+    interactions: Interactions,
+    catalogue: Catalogue,
+    jobs: TrainingJobs,
+    tenant: str,
+    settings: DriftSettings = USUAL,
 ) -> Status:
     """How far the service is."""
     # The cursor first: what is counted after it is at least what the cursor promises.
@@ -156,5 +162,5 @@ async def get_status(
         item_count=await catalogue.count(tenant),
         live=await models.training_of_live(tenant),
         training=bool(await jobs.unfinished(tenant)),
-        drift=await measure_drift(models, interactions, catalogue, tenant),
+        drift=await measure_drift(models, interactions, catalogue, tenant, settings),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.common.errors import AlreadyExists, Conflict
 from services.recommendation.domain.signals import check_weights
-from services.recommendation.domain.training_settings import TrainingSettings
+from services.recommendation.domain.training_settings import TrainingSettings, check_retention
 from services.recommendation.handlers.training import check_half_life
 from services.recommendation.ports import Request, Requests, SettingsStore
 
@@ -12,8 +12,10 @@ from services.recommendation.ports import Request, Requests, SettingsStore
 async def save_training_settings(
     store: SettingsStore, requests: Requests, request: Request, settings: TrainingSettings, now: int
 ) -> TrainingSettings:
-    """Replace the settings: the next training follows them. ``HalfLifeInvalid``, ``FeedbackWeightsInvalid``."""
+    """Replace the settings: the next training follows them. ``HalfLifeInvalid``, ``FeedbackWeightsInvalid``,
+    ``RetentionInvalid``."""
     check_half_life(settings.half_life_days)
+    check_retention(settings.signal_retention_days)
     if settings.feedback_weights:
         check_weights(settings.feedback_weights)
     saved = replace(settings, update_time=now)

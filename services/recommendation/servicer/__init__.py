@@ -24,9 +24,11 @@ from services.recommendation.handlers.recommend import Asker, Sources, Wish, rec
 from services.recommendation.handlers.related import find_similar_items
 from services.recommendation.handlers.training import get_status, rollback_model, train_model
 from services.recommendation.ports import OpenLists, Parameters, Requests, SettingsStore, TrainingJobs
+from services.recommendation.ports.drift_settings import DriftSettingsStore
 from services.recommendation.servicer.bought_together import read_variant
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.demand import DemandRpcs
+from services.recommendation.servicer.drift_settings import DriftSettingsRpcs
 from services.recommendation.servicer.feedback import FeedbackRpcs
 from services.recommendation.servicer.messages import (
     COUNT_DEFAULT,
@@ -59,6 +61,7 @@ class Keeping:
     jobs: Jobs
     settings: SettingsStore
     lists: OpenLists
+    drift_settings: DriftSettingsStore
 
 
 class RecommendationServicer(
@@ -71,6 +74,7 @@ class RecommendationServicer(
     FeedbackRpcs,
     TrainingSettingsRpcs,
     PolicyRpcs,
+    DriftSettingsRpcs,
 ):
     """Answers ``tessera.recommendation.v1.RecommendationService``."""
 
@@ -78,6 +82,7 @@ class RecommendationServicer(
         self._sources, self._keeping, self._clock = sources, keeping, clock
         self._placing, self._requests, self._settings = placing, keeping.requests, keeping.settings
         self._catalogue, self._lists = sources.catalogue, keeping.lists
+        self._drift_settings = keeping.drift_settings
 
     async def UpsertItems(self, request: pb.UpsertItemsRequest, context: Context) -> pb.UpsertItemsResponse:
         items = [read_item(item) for item in request.items]
@@ -190,7 +195,12 @@ class RecommendationServicer(
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
         sources = self._sources
         status = await get_status(
-            sources.models, sources.interactions, sources.catalogue, self._keeping.training_jobs, _tenant()
+            sources.models,
+            sources.interactions,
+            sources.catalogue,
+            self._keeping.training_jobs,
+            _tenant(),
+            await self._drift_settings.get(_tenant()),
         )
         return pb.GetStatusResponse(
             applied_cursor=status.applied_cursor,

@@ -27,6 +27,7 @@ from services.recommendation.handlers.placements import Placing
 from services.recommendation.handlers.recommend import Sources
 from services.recommendation.learning.off_policy import Estimate
 from services.recommendation.ports import Period, Requests
+from services.recommendation.ports.drift_settings import DriftSettingsStore
 from services.recommendation.servicer.messages import Context, known, micros, named, page_size, timestamp
 from services.recommendation.servicer.position_bias import position_bias_message
 
@@ -39,6 +40,7 @@ class FeedbackRpcs(RecommendationServiceServicer):
     _sources: Sources
     _placing: Placing
     _requests: Requests
+    _drift_settings: DriftSettingsStore
     _clock: Clock
 
     async def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: Context) -> pb.RecordFeedbackResponse:
@@ -51,7 +53,9 @@ class FeedbackRpcs(RecommendationServiceServicer):
         self, request: pb.GetRecommendationReportRequest, context: Context
     ) -> pb.GetRecommendationReportResponse:
         period = period_of(request, self._clock, request.window_days)
-        report = await get_recommendation_report(self._placing.log, self._sources.catalogue, principal().tenant, period)
+        tenant = principal().tenant
+        settings = await self._drift_settings.get(tenant)
+        report = await get_recommendation_report(self._placing.log, self._sources.catalogue, tenant, period, settings)
         return pb.GetRecommendationReportResponse(
             rows=[_row(key, figures) for key, figures in report.rows],
             total=_figures(pb.ReportRow(), report.total),

@@ -52,7 +52,15 @@ def _settings(message: pb.TrainingSettings) -> TrainingSettings:
     return TrainingSettings(
         _days(message.half_life_duration) if message.HasField("half_life_duration") else 0.0,
         weights if message.HasField("feedback_weights") else None,
+        signal_retention_days=_retention(message),
     )
+
+
+def _retention(message: pb.TrainingSettings) -> float:
+    """In days; what is not above 0 is out of the range, and not open."""
+    if not message.HasField("signal_retention_duration"):
+        return 0.0
+    return _days(message.signal_retention_duration) or -1.0
 
 
 def _message(settings: TrainingSettings) -> pb.TrainingSettings:
@@ -61,6 +69,7 @@ def _message(settings: TrainingSettings) -> pb.TrainingSettings:
         half_life_duration=_duration(settings.half_life_days) if settings.half_life_days else None,
         feedback_weights=weights_message(weights) if weights else None,
         update_time=timestamp(settings.update_time) if settings.update_time else None,
+        signal_retention_duration=_duration(settings.signal_retention_days) if settings.signal_retention_days else None,
     )
 
 

@@ -287,9 +287,9 @@ class ListDrift(_message.Message):
 
     @_builtins.property
     def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is beyond its bound, where both periods have 1,000 impressions: `click_rate` where it differs by more than a
-        fifth of what it was and the interval excludes zero; `coverage` by more than a fifth; `shown_categories` above an
-        index of 0.25.
+        """What is beyond its bound in DriftSettings; usually, where both periods have 1,000 impressions: `click_rate` where it
+        differs by more than a fifth of what it was and the interval excludes zero; `coverage` by more than a fifth;
+        `shown_categories` above an index of 0.25.
         """
 
     def __init__(

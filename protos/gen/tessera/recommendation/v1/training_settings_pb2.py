@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tessera/recommendation/v1/training_settings.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\"\xc0\x01\n\x10TrainingSettings\x12\x35\n\x12half_life_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x10\x66\x65\x65\x64\x62\x61\x63k_weights\x18\x02 \x01(\x0b\x32*.tessera.recommendation.v1.FeedbackWeights\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kWeights\x12\x1b\n\x07view_bp\x18\x01 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x1b\n\x07\x63\x61rt_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\x1bSaveTrainingSettingsRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x45\n\x08settings\x18\x02 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettingsB\x06\xaa\xbb\x18\x02\x08\x01\"]\n\x1cSaveTrainingSettingsResponse\x12=\n\x08settings\x18\x01 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettings\"\x1c\n\x1aGetTrainingSettingsRequest\"\\\n\x1bGetTrainingSettingsResponse\x12=\n\x08settings\x18\x01 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettingsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1tessera/recommendation/v1/training_settings.proto\x12\x19tessera.recommendation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftessera/common/v1/options.proto\"\xfe\x01\n\x10TrainingSettings\x12\x35\n\x12half_life_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x10\x66\x65\x65\x64\x62\x61\x63k_weights\x18\x02 \x01(\x0b\x32*.tessera.recommendation.v1.FeedbackWeights\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x19signal_retention_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x82\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kWeights\x12\x1b\n\x07view_bp\x18\x01 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x1b\n\x07\x63\x61rt_bp\x18\x02 \x01(\x05\x42\n\xaa\xbb\x18\x06 \x00(\xa0\x9c\x01\x12\x35\n\x12half_life_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\x1bSaveTrainingSettingsRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x45\n\x08settings\x18\x02 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettingsB\x06\xaa\xbb\x18\x02\x08\x01\"]\n\x1cSaveTrainingSettingsResponse\x12=\n\x08settings\x18\x01 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettings\"\x1c\n\x1aGetTrainingSettingsRequest\"\\\n\x1bGetTrainingSettingsResponse\x12=\n\x08settings\x18\x01 \x01(\x0b\x32+.tessera.recommendation.v1.TrainingSettingsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,15 +43,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SAVETRAININGSETTINGSREQUEST'].fields_by_name['settings']._loaded_options = None
   _globals['_SAVETRAININGSETTINGSREQUEST'].fields_by_name['settings']._serialized_options = b'\252\273\030\002\010\001'
   _globals['_TRAININGSETTINGS']._serialized_start=179
-  _globals['_TRAININGSETTINGS']._serialized_end=371
-  _globals['_FEEDBACKWEIGHTS']._serialized_start=374
-  _globals['_FEEDBACKWEIGHTS']._serialized_end=504
-  _globals['_SAVETRAININGSETTINGSREQUEST']._serialized_start=507
-  _globals['_SAVETRAININGSETTINGSREQUEST']._serialized_end=638
-  _globals['_SAVETRAININGSETTINGSRESPONSE']._serialized_start=640
-  _globals['_SAVETRAININGSETTINGSRESPONSE']._serialized_end=733
-  _globals['_GETTRAININGSETTINGSREQUEST']._serialized_start=735
-  _globals['_GETTRAININGSETTINGSREQUEST']._serialized_end=763
-  _globals['_GETTRAININGSETTINGSRESPONSE']._serialized_start=765
-  _globals['_GETTRAININGSETTINGSRESPONSE']._serialized_end=857
+  _globals['_TRAININGSETTINGS']._serialized_end=433
+  _globals['_FEEDBACKWEIGHTS']._serialized_start=436
+  _globals['_FEEDBACKWEIGHTS']._serialized_end=566
+  _globals['_SAVETRAININGSETTINGSREQUEST']._serialized_start=569
+  _globals['_SAVETRAININGSETTINGSREQUEST']._serialized_end=700
+  _globals['_SAVETRAININGSETTINGSRESPONSE']._serialized_start=702
+  _globals['_SAVETRAININGSETTINGSRESPONSE']._serialized_end=795
+  _globals['_GETTRAININGSETTINGSREQUEST']._serialized_start=797
+  _globals['_GETTRAININGSETTINGSREQUEST']._serialized_end=825
+  _globals['_GETTRAININGSETTINGSRESPONSE']._serialized_start=827
+  _globals['_GETTRAININGSETTINGSRESPONSE']._serialized_end=919
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,7 @@ class TrainingSettings(_message.Message):
     HALF_LIFE_DURATION_FIELD_NUMBER: _builtins.int
     FEEDBACK_WEIGHTS_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SIGNAL_RETENTION_DURATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def half_life_duration(self) -> _duration_pb2.Duration:
         """After how long a purchase counts half; unset: chosen. From one day to 100 years."""
@@ -41,16 +42,24 @@ class TrainingSettings(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When they were last saved; unset where they never were. Ignored on the way in."""
 
+    @_builtins.property
+    def signal_retention_duration(self) -> _duration_pb2.Duration:
+        """After how long recorded views and carts are deleted, within the hour; unset: when the service deletes them
+        (`RECOMMENDATION_SIGNAL_RETENTION_DAYS`, usually 400 days), which is never later than that. From one day to ten years:
+        INVALID_ARGUMENT, reason RETENTION_INVALID.
+        """
+
     def __init__(
         self,
         *,
         half_life_duration: _duration_pb2.Duration | None = ...,
         feedback_weights: Global___FeedbackWeights | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        signal_retention_duration: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "signal_retention_duration", b"signal_retention_duration", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback_weights", b"feedback_weights", "half_life_duration", b"half_life_duration", "signal_retention_duration", b"signal_retention_duration", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
