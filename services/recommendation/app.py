@@ -1,7 +1,7 @@
 """The composition root of recommendation: everything is wired here, and nowhere else."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import ClassVar
@@ -119,6 +119,7 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
             StoredPlacements(store), memberships, ProfilesTraits(profiles), StoredExperiments(store), feedback
         )
         jobs, drift_settings = job_store.Jobs(store, clock), StoredDriftSettings(store)
+        wishes = StoredTrainingSettings(store)
         await jobs.recover(alone=not settings.store_url)
         training_jobs = StoredTrainingJobs(jobs)
 
@@ -131,18 +132,11 @@ async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterato
                     log.info("the model of tenant %s is trained again by job %s, as scheduled", tenant, job_id)
 
         async def forget_old() -> None:
-            longest, now = settings.signal_retention_days, to_micros(clock())
-            gone = await forget_old_signals(interactions, StoredTrainingSettings(store), longest, now)
-            for tenant, count in gone.items():
-                log.info("%d views and carts of tenant %s were kept long enough and are deleted", count, tenant)
+            await _forget_old(interactions, wishes, settings.signal_retention_days, to_micros(clock()))
 
         async def watch_drift() -> None:
-            for tenant in await models.tenants():
-                wanted = await drift_settings.get(tenant)
-                await _watch_purchases(sources, tenant, wanted)
-                await _watch_lists(sources, feedback, tenant, to_micros(clock()), wanted)
+            await _watch_drift(sources, feedback, await models.tenants(), drift_settings, to_micros(clock()))
 
-        wishes = StoredTrainingSettings(store)
         keeping = Keeping(StoredRequests(store), training_jobs, jobs, wishes, open_lists, drift_settings)
         exposed = Exposed(
             recommendation_service_pb2.DESCRIPTOR.services_by_name["RecommendationService"],
@@ -176,6 +170,24 @@ async def _warm_up(sources: Sources, models: StoredModels, jobs: StoredTrainingJ
         if await models.live(tenant) is None:
             job_id = await train_again(models, jobs, tenant, await models.parameters(tenant))
             log.warning("the model of tenant %s is trained again by job %s", tenant, job_id)
+
+
+async def _forget_old(
+    interactions: ColumnarInteractions, wishes: StoredTrainingSettings, longest_days: float, now: int
+) -> None:
+    """Delete views and carts that were kept long enough."""
+    for tenant, count in (await forget_old_signals(interactions, wishes, longest_days, now)).items():
+        log.info("%d views and carts of tenant %s were kept long enough and are deleted", count, tenant)
+
+
+async def _watch_drift(
+    sources: Sources, feedback: ColumnarFeedback, tenants: Sequence[str], drift_settings: StoredDriftSettings, now: int
+) -> None:
+    """Tell how far purchases and lists of tenants are from what they were."""
+    for tenant in tenants:
+        wanted = await drift_settings.get(tenant)
+        await _watch_purchases(sources, tenant, wanted)
+        await _watch_lists(sources, feedback, tenant, now, wanted)
 
 
 async def _watch_purchases(sources: Sources, tenant: str, settings: DriftSettings) -> None:

@@ -1137,8 +1137,9 @@ class Drift(_message.Message):
     """How many customers that is of."""
     @_builtins.property
     def alarms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What is beyond its bound, from 200 lines on: `unknown_items` above a share of 0.2, `categories`, `demand`, `prices` and,
-        of 100 customers on, `scores` above an index of 0.25. Training again is what helps.
+        """What is beyond its bound in DriftSettings; where nothing else was saved, from 200 lines on: `unknown_items` above a
+        share of 0.2, `categories`, `demand`, `prices` and, of 100 customers on, `scores` above an index of 0.25. Training again
+        is what helps.
         """
 
     def __init__(

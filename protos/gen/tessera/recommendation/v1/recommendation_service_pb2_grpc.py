@@ -5,6 +5,7 @@ import warnings
 
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
 from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
+from tessera.recommendation.v1 import drift_settings_pb2 as tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2
 from tessera.recommendation.v1 import feedback_pb2 as tessera_dot_recommendation_dot_v1_dot_feedback__pb2
 from tessera.recommendation.v1 import next_items_pb2 as tessera_dot_recommendation_dot_v1_dot_next__items__pb2
 from tessera.recommendation.v1 import personal_data_pb2 as tessera_dot_recommendation_dot_v1_dot_personal__data__pb2
@@ -244,6 +245,16 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/RecommendNextItems',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.FromString,
+                _registered_method=True)
+        self.SaveDriftSettings = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/SaveDriftSettings',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsResponse.FromString,
+                _registered_method=True)
+        self.GetDriftSettings = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/GetDriftSettings',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.FromString,
                 _registered_method=True)
 
 
@@ -548,7 +559,8 @@ class RecommendationServiceServicer:
 
     def SaveTrainingSettings(self, request, context):
         """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
-        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range, and reason
+        RETENTION_INVALID for a retention that is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -587,6 +599,21 @@ class RecommendationServiceServicer:
         tried on the first page alone. Asked again with the same id it answers the same page, as far as nothing has changed. A
         list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
         list, or whose page is older than 30 minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SaveDriftSettings(self, request, context):
+        """Replaces from which figures on drift is an alarm, and how much has to be known before; the next figures are judged by
+        it. INVALID_ARGUMENT, reason DRIFT_SETTINGS_INVALID, with the `field`, for a value out of range.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDriftSettings(self, request, context):
+        """Gets from which figures on drift is an alarm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -794,6 +821,16 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.RecommendNextItems,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.SerializeToString,
+            ),
+            'SaveDriftSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.SaveDriftSettings,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsResponse.SerializeToString,
+            ),
+            'GetDriftSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDriftSettings,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1878,6 +1915,60 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/RecommendNextItems',
             tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_next__items__pb2.RecommendNextItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SaveDriftSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/SaveDriftSettings',
+            tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.SaveDriftSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDriftSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/GetDriftSettings',
+            tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
 from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
+from tessera.recommendation.v1 import drift_settings_pb2 as _drift_settings_pb2
 from tessera.recommendation.v1 import feedback_pb2 as _feedback_pb2
 from tessera.recommendation.v1 import next_items_pb2 as _next_items_pb2
 from tessera.recommendation.v1 import personal_data_pb2 as _personal_data_pb2
@@ -188,7 +189,8 @@ class RecommendationServiceStub:
     """
     SaveTrainingSettings: _grpc.UnaryUnaryMultiCallable[_training_settings_pb2.SaveTrainingSettingsRequest, _training_settings_pb2.SaveTrainingSettingsResponse]
     """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
-    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range, and reason
+    RETENTION_INVALID for a retention that is.
     """
     GetTrainingSettings: _grpc.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]
     """Gets how the tenant's models are trained."""
@@ -211,6 +213,12 @@ class RecommendationServiceStub:
     list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
     list, or whose page is older than 30 minutes.
     """
+    SaveDriftSettings: _grpc.UnaryUnaryMultiCallable[_drift_settings_pb2.SaveDriftSettingsRequest, _drift_settings_pb2.SaveDriftSettingsResponse]
+    """Replaces from which figures on drift is an alarm, and how much has to be known before; the next figures are judged by
+    it. INVALID_ARGUMENT, reason DRIFT_SETTINGS_INVALID, with the `field`, for a value out of range.
+    """
+    GetDriftSettings: _grpc.UnaryUnaryMultiCallable[_drift_settings_pb2.GetDriftSettingsRequest, _drift_settings_pb2.GetDriftSettingsResponse]
+    """Gets from which figures on drift is an alarm."""
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -363,7 +371,8 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     SaveTrainingSettings: _aio.UnaryUnaryMultiCallable[_training_settings_pb2.SaveTrainingSettingsRequest, _training_settings_pb2.SaveTrainingSettingsResponse]  # type: ignore[assignment]
     """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
-    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+    INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range, and reason
+    RETENTION_INVALID for a retention that is.
     """
     GetTrainingSettings: _aio.UnaryUnaryMultiCallable[_training_settings_pb2.GetTrainingSettingsRequest, _training_settings_pb2.GetTrainingSettingsResponse]  # type: ignore[assignment]
     """Gets how the tenant's models are trained."""
@@ -386,6 +395,12 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
     list, or whose page is older than 30 minutes.
     """
+    SaveDriftSettings: _aio.UnaryUnaryMultiCallable[_drift_settings_pb2.SaveDriftSettingsRequest, _drift_settings_pb2.SaveDriftSettingsResponse]  # type: ignore[assignment]
+    """Replaces from which figures on drift is an alarm, and how much has to be known before; the next figures are judged by
+    it. INVALID_ARGUMENT, reason DRIFT_SETTINGS_INVALID, with the `field`, for a value out of range.
+    """
+    GetDriftSettings: _aio.UnaryUnaryMultiCallable[_drift_settings_pb2.GetDriftSettingsRequest, _drift_settings_pb2.GetDriftSettingsResponse]  # type: ignore[assignment]
+    """Gets from which figures on drift is an alarm."""
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -751,7 +766,8 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_settings_pb2.SaveTrainingSettingsResponse, _abc.Awaitable[_training_settings_pb2.SaveTrainingSettingsResponse]]:
         """Replaces how the tenant's models are trained where TrainModel does not say otherwise; the next training follows it.
-        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range.
+        INVALID_ARGUMENT, reason HALF_LIFE_INVALID or FEEDBACK_WEIGHTS_INVALID, for a half-life out of range, and reason
+        RETENTION_INVALID for a retention that is.
         """
 
     @_abc_1.abstractmethod
@@ -798,5 +814,23 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         list ends after 500 items, or when nothing is left. NOT_FOUND, reason LIST_NOT_KEPT, for an id that is not of such a
         list, or whose page is older than 30 minutes.
         """
+
+    @_abc_1.abstractmethod
+    def SaveDriftSettings(
+        self,
+        request: _drift_settings_pb2.SaveDriftSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drift_settings_pb2.SaveDriftSettingsResponse, _abc.Awaitable[_drift_settings_pb2.SaveDriftSettingsResponse]]:
+        """Replaces from which figures on drift is an alarm, and how much has to be known before; the next figures are judged by
+        it. INVALID_ARGUMENT, reason DRIFT_SETTINGS_INVALID, with the `field`, for a value out of range.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDriftSettings(
+        self,
+        request: _drift_settings_pb2.GetDriftSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_drift_settings_pb2.GetDriftSettingsResponse, _abc.Awaitable[_drift_settings_pb2.GetDriftSettingsResponse]]:
+        """Gets from which figures on drift is an alarm."""
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
