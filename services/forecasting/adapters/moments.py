@@ -3,6 +3,8 @@
 Nothing but the last aggregation looks past the moment.
 """
 
+from dataclasses import replace
+
 import ibis
 import ibis.expr.types as ir
 import numpy as np
@@ -34,8 +36,10 @@ def read_moment(rows: pa.Table, goal: Goal) -> Moment:
     """The rows of ``moment``."""
     columns = [rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in goal.features]
     reached = rows["reached"].to_numpy(zero_copy_only=False).astype(np.bool_)
-    amount = rows["later_amount"].to_numpy(zero_copy_only=False).astype(np.float64)
-    return Moment(rows["customer_id"].to_pylist(), np.column_stack(columns), reached, amount)
+    found = Moment(rows["customer_id"].to_pylist(), np.column_stack(columns), reached)
+    if "later_amount" not in rows.column_names:  # what is foreseen comes to no amount
+        return found
+    return replace(found, amount=rows["later_amount"].to_numpy(zero_copy_only=False).astype(np.float64))
 
 
 def _counts(lines: ir.Table, goal: Goal) -> ir.Value:
