@@ -64,6 +64,7 @@ def gowalla() -> list[Result]:
         (Contrastive(64), ".187 / .156"),
         (Contrastive(256), ".188 / .158"),
         (Spectral(512), ".188 / .158"),
+        (Spectral(512, sharp=True), ".188 / .158"),
     ):
         found, seconds = _timed(partial(_by_vectors, algorithm, task.train, task.truth, 20))
         name = f"gowalla, {algorithm.name} {algorithm.dimensions}"

@@ -11,12 +11,17 @@ from services.recommendation.learning.autoencoder import LinearAutoencoder
 from services.recommendation.learning.contrastive import Contrastive
 from services.recommendation.learning.decomposition import right_singular
 from services.recommendation.learning.purchases import Purchases
-from services.recommendation.learning.spectral import Spectral
+from services.recommendation.learning.spectral import PLAIN, SHARP, Spectral
 from tests.recommendation.making import Shop, shop
 
 
 @pytest.fixture(
-    params=[Spectral(dimensions=2), LinearAutoencoder(dimensions=2, regularisation=10.0), Contrastive(dimensions=2)],
+    params=[
+        Spectral(dimensions=2),
+        Spectral(dimensions=2, sharp=True),
+        LinearAutoencoder(dimensions=2, regularisation=10.0),
+        Contrastive(dimensions=2),
+    ],
     ids=lambda algorithm: algorithm.name,
 )
 def algorithm(request: pytest.FixtureRequest) -> Algorithm:
@@ -55,6 +60,17 @@ def test_the_items_most_alike_are_of_the_same_kind(embedding: Embedding) -> None
         nearest = np.argsort(-cosines[item])[:8]
         assert {int(other) % 2 for other in nearest} == {item % 2}
     assert np.allclose(np.diag(cosines), 1, atol=1e-5)
+
+
+def test_sharp_vectors_lift_what_fewer_purchases_agree_on_and_leave_likeness_alone() -> None:
+    purchases = shop().purchases.distinct()
+    plain, sharp = (Spectral(4, sharp=sharp).fit(purchases, seed=1) for sharp in (False, True))
+    degrees = np.log1p(purchases.tastes(180.0).toarray()).sum(axis=0)[:, None]
+    lifts = (sharp.context * degrees**SHARP.context_exponent) / (plain.context * degrees**PLAIN.context_exponent)
+    assert np.allclose(lifts, lifts[:1], rtol=1e-3)
+    assert lifts[0, 0] == pytest.approx(1, rel=1e-3)
+    assert (np.diff(lifts[0]) > 0).all()
+    assert np.array_equal(sharp.likeness, plain.likeness)
 
 
 def test_the_same_purchases_give_the_same_vectors(algorithm: Algorithm) -> None:

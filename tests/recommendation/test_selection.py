@@ -57,7 +57,7 @@ def test_what_is_left_open_is_chosen_and_what_is_fixed_is_kept() -> None:
     assert (fixed.dimensions, fixed.half_life_days) == (2, 33.0)
     steps: list[str] = []
     select(purchases, Wanted(), None, 1, lambda share, message: steps.append(message))
-    assert {"spectral", "linear_autoencoder"} <= {step.split()[1].rstrip(",") for step in steps}
+    assert {"spectral", "spectral_sharp", "linear_autoencoder"} <= {step.split()[1].rstrip(",") for step in steps}
     assert len({step.split("half-life ")[1] for step in steps}) > 1
 
 
@@ -182,6 +182,8 @@ def test_lists_of_new_items_are_judged_by_what_was_bought_for_the_first_time() -
 
 def test_recipes_of_algorithms_that_are_gone_are_not_made() -> None:
     assert recipe_of("gone", 8, 180.0, UNMEASURED, 0.8) is None
+    sharp = recipe_of("spectral_sharp", 8, 90.0, UNMEASURED, 0.8, transition_days=60.0)
+    assert sharp == Recipe(Spectral(8, 90.0, sharp=True), transition_days=60.0)
     made = recipe_of("linear_autoencoder", 8, 90.0, UNMEASURED, 0.8)
     assert made is not None
     assert (made.algorithm.name, made.algorithm.dimensions, made.algorithm.half_life_days) == (

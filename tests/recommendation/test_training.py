@@ -39,7 +39,7 @@ async def test_a_model_says_what_it_was_made_of_and_what_was_measured(trained: C
     (model,) = await models(trained)
     purchases = shop().purchases
     assert (model.live, model.dimensions) == (True, 2)
-    assert model.algorithm in ("spectral", "linear_autoencoder", "contrastive")
+    assert model.algorithm in ("spectral", "spectral_sharp", "linear_autoencoder", "contrastive")
     assert (model.interaction_count, model.customer_count) == (len(purchases), purchases.customer_count)
     assert (model.basket_count, model.item_count) == (purchases.basket_count, purchases.item_count)
     assert 0 < model.history_half_life_duration.seconds <= model.half_life_duration.seconds

@@ -167,10 +167,11 @@ def recipe_of(
     transition_days: float = 0.0,
 ) -> Recipe | None:
     """The recipe of a model that was made before; ``None`` for an algorithm that is no longer here."""
-    made = {"spectral": Spectral, "linear_autoencoder": LinearAutoencoder, "contrastive": Contrastive}.get(algorithm)
+    usual: tuple[Learner, ...] = (Spectral(), Spectral(sharp=True), LinearAutoencoder(), Contrastive())
+    made = {each.name: each for each in usual}.get(algorithm)
     if made is None:
         return None
-    learner = made(dimensions, half_life_days)
+    learner = replace(made, dimensions=dimensions, half_life_days=half_life_days)
     return Recipe(learner, blending, trail_decay, feedback, history_days, transition_days)
 
 
@@ -178,7 +179,7 @@ def _first_candidates(window: Holdout, wanted: Wanted) -> list[Learner]:
     """Every algorithm that is able to learn from so many items, at the usual half-life; the cheapest first."""
     half_life = wanted.half_life_days or HALF_LIVES_DAYS[0]
     dimensions = wanted.dimensions or max(DIMENSIONS)
-    found: list[Learner] = [Spectral(dimensions, half_life)]
+    found: list[Learner] = [Spectral(dimensions, half_life), Spectral(dimensions, half_life, sharp=True)]
     if window.before.item_count <= autoencoder.ITEMS_MAX:
         found.append(LinearAutoencoder(dimensions, half_life))
     affordable = [

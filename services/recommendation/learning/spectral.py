@@ -3,6 +3,9 @@
 A truncated singular value decomposition of the degree-normalised purchase matrix keeps what many purchases agree on
 and drops the noise (a graph filter: Shen et al., CIKM 2021). Two things are added for retail: purchases fade with
 time, and what is offered is scaled to how much it sells now instead of how much it ever sold.
+
+The sharp kind lets the fine structure count more: higher frequencies are lifted by a negative power of the singular
+values, and degrees are divided by lower powers. It finds more where histories are long, less where they are short.
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,24 @@ DEGREE_MIN = 0.1
 """Below this an item's weight is taken as this: one old purchase must not blow a vector up."""
 
 
+VALUE_MIN = 0.05
+"""Of the largest singular value: what is lower is lifted no further."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Powers of the degrees that the two tables are divided by, and of the inverse singular values that lift."""
+
+    context_exponent: float
+    target_exponent: float
+    lift: float
+
+
+PLAIN = _Shape(0.5, 0.5, 0.0)
+SHARP = _Shape(0.4, 0.55, 0.25)
+"""Chosen on a holdout of Gowalla's training part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spectral:
     """The first algorithm. Two choices made by measurement: 128 dimensions instead of 64 double the share of likeness
@@ -29,10 +50,11 @@ class Spectral:
 
     dimensions: int = 128
     half_life_days: float = 180.0
+    sharp: bool = False
 
     @property
     def name(self) -> str:
-        return "spectral"
+        return "spectral_sharp" if self.sharp else "spectral"
 
     def fit(self, purchases: Purchases, seed: int) -> Embedding:
         habits = purchases.tastes(self.half_life_days)
@@ -41,9 +63,11 @@ class Spectral:
         vectors, values = right_singular(normalised(habits), self.dimensions, seed)
         degrees = np.maximum(degrees, DEGREE_MIN)
         demand = purchases.within(RECENT_DAYS).buyers() + OLD_SALES_SHARE * degrees
+        shape = SHARP if self.sharp else PLAIN
+        gains = np.maximum(values / max(float(values[:1].max(initial=0)), 1e-12), VALUE_MIN) ** -shape.lift
         return Embedding(
-            context=_scaled(vectors, 1 / np.sqrt(degrees)),
-            target=_scaled(vectors, demand / np.sqrt(degrees)),
+            context=_scaled(vectors * gains, degrees**-shape.context_exponent),
+            target=_scaled(vectors, demand * degrees**-shape.target_exponent),
             likeness=unit(vectors * values),
         )
 
