@@ -11,7 +11,7 @@ from services.recommendation.learning.autoencoder import LinearAutoencoder
 from services.recommendation.learning.contrastive import Contrastive
 from services.recommendation.learning.decomposition import right_singular
 from services.recommendation.learning.purchases import Purchases
-from services.recommendation.learning.spectral import PLAIN, SHARP, Spectral
+from services.recommendation.learning.spectral import SHARP, Spectral
 from tests.recommendation.making import Shop, shop
 
 
@@ -19,7 +19,7 @@ from tests.recommendation.making import Shop, shop
     params=[
         Spectral(dimensions=2),
         Spectral(dimensions=2, sharp=True),
-        LinearAutoencoder(dimensions=2, regularisation=10.0),
+        LinearAutoencoder(dimensions=2, regularisations=(10.0,)),
         Contrastive(dimensions=2),
     ],
     ids=lambda algorithm: algorithm.name,
@@ -62,15 +62,16 @@ def test_the_items_most_alike_are_of_the_same_kind(embedding: Embedding) -> None
     assert np.allclose(np.diag(cosines), 1, atol=1e-5)
 
 
-def test_sharp_vectors_lift_what_fewer_purchases_agree_on_and_leave_likeness_alone() -> None:
+def test_sharp_vectors_are_those_worked_out_from_a_full_decomposition() -> None:
     purchases = shop().purchases.distinct()
-    plain, sharp = (Spectral(4, sharp=sharp).fit(purchases, seed=1) for sharp in (False, True))
-    degrees = np.log1p(purchases.tastes(180.0).toarray()).sum(axis=0)[:, None]
-    lifts = (sharp.context * degrees**SHARP.context_exponent) / (plain.context * degrees**PLAIN.context_exponent)
-    assert np.allclose(lifts, lifts[:1], rtol=1e-3)
-    assert lifts[0, 0] == pytest.approx(1, rel=1e-3)
-    assert (np.diff(lifts[0]) > 0).all()
-    assert np.array_equal(sharp.likeness, plain.likeness)
+    found = Spectral(4, sharp=True).fit(purchases, seed=1)
+    habits = np.log1p(purchases.tastes(180.0).toarray().astype(np.float64))
+    customers, items = habits.sum(axis=1, keepdims=True), habits.sum(axis=0)
+    _, values, vectors = np.linalg.svd(habits / customers**SHARP.customer_exponent / items**SHARP.item_exponent)
+    lifts = (values[:4] / values[0]) ** -SHARP.lift
+    assert (np.diff(lifts) > 0).all()
+    expected = vectors[:4].T * lifts / items[:, None] ** SHARP.context_exponent
+    assert np.allclose(np.abs(found.context), np.abs(expected), atol=1e-3)
 
 
 def test_the_same_purchases_give_the_same_vectors(algorithm: Algorithm) -> None:

@@ -29,7 +29,7 @@ from services.recommendation.learning.validation import (
     new_ndcg_each,
 )
 
-DIMENSIONS = (32, 64, 128, 256)
+DIMENSIONS = (40, 64, 128, 256)
 HALF_LIVES_DAYS = (180.0, 60.0, 720.0)
 """The first one is for where nothing is measured."""
 HISTORY_HALF_LIVES_DAYS = (30.0, 60.0, 90.0)

@@ -4,8 +4,8 @@ A truncated singular value decomposition of the degree-normalised purchase matri
 and drops the noise (a graph filter: Shen et al., CIKM 2021). Two things are added for retail: purchases fade with
 time, and what is offered is scaled to how much it sells now instead of how much it ever sold.
 
-The sharp kind lets the fine structure count more: higher frequencies are lifted by a negative power of the singular
-values, and degrees are divided by lower powers. It finds more where histories are long, less where they are short.
+The sharp kind lets customers with long histories and the fine structure count more: the sums of customers and items are
+divided by lower powers, and higher frequencies are lifted by a negative power of the singular values.
 """
 
 from dataclasses import dataclass
@@ -23,23 +23,24 @@ OLD_SALES_SHARE = 0.1
 """What a faded purchase adds to the recent ones of an item, so that items without recent sales stay in the race."""
 DEGREE_MIN = 0.1
 """Below this an item's weight is taken as this: one old purchase must not blow a vector up."""
-
-
 VALUE_MIN = 0.05
 """Of the largest singular value: what is lower is lifted no further."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Powers of the degrees that the two tables are divided by, and of the inverse singular values that lift."""
+    """Powers: of the sums of customers and items that the matrix is divided by, of the sums of items that the two
+    tables are divided by, and of the inverse singular values that lift."""
 
+    customer_exponent: float
+    item_exponent: float
     context_exponent: float
     target_exponent: float
     lift: float
 
 
-PLAIN = _Shape(0.5, 0.5, 0.0)
-SHARP = _Shape(0.4, 0.55, 0.25)
+PLAIN = _Shape(0.5, 0.5, 0.5, 0.5, 0.0)
+SHARP = _Shape(0.4, 0.5, 0.4, 0.55, 0.25)
 """Chosen on a holdout of Gowalla's training part."""
 
 
@@ -60,10 +61,11 @@ class Spectral:
         habits = purchases.tastes(self.half_life_days)
         habits.data = damp(habits.data)
         degrees = np.asarray(habits.sum(axis=0), dtype=np.float32)
-        vectors, values = right_singular(normalised(habits), self.dimensions, seed)
+        shape = SHARP if self.sharp else PLAIN
+        matrix = normalised(habits, shape.customer_exponent, shape.item_exponent)
+        vectors, values = right_singular(matrix, self.dimensions, seed)
         degrees = np.maximum(degrees, DEGREE_MIN)
         demand = purchases.within(RECENT_DAYS).buyers() + OLD_SALES_SHARE * degrees
-        shape = SHARP if self.sharp else PLAIN
         gains = np.maximum(values / max(float(values[:1].max(initial=0)), 1e-12), VALUE_MIN) ** -shape.lift
         return Embedding(
             context=_scaled(vectors * gains, degrees**-shape.context_exponent),
@@ -77,12 +79,13 @@ def damp(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log1p(weights)
 
 
-def normalised(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Each cell divided by the square roots of the sums of its row and its column."""
+def normalised(matrix: sparse.csr_array, row_exponent: float = 0.5, column_exponent: float = 0.5) -> sparse.csr_array:
+    """Each cell divided by powers, the square roots unless told otherwise, of the sums of its row and its column."""
     rows = np.asarray(matrix.sum(axis=1), dtype=np.float32)
     columns = np.asarray(matrix.sum(axis=0), dtype=np.float32)
     scaled = matrix.copy()
-    scaled.data /= np.repeat(np.sqrt(rows), np.diff(matrix.indptr)) * np.sqrt(columns[matrix.indices])
+    filled = np.repeat(rows**row_exponent, np.diff(matrix.indptr))
+    scaled.data /= filled * columns[matrix.indices] ** column_exponent
     return scaled
 
 
