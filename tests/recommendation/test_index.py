@@ -57,7 +57,7 @@ def built(request: pytest.FixtureRequest, vectors: np.ndarray, tmp_path_factory:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapter, "EXACT_MAX", EXACT_MAX)
         patch.setattr(building, "EXACT_MAX", EXACT_MAX)
-        patch.setattr(building, "CHOICES", ((ROWS, (kind,)),))
+        patch.setattr(building, "CHOICES", (kind,))
         assert building.build(vectors, clustered(7, 50), path)
     tuning = msgspec.json.decode(building.tuning_path(path).read_bytes(), type=Tuning)
     assert tuning.kind == kind
@@ -138,7 +138,7 @@ def narrow(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:
         for module in (adapter, building):
             patch.setattr(module, "EXACT_MAX", EXACT_MAX)
-        patch.setattr(building, "CHOICES", ((ROWS, ("ivf_sq8",)),))
+        patch.setattr(building, "CHOICES", ("ivf_sq8",))
         assert building.build(vectors, clustered(7, 20), path)
     return path
 
@@ -148,7 +148,6 @@ def test_of_several_kinds_the_cheapest_that_finds_enough_is_kept_and_none_where_
 ) -> None:
     for module in (adapter, building):
         monkeypatch.setattr(module, "EXACT_MAX", EXACT_MAX)
-    monkeypatch.setattr(building, "CHOICES", ((ROWS, ("ivf_sq8", "ivf_pq")),))
     assert building.build(vectors, queries, tmp_path / "both.index")
     tuning = msgspec.json.decode(building.tuning_path(tmp_path / "both.index").read_bytes(), type=Tuning)
     assert tuning.kind in KINDS

@@ -34,8 +34,8 @@ CELLS = 64
 MARGIN = 1.1
 """The smallest share is measured with so many times ``EXACT_MAX`` rows: with fewer the index would not be searched."""
 QUERIES = 200
-CHOICES = ((300_000, ("ivf_sq8",)), (2**63, ("ivf_sq8", "ivf_pq")))
-"""Up to so many vectors these kinds are built and measured."""
+CHOICES = ("ivf_sq8", "ivf_pqr")
+"""The kinds that are built and measured."""
 ITERATIONS = 8
 POINTS_A_LIST, POINTS_A_DEPARTMENT = 40, 200
 SAMPLE = 50_000
@@ -62,7 +62,7 @@ def build(vectors: Vectors, queries: Vectors, path: Path) -> bool:
     trials = [_Trial(share, chosen, *_truth(vectors, queries, chosen)) for share, chosen in _filters(vectors)]
     best: Tuning | None = None
     centroids = _centroids(vectors)
-    for kind in next(kinds for most, kinds in CHOICES if len(vectors) <= most):
+    for kind in CHOICES:
         built = path.with_suffix(f".{kind}")
         faiss.write_index(_built(kind, vectors, centroids), str(built))
         tuning = _tuned(kind, vectors, queries, built, trials)

@@ -30,9 +30,11 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "ivf_sq8": Kind("IVF{lists},SQ8", 1.25),
+    "ivf_pqr": Kind("IVF{lists},PQ{dimensions}x4fsr", 3.0),
     "ivf_pq": Kind("IVF{lists},PQ{dimensions}x4fs", 4.0),
 }
-"""A byte a number, and half a byte a number for catalogues that are very large."""
+"""A byte a number; half a byte a number of what is left of a vector beside the middle of its list; and half a byte of the
+vector itself, which is much coarser and only read where a model of before has it."""
 
 
 class Breadth(msgspec.Struct, frozen=True):

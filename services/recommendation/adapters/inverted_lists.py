@@ -62,7 +62,9 @@ class InvertedLists:
         counts = held[lists]
         before = np.cumsum(counts, axis=1) - counts
         enough = before >= breadth * allowed.count / len(held)
-        lists[enough | ~np.isfinite(near)] = -1
+        beyond = enough | ~np.isfinite(near)
+        lists[beyond] = -1
+        near[beyond] = 0  # codes of fast scan are scaled by all of them, the unused ones too
         last = int((lists >= 0).sum(axis=1).max(initial=1))
         return np.ascontiguousarray(lists[:, :last], dtype=np.int64), np.ascontiguousarray(near[:, :last])
 
