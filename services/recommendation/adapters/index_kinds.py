@@ -10,7 +10,7 @@ TUNED_LENGTH = 50
 """How long the lists are on which breadths are measured; longer ones are searched more widely."""
 
 
-BREADTHS = (4, 6, 8, 12, 16, 24, 32, 48, 56, 64, 80, 96, 112, 128, 192, 256, 512, 1024)
+BREADTHS = (4, 6, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 112, 128, 160, 192, 256, 384, 512, 1024)
 """Into how many lists may be looked."""
 
 
@@ -33,8 +33,8 @@ KINDS: Mapping[str, Kind] = {
     "ivf_pqr": Kind("IVF{lists},PQ{dimensions}x4fsr", 3.0),
     "ivf_pq": Kind("IVF{lists},PQ{dimensions}x4fs", 4.0),
 }
-"""A byte a number; half a byte a number of what is left of a vector beside the middle of its list; and half a byte of the
-vector itself, which is much coarser and only read where a model of before has it."""
+"""A byte a number; half a byte a number of what is left of a vector beside the middle of its list; and half a byte of
+the vector itself, which is much coarser and only read where a model of before has it."""
 
 
 class Breadth(msgspec.Struct, frozen=True):
