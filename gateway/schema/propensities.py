@@ -18,7 +18,16 @@ from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
 
 
 @from_proto(
-    pb.PropensityGoal, "categories", "product_ids", "store_ids", "min_orders", "min_amount", "horizon_days", "absent"
+    pb.PropensityGoal,
+    "categories",
+    "product_ids",
+    "store_ids",
+    "min_orders",
+    "min_amount",
+    "horizon_days",
+    "absent",
+    "event_name",
+    "channels",
 )
 class PropensityGoal: ...
 
@@ -89,7 +98,16 @@ class PropensityOutcome: ...
 
 
 @input_from_proto(
-    pb.PropensityGoal, "categories", "product_ids", "store_ids", "min_orders", "min_amount", "horizon_days", "absent"
+    pb.PropensityGoal,
+    "categories",
+    "product_ids",
+    "store_ids",
+    "min_orders",
+    "min_amount",
+    "horizon_days",
+    "absent",
+    "event_name",
+    "channels",
 )
 class PropensityGoalInput: ...
 

@@ -1,5 +1,6 @@
 """Orders in through profiles, how likely each customer is to reach a goal out, over gRPC."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import propensity_pb2 as pb
 from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.person_pb2 import Person
-from tessera.profiles.v1.profiles_service_pb2 import Event, GetCustomerRequest, Identifier
+from tessera.profiles.v1.profiles_service_pb2 import EVENT_TYPE_TRACK, Event, GetCustomerRequest, Identifier
 
 from tests.forecasting.conftest import Shop, instant, line, order, timestamp
 from tests.forecasting.test_servicer import refusal
@@ -128,7 +129,7 @@ async def test_a_model_is_held_against_what_came_once_its_horizon_has_passed(sho
     monitor.version = 2
     error = await refusal(shop.forecasting.MonitorPropensityModel(monitor, metadata=shop.header()))
     assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "do not reach to the end of the 30 days" in (error.details() or "")
+    assert "does not reach to the end of the 30 days" in (error.details() or "")
 
 
 async def test_what_is_said_goes_with_the_person_with_the_next_fit_and_with_the_model(shop: Shop) -> None:
@@ -162,12 +163,60 @@ async def test_what_is_said_goes_with_the_person_with_the_next_fit_and_with_the_
     assert error.code() == grpc.StatusCode.NOT_FOUND
 
 
+OPENED = pb.PropensityGoal(event_name="Email Opened", channels=["news"], horizon_days=24)
+
+
+def opened(customers: int = 360) -> list[Event]:
+    """Nobody orders; every third customer opens a newsletter nearly each week, all others a notice now and then."""
+    random = np.random.default_rng(6)
+    found = []
+    for number in range(customers):
+        keen = number % 3 == 0
+        for day in range(number % 7, 100, 7):
+            if random.random() < (0.8 if keen else 0.2):
+                found.append(happened(f"u{number}", day, "news" if keen else "notices"))
+    return [*found, *(happened(f"u{number}", 99, "news") for number in (1, 2))]
+
+
+def happened(user: str, day: int, channel: str) -> Event:
+    return Event(
+        message_id=f"{user}-{day}-{channel}",
+        type=EVENT_TYPE_TRACK,
+        name="Email Opened",
+        user_id=user,
+        event_time=timestamp(FIRST + timedelta(days=day)),
+        properties_json=json.dumps({"channel": channel}),
+    )
+
+
+async def test_a_goal_may_be_any_event_of_customers_who_never_ordered(shop: Shop) -> None:
+    events = opened()
+    await shop.sell(events)
+    wrong = pb.PropensityGoal(
+        event_name="Email Opened", min_amount=Money(currency="USD", amount_minor=5), horizon_days=20
+    )
+    for goal, problem in ((wrong, "no amount"), (pb.PropensityGoal(channels=["a"], horizon_days=20), "no channel")):
+        error = await refusal(shop.forecasting.FitPropensityModel(asked(goal=goal), metadata=shop.header()))
+        assert (error.code(), problem in (error.details() or "")) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    model = await fitted(shop, asked("opens", OPENED, as_of_time=timestamp(FIRST + timedelta(days=75))))
+    assert model.goal == pb.PropensityGoal(event_name="Email Opened", channels=["news"], horizon_days=24, min_orders=1)
+    assert model.quality.auc > 0.9
+    assert sum(it.importance for it in model.features if it.name.startswith("goal_event")) > 0.5
+    found = await listed(shop, "opens")
+    assert len(found) == model.customer_count > 300
+    assert found[-1].probability < 0.2 < 0.8 < found[0].probability
+    monitor = pb.MonitorPropensityModelRequest(model_id="opens", version=1)
+    came = await shop.forecasting.MonitorPropensityModel(monitor, metadata=shop.header())
+    assert came.quality.customer_count == model.customer_count
+    assert came.quality.auc > 0.9
+
+
 Change = Callable[[], pb.FitPropensityModelRequest]
 WRONG: Sequence[tuple[Change, grpc.StatusCode, str]] = (
     (
         lambda: asked(goal=pb.PropensityGoal(horizon_days=70)),
         grpc.StatusCode.FAILED_PRECONDITION,
-        "span 200 days and 210 are needed",
+        "spans 200 days and 210 are needed",
     ),
     (
         lambda: asked(goal=pb.PropensityGoal(categories=["NONE"], horizon_days=30)),

@@ -10,7 +10,7 @@ from services.common.columnar import Amendment, Assign, Columnar, Table, of_tena
 from services.forecasting.adapters.activities import ACTIVITIES, DIMENSIONS, counted
 from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
-from services.forecasting.adapters.moments import moment, read_moment
+from services.forecasting.adapters.moments import event_moment, moment, read_moment
 from services.forecasting.adapters.series import Tables, sums
 from services.forecasting.adapters.tastes import categories, later, read_tastes, tastes
 from services.forecasting.domain.activities import BoughtLine
@@ -205,7 +205,11 @@ class ColumnarLines:
         return read_histories(await self._columnar.execute(histories(lines, currency, until, end)))
 
     async def moment(self, tenant: str, currency: str, goal: Goal, at: int) -> Moment:
-        return read_moment(await self._columnar.execute(moment(self._lines(tenant), currency, goal, at)), goal)
+        asked = (self._lines(tenant), currency, goal, at)
+        if goal.event_name:
+            events = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+            return read_moment(await self._columnar.execute(event_moment(events, *asked)), goal)
+        return read_moment(await self._columnar.execute(moment(*asked)), goal)
 
     async def tastes(self, tenant: str, currency: str, horizon_days: int, at: int) -> Tastes:
         lines = self._lines(tenant)

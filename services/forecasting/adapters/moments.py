@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from services.forecasting.domain.periods import DAY
-from services.forecasting.domain.propensity import GOAL_WINDOWS_DAYS, WINDOWS_DAYS, Goal, Moment
+from services.forecasting.domain.propensity import EVENT_WINDOWS_DAYS, GOAL_WINDOWS_DAYS, WINDOWS_DAYS, Goal, Moment
+
+_COUNTS_OF_GOAL = ("goal_events", "goal_event_days")
 
 
 def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
@@ -21,7 +23,7 @@ def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
     known = lines.filter(lines.time <= at)
     daily = _daily(known)
     today = at // DAY
-    found = _habits(daily, today).left_join(_variety(known), "customer_id").drop("customer_id_right")
+    found = _bought(known, daily, today)
     if not goal.of_all_lines:
         found = found.left_join(_towards(daily, today), "customer_id").drop("customer_id_right")
     later = _later(lines.filter(lines.time > at, lines.time <= at + goal.horizon, lines.counts == 1))
@@ -30,6 +32,66 @@ def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
     came = (found.later_orders.coalesce(0) >= goal.min_orders) & (found.later_amount >= goal.min_amount)
     found = found.mutate(reached=~came if goal.absent else came)
     return found.select("customer_id", "reached", "later_amount", *goal.features).order_by("customer_id")
+
+
+def event_moment(events: ir.Table, lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
+    """The same of a goal of events: one row a customer of whom any event is known by ``at``."""
+    events = events.filter(events.customer_id != "")
+    counting = _once(events.filter(events.name == goal.event_name, *_matching(events, goal)))
+    today = at // DAY
+    found = _done(_once(events.filter(events.time <= at)), today)
+    found = _joined(found, _done_of_goal(counting.filter(counting.time <= at), today))
+    found = found.mutate(goal_event_day_share=found.goal_event_days.coalesce(0) / found.event_days)
+    known = lines.filter(lines.currency == currency, lines.customer_id != "", lines.time <= at)
+    known = known.mutate(counts=0, day=_day(known.time))
+    found = _joined(found, _bought(known, _daily(known), today))
+    later = counting.filter(counting.time > at, counting.time <= at + goal.horizon)
+    found = _joined(found, later.group_by("customer_id").aggregate(later=later.count()))
+    came = found.later.coalesce(0) >= goal.min_orders
+    counted = {name: found[name].coalesce(0) for name in goal.features if name.startswith(_COUNTS_OF_GOAL)}
+    found = found.mutate(reached=~came if goal.absent else came, **counted)
+    return found.select("customer_id", "reached", *goal.features).order_by("customer_id")
+
+
+def _once(events: ir.Table) -> ir.Table:
+    """One row an event: it has one for each product. (Those of a pseudonym share their ids, not their times.)"""
+    found = events.group_by("customer_id", "message_id", "time").aggregate(looking=events.looking.max())
+    return found.mutate(day=_day(found.time))
+
+
+def _done(events: ir.Table, today: int) -> ir.Table:
+    daily = events.group_by("customer_id", "day").aggregate(events=events.count(), looks=events.looking.sum())
+    return daily.group_by("customer_id").aggregate(
+        event_recency_days=today - daily.day.max(),
+        event_tenure_days=today - daily.day.min(),
+        events=daily.events.sum(),
+        event_days=daily.count(),
+        looks=daily.looks.sum(),
+        **{f"event_days_in_{days}": _within(daily, today, days, 1) for days in EVENT_WINDOWS_DAYS},
+        **{f"looks_in_{days}": _within(daily, today, days, daily.looks) for days in EVENT_WINDOWS_DAYS},
+    )
+
+
+def _done_of_goal(events: ir.Table, today: int) -> ir.Table:
+    daily = events.group_by("customer_id", "day").aggregate(events=events.count())
+    found = daily.group_by("customer_id").aggregate(
+        goal_event_recency_days=today - daily.day.max(),
+        goal_events=daily.events.sum(),
+        goal_event_days=daily.count(),
+        span=daily.day.max() - daily.day.min(),
+        **{f"goal_event_days_in_{days}": _within(daily, today, days, 1) for days in EVENT_WINDOWS_DAYS},
+    )
+    found = found.mutate(goal_event_gap_days=found.span / (found.goal_event_days - 1).nullif(0)).drop("span")
+    return found.mutate(goal_event_overdue=found.goal_event_recency_days / found.goal_event_gap_days)
+
+
+def _joined(found: ir.Table, more: ir.Table) -> ir.Table:
+    return found.left_join(more, "customer_id").drop("customer_id_right")
+
+
+def _bought(known: ir.Table, daily: ir.Table, today: int) -> ir.Table:
+    """What is known of the orders of each customer."""
+    return _joined(_habits(daily, today), _variety(known))
 
 
 def read_moment(rows: pa.Table, goal: Goal) -> Moment:
@@ -45,14 +107,20 @@ def read_moment(rows: pa.Table, goal: Goal) -> Moment:
 def _counts(lines: ir.Table, goal: Goal) -> ir.Value:
     """1 for a line that counts towards the goal, 0 for any other."""
     counts: ir.BooleanValue = ibis.literal(value=True)
-    for column, values in (
-        (lines.category, goal.categories),
-        (lines.product_id, goal.product_ids),
-        (lines.store_id, goal.store_ids),
-    ):
-        if values:
-            counts = counts & column.isin(values)
+    for matching in _matching(lines, goal):
+        counts = counts & matching
     return counts.cast("int64")
+
+
+def _matching(rows: ir.Table, goal: Goal) -> list[ir.BooleanValue]:
+    """What a line or an event has to be for the goal."""
+    wanted = {
+        "category": goal.categories,
+        "product_id": goal.product_ids,
+        "store_id": goal.store_ids,
+        "channel": goal.channels,
+    }
+    return [rows[name].isin(values) for name, values in wanted.items() if values]
 
 
 def _day(time: ir.Value) -> ir.Value:

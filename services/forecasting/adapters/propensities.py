@@ -27,9 +27,12 @@ class StoredPropensityModels(ToldFits[PropensityModel, Propensity]):
         super().__init__(store, KEPT, UNTOLD_PROPENSITIES)
 
 
+_TEXTS = ("categories", "product_ids", "store_ids", "channels")
+
+
 def goal_of(body: Mapping[str, Any]) -> Goal:
     """The goal that ``asdict`` gave."""
-    return Goal(**dict(body) | {name: tuple(body[name]) for name in ("categories", "product_ids", "store_ids")})
+    return Goal(**dict(body) | {name: tuple(body[name]) for name in _TEXTS if name in body})
 
 
 def _deleted(model_id: str) -> PropensityModelNotFound:

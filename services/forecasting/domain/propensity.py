@@ -46,6 +46,27 @@ GOAL_FEATURES = (
 )
 
 
+EVENT_WINDOWS_DAYS = (7, 30, 90, 365)
+EVENT_FEATURES = (
+    "event_recency_days",
+    "event_tenure_days",
+    "events",
+    "event_days",
+    "looks",
+    *(f"event_days_in_{days}" for days in EVENT_WINDOWS_DAYS),
+    *(f"looks_in_{days}" for days in EVENT_WINDOWS_DAYS),
+    "goal_event_recency_days",
+    "goal_events",
+    "goal_event_days",
+    "goal_event_gap_days",
+    "goal_event_overdue",
+    "goal_event_day_share",
+    *(f"goal_event_days_in_{days}" for days in EVENT_WINDOWS_DAYS),
+)
+"""What models of events know beside what was bought: all events, looks (``adapters/activities.py``), and the events
+that count towards the goal."""
+
+
 class GoalInvalid(InvalidArgument):
     """A goal that nobody could reach, or everybody would."""
 
@@ -85,6 +106,9 @@ class Goal:
     min_orders: int = 1
     min_amount: int = 0
     absent: bool = False
+    event_name: str = ""
+    """Of which events; empty for orders."""
+    channels: tuple[str, ...] = ()
 
     @property
     def of_all_lines(self) -> bool:
@@ -94,12 +118,24 @@ class Goal:
     @property
     def features(self) -> tuple[str, ...]:
         """What a model of this goal goes by; where all lines count, those of the goal's own would repeat the others."""
+        if self.event_name:
+            return EVENT_FEATURES + FEATURES
         return FEATURES if self.of_all_lines else FEATURES + GOAL_FEATURES
 
     @property
     def horizon(self) -> int:
         """In microseconds."""
         return self.horizon_days * DAY
+
+
+def check_goal(goal: Goal, goal_currency: str) -> None:
+    """``GoalInvalid`` for what cannot go together; ``goal_currency``: of the least amount, empty without one."""
+    if goal.event_name and (goal_currency or goal.min_amount):
+        raise GoalInvalid("events come to no amount; leave it out", field="goal.min_amount")
+    if goal_currency and goal.min_amount <= 0:
+        raise GoalInvalid("the least amount must be above zero; leave it out if any will do", field="goal.min_amount")
+    if goal.channels and not goal.event_name:
+        raise GoalInvalid("orders have no channel; leave it out, or name the events that count", field="goal.channels")
 
 
 @dataclass(frozen=True, slots=True)

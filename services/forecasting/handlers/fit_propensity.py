@@ -24,8 +24,9 @@ from services.forecasting.domain.propensity import (
     TooFewExamples,
     TooLittleHistory,
     TooManyModels,
+    check_goal,
 )
-from services.forecasting.domain.series import Selection
+from services.forecasting.domain.series import Extent, Selection
 from services.forecasting.handlers.get_series import LATEST
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.learning.lightgbm_runtime import missing
@@ -79,8 +80,7 @@ async def fit_propensity(
     """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
     if order.as_of is not None and not 0 <= order.as_of <= LATEST:
         raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
-    if order.goal_currency and order.goal.min_amount <= 0:
-        raise GoalInvalid("the least amount must be above zero; leave it out if any will do", field="goal.min_amount")
+    check_goal(order.goal, order.goal_currency)
 
     async def prepare() -> _Work:
         return await _prepared(fitting, tenant, order)
@@ -93,10 +93,11 @@ async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOr
     names = await fitting.models.names(tenant)
     if len(names) >= MODELS_MAX and order.model_id not in names:
         raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
-    extent = await fitting.lines.extent(tenant)
+    orders, extent = await fitting.lines.extent(tenant), await extent_of(fitting.lines, tenant, order.goal)
     if extent is None:
         raise too_short(0, order.goal.horizon_days)
-    currency = extent.currency(Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency))
+    chosen = Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency)
+    currency = orders.currency(chosen) if orders else order.currency
     if order.goal_currency not in ("", currency):
         raise GoalInvalid(f"the least amount must be in {currency}, as the orders are", field="goal.min_amount")
     as_of = extent.last_time if order.as_of is None else order.as_of
@@ -109,6 +110,14 @@ async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOr
     return work
 
 
+async def extent_of(lines: Lines, tenant: str, goal: Goal) -> Extent | None:
+    """From when to when it is known who reached the goal; ``None``: not at all."""
+    if not goal.event_name:
+        return await lines.extent(tenant)
+    selection = Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY, event_name=goal.event_name)
+    return await lines.extent(tenant, selection)
+
+
 def check_learner() -> None:
     """``LearnerMissing`` where trees cannot be grown."""
     if why := missing():
@@ -119,7 +128,7 @@ def too_short(span: int, horizon_days: int) -> TooLittleHistory:
     """The refusal of a history of ``span`` days."""
     needed = HORIZONS_MIN * horizon_days
     return TooLittleHistory(
-        f"the orders span {span} days and {needed} are needed, three times the horizon: wait, or shorten the horizon",
+        f"the history spans {span} days and {needed} are needed, three times the horizon: wait, or shorten the horizon",
         days=span,
         minimum=needed,
     )
@@ -225,9 +234,12 @@ class _Work:
             await progress(0.7 + 0.25 * done / len(now), f"{done} customers predicted")
 
     async def _drop_erased(self, model: PropensityModel, now: Moment) -> None:
-        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
-        known = await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
-        gone = sorted(set(now.ids) - set(known.ids))
+        """Drop what was written of customers whose orders and events became a pseudonym's since the fit began."""
+        if self.order.goal.event_name:
+            known = (await self.moment(self.as_of)).ids
+        else:
+            known = (await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)).ids
+        gone = sorted(set(now.ids) - set(known))
         await self.fitting.models.drop(self.tenant, model.model_id, model.version, gone)
 
 

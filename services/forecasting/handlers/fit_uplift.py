@@ -20,6 +20,7 @@ from services.forecasting.domain.propensity import (
     LearnerMissing,
     Moment,
     TooManyModels,
+    check_goal,
 )
 from services.forecasting.domain.series import Selection
 from services.forecasting.domain.uplift import (
@@ -84,10 +85,9 @@ class UpliftOrder:
         """Refuse what makes no sense, whatever the tenant has."""
         if self.as_of is not None and not 0 <= self.as_of <= LATEST:
             raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
-        if self.goal_currency and self.goal.min_amount <= 0:
-            raise GoalInvalid(
-                "the least amount must be above zero; leave it out if any will do", field="goal.min_amount"
-            )
+        check_goal(self.goal, self.goal_currency)
+        if self.goal.event_name:
+            raise GoalInvalid("an uplift model foresees orders; leave the events out", field="goal.event_name")
         of_amounts = self.outcome is Outcome.AMOUNT
         if of_amounts and (self.goal.min_orders != 1 or self.goal.min_amount or self.goal.absent):
             raise GoalInvalid(

@@ -9,7 +9,7 @@ from services.forecasting.domain.propensity import (
     PropensityModelNotFound,
     Quality,
 )
-from services.forecasting.handlers.fit_propensity import PropensityFitting
+from services.forecasting.handlers.fit_propensity import PropensityFitting, extent_of
 from services.forecasting.learning.propensity import load, quality
 from services.forecasting.ports import PropensityModels
 
@@ -39,14 +39,14 @@ async def monitor_propensity(
     What it said then is worked out anew from what was known then, so nothing is kept of customers for it.
     """
     newest = await get_propensity_model(fitting.models, tenant, model_id, version)
-    extent = await fitting.lines.extent(tenant)
+    extent = await extent_of(fitting.lines, tenant, newest.goal)
     last = extent.last_time if extent else 0
     model: PropensityModel | None = newest
     while model is not None and model.as_of + model.goal.horizon > last:
         model = None if version else await _before(fitting.models, tenant, model)
     if model is None:
         raise HorizonNotOver(
-            f"orders do not reach to the end of the {newest.goal.horizon_days} days after the model's moment yet",
+            f"what is known does not reach to the end of the {newest.goal.horizon_days} days after the model's moment",
             model_id=model_id,
         )
     then = await fitting.moments.moment(tenant, model.currency, model.goal, model.as_of)

@@ -88,6 +88,8 @@ def goal_of(it: pb.PropensityGoal) -> Goal:
         min_orders=it.min_orders or 1,
         min_amount=it.min_amount.amount_minor,
         absent=it.absent,
+        event_name=it.event_name,
+        channels=tuple(it.channels),
     )
 
 
@@ -101,6 +103,8 @@ def goal_message(it: Goal, currency: str) -> pb.PropensityGoal:
         min_amount=Money(currency=currency, amount_minor=it.min_amount) if it.min_amount else None,
         horizon_days=it.horizon_days,
         absent=it.absent,
+        event_name=it.event_name,
+        channels=it.channels,
     )
 
 

@@ -23,8 +23,12 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PropensityGoal(_message.Message):
-    """What a customer may do: order, within some days. The lines of an order that count are those of any of `categories`, of
-    any of `product_ids` and of any of `store_ids`, where these are given.
+    """What a customer may do within some days: order, or anything else that is recorded as an event, such as `Subscribed`,
+    `Email Opened` or the name of a page. The lines of an order, or the events, that count are those of any of `categories`,
+    of any of `product_ids`, of any of `store_ids` and of any of `channels`, where these are given.
+
+    Models of orders know what customers bought, and say something of all who had ordered. Models of events know what
+    customers did and bought, and say something of all of whom any event is recorded.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,12 +40,16 @@ class PropensityGoal(_message.Message):
     MIN_AMOUNT_FIELD_NUMBER: _builtins.int
     HORIZON_DAYS_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
+    EVENT_NAME_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     min_orders: _builtins.int
-    """At least this many orders with lines that count; 0 means 1."""
+    """At least this many orders with lines that count, or events that count; 0 means 1."""
     horizon_days: _builtins.int
     """Within how many days."""
     absent: _builtins.bool
     """The goal is that this does not happen: without anything else, that the customer is lost."""
+    event_name: _builtins.str
+    """Events of this name; empty: orders."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only lines of these categories; empty for all."""
@@ -56,7 +64,11 @@ class PropensityGoal(_message.Message):
 
     @_builtins.property
     def min_amount(self) -> _money_pb2.Money:
-        """The lines that count come to at least this much; unset: whatever they come to."""
+        """The lines that count come to at least this much; unset: whatever they come to. Not of events."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only events whose property `channel` is one of these; empty for all. Not of orders."""
 
     def __init__(
         self,
@@ -68,10 +80,12 @@ class PropensityGoal(_message.Message):
         min_amount: _money_pb2.Money | None = ...,
         horizon_days: _builtins.int = ...,
         absent: _builtins.bool = ...,
+        event_name: _builtins.str = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["min_amount", b"min_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "categories", b"categories", "horizon_days", b"horizon_days", "min_amount", b"min_amount", "min_orders", b"min_orders", "product_ids", b"product_ids", "store_ids", b"store_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "categories", b"categories", "channels", b"channels", "event_name", b"event_name", "horizon_days", b"horizon_days", "min_amount", b"min_amount", "min_orders", b"min_orders", "product_ids", b"product_ids", "store_ids", b"store_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,8 +114,8 @@ class FitPropensityModelRequest(_message.Message):
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """Only orders up to this moment, at which the horizon begins: the same moment gives the same model again. Unset: the
-        newest order of the tenant.
+        """Only orders and events up to this moment, at which the horizon begins: the same moment gives the same model again.
+        Unset: the newest order of the tenant, or for a goal of events the newest event.
         """
 
     def __init__(
@@ -173,7 +187,7 @@ class PropensityModel(_message.Message):
     currency: _builtins.str
     """The currency of all amounts."""
     customer_count: _builtins.int
-    """How many customers it says something of: all who had ordered by then."""
+    """How many customers it says something of: all who had ordered by then, or for a goal of events done anything."""
     moment_count: _builtins.int
     """From how many moments of the past it learnt."""
     reached_count: _builtins.int
