@@ -201,9 +201,10 @@ class ForecastingServiceStub:
     succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
     it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
-    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
-    currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
-    orders do not span three horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
+    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
+    currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+    with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+    horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
     what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
     LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
     """
@@ -243,14 +244,15 @@ class ForecastingServiceStub:
     `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
     CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
-    FitPropensityModel and where the outcome is an amount and the goal asks for a number of orders, a least amount or for
-    nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above 1, a cost below zero, one
-    without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
-    where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-    where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-    one of the groups fewer of those who had ordered before reached the goal, or bought anything. Treatments of more than 30 moments are taken
-    together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
-    first treatment of the wave, and a warning of the model says so.
+    FitPropensityModel, for a goal of events, and where the outcome is an amount and the goal asks for a number of orders,
+    a least amount or for nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above
+    1, a cost below zero, one without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment
+    outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT where fewer than 100 customers (or what the
+    service is set to) were treated, or held back, whose horizon is over, or where treatments began on more than 30 days;
+    TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in one of the groups fewer of those who had ordered
+    before reached the goal, or bought anything. Treatments of more than 30 moments are taken together to waves of an hour,
+    six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the first treatment of the wave,
+    and a warning of the model says so.
     """
     GetUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]
     """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
@@ -457,9 +459,10 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
     it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
-    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
-    currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
-    orders do not span three horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
+    several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
+    currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+    with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+    horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
     what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
     LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
     """
@@ -499,14 +502,15 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
     CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
-    FitPropensityModel and where the outcome is an amount and the goal asks for a number of orders, a least amount or for
-    nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above 1, a cost below zero, one
-    without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
-    where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-    where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-    one of the groups fewer of those who had ordered before reached the goal, or bought anything. Treatments of more than 30 moments are taken
-    together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
-    first treatment of the wave, and a warning of the model says so.
+    FitPropensityModel, for a goal of events, and where the outcome is an amount and the goal asks for a number of orders,
+    a least amount or for nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above
+    1, a cost below zero, one without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment
+    outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT where fewer than 100 customers (or what the
+    service is set to) were treated, or held back, whose horizon is over, or where treatments began on more than 30 days;
+    TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in one of the groups fewer of those who had ordered
+    before reached the goal, or bought anything. Treatments of more than 30 moments are taken together to waves of an hour,
+    six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the first treatment of the wave,
+    and a warning of the model says so.
     """
     GetUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.GetUpliftModelRequest, _uplift_pb2.GetUpliftModelResponse]  # type: ignore[assignment]
     """Gets an uplift model. NOT_FOUND, reason UPLIFT_MODEL_NOT_FOUND, if none of that name and version was fitted."""
@@ -926,9 +930,10 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         succeeded the version before is answered, then this one, whole. The results are `version`, `customer_count` and, where
         it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
         ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
-        several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero or in another
-        currency, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the
-        orders do not span three horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
+        several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
+        currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
+        with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+        horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
         what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
         LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
         """
@@ -1028,14 +1033,15 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
         ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
         CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
-        FitPropensityModel and where the outcome is an amount and the goal asks for a number of orders, a least amount or for
-        nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above 1, a cost below zero, one
-        without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT
-        where fewer than 100 customers (or what the service is set to) were treated, or held back, whose horizon is over, or
-        where treatments began on more than 30 days; TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in
-        one of the groups fewer of those who had ordered before reached the goal, or bought anything. Treatments of more than 30 moments are taken
-        together to waves of an hour, six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the
-        first treatment of the wave, and a warning of the model says so.
+        FitPropensityModel, for a goal of events, and where the outcome is an amount and the goal asks for a number of orders,
+        a least amount or for nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above
+        1, a cost below zero, one without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment
+        outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT where fewer than 100 customers (or what the
+        service is set to) were treated, or held back, whose horizon is over, or where treatments began on more than 30 days;
+        TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in one of the groups fewer of those who had ordered
+        before reached the goal, or bought anything. Treatments of more than 30 moments are taken together to waves of an hour,
+        six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the first treatment of the wave,
+        and a warning of the model says so.
         """
 
     @_abc_1.abstractmethod
