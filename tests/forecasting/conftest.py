@@ -91,7 +91,7 @@ class Shop:
 
     async def finished(self, job_id: str) -> Any:
         """The job, once it has ended."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while True:
                 answer = await self.forecasting.GetJob(pb.GetJobRequest(job_id=job_id), metadata=self.header())
                 if answer.job.state in (3, 4):
