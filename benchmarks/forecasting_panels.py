@@ -3,15 +3,18 @@
 Every panel holds out its own end; whatever a forecast may know of that end is listed in ``known``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from services.forecasting.domain.holidays import WESTERN, HolidayCalendar
 from services.forecasting.domain.measures import Granularity
 from services.forecasting.domain.seasons import RHYTHMS, calendar_features, date_features, season_length
+from services.forecasting.domain.year_ago import year_ago
 from services.forecasting.learning.histories import FloatArray, IntArray, side_by_side
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.seasonality import find_season
@@ -19,6 +22,7 @@ from services.forecasting.learning.seasonality import find_season
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 WALMART_AHEAD, ROSSMANN_AHEAD = 39, 42
 HOLIDAY_WEIGHT = 5.0
+SUPER_BOWLS = (date(2009, 2, 1), date(2010, 2, 7), date(2011, 2, 6), date(2012, 2, 5), date(2013, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ def walmart(sample: int = 1, held_out: int = 0, ahead: int = WALMART_AHEAD) -> T
     series = [_from_first(row[:cut]) for row in figures]
     groups = np.stack([wide.index.get_level_values(level).to_numpy() for level in ("Store", "Dept")], axis=1)
     dates = np.column_stack([date_features(Granularity.WEEK, days), holiday])
-    known = Known(RHYTHMS[Granularity.WEEK], dates, np.zeros((len(series), len(days), 0)), (), _numbered(groups))
+    before = year_ago([day - timedelta(days=6) for day in days], _walmart_days([day.year for day in days]))
+    drivers = np.zeros((len(series), len(days), 0))
+    known = Known(RHYTHMS[Granularity.WEEK], dates, drivers, (), _numbered(groups), before)
     return Task(
         series,
         np.nan_to_num(actual),
@@ -66,6 +72,15 @@ def walmart(sample: int = 1, held_out: int = 0, ahead: int = WALMART_AHEAD) -> T
         lambda found: float((np.abs(found - np.nan_to_num(actual)) * counted).sum() / counted.sum()),
         figures[:, cut - 52 : cut - 52 + ahead],
     )
+
+
+def _walmart_days(years: Sequence[int]) -> HolidayCalendar:
+    """The days of most of the West, and the Super Bowl, as its organisers announced it."""
+    named: dict[str, list[date]] = {"super_bowl": list(SUPER_BOWLS)}
+    for year in range(min(years) - 1, max(years) + 2):
+        for day, name in WESTERN.of(year).items():
+            named.setdefault(name, []).append(day)
+    return HolidayCalendar(days=tuple((name, tuple(days)) for name, days in named.items()))
 
 
 def rossmann(sample: int = 1, held_out: int = 0) -> Task:

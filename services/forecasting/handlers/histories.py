@@ -19,6 +19,7 @@ from services.forecasting.domain.seasons import (
     season_length,
 )
 from services.forecasting.domain.series import Panel
+from services.forecasting.domain.year_ago import year_ago
 from services.forecasting.learning.known_ahead import LEARNERS, NO_LEARNERS, Learners
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.panel import PanelForecast, SeriesForecast, Weighed, conclude, weigh
@@ -72,6 +73,7 @@ class Histories:
                 drivers.numbers[:, -len(dates) :],
                 drivers.names,
                 np.array(groups, dtype=np.int64).reshape(len(series), -1),
+                year_ago(dates, holidays) if granularity is Granularity.WEEK else None,
             )
         period = season_length(granularity, longest)
         return weigh(series, period, len(self.ahead), calendar, above, known, learners, held_out)

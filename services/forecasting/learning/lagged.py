@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.forecasting.domain.seasons import Rhythm
+from services.forecasting.domain.year_ago import YearAgo
 from services.forecasting.learning.histories import FloatArray, IntArray
 
 LEVEL, SEASON, CALENDAR = "level", "season", "calendar"
@@ -32,6 +33,8 @@ class Known:
     driver_names: tuple[str, ...]
     attributes: IntArray
     """By series and attribute: groups of series, numbered from 0."""
+    year_ago: YearAgo | None = None
+    """By period: what a year before it was; ``None``: the period that lies ``rhythm.year`` before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,17 @@ class Panel:
         """The figures a year, or as many years as the steps need, before the targets; NaN where there are none."""
         year = self.known.rhythm.year
         back = -(-rows.steps // year) * year if year else rows.targets + 1
-        return self._at(rows.series, rows.targets - back)
+        plain = self._at(rows.series, rows.targets - back)
+        if self.known.year_ago is None:
+            return plain
+        lags, shares = self.known.year_ago.lags[rows.targets].T, self.known.year_ago.shares[rows.targets].T
+        there = rows.targets - lags
+        figures = self._at(np.broadcast_to(rows.series, lags.shape), there)
+        # A week of a moving holiday may lie less than a year back, behind the origin.
+        known = np.isfinite(figures) & (there <= rows.origins) & (shares > 0)
+        total = np.where(known, shares, 0.0).sum(axis=0)
+        mixed = np.where(known, shares * figures, 0.0).sum(axis=0) / np.where(total > 0, total, 1.0)
+        return np.where((back == year) & (total > 0), mixed, plain)
 
     def growth(self, rows: Rows) -> FloatArray:
         """How much of the growth within the last year is taken to go on: half of it, the geometric mean of none and
