@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ def _command(spark: Path, port: int) -> list[str]:
         "spark.connect.grpc.binding.port": str(port),
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
+        "spark.pyspark.python": sys.executable,
         "spark.sql.warehouse.dir": "warehouse",
         "spark.sql.shuffle.partitions": "1",
         "spark.ui.enabled": "false",

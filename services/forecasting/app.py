@@ -1,11 +1,12 @@
 """The composition root of forecasting: everything is wired here, and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 from tessera.forecasting.v1 import forecasting_service_pb2, forecasting_service_pb2_grpc
 from tessera.profiles.v1.erasure_pb2 import AcknowledgeErasureRequest
@@ -83,6 +84,25 @@ class Settings(ServiceSettings):
     network_seconds: float = Field(SECONDS_MAX, ge=0, le=3_600)
     """Of processor time for a neural network over the series of a panel, at most, of which a fit makes up to four; one
     that takes longer is left out. 0: no networks."""
+    spread: bool = False
+    """Whether methods of single series run on the Spark of ``ANALYTICS_URL``, whose workers need numpy and the
+    service's version of Python."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.spread and not self.analytics_url:
+            raise ValueError("FORECASTING_SPREAD needs a Spark: set ANALYTICS_URL, or leave it out")
+        return self
+
+
+def _learners(settings: Settings) -> Learners:
+    network = NetworkFitting(settings.network_seconds) if settings.network_seconds else None
+    if not settings.spread or settings.analytics_url is None:
+        return Learners(network=network)
+    from services.common.columnar.spark import connect as spark
+    from services.forecasting.adapters.spark_spread import SparkSpread
+
+    return Learners(network=network, spread=SparkSpread(spark(settings.analytics_url)))
 
 
 @asynccontextmanager
@@ -100,7 +120,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         await jobs.recover(alone=not settings.store_url)
         requests = StoredRequests(documents)
         drivers = StoredDrivers(documents, columnar)
-        learners = Learners(network=NetworkFitting(settings.network_seconds) if settings.network_seconds else None)
+        learners = await asyncio.to_thread(_learners, settings)
         fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock, learners)
         likely = StoredPropensityModels(documents)
         liked = StoredPreferenceModels(documents, likely.turn)

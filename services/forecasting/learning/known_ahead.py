@@ -11,7 +11,7 @@ from services.forecasting.learning import boosting
 from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.histories import FloatArray, IntArray
 from services.forecasting.learning.lagged import Known, Panel
-from services.forecasting.learning.methods import Task
+from services.forecasting.learning.methods import Spread, Task
 from services.forecasting.learning.regression import Drivers, regression
 
 # A model of the data up to its end serves all later origins, so that a backtest of many origins takes few models.
@@ -41,11 +41,13 @@ class FitNetwork(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Learners:
-    """Which models of all series are fitted."""
+    """Which models of all series are fitted, and where methods of single series run."""
 
     boosting: bool = True
     network: FitNetwork | None = None
     """``None``: no network. It is given from outside, as not every process should load what networks need."""
+    spread: Spread = map
+    """Where methods of single series run; as it stands, here and one part after the other."""
 
 
 LEARNERS, NO_LEARNERS = Learners(), Learners(boosting=False)

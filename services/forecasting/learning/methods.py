@@ -1,7 +1,8 @@
 """The methods that compete for each series, by name, run together on the same histories."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -52,17 +53,34 @@ class Task:
     ends: IntArray
 
 
-def run_all(task: Task) -> tuple[FloatArray, FloatArray]:
+_Found = tuple[FloatArray, FloatArray]
+
+
+class Spread(Protocol):
+    """Runs a function of this module over parts of a panel, and answers what it finds, in their order, as ``map``."""
+
+    def __call__(self, function: Callable[[Task], _Found], parts: Iterable[Task], /) -> Iterable[_Found]: ...
+
+
+def run_all(task: Task, spread: Spread = map) -> _Found:
     """Forecasts by method (those that need nothing but a history), history and step, NaN where one does not apply; and
-    those of smoothing methods without their season. All histories of some series at a time."""
+    those of smoothing methods without their season. All histories of some series at a time, each such part by
+    ``spread``: no method here looks at other series."""
     count, horizon = task.histories.count, task.horizon
     found = np.empty((SMOOTHING_COUNT + 1, count, horizon))
     levels = np.empty((SMOOTHING_COUNT, count, horizon))
-    for columns in _some_series(task.histories):
-        some = replace(task, histories=task.histories.taken(columns), ends=task.ends[columns])
-        found[:-1, columns], levels[:, columns] = _smoothed(some)
-        found[-1, columns] = regression(some.histories, task.period, horizon, task.calendar, some.ends)
+    places = list(_some_series(task.histories))
+    parts = (replace(task, histories=task.histories.taken(it), ends=task.ends[it]) for it in places)
+    for columns, (of_part, without) in zip(places, spread(run_part, parts), strict=True):
+        found[:, columns], levels[:, columns] = of_part, without
     return found, levels
+
+
+def run_part(part: Task) -> _Found:
+    """``run_all`` of some series."""
+    smoothed, levels = _smoothed(part)
+    regressed = regression(part.histories, part.period, part.horizon, part.calendar, part.ends)
+    return np.concatenate([smoothed, regressed[None]]), levels
 
 
 def _some_series(histories: Histories) -> Iterator[IntArray]:

@@ -98,7 +98,7 @@ def backtest(
     of, unknown = np.array([s for s, _ in rows]), np.array([cuts[k] for _, k in rows])
     histories, places = side_by_side([series[s][: len(series[s]) - cuts[k]] for s, k in rows], of, unknown)
     task = Task(histories, period, horizon, calendar, longest - histories.held_out)
-    (found, levels), learnt = run_all(task), None
+    (found, levels), learnt = run_all(task, learners.spread), None
     if known is not None:
         learnt = learn(series, known, cuts, horizon, learners)
         found = np.concatenate([found, run_known(task, known, learnt, histories.series)])
