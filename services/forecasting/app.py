@@ -95,14 +95,18 @@ class Settings(ServiceSettings):
         return self
 
 
+METHODS = ("services", "services/forecasting", "services/forecasting/learning")
+"""What travels to a cluster that runs methods of single series."""
+
+
 def _learners(settings: Settings) -> Learners:
     network = NetworkFitting(settings.network_seconds) if settings.network_seconds else None
     if not settings.spread or settings.analytics_url is None:
         return Learners(network=network)
     from services.common.columnar.spark import connect as spark
-    from services.forecasting.adapters.spark_spread import SparkSpread
+    from services.common.columnar.spark_spread import SparkSpread
 
-    return Learners(network=network, spread=SparkSpread(spark(settings.analytics_url)))
+    return Learners(network=network, spread=SparkSpread(spark(settings.analytics_url), METHODS))
 
 
 @asynccontextmanager

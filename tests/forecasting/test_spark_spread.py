@@ -7,7 +7,8 @@ import pytest
 from pyspark.errors import PySparkException
 
 from services.common.columnar.spark import connect
-from services.forecasting.adapters.spark_spread import SparkSpread
+from services.common.columnar.spark_spread import SparkSpread
+from services.forecasting.app import METHODS
 from services.forecasting.learning.histories import side_by_side
 from services.forecasting.learning.methods import Task, run_part
 
@@ -27,7 +28,7 @@ def test_spark_finds_what_this_process_finds(spark_url: str, caplog: pytest.LogC
     session = connect(spark_url)
     try:
         with caplog.at_level(logging.WARNING):
-            found = list(SparkSpread(session)(run_part, parts()))
+            found = list(SparkSpread(session, METHODS)(run_part, parts()))
     finally:
         session.stop()
     assert not caplog.records  # it was Spark that found it
@@ -48,6 +49,6 @@ class BrokenSession:
 
 
 def test_what_fails_on_the_cluster_runs_here(caplog: pytest.LogCaptureFixture) -> None:
-    found = list(SparkSpread(BrokenSession())(run_part, parts()))  # type: ignore[arg-type]
+    found = list(SparkSpread(BrokenSession(), METHODS)(run_part, parts()))  # type: ignore[arg-type]
     assert "no executors" in caplog.text
     np.testing.assert_array_equal(found[1][0], run_part(parts()[1])[0])

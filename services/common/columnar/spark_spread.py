@@ -1,14 +1,14 @@
-"""Runs functions of ``learning`` over parts of a panel on a Spark cluster.
+"""Runs functions of a service over parts of its data on the Spark cluster that also keeps its tables.
 
-The workers need numpy and this process's version of Python; the few modules that the functions are made of travel with
-the session. If the cluster fails, everything is run here: what is found is the same, bit for bit.
+The workers need this process's version of Python and what the functions import beside the service's own modules, which
+travel with the session. If the cluster fails, everything is run here: what is found is the same, bit for bit.
 """
 
 import logging
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +20,6 @@ import services
 
 log = logging.getLogger(__name__)
 _ROOT = Path(services.__file__).parent.parent
-_SHIPPED = ("services", "services/forecasting", "services/forecasting/learning")
 _SCHEMA = "place BIGINT, found BINARY"
 _Part = TypeVar("_Part")
 _Found = TypeVar("_Found")
@@ -29,12 +28,13 @@ _Found = TypeVar("_Found")
 class SparkSpread:
     """As ``map``, on the cluster of a session; a part is a task there. One part alone, and what fails, runs here."""
 
-    def __init__(self, session: SparkSession) -> None:
+    def __init__(self, session: SparkSession, packages: Sequence[str]) -> None:
+        """``packages``: the folders of the functions' modules, and those above them (``services``, ...)."""
         self._session = session
         with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder) / "tessera_forecasting_methods.zip"
+            archive = Path(folder) / "tessera_functions.zip"
             with zipfile.ZipFile(archive, "w") as packed:
-                for package in _SHIPPED:
+                for package in packages:
                     for source in sorted((_ROOT / package).glob("*.py")):
                         packed.write(source, source.relative_to(_ROOT))
             session.addArtifacts(str(archive), pyfile=True)
@@ -46,7 +46,7 @@ class SparkSpread:
         try:
             return self._run(function, given)
         except PySparkException as error:
-            log.warning("%d parts of a panel run in this process, as Spark failed: %s", len(given), error)
+            log.warning("%d parts run in this process, as Spark failed: %s", len(given), error)
             return map(function, given)
 
     def _run(self, function: Callable[[_Part], _Found], parts: list[_Part]) -> list[_Found]:
