@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-dev
 LOCAL := $(VENV)/.installed-local
-BENCHMARKS := $(filter-out harness peers,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
+BENCHMARKS := $(filter-out harness peers forecasting_panels forecasting_peers,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py))))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench protos schema format lock install clean

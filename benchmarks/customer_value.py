@@ -1,6 +1,7 @@
 """Models of customers on published data and on a million simulated customers, beside published and plain fits.
 
-``python -m benchmarks.customer_value`` prints a table, with ``--json`` one object a line. The data lie beside the
+``python -m benchmarks.customer_value`` prints a table, with ``--json`` one object a line, with ``--peers=PYTHON`` also
+what lifetimes makes of some of the simulated customers (``forecasting_peers.py``). The data lie beside the
 checkout (``../shared/data``); without them only the speed is measured.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmarks import forecasting_peers
 from benchmarks.harness import Result, report
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
@@ -33,7 +35,7 @@ from services.forecasting.learning.propensity import quality
 from services.forecasting.learning.purchases import FloatArray, IntArray, Purchases, merged, purchases
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-CUSTOMERS = 1_000_000
+CUSTOMERS, PEER_CUSTOMERS = 1_000_000, 100_000
 PUBLISHED_BG_NBD = {"r": 0.2426, "alpha": 4.4135, "a": 0.7929, "b": 2.4258}
 PUBLISHED_GAMMA_GAMMA = {"p": 6.249, "q": 3.745, "gamma": 15.448}
 PUBLISHED_RMSE = {"bg_nbd": 1.608, "pareto_nbd": 1.603}
@@ -229,6 +231,20 @@ def million() -> Iterator[Result]:
     yield Result("... log-likelihood", likelihood, "", plain.log_likelihood, "unmerged, this run", "equal")
     yield Result("... rows once merged", float(len(merged(customers))), "", float(CUSTOMERS), "customers")
     yield Result("... orders and churn of each", predicted, "CPU s")
+    yield from _beside_lifetimes(customers.every(CUSTOMERS // PEER_CUSTOMERS))
+
+
+def _beside_lifetimes(customers: Purchases) -> Iterator[Result]:
+    said = forecasting_peers.bg_nbd(customers.repeats, *customers.weeks())
+    if said is None:
+        return
+    theirs, seconds = said
+    began = time.process_time()
+    _, fitted = fit_bg_nbd(customers)
+    ours = time.process_time() - began
+    likelihood, _ = BgNbdLikelihood(customers)(theirs)
+    yield Result(f"BG/NBD, {len(customers)} of them, fit", ours, "CPU s", seconds, "lifetimes, this run")
+    yield Result("... log-likelihood", fitted.log_likelihood, "", likelihood, "lifetimes, this run", "equal")
 
 
 def results() -> Iterator[Result]:

@@ -1,10 +1,12 @@
 """Forecast errors and speed on real series, beside the methods that everyone compares with, in one run.
 
-``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line; names of modes (``walmart``,
-``rossmann``, ``m4_weekly``, ``m4_hourly``, ...) choose some, ``--sample=9`` takes every ninth store or series of the
-large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on, ``--without-network`` leaves the
-neural network out, ``--ahead=13`` forecasts so many of Walmart's weeks. The series lie beside the checkout
-(``../shared/data``); without them only the speed on simulated series is measured.
+``python -m benchmarks.forecasting`` prints a table, with ``--json`` one object a line; names of rows (``walmart``,
+``cdnow``, ``daily_speed``, ...) choose some, as does ``--only=ROW``. ``--sample=9`` takes every ninth store or series
+of the large panels, ``--held-out=42`` sets their ends so many periods earlier, to tune on, ``--without-network``
+leaves the neural network out, ``--ahead=13`` forecasts so many of Walmart's weeks. ``--series=1000`` and
+``--peer-series=30``: how many daily series, and how many of them the peer gets; ``--worlds=5``: how many simulated
+markets. ``--peers=PYTHON`` also measures libraries in an environment of their own (``forecasting_peers.py``). The data
+lie beside the checkout (``../shared/data``); what is not there is skipped.
 """
 
 import asyncio
@@ -13,7 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,9 @@ import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesResponse, RecordedEvent
 
+from benchmarks import customer_value, forecasting_peers, media_mix, uplift
 from benchmarks.forecasting_panels import WALMART_AHEAD, Task, m4, rossmann, walmart
+from benchmarks.harness import Result
 from services.common.columnar import open_columnar
 from services.forecasting.adapters.events import order_lines
 from services.forecasting.adapters.events.activities import activities
@@ -42,24 +48,12 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 PERIODS = {"YEARLY": 1, "QUARTERLY": 4, "MONTHLY": 12, "OTHER": 1}
 PUBLISHED_THETA, PUBLISHED_NAIVE2 = 13.07, 15.46
 WEEKS_AHEAD = 8
-
-
-@dataclass(frozen=True)
-class Result:
-    """One figure of ours beside a peer's."""
-
-    name: str
-    ours: float
-    peer: float
-    peer_name: str
-    ratio: float
-    unit: str
-    goal: str
+DAYS, DAYS_AHEAD = 728, 28
 
 
 def result(name: str, ours: float, peer: float, peer_name: str, unit: str, goal: str) -> Result:
-    """A result with its ratio, rounded for reading."""
-    return Result(name, round(ours, 4), round(peer, 4), peer_name, round(ours / peer, 4), unit, goal)
+    """A figure beside a peer's, rounded for reading."""
+    return Result(name, round(ours, 4), unit, round(peer, 4), peer_name, goal)
 
 
 def m3() -> Iterator[Result]:
@@ -162,6 +156,12 @@ def _held_out(name: str, sales: pd.DataFrame, granularity: Granularity, period: 
     yield result(
         f"{name} sales, WAPE", ours.sum() / actual.sum(), theirs.sum() / actual.sum(), peer, "share", "<= 0.9 times"
     )
+    if (said := forecasting_peers.auto_ets(series, period, horizon)) is not None:
+        for peer, forecasts in (("AutoETS", said[0]), ("mean of AutoETS and seasonal naive", (said[0] + naive) / 2)):
+            other = (np.abs(forecasts - actual) / scale).mean()
+            yield result(
+                f"{name} sales, MASE over departments", (ours / scale).mean(), other, peer, "MASE", "< 1 times"
+            )
     for level in (80, 95):
         held = 100 * float(_held(found, actual, level).mean())
         yield result(
@@ -174,17 +174,34 @@ def _from_first_sale(figures: FloatArray) -> FloatArray:
     return figures[int(np.flatnonzero(figures)[0]) :]
 
 
-def simulated() -> Iterator[Result]:
-    """The speed on series like a retailer's, which needs no data: a year of days, eight weeks ahead."""
-    random = np.random.default_rng(1)
-    week = 1 + 0.4 * np.sin(2 * np.pi * np.arange(365) / 7)
-    series = list(random.gamma(20.0, 50.0, (100, 365)) * week)
+def daily_speed() -> Iterator[Result]:
+    """Days of two years and four weeks ahead, simulated: series a second and errors beside AutoETS on some of them."""
+    count, beside = _option("series", 1000), _option("peer-series", 30)
+    past, future = np.split(_days(count, DAYS + DAYS_AHEAD), [DAYS], axis=1)
     began = time.process_time()
-    forecast_panel(series, 7, 56)
-    seconds = time.process_time() - began
-    yield result(
-        "simulated daily series, fit with backtest", 100 / seconds, 10.0, "one core, budget", "series/s", ">= 10"
+    found = forecast_panel(list(past), 7, DAYS_AHEAD).series
+    rate = count / (time.process_time() - began)
+    yield result(f"{count} daily series of {DAYS}, with backtest", rate, 77.0, "before, one core", "series/s", ">= 420")
+    said = forecasting_peers.auto_ets(list(past[:beside]), 7, DAYS_AHEAD)
+    if said is None:
+        return
+    theirs, seconds = said
+    peer = f"AutoETS on {beside} of them"
+    yield result("... beside AutoETS", rate, beside / seconds, peer, "series/s", ">= 100 times")
+    scale = np.abs(past[:beside, 7:] - past[:beside, :-7]).mean(axis=1, keepdims=True)
+    ours, other = (
+        float((np.abs(it - future[:beside]) / scale).mean())
+        for it in (np.stack([one.points for one in found[:beside]]), theirs)
     )
+    yield result("... error of both on the same", ours, other, peer, "MASE", "<= 1.01 times")
+
+
+def _days(count: int, length: int) -> FloatArray:
+    """Sales of shops: a level that wanders, a week that differs by shop, and noise."""
+    random = np.random.default_rng(1)
+    week = np.exp(random.normal(0, 0.3, (count, 7)))[:, np.arange(length) % 7]
+    level = np.exp(random.normal(6, 1, (count, 1)) + np.cumsum(random.normal(0, 0.01, (count, length)), axis=1))
+    return level * week * random.gamma(20.0, 0.05, (count, length))
 
 
 def following() -> Iterator[Result]:
@@ -272,19 +289,33 @@ def panels() -> dict[str, Callable[[], Iterator[Result]]]:
     }
 
 
-def modes() -> dict[str, Callable[[], Iterator[Result]]]:
-    """What can be measured here, by name."""
-    there = {"following": following, "simulated": simulated, "complete_journey": retailer, "m3": m3} | panels()
-    folders = {"complete_journey": "complete_journey", "m3": "m3", "walmart": "walmart", "rossmann": "rossmann"}
-    folders |= {"m4_weekly": "m4_weekly_hourly", "m4_hourly": "m4_weekly_hourly"}
-    return {name: mode for name, mode in there.items() if name not in folders or (DATA / folders[name]).exists()}
+def customers() -> dict[str, Callable[[], Iterator[Result]]]:
+    """The models of customers and of media by name; each is also a benchmark of its own."""
+    return {
+        "cdnow": customer_value.cdnow,
+        "online_retail": lambda: chain(customer_value.online_retail(), customer_value.propensity()),
+        "hillstrom": uplift.results,
+        "customers_speed": customer_value.million,
+        "media_mix": partial(media_mix.measured, 183, 156, 36, _option("worlds", 5)),
+    }
+
+
+FOLDERS = {"m4_weekly": "m4_weekly_hourly", "m4_hourly": "m4_weekly_hourly"}
+SIMULATED = ("following", "daily_speed", "customers_speed", "media_mix")
 
 
 def results() -> Iterator[Result]:
     """Everything that was asked for; all, if nothing was."""
-    there = modes()
-    for name in [it for it in sys.argv[1:] if not it.startswith("-")] or there:
-        yield from there[name]()
+    series = {"following": following, "daily_speed": daily_speed, "complete_journey": retailer, "m3": m3}
+    rows = series | panels() | customers()
+    asked = [it.removeprefix("--only=") for it in sys.argv[1:] if it.startswith("--only=") or not it.startswith("-")]
+    if unknown := set(asked) - set(rows):
+        sys.exit(f"no rows are called {', '.join(sorted(unknown))}; there are {', '.join(rows)}")
+    for name in asked or rows:
+        if name not in SIMULATED and not (DATA / FOLDERS.get(name, name)).exists():
+            print(f"# skipped: {name}, as {DATA / FOLDERS.get(name, name)} is not here", file=sys.stderr)
+            continue
+        yield from rows[name]()
 
 
 def main() -> None:
@@ -294,10 +325,10 @@ def main() -> None:
         print(f"{'what':48} {'ours':>10} {'peer':>10} {'ratio':>7}  {'unit':9} {'goal':13} peer's name")
     for it in results():
         if as_json:
-            print(json.dumps(asdict(it)), flush=True)
+            print(json.dumps({**asdict(it), "ratio": it.ratio}), flush=True)
         else:
-            figures = f"{it.name:48} {it.ours:10.4g} {it.peer:10.4g} {it.ratio:7.3f}"
-            print(f"{figures}  {it.unit:9} {it.goal:13} {it.peer_name}", flush=True)
+            peer = f"{it.peer:10.4g} {it.ratio or 0:7.3f}" if it.peer is not None else 18 * " "
+            print(f"{it.name:48} {it.ours:10.4g} {peer}  {it.unit:9} {it.goal:13} {it.peer_name}", flush=True)
 
 
 if __name__ == "__main__":

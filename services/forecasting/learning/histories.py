@@ -86,7 +86,7 @@ class Joined:
 
 
 def join(histories: Histories) -> Joined:
-    """The series of ``histories``; of those of one series all begin together."""
+    """The series of ``histories``, up to the latest end; those of one series all begin together."""
     length = histories.length
     _, first, column = np.unique(histories.series, return_index=True, return_inverse=True)
     starts = (histories.starts - histories.held_out)[first]
@@ -94,7 +94,8 @@ def join(histories: Histories) -> Joined:
     places = np.empty_like(order)
     places[order] = np.arange(len(order))
     column = places[column]
-    values, earliest = np.full((length, len(order)), np.nan), np.zeros_like(order)
+    values = np.full((length - histories.held_out.min(), len(order)), np.nan)
+    earliest = np.zeros_like(order)
     for ahead in np.unique(histories.held_out):
         here = np.flatnonzero(histories.held_out == ahead)
         values[: length - ahead, column[here]] = histories.values[ahead:, here]

@@ -93,7 +93,8 @@ def _choose(histories: Histories, factors: FloatArray) -> IntArray:
 def _choose_alike(histories: Histories, factors: FloatArray) -> IntArray:
     """The best candidate for each history; all start with the season that the earliest history of the series shows."""
     joined = join(histories)
-    begin = (np.arange(len(factors))[:, None] - histories.held_out[joined.earliest]) % len(factors)
+    sooner = histories.held_out[joined.earliest] - histories.held_out.min()
+    begin = (np.arange(len(factors))[:, None] - sooner) % len(factors)
     season = factors[begin, joined.earliest]
     by, count = _CANDIDATES.columns(), len(_CANDIDATES)
     best = np.zeros(histories.count, dtype=np.int64)
