@@ -133,7 +133,10 @@ class Tenant:
 
     async def _offer(self) -> None:
         """A catalogue and a programme, which orders meet."""
-        items = [item_pb.Item(item_id=self.own(noun), title=self.own(noun)) for noun in ("milk", "bread")]
+        items = [
+            item_pb.Item(item_id=self.own(noun), title=self.own(noun), categories=[self.own(noun)])
+            for noun in ("milk", "bread")
+        ]
         upsert = recommendation.UpsertItemsRequest(request_id="items", items=items)
         await self.call("recommendation", "UpsertItems", upsert)
         home = Placement(placement_id=self.own("home"), scenario=SCENARIO_POPULAR)

@@ -50,6 +50,7 @@ MODULES = (
     "personas",
     "recommendation",
     "next_items",
+    "compositions",
     "training_settings",
     "drift_settings",
     "bought_together",

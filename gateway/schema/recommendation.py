@@ -284,13 +284,14 @@ async def recommendations(
         placement_id=placement_id or "",
         visitor_id=visitor_id or "",
         item_ids=[any_own_id(each) for each in item_ids or ()],
-        context=_texts(context),
+        context=texts(context),
     )
     answer = await info.context.backends.recommendation.Recommend(request, metadata=info.context.metadata)
     return answer.recommendations
 
 
-def _texts(context: Any) -> dict[str, str]:
+def texts(context: Any) -> dict[str, str]:
+    """What is told of a visit, as texts; ``ContextInvalid``."""
     if not isinstance(context or {}, dict):
         raise ContextInvalid("context must be an object, with the texts that conditions compare by name")
     return {name: str(value) for name, value in (context or {}).items()}
@@ -355,7 +356,7 @@ async def recommendations_of_customer(
         exclude_bought=exclude_bought,
         placement_id=placement_id or "",
         item_ids=[any_own_id(each) for each in item_ids or ()],
-        context=_texts(context),
+        context=texts(context),
         resumable=resumable,
     )
     return await loaders.recommendations(info.context, customer.customer_id, like)

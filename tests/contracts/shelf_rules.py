@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from tessera.recommendation.v1 import composition_pb2 as composition
 from tessera.recommendation.v1 import demand_pb2 as demand
 from tessera.recommendation.v1 import drift_settings_pb2 as drift_settings
 from tessera.recommendation.v1 import feedback_pb2 as feedback
@@ -59,6 +60,16 @@ SHELVES: dict[str, Rule] = {
     "FindTrending": Figure(lambda acme: pb.FindTrendingRequest(), lambda found: found.item_count),
     "RecommendNextItems": Refused(
         lambda acme: next_items.RecommendNextItemsRequest(recommendation_id=acme.recommendation_id), "LIST_NOT_KEPT"
+    ),
+    "RecommendFacets": Without(
+        lambda acme: composition.RecommendFacetsRequest(
+            facet=composition.FACET_KIND_CATEGORY, customer_id=acme.customer_id
+        ),
+        lambda found: any(each.name.startswith(ACME) for each in found.facets),
+    ),
+    "RecommendRows": Without(
+        lambda acme: composition.RecommendRowsRequest(rows=[composition.RowSource()], customer_id=acme.customer_id),
+        lambda found: any(each.item_id.startswith(ACME) for row in found.rows for each in row.recommendations.items),
     ),
     "FindBundles": Refused(lambda acme: pb.FindBundlesRequest(item_id=acme.own("milk")), "ITEM_NOT_FOUND"),
     "FindComplements": Without(lambda acme: pb.FindComplementsRequest(cart_item_ids=[acme.own("milk")]), of_acme),

@@ -108,3 +108,18 @@ async def test_a_list_is_read_page_by_page(shop: Client) -> None:
     assert {each["firstRecommendationId"] for each in found} == {first["recommendationId"]}
     ended = f'nextRecommendations(recommendationId: "{at["recommendationId"]}", first: 3)'
     assert await shop.data(f"{{ {ended} {page} }}") == {"nextRecommendations": None}
+
+
+async def test_a_page_is_composed_of_rows_in_which_no_product_comes_twice(shop: Client) -> None:
+    items = ", ".join(f'{{itemId: "p{at}", categories: ["C{at % 2}"], brand: "B"}}' for at in range(6))
+    await shop.data(f'mutation {{ upsertProducts(input: {{requestId: "1", items: [{items}]}}) {{ createdCount }} }}')
+    facets = "recommendedFacets(facet: BRAND) { facets { name score itemIds reasons { kind } } emptyReason }"
+    (brand,) = (await shop.data(f"{{ {facets} }}"))["recommendedFacets"]["facets"]
+    assert (brand["name"], brand["score"], len(brand["itemIds"])) == ("B", 1, 5)
+    row = "title sourceIndex facet { name items { itemId } } recommendations { recommendationId items { itemId } }"
+    asked = '[{title: "For you"}, {facet: CATEGORY}]'
+    rows = (await shop.data(f"{{ recommendedRows(first: 2, rows: {asked}) {{ {row} }} }}"))["recommendedRows"]
+    assert (rows[0]["title"], rows[0]["sourceIndex"], rows[0]["facet"]) == ("For you", 0, None)
+    assert sorted(each["facet"]["name"] for each in rows[1:]) == ["C0", "C1"]
+    found = [item["itemId"] for each in rows for item in each["recommendations"]["items"]]
+    assert sorted(found) == [f"p{at}" for at in range(6)]

@@ -26,6 +26,7 @@ from services.recommendation.handlers.training import get_status, rollback_model
 from services.recommendation.ports import OpenLists, Parameters, Requests, SettingsStore, TrainingJobs
 from services.recommendation.ports.drift_settings import DriftSettingsStore
 from services.recommendation.servicer.bought_together import read_variant
+from services.recommendation.servicer.composition import CompositionRpcs
 from services.recommendation.servicer.customer_vectors import CustomerVectorRpcs
 from services.recommendation.servicer.demand import DemandRpcs
 from services.recommendation.servicer.drift_settings import DriftSettingsRpcs
@@ -69,6 +70,7 @@ class RecommendationServicer(
     ScenarioRpcs,
     DemandRpcs,
     NextItemsRpcs,
+    CompositionRpcs,
     CustomerVectorRpcs,
     PlacementRpcs,
     FeedbackRpcs,

@@ -168,13 +168,14 @@ def _write_items(message: list_pb.RecommendationList, items: Iterable[Recommenda
         written = add(item_id=item.item_id, score=item.score)
         add_reason = written.reasons.add
         for reason in item.reasons:
-            _write_reason(add_reason(), reason)
+            write_reason(add_reason(), reason)
         for each in item.applied:
             kind = list_pb.AppliedKind.ValueType(each.kind)
             written.applied.add(kind=kind, control_id=each.control_id, value=each.value)
 
 
-def _write_reason(written: list_pb.Reason, reason: Reason) -> None:
+def write_reason(written: list_pb.Reason, reason: Reason) -> None:
+    """Write a reason where it stays."""
     written.kind, written.score = reason.kind, reason.score  # type: ignore[assignment]  # the same numbers
     if reason.source_item_ids:
         written.source_item_ids.extend(reason.source_item_ids)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from tessera.recommendation.v1 import composition_pb2 as tessera_dot_recommendation_dot_v1_dot_composition__pb2
 from tessera.recommendation.v1 import customer_vector_pb2 as tessera_dot_recommendation_dot_v1_dot_customer__vector__pb2
 from tessera.recommendation.v1 import demand_pb2 as tessera_dot_recommendation_dot_v1_dot_demand__pb2
 from tessera.recommendation.v1 import drift_settings_pb2 as tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2
@@ -255,6 +256,16 @@ class RecommendationServiceStub:
                 '/tessera.recommendation.v1.RecommendationService/GetDriftSettings',
                 request_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.SerializeToString,
                 response_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.FromString,
+                _registered_method=True)
+        self.RecommendFacets = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RecommendFacets',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsResponse.FromString,
+                _registered_method=True)
+        self.RecommendRows = channel.unary_unary(
+                '/tessera.recommendation.v1.RecommendationService/RecommendRows',
+                request_serializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsRequest.SerializeToString,
+                response_deserializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsResponse.FromString,
                 _registered_method=True)
 
 
@@ -619,6 +630,23 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendFacets(self, request, context):
+        """Recommends the categories or brands that suit a customer, a visitor by what they look at, or both: by the 300 items that
+        Recommend puts first, so that purchases, session and vectors count as in lists; without any of them by what is popular.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecommendRows(self, request, context):
+        """Recommends a whole page: rows of items under titles, of placements and of the categories or brands that suit the person
+        best, in which no item comes twice. INVALID_ARGUMENT, reason ROW_INVALID, with the `path`; errors of placements as in
+        Recommend.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -831,6 +859,16 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.GetDriftSettings,
                     request_deserializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.FromString,
                     response_serializer=tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.SerializeToString,
+            ),
+            'RecommendFacets': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendFacets,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsResponse.SerializeToString,
+            ),
+            'RecommendRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendRows,
+                    request_deserializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsRequest.FromString,
+                    response_serializer=tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1969,6 +2007,60 @@ class RecommendationService:
             '/tessera.recommendation.v1.RecommendationService/GetDriftSettings',
             tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsRequest.SerializeToString,
             tessera_dot_recommendation_dot_v1_dot_drift__settings__pb2.GetDriftSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendFacets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RecommendFacets',
+            tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendFacetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.recommendation.v1.RecommendationService/RecommendRows',
+            tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsRequest.SerializeToString,
+            tessera_dot_recommendation_dot_v1_dot_composition__pb2.RecommendRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

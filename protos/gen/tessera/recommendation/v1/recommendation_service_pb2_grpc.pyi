@@ -5,6 +5,7 @@ The catalogue, what people buy of it, and what to offer each of them next, with 
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from tessera.recommendation.v1 import composition_pb2 as _composition_pb2
 from tessera.recommendation.v1 import customer_vector_pb2 as _customer_vector_pb2
 from tessera.recommendation.v1 import demand_pb2 as _demand_pb2
 from tessera.recommendation.v1 import drift_settings_pb2 as _drift_settings_pb2
@@ -219,6 +220,15 @@ class RecommendationServiceStub:
     """
     GetDriftSettings: _grpc.UnaryUnaryMultiCallable[_drift_settings_pb2.GetDriftSettingsRequest, _drift_settings_pb2.GetDriftSettingsResponse]
     """Gets from which figures on drift is an alarm."""
+    RecommendFacets: _grpc.UnaryUnaryMultiCallable[_composition_pb2.RecommendFacetsRequest, _composition_pb2.RecommendFacetsResponse]
+    """Recommends the categories or brands that suit a customer, a visitor by what they look at, or both: by the 300 items that
+    Recommend puts first, so that purchases, session and vectors count as in lists; without any of them by what is popular.
+    """
+    RecommendRows: _grpc.UnaryUnaryMultiCallable[_composition_pb2.RecommendRowsRequest, _composition_pb2.RecommendRowsResponse]
+    """Recommends a whole page: rows of items under titles, of placements and of the categories or brands that suit the person
+    best, in which no item comes twice. INVALID_ARGUMENT, reason ROW_INVALID, with the `path`; errors of placements as in
+    Recommend.
+    """
 
 @_typing.type_check_only
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
@@ -401,6 +411,15 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     """
     GetDriftSettings: _aio.UnaryUnaryMultiCallable[_drift_settings_pb2.GetDriftSettingsRequest, _drift_settings_pb2.GetDriftSettingsResponse]  # type: ignore[assignment]
     """Gets from which figures on drift is an alarm."""
+    RecommendFacets: _aio.UnaryUnaryMultiCallable[_composition_pb2.RecommendFacetsRequest, _composition_pb2.RecommendFacetsResponse]  # type: ignore[assignment]
+    """Recommends the categories or brands that suit a customer, a visitor by what they look at, or both: by the 300 items that
+    Recommend puts first, so that purchases, session and vectors count as in lists; without any of them by what is popular.
+    """
+    RecommendRows: _aio.UnaryUnaryMultiCallable[_composition_pb2.RecommendRowsRequest, _composition_pb2.RecommendRowsResponse]  # type: ignore[assignment]
+    """Recommends a whole page: rows of items under titles, of placements and of the categories or brands that suit the person
+    best, in which no item comes twice. INVALID_ARGUMENT, reason ROW_INVALID, with the `path`; errors of placements as in
+    Recommend.
+    """
 
 class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the catalogue, learns from the orders that profiles publishes, and answers with lists of items in which every
@@ -832,5 +851,26 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_drift_settings_pb2.GetDriftSettingsResponse, _abc.Awaitable[_drift_settings_pb2.GetDriftSettingsResponse]]:
         """Gets from which figures on drift is an alarm."""
+
+    @_abc_1.abstractmethod
+    def RecommendFacets(
+        self,
+        request: _composition_pb2.RecommendFacetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_composition_pb2.RecommendFacetsResponse, _abc.Awaitable[_composition_pb2.RecommendFacetsResponse]]:
+        """Recommends the categories or brands that suit a customer, a visitor by what they look at, or both: by the 300 items that
+        Recommend puts first, so that purchases, session and vectors count as in lists; without any of them by what is popular.
+        """
+
+    @_abc_1.abstractmethod
+    def RecommendRows(
+        self,
+        request: _composition_pb2.RecommendRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_composition_pb2.RecommendRowsResponse, _abc.Awaitable[_composition_pb2.RecommendRowsResponse]]:
+        """Recommends a whole page: rows of items under titles, of placements and of the categories or brands that suit the person
+        best, in which no item comes twice. INVALID_ARGUMENT, reason ROW_INVALID, with the `path`; errors of placements as in
+        Recommend.
+        """
 
 def add_RecommendationServiceServicer_to_server(servicer: RecommendationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
