@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -50,7 +49,7 @@ from services.forecasting.handlers.fit_propensity import PropensityFitting
 from services.forecasting.handlers.fit_uplift import UpliftFitting
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
-from services.forecasting.handlers.predict_again import predict_again
+from services.forecasting.handlers.predict_again import PredictingAgain
 from services.forecasting.handlers.tell_predictions import PredictionTelling
 from services.forecasting.learning.known_ahead import Learners
 from services.forecasting.learning.network import SECONDS_MAX, NetworkFitting
@@ -164,7 +163,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         erasures = Erasures(
             documents, lines, activities, memberships, models, likely, liked, answers, treatments, acknowledgements
         )
-        moved = MovedCustomers(documents, partial(predict_again, lines, models))
+        moved = MovedCustomers(documents, PredictingAgain(lines, lines, models, likely, (answers, liked)))
         async with (
             background(follow_events(profiles, lines, erasures.carry_out, moved), "forecasting.events"),
             background(follow_memberships(segmentation, memberships), "forecasting.memberships"),

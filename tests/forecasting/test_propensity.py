@@ -11,6 +11,7 @@ import pytest
 from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import propensity_pb2 as pb
 from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest, UnmergeCustomerRequest
 from tessera.profiles.v1.person_pb2 import Person
 from tessera.profiles.v1.profiles_service_pb2 import EVENT_TYPE_TRACK, Event, GetCustomerRequest, Identifier
 
@@ -92,6 +93,45 @@ async def test_a_goal_is_learnt_measured_on_the_last_horizon_and_told_of_each_cu
         assert len(sizes) == 3
         assert sizes == sorted(sizes, reverse=True)
     assert {it.horizon_days for it in found} == {30}
+
+
+async def test_what_is_said_follows_merges_and_their_undoing(shop: Shop) -> None:
+    await shop.sell(orders())
+    await fitted(shop, asked())
+    before = {it.customer_id: it for it in await listed(shop)}
+    one, other = await id_of(shop, "u1"), await id_of(shop, "u2")
+    merge = MergeCustomersRequest(customer_id=one, merged_customer_ids=[other], request_id="m", reason="one person")
+    merges = (await shop.profiles.MergeCustomers(merge, metadata=shop.header())).merges
+
+    async def said() -> dict[str, pb.Propensity]:
+        return {it.customer_id: it for it in await listed(shop)}
+
+    async def merged() -> bool:
+        return other not in await said()
+
+    await until(merged)
+    now = await said()
+    assert now.keys() == before.keys() - {other}
+    assert {who for who in now if now[who] != before[who]} == {one}
+    figure = now[one]
+    assert 1 <= figure.percentile <= 100
+    under = [it for it in before.values() if it.probability <= figure.probability]
+    nearest = max((it.probability for it in under), default=0.0)
+    assert figure.percentile in {it.percentile for it in under if it.probability == nearest} or not under
+    back = UnmergeCustomerRequest(merge_id=merges[0].merge_id, request_id="u", reason="two people")
+    await shop.profiles.UnmergeCustomer(back, metadata=shop.header())
+
+    async def parted() -> bool:
+        return other in await said()
+
+    await until(parted)
+    for who, it in (await said()).items():
+        assert it.probability == pytest.approx(before[who].probability, rel=1e-9)
+
+
+async def id_of(shop: Shop, user: str) -> str:
+    request = GetCustomerRequest(identifier=Identifier(type="user_id", value=user))
+    return (await shop.profiles.GetCustomer(request, metadata=shop.header())).customer.customer_id
 
 
 async def test_who_never_bought_of_it_is_the_least_likely_and_absence_is_the_rest(shop: Shop) -> None:

@@ -12,6 +12,7 @@ from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
 from tessera.forecasting.v1 import uplift_pb2 as pb
 from tessera.forecasting.v1.personal_data_pb2 import ExportCustomerDataRequest
 from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest
 from tessera.profiles.v1.person_pb2 import Person
 from tessera.profiles.v1.profiles_service_pb2 import Event, GetCustomerRequest, Identifier
 
@@ -181,6 +182,15 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
         for it in batch.records
     }
     assert {"order_line", "treatment", "uplift"} <= kinds
+    merge = MergeCustomersRequest(customer_id=ids[3], merged_customer_ids=[ids[2]], request_id="m", reason="one person")
+    await shop.profiles.MergeCustomers(merge, metadata=shop.header())
+    two = pb.BatchGetUpliftsRequest(customer_ids=ids[2:4])
+
+    async def merged() -> bool:
+        found = await shop.forecasting.BatchGetUplifts(two, metadata=shop.header())
+        return [it.customer_id for it in found.uplifts] == ids[3:4]
+
+    await until(merged)
     erase = erasure_pb2.EraseCustomersRequest(request_id="erase", persons=[Person(customer_id=ids[0])])
     await shop.profiles.EraseCustomers(erase, metadata=shop.header())
     batch = pb.BatchGetUpliftsRequest(customer_ids=ids[:2])

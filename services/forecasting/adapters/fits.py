@@ -7,11 +7,11 @@ what came; what they say of customers is kept of the newest one only.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from services.common.errors import AlreadyExists, Conflict, Refusal
-from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
+from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
 from services.forecasting.domain.propensity import MODELS_MAX
 
 WRITES_MAX = 2_000
@@ -195,14 +195,48 @@ class StoredFits(Generic[M, S]):
 
     async def forget(self, tenant: str, customer_ids: Sequence[str]) -> int:
         """Remove what any model says of these customers, one that is being fitted too; how many there were."""
-        found: list[Document] = []
-        for name in await self._names(tenant):
-            span = range(max(name.body["claimed"] - VERSIONS_KEPT, 1), name.body["claimed"] + 1)
-            ids = [f"{fit_id(name.id, version)}/{it}" for version in span for it in customer_ids]
-            found.extend((await self._store.get_many(tenant, self._where.sayings, ids)).values())
+        found = [it for name in await self._names(tenant) for it in await self._said_of(tenant, name, customer_ids)]
         for begin in range(0, len(found), _READ_AT_ONCE):
             await self._remove(tenant, found[begin : begin + _READ_AT_ONCE], tell=True)
         return len(found)
+
+    async def _said_of(self, tenant: str, name: Document, customer_ids: Sequence[str]) -> list[Document]:
+        """What any version of a name says of these customers, one that is being fitted too."""
+        span = range(max(name.body["claimed"] - VERSIONS_KEPT, 1), name.body["claimed"] + 1)
+        ids = [f"{fit_id(name.id, version)}/{it}" for version in span for it in customer_ids]
+        return list((await self._store.get_many(tenant, self._where.sayings, ids)).values())
+
+    async def below(self, tenant: str, model_id: str, version: int, value: float) -> S | None:
+        field = self._where.order
+        under = Range(field, at_most=value)
+        query = Query(where={"fit": fit_id(model_id, version)}, range=under, order_by=field, descending=True, limit=1)
+        found = (await self._store.find(tenant, self._where.sayings, query)).documents
+        return self._saying(found[0]) if found else None
+
+    async def correct(
+        self, tenant: str, model_id: str, version: int, sayings: Sequence[S], gone: Sequence[str]
+    ) -> None:
+        async with self.turn:
+            name = await self._store.get(tenant, self._where.names, model_id)
+            if name is None:
+                return  # deleted meanwhile
+            doomed = await self._said_of(tenant, name, gone) if gone else []
+            deletes = [Delete(tenant, self._where.sayings, it.id) for it in doomed]
+            touched = [*(it.customer_id for it in sayings), *(it.body["customer_id"] for it in doomed)]
+            told = await self._telling(tenant, list(dict.fromkeys(touched)))
+            await self._store.commit([*(self._put(tenant, it) for it in sayings), *deletes, *told])
+
+    async def carry(self, tenant: str, model_id: str, moved: Sequence[tuple[str, str]]) -> None:
+        ids = [each for pair in moved for each in pair]
+        known = {it.customer_id: it for it in await self.of_customers(tenant, ids, [model_id])}
+        taken: dict[str, S] = {}
+        for source, target in moved:
+            if source in known and target not in known:
+                known[target] = taken[target] = replace(known[source], customer_id=target)  # type: ignore[type-var]
+        sources = list(dict.fromkeys(source for source, _ in moved))
+        version = max((it.version for it in known.values()), default=0)
+        kept = [it for who, it in taken.items() if who not in sources]
+        await self.correct(tenant, model_id, version, kept, sources)
 
     async def get(self, tenant: str, model_id: str, version: int = 0) -> M | None:
         if not version:

@@ -204,10 +204,12 @@ class ColumnarLines:
             lines = lines.filter(lines.customer_id.isin(customer_ids))
         return read_histories(await self._columnar.execute(histories(lines, currency, until, end)))
 
-    async def moment(self, tenant: str, currency: str, goal: Goal, at: int) -> Moment:
-        asked = (self._lines(tenant), currency, goal, at)
+    async def moment(
+        self, tenant: str, currency: str, goal: Goal, at: int, customer_ids: Sequence[str] | None = None
+    ) -> Moment:
+        asked = (_of(self._lines(tenant), customer_ids), currency, goal, at)
         if goal.event_name:
-            events = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+            events = _of(of_tenant(self._columnar.table(ACTIVITIES), tenant), customer_ids)
             return read_moment(await self._columnar.execute(event_moment(events, *asked)), goal)
         return read_moment(await self._columnar.execute(moment(*asked)), goal)
 
@@ -231,3 +233,7 @@ def _owners(owners: Mapping[tuple[str, str], str]) -> pa.Table:
             "customer_id": list(owners.values()),
         }
     )
+
+
+def _of(rows: ir.Table, customer_ids: Sequence[str] | None) -> ir.Table:
+    return rows if customer_ids is None else rows.filter(rows.customer_id.isin(customer_ids))

@@ -1,4 +1,4 @@
-"""Customers whose orders a merge or unmerge moved: what they are expected to do is predicted again.
+"""Customers whose orders a merge or unmerge moved: what is said of them is said again.
 
 The orders and the predictions lie in two stores. Who is moved is noted before the orders are, and forgotten when the
 predictions are made: whoever is killed in between makes them after the next start.

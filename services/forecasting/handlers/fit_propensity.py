@@ -226,7 +226,7 @@ class _Work:
 
     async def _write(self, model: PropensityModel, trees: PropensityTrees, now: Moment, progress: Progress) -> None:
         said = await asyncio.to_thread(trees.probabilities, now.features)
-        chunks = _propensities(model, trees, now, said)
+        chunks = propensities_of(model, trees, now, said)
         done = 0
         while chunk := await asyncio.to_thread(next, chunks, None):
             await self.fitting.models.write(self.tenant, chunk)
@@ -253,7 +253,7 @@ class _Learnt:
         return sum(int(it.reached.sum()) for it in self.moments)
 
 
-def _propensities(
+def propensities_of(
     model: PropensityModel, trees: PropensityTrees, now: Moment, said: FloatArray
 ) -> Iterator[list[Propensity]]:
     """What the model says of each customer, some thousands at a time."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from services.forecasting.domain.activities import BoughtLine, Seen, Transition
 from services.forecasting.domain.customers import CustomerModel, Histories, Prediction, PredictionOrder
@@ -21,6 +21,7 @@ from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.domain.uplift import Treatment, Uplift, UpliftExperiment, UpliftModel
+from services.forecasting.ports.fits import Fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +187,11 @@ class CustomerModels(Protocol):
 class Moments(Protocol):
     """What was known of customers in the past, and what they did then."""
 
-    async def moment(self, tenant: str, currency: str, goal: PropensityGoal, at: int) -> Moment:
-        """What was known of each customer at a moment, and who reached the goal within its horizon after it. By id."""
+    async def moment(
+        self, tenant: str, currency: str, goal: PropensityGoal, at: int, customer_ids: Sequence[str] | None = None
+    ) -> Moment:
+        """What was known of each customer (of those given) at a moment, and who reached the goal within its horizon
+        after it. By id."""
         ...
 
 
@@ -220,57 +224,6 @@ class Treatments(Protocol):
 
     async def of_customer(self, tenant: str, origin_ids: Sequence[str]) -> list[tuple[str, Treatment]]:
         """The experiments that these origins were in."""
-        ...
-
-
-M = TypeVar("M")
-S = TypeVar("S")
-
-
-class Fits(Protocol[M, S]):
-    """The models of a kind, of all tenants, and what the newest version of each says of customers."""
-
-    kept: int
-    """How many versions of a name are kept."""
-
-    async def names(self, tenant: str) -> list[str]:
-        """The names that were fitted, or are being fitted."""
-        ...
-
-    async def claim(self, tenant: str, model_id: str) -> int:
-        """A version for a fit that begins to write."""
-        ...
-
-    async def write(self, tenant: str, sayings: Sequence[S]) -> None:
-        """Write what a claimed version says."""
-        ...
-
-    async def drop(self, tenant: str, model_id: str, version: int, customer_ids: Sequence[str]) -> None:
-        """Remove what a version says of these customers."""
-        ...
-
-    async def publish(self, tenant: str, model: M) -> None:
-        """Let this version be read; the kind's refusal of a model that is not there if it was deleted meanwhile."""
-        ...
-
-    async def delete(self, tenant: str, model_id: str) -> None:
-        """Remove all of a name; one that is not there is passed over."""
-        ...
-
-    async def get(self, tenant: str, model_id: str, version: int = 0) -> M | None:
-        """The model of that version, 0 for the newest."""
-        ...
-
-    async def newest(self, tenant: str) -> list[M]:
-        """The newest version of each name, by name."""
-        ...
-
-    async def page(self, tenant: str, model_id: str, version: int, limit: int, after: str) -> tuple[list[S], str]:
-        """A page of what a version says, the highest first, and the token of the next."""
-        ...
-
-    async def of_customers(self, tenant: str, customer_ids: Sequence[str], model_ids: Sequence[str] = ()) -> list[S]:
-        """What the newest version of each name (or of these) says of these customers, in their order."""
         ...
 
 

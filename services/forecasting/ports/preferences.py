@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from services.forecasting.domain.preference import CategoryPreferenceModel, CategoryPreferences, Tastes
-from services.forecasting.ports import Fits
+from services.forecasting.ports.fits import Fits
 
 
 class CategoryTastes(Protocol):

@@ -75,6 +75,23 @@ async def test_what_goes_with_a_model_or_a_person_is_taken_back(store: Store) ->
     assert await follower.holds() == {"c1": {"toys": 0.6}}
 
 
+async def test_what_was_said_of_who_is_merged_goes_and_of_who_is_left_one_thing_is_said(store: Store) -> None:
+    models, follower = StoredPropensityModels(store), Follower(store)
+    await publish(models, "food", {"c1": 0.1, "c2": 0.2, "c3": 0.3, "c6": 0.6})
+    await publish(models, "toys", {"c1": 0.7, "c5": 0.5}, tenant="acme")
+    await publish(models, "food", {"c1": 0.9}, tenant="rival")
+    for _ in range(2):  # a process that is killed does it again
+        await models.carry("acme", "food", [("c1", "c2"), ("c3", "c4"), ("c4", "c5"), ("c8", "c9")])
+    assert await follower.holds() == {"c1": {"toys": 0.7}, "c2": {"food": 0.2}, "c5": {"food": 0.3, "toys": 0.5}} | {
+        "c6": {"food": 0.6}
+    }
+    found, token = await models.page("acme", "food", 1, 10, "")
+    assert ([it.customer_id for it in found], token) == (["c6", "c5", "c2"], "")
+    assert [it.probability for it in await models.of_customers("rival", ["c1"])] == [0.9]
+    below = [await models.below("acme", "food", 1, value) for value in (0.15, 0.2, 0.59)]
+    assert [it and it.customer_id for it in below] == [None, "c2", "c5"]
+
+
 class Killed(StoredPropensityModels):
     """Is stopped as soon as a version is read."""
 

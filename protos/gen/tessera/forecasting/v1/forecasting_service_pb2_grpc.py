@@ -557,7 +557,7 @@ class ForecastingServiceServicer:
     def FollowPredictions(self, request, context):
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
         preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
@@ -672,7 +672,9 @@ class ForecastingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPropensities(self, request, context):
-        """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+        """Lists what a model says of all customers, the likeliest first, a page at a time. When customers are merged or taken
+        apart, the newest version says anew, from the orders that each has then as of its moment, how likely they are, in the
+        hundredth of who is next below; of who is gone it says nothing any more. NOT_FOUND as GetPropensityModel.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -762,7 +764,9 @@ class ForecastingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUplifts(self, request, context):
-        """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+        """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged, of who
+        is gone nothing is said any more, and of who is left what was said of them, or, where that was nothing, what was said of
+        who is gone; of who is taken apart again nothing, until the next fit. NOT_FOUND as GetUpliftModel.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

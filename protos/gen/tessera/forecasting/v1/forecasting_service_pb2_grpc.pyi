@@ -158,7 +158,7 @@ class ForecastingServiceStub:
     FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
     preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
@@ -215,7 +215,9 @@ class ForecastingServiceStub:
     DeletePropensityModel: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.DeletePropensityModelRequest, _propensity_pb2.DeletePropensityModelResponse]
     """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over."""
     ListPropensities: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensitiesRequest, _propensity_pb2.ListPropensitiesResponse]
-    """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+    """Lists what a model says of all customers, the likeliest first, a page at a time. When customers are merged or taken
+    apart, the newest version says anew, from the orders that each has then as of its moment, how likely they are, in the
+    hundredth of who is next below; of who is gone it says nothing any more. NOT_FOUND as GetPropensityModel.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
     """
     BatchGetPropensities: _grpc.UnaryUnaryMultiCallable[_propensity_pb2.BatchGetPropensitiesRequest, _propensity_pb2.BatchGetPropensitiesResponse]
@@ -261,7 +263,9 @@ class ForecastingServiceStub:
     DeleteUpliftModel: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftModelRequest, _uplift_pb2.DeleteUpliftModelResponse]
     """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over."""
     ListUplifts: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftsRequest, _uplift_pb2.ListUpliftsResponse]
-    """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+    """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged, of who
+    is gone nothing is said any more, and of who is left what was said of them, or, where that was nothing, what was said of
+    who is gone; of who is taken apart again nothing, until the next fit. NOT_FOUND as GetUpliftModel.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
     """
     BatchGetUplifts: _grpc.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]
@@ -416,7 +420,7 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
     preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
@@ -473,7 +477,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     DeletePropensityModel: _aio.UnaryUnaryMultiCallable[_propensity_pb2.DeletePropensityModelRequest, _propensity_pb2.DeletePropensityModelResponse]  # type: ignore[assignment]
     """Deletes a propensity model, all its versions, and what it says of customers. One that is not there is passed over."""
     ListPropensities: _aio.UnaryUnaryMultiCallable[_propensity_pb2.ListPropensitiesRequest, _propensity_pb2.ListPropensitiesResponse]  # type: ignore[assignment]
-    """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+    """Lists what a model says of all customers, the likeliest first, a page at a time. When customers are merged or taken
+    apart, the newest version says anew, from the orders that each has then as of its moment, how likely they are, in the
+    hundredth of who is next below; of who is gone it says nothing any more. NOT_FOUND as GetPropensityModel.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
     """
     BatchGetPropensities: _aio.UnaryUnaryMultiCallable[_propensity_pb2.BatchGetPropensitiesRequest, _propensity_pb2.BatchGetPropensitiesResponse]  # type: ignore[assignment]
@@ -519,7 +525,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     DeleteUpliftModel: _aio.UnaryUnaryMultiCallable[_uplift_pb2.DeleteUpliftModelRequest, _uplift_pb2.DeleteUpliftModelResponse]  # type: ignore[assignment]
     """Deletes an uplift model, all its versions, and what it says of customers. One that is not there is passed over."""
     ListUplifts: _aio.UnaryUnaryMultiCallable[_uplift_pb2.ListUpliftsRequest, _uplift_pb2.ListUpliftsResponse]  # type: ignore[assignment]
-    """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+    """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged, of who
+    is gone nothing is said any more, and of who is left what was said of them, or, where that was nothing, what was said of
+    who is gone; of who is taken apart again nothing, until the next fit. NOT_FOUND as GetUpliftModel.
     INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
     """
     BatchGetUplifts: _aio.UnaryUnaryMultiCallable[_uplift_pb2.BatchGetUpliftsRequest, _uplift_pb2.BatchGetUpliftsResponse]  # type: ignore[assignment]
@@ -833,7 +841,7 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart. So does a fit or a deletion of a propensity model, and a fit of category
+        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
         preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
@@ -968,7 +976,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _propensity_pb2.ListPropensitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_propensity_pb2.ListPropensitiesResponse, _abc.Awaitable[_propensity_pb2.ListPropensitiesResponse]]:
-        """Lists what a model says of all customers, the likeliest first, a page at a time. NOT_FOUND as GetPropensityModel.
+        """Lists what a model says of all customers, the likeliest first, a page at a time. When customers are merged or taken
+        apart, the newest version says anew, from the orders that each has then as of its moment, how likely they are, in the
+        hundredth of who is next below; of who is gone it says nothing any more. NOT_FOUND as GetPropensityModel.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
         """
 
@@ -1074,7 +1084,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _uplift_pb2.ListUpliftsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_uplift_pb2.ListUpliftsResponse, _abc.Awaitable[_uplift_pb2.ListUpliftsResponse]]:
-        """Lists what a model says of all customers, the highest uplift first, a page at a time. NOT_FOUND as GetUpliftModel.
+        """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged, of who
+        is gone nothing is said any more, and of who is left what was said of them, or, where that was nothing, what was said of
+        who is gone; of who is taken apart again nothing, until the next fit. NOT_FOUND as GetUpliftModel.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
         """
 
