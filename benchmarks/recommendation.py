@@ -1,7 +1,8 @@
 """How good recommendations are: ours beside the published figures and peers, every item ranked, none sampled.
 
 ``python -m benchmarks.recommendation speed`` measures how fast they are found (``recommendation_speed.py``).
-``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey] [cold]``; without
+``python -m benchmarks.recommendation [gowalla] [movielens] [amazon] [diginetica] [tafeng] [journey] [cold]
+[viewed] [together]``; without
 a name all of them, about half an hour on one core. The lists are made by what serving makes them with: ``learning/``
 for vectors and transitions, ``domain/mixture.py`` for the blend. All that is chosen is chosen on a holdout of the
 training part.
@@ -22,6 +23,8 @@ from benchmarks import recommendation_speed
 from benchmarks.harness import Result, report
 from benchmarks.recommendation_cold import cold
 from benchmarks.recommendation_sessions import AT_ONCE, next_clicks
+from benchmarks.recommendation_together import together
+from benchmarks.recommendation_viewed import viewed
 from services.recommendation.domain.mixture import Mixture
 from services.recommendation.domain.trail import LENGTH as TRAIL_LENGTH
 from services.recommendation.learning.algorithm import Algorithm, Embedding
@@ -289,6 +292,8 @@ TASKS: dict[str, Callable[[], list[Result]]] = {
     "tafeng": tafeng,
     "journey": journey,
     "cold": cold,
+    "viewed": viewed,
+    "together": together,
 }
 SPEED = "speed"
 

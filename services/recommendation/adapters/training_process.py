@@ -8,6 +8,7 @@ folder, prints its progress as JSON lines, and leaves the model in ``model``.
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # imported late, so that the first line of progress does not wait for torch
+    from scipy import sparse
+
     from services.recommendation.domain.model import Training
-    from services.recommendation.learning.content import Content
+    from services.recommendation.domain.signals import FeedbackWeights
+    from services.recommendation.learning.algorithm import Embedding
     from services.recommendation.learning.purchases import Purchases
     from services.recommendation.learning.selection import Incumbent, Wanted
     from services.recommendation.learning.training import Learnt
@@ -88,10 +92,11 @@ def _train(folder: Path, order: Order, table: pa.Table, shown: pa.Table, began: 
     newest = int(pc.max(table["time"]).as_py())
     purchases, item_ids, customer_ids = _purchases(table, shown, newest)
     learnt = train(purchases, _wanted(order), order.min_basket_count, _incumbent(order.live, item_ids, newest), _report)
-    unbought, content = _content(folder, order, learnt, purchases, item_ids)
-    embedding, more = content.embedding, len(unbought)
+    interested = _Interested(shown, customer_ids, newest)
+    unbought, embedding, explained = _content(folder, order, learnt, purchases, item_ids, interested)
+    more = len(unbought)
     model = Model(
-        training=_training(order, learnt, purchases, newest, began, content.explained),
+        training=_training(order, learnt, purchases, newest, began, explained),
         item_ids=[*item_ids, *unbought],
         customer_ids=customer_ids,
         context=np.concatenate([learnt.embedding.context, embedding.context]),
@@ -122,7 +127,7 @@ def _train(folder: Path, order: Order, table: pa.Table, shown: pa.Table, began: 
 
 def _purchases(table: pa.Table, shown: pa.Table, newest: int) -> "tuple[Purchases, list[str], list[str]]":
     """Everything in codes, with the items and the customers in their order. Interest in what nobody has bought yet is
-    left out: there is no vector that it could say anything of."""
+    left out: of that ``learning.viewers`` makes vectors."""
     from services.recommendation.learning.purchases import Purchases
     from services.recommendation.learning.signals import Signals
 
@@ -150,11 +155,42 @@ def _wanted(order: Order) -> "Wanted":
     return Wanted(order.dimensions, order.half_life_days or order.usual_half_life_days, order.cpu_seconds, feedback)
 
 
+@dataclass(frozen=True)
+class _Interested:
+    """Who looked at what, as it was read."""
+
+    shown: pa.Table
+    customer_ids: list[str]
+    newest: int
+
+    def matrix(self, item_ids: list[str], weights: "FeedbackWeights") -> "sparse.csr_array":
+        """Customers by items: what their interest counts; of others it says nothing."""
+        from services.recommendation.learning.signals import Signals
+
+        customers, items = (
+            pc.index_in(self.shown[name], value_set=pa.array(ids, pa.string())).combine_chunks()
+            for name, ids in (("customer_id", self.customer_ids), ("item_id", item_ids))
+        )
+        kept = pc.and_(pc.is_valid(customers), pc.is_valid(items)).to_numpy(zero_copy_only=False)
+        ages = np.maximum((self.newest - self.shown["time"].to_numpy()[kept]) / MICROS_A_DAY, 0)
+        who, what = (each.fill_null(0).to_numpy()[kept].astype(np.int32) for each in (customers, items))
+        kinds = self.shown["kind"].to_numpy()[kept].astype(np.int8)
+        found = Signals(who, what, kinds, ages.astype(np.float32))
+        return found.weighed(weights, (len(self.customer_ids), len(item_ids)))
+
+
 def _content(
-    folder: Path, order: Order, learnt: "Learnt", purchases: "Purchases", item_ids: list[str]
-) -> "tuple[list[str], Content]":
-    """The items that nobody has bought, with vectors from what is written of them; none where that says nothing."""
+    folder: Path,
+    order: Order,
+    learnt: "Learnt",
+    purchases: "Purchases",
+    item_ids: list[str],
+    interested: _Interested,
+) -> "tuple[list[str], Embedding, dict[str, float]]":
+    """The items that nobody has bought, with vectors from what is written of them, and from who looked at them; none
+    where that says nothing. And how much each explained."""
     from services.recommendation.learning.content import Described, content_vectors, encoder_of
+    from services.recommendation.learning.viewers import INTEREST, joined, tastes_of_viewers, viewed_vectors
 
     _report(0.95, "reading what is written of items")
     told = {}
@@ -165,12 +201,21 @@ def _content(
     bought = [told.pop(item_id, Described(item_id)) for item_id in item_ids]
     features = encoder_of(order.encoder).encode([*bought, *told.values()])
     buyers = np.asarray(purchases.distinct().buyers(), dtype=np.int64)
-    found = content_vectors(features[: len(bought)], learnt.embedding, buyers, features[len(bought) :])
-    return (list(told) if len(found.embedding.target) else []), found
+    texts = features[: len(bought)], features[len(bought) :]
+    found = content_vectors(texts[0], learnt.embedding, buyers, texts[1])
+    recipe = learnt.selection.recipe
+    interest = interested.matrix([*item_ids, *told], recipe.feedback if recipe.feedback.any else INTEREST)
+    tastes = purchases.distinct().by_customer(purchases.distinct().weights(recipe.history_half_life_days))
+    liked = tastes_of_viewers(interest, tastes, learnt.embedding.context)
+    viewed = viewed_vectors(texts, (liked[: len(bought)], liked[len(bought) :]), learnt.embedding, buyers)
+    rows, embedding = joined(found, len(told), viewed)
+    figures = {"content.explained": found.explained, "viewers.explained": viewed.content.explained if viewed else 0.0}
+    names = list(told)
+    return [names[row] for row in rows], embedding, figures
 
 
 def _training(
-    order: Order, learnt: "Learnt", purchases: "Purchases", newest: int, began: float, explained: float
+    order: Order, learnt: "Learnt", purchases: "Purchases", newest: int, began: float, explained: dict[str, float]
 ) -> "Training":
     from services.recommendation.domain.model import Training
 
@@ -197,7 +242,7 @@ def _training(
         customer_count=purchases.buyer_count,
         basket_count=purchases.basket_count,
         item_count=purchases.item_count,
-        metrics=dict(learnt.selection.metrics) | ({"content.explained": explained} if explained else {}),
+        metrics=dict(learnt.selection.metrics) | {name: value for name, value in explained.items() if value},
         worse_than_live=learnt.selection.worse_than_live,
         view_weight=recipe.feedback.view,
         cart_weight=recipe.feedback.cart,
