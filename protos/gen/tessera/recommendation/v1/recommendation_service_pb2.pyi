@@ -1020,7 +1020,9 @@ class Metric(_message.Message):
     been bought before) or `repeat` (what had); the figure `recall_at_20`, `precision_at_20`, `f1_at_20`,
     `ndcg_at_20`, `mrr_at_20`, `map_at_20` or `hit_rate_at_20`, each a mean over customers; and, for `model.next`,
     `coverage_at_20` (the share of the items that are in any list), `diversity_at_20` (one minus the cosine of two
-    items of a list) and `novelty_at_20` (minus log2 of the share of customers who bought an item).
+    items of a list) and `novelty_at_20` (minus log2 of the share of customers who bought an item). Besides,
+    `content.explained` and `viewers.explained`: how much of the vectors of bought items that were held out is explained by
+    what is written of them, and by that and by who looked at them; absent where nobody needs them, or they say nothing.
     """
     value: _builtins.float
     """The figure."""
