@@ -182,7 +182,9 @@ async def placement_list(
         unclicked,
     )
     chosen = controlled(items, placement, situation, wish.count, before)
-    without = bought | frozenset(visit.asker.session_item_ids)
+    # What is pinned to a place of a later page waits for it.
+    pinned = {item_id for each in situation.matched if each.effect is Effect.PIN for item_id in each.item_ids}
+    without = bought.union(visit.asker.session_item_ids, pinned)
     new = new_items(placement, shelf, mask, chosen, shown_to_all, without, visit.nonce) if exploring else []
     chosen = placed(chosen, new, placement.exploration.position, wish.count)
     drawn = [each for each in new if any(item.item_id == each.item_id for item in chosen)]
