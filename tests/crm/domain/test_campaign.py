@@ -76,5 +76,7 @@ def test_counts_are_how_many_messages_are_in_each_state(steps: list[tuple[int, M
         counts = counts.after([(messages.get(message), state)])
         messages[message] = state
         there = Counter(messages.values())
-        assert (counts.queued, counts.sent, counts.failed, counts.skipped) == tuple(there[it] for it in MessageState)
+        assert (counts.queued, counts.sent, counts.failed, counts.skipped, counts.held_back) == tuple(
+            there[it] for it in MessageState
+        )
         assert counts.audience == len(messages)

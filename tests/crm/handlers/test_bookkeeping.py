@@ -33,7 +33,9 @@ def sending(memory: Memory, customer_id: str) -> Change:
 def check(memory: Memory) -> None:
     there = Counter(message.value.state for message in memory.messages.values())
     counts = memory.campaign.value.counts
-    assert (counts.queued, counts.sent, counts.failed, counts.skipped) == tuple(there[it] for it in MessageState)
+    assert (counts.queued, counts.sent, counts.failed, counts.skipped, counts.held_back) == tuple(
+        there[it] for it in MessageState
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.booleans()), max_size=40))
