@@ -99,10 +99,21 @@ class Settings(ServiceSettings):
 
 
 @asynccontextmanager
+async def _quick_turns() -> AsyncIterator[None]:
+    """Threads let the loop in soon; the process is left as it was, whatever else it serves."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@asynccontextmanager
 async def serve(settings: Settings, clock: Clock = system_clock) -> AsyncIterator[Serving]:
     """Serve until the block is left."""
-    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     async with (
+        _quick_turns(),
         open_store(settings, COLLECTIONS) as store,
         open_columnar(settings, TABLES) as columnar,
         connect(settings.profiles_addr, settings) as profiles,
