@@ -13,7 +13,7 @@ import services.common.columnar  # noqa: F401  # makes comparisons safe
 THREADS, ROUNDS, VALUES = 4, 4000, 5
 
 
-class Value(Comparable):
+class Value(Comparable):  # type: ignore[misc]
     """What is equal if its number is."""
 
     __slots__ = ("number",)

@@ -24,6 +24,9 @@ from tests.tenant import DAYS, Tenant
 from tests.whole_platform import NOBODY, running, until
 
 
+pytestmark = pytest.mark.timeout(400)  # the first test waits until two tenants have everything
+
+
 def of_kind(kind: type) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("rpc", [rpc for rpc, rule in RULES.items() if isinstance(rule, kind)])
 

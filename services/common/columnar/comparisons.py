@@ -8,9 +8,12 @@ stops half-way, and what is left answers for whatever gets the id next. Here not
 from ibis.common.bases import Comparable
 
 
-def _forget(ended: Comparable) -> None:
-    """Each step is one call of a dictionary, which no thread interrupts; whoever is alive keeps a place, if empty."""
-    kept, own = Comparable.__cache__, id(ended)
+def _forget(ended: Comparable, kept: dict[int, dict[int, bool]] = Comparable.__cache__) -> None:
+    """Each step is one call of a dictionary, which no thread interrupts; whoever is alive keeps a place, if empty.
+
+    What is kept is at hand without a name, as names are gone when the interpreter ends before the expressions.
+    """
+    own = id(ended)
     for other in list(kept.pop(own, ())):
         if (answers := kept.get(other)) is not None:
             answers.pop(own, None)

@@ -10,7 +10,7 @@ from services.common.columnar import Amendment, Assign, Columnar, Table, of_tena
 from services.forecasting.adapters.activities import ACTIVITIES, DIMENSIONS, counted
 from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
-from services.forecasting.adapters.moments import event_moment, moment, read_moment
+from services.forecasting.adapters.moments import bound, event_moment, moment, read_moment
 from services.forecasting.adapters.series import Tables, sums
 from services.forecasting.adapters.tastes import categories, later, read_tastes, tastes
 from services.forecasting.domain.activities import BoughtLine
@@ -207,11 +207,11 @@ class ColumnarLines:
     async def moment(
         self, tenant: str, currency: str, goal: Goal, at: int, customer_ids: Sequence[str] | None = None
     ) -> Moment:
-        asked = (_of(self._lines(tenant), customer_ids), currency, goal, at)
+        asked, when = (_of(self._lines(tenant), customer_ids), currency, goal), bound(at)
         if goal.event_name:
             events = _of(of_tenant(self._columnar.table(ACTIVITIES), tenant), customer_ids)
-            return read_moment(await self._columnar.execute(event_moment(events, *asked)), goal)
-        return read_moment(await self._columnar.execute(moment(*asked)), goal)
+            return read_moment(await self._columnar.execute(event_moment(events, *asked), bound=when), goal)
+        return read_moment(await self._columnar.execute(moment(*asked), bound=when), goal)
 
     async def tastes(self, tenant: str, currency: str, horizon_days: int, at: int) -> Tastes:
         lines = self._lines(tenant)

@@ -10,23 +10,29 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
+from services.common.columnar.texts import Bound
 from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.propensity import EVENT_WINDOWS_DAYS, GOAL_WINDOWS_DAYS, WINDOWS_DAYS, Goal, Moment
 
 _COUNTS_OF_GOAL = ("goal_events", "goal_event_days")
+_AT, _TODAY = (ibis.param("int64") for _ in range(2))
 
 
-def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
-    """One row a customer who had ordered by ``at`` (microseconds): their features, ``reached`` and ``later_amount``."""
+def bound(at: int) -> Bound:
+    """The values of the parameters of an expression for the moment ``at`` (microseconds)."""
+    return {_AT: at, _TODAY: at // DAY}
+
+
+def moment(lines: ir.Table, currency: str, goal: Goal) -> ir.Table:
+    """One row a customer who had ordered by the moment: their features, ``reached`` and ``later_amount``."""
     lines = lines.filter(lines.currency == currency, lines.customer_id != "")
     lines = lines.mutate(counts=_counts(lines, goal), day=_day(lines.time))
-    known = lines.filter(lines.time <= at)
+    known = lines.filter(lines.time <= _AT)
     daily = _daily(known)
-    today = at // DAY
-    found = _bought(known, daily, today)
+    found = _bought(known, daily)
     if not goal.of_all_lines:
-        found = found.left_join(_towards(daily, today), "customer_id").drop("customer_id_right")
-    later = _later(lines.filter(lines.time > at, lines.time <= at + goal.horizon, lines.counts == 1))
+        found = found.left_join(_towards(daily), "customer_id").drop("customer_id_right")
+    later = _later(lines.filter(lines.time > _AT, lines.time <= _AT + goal.horizon, lines.counts == 1))
     found = found.left_join(later, "customer_id").drop("customer_id_right")
     found = found.mutate(later_amount=found.later_amount.coalesce(0))
     came = (found.later_orders.coalesce(0) >= goal.min_orders) & (found.later_amount >= goal.min_amount)
@@ -34,18 +40,17 @@ def moment(lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
     return found.select("customer_id", "reached", "later_amount", *goal.features).order_by("customer_id")
 
 
-def event_moment(events: ir.Table, lines: ir.Table, currency: str, goal: Goal, at: int) -> ir.Table:
-    """The same of a goal of events: one row a customer of whom any event is known by ``at``."""
+def event_moment(events: ir.Table, lines: ir.Table, currency: str, goal: Goal) -> ir.Table:
+    """The same of a goal of events: one row a customer of whom any event is known by the moment."""
     events = events.filter(events.customer_id != "")
     counting = _once(events.filter(events.name == goal.event_name, *_matching(events, goal)))
-    today = at // DAY
-    found = _done(_once(events.filter(events.time <= at)), today)
-    found = _joined(found, _done_of_goal(counting.filter(counting.time <= at), today))
+    found = _done(_once(events.filter(events.time <= _AT)))
+    found = _joined(found, _done_of_goal(counting.filter(counting.time <= _AT)))
     found = found.mutate(goal_event_day_share=found.goal_event_days.coalesce(0) / found.event_days)
-    known = lines.filter(lines.currency == currency, lines.customer_id != "", lines.time <= at)
+    known = lines.filter(lines.currency == currency, lines.customer_id != "", lines.time <= _AT)
     known = known.mutate(counts=0, day=_day(known.time))
-    found = _joined(found, _bought(known, _daily(known), today))
-    later = counting.filter(counting.time > at, counting.time <= at + goal.horizon)
+    found = _joined(found, _bought(known, _daily(known)))
+    later = counting.filter(counting.time > _AT, counting.time <= _AT + goal.horizon)
     found = _joined(found, later.group_by("customer_id").aggregate(later=later.count()))
     came = found.later.coalesce(0) >= goal.min_orders
     counted = {name: found[name].coalesce(0) for name in goal.features if name.startswith(_COUNTS_OF_GOAL)}
@@ -59,27 +64,27 @@ def _once(events: ir.Table) -> ir.Table:
     return found.mutate(day=_day(found.time))
 
 
-def _done(events: ir.Table, today: int) -> ir.Table:
+def _done(events: ir.Table) -> ir.Table:
     daily = events.group_by("customer_id", "day").aggregate(events=events.count(), looks=events.looking.sum())
     return daily.group_by("customer_id").aggregate(
-        event_recency_days=today - daily.day.max(),
-        event_tenure_days=today - daily.day.min(),
+        event_recency_days=_TODAY - daily.day.max(),
+        event_tenure_days=_TODAY - daily.day.min(),
         events=daily.events.sum(),
         event_days=daily.count(),
         looks=daily.looks.sum(),
-        **{f"event_days_in_{days}": _within(daily, today, days, 1) for days in EVENT_WINDOWS_DAYS},
-        **{f"looks_in_{days}": _within(daily, today, days, daily.looks) for days in EVENT_WINDOWS_DAYS},
+        **{f"event_days_in_{days}": _within(daily, days, 1) for days in EVENT_WINDOWS_DAYS},
+        **{f"looks_in_{days}": _within(daily, days, daily.looks) for days in EVENT_WINDOWS_DAYS},
     )
 
 
-def _done_of_goal(events: ir.Table, today: int) -> ir.Table:
+def _done_of_goal(events: ir.Table) -> ir.Table:
     daily = events.group_by("customer_id", "day").aggregate(events=events.count())
     found = daily.group_by("customer_id").aggregate(
-        goal_event_recency_days=today - daily.day.max(),
+        goal_event_recency_days=_TODAY - daily.day.max(),
         goal_events=daily.events.sum(),
         goal_event_days=daily.count(),
         span=daily.day.max() - daily.day.min(),
-        **{f"goal_event_days_in_{days}": _within(daily, today, days, 1) for days in EVENT_WINDOWS_DAYS},
+        **{f"goal_event_days_in_{days}": _within(daily, days, 1) for days in EVENT_WINDOWS_DAYS},
     )
     found = found.mutate(goal_event_gap_days=found.span / (found.goal_event_days - 1).nullif(0)).drop("span")
     return found.mutate(goal_event_overdue=found.goal_event_recency_days / found.goal_event_gap_days)
@@ -89,9 +94,9 @@ def _joined(found: ir.Table, more: ir.Table) -> ir.Table:
     return found.left_join(more, "customer_id").drop("customer_id_right")
 
 
-def _bought(known: ir.Table, daily: ir.Table, today: int) -> ir.Table:
+def _bought(known: ir.Table, daily: ir.Table) -> ir.Table:
     """What is known of the orders of each customer."""
-    return _joined(_habits(daily, today), _variety(known))
+    return _joined(_habits(daily), _variety(known))
 
 
 def read_moment(rows: pa.Table, goal: Goal) -> Moment:
@@ -141,10 +146,10 @@ def _daily(known: ir.Table) -> ir.Table:
     return days.mutate(gap=days.day - days.day.lag().over(before))
 
 
-def _habits(daily: ir.Table, today: int) -> ir.Table:
+def _habits(daily: ir.Table) -> ir.Table:
     found = daily.group_by("customer_id").aggregate(
-        recency_days=today - daily.day.max(),
-        tenure_days=today - daily.day.min(),
+        recency_days=_TODAY - daily.day.max(),
+        tenure_days=_TODAY - daily.day.min(),
         purchase_days=daily.count(),
         amount=daily.amount.sum(),
         amount_per_purchase=daily.amount.mean(),
@@ -153,8 +158,8 @@ def _habits(daily: ir.Table, today: int) -> ir.Table:
         gap_days_deviation=daily.gap.cast("float64").std(how="sample"),
         gap_days_longest=daily.gap.max(),
         line_count=daily.lines.sum(),
-        **{f"purchase_days_in_{days}": _within(daily, today, days, 1) for days in WINDOWS_DAYS},
-        **{f"amount_in_{days}": _within(daily, today, days, daily.amount) for days in WINDOWS_DAYS},
+        **{f"purchase_days_in_{days}": _within(daily, days, 1) for days in WINDOWS_DAYS},
+        **{f"amount_in_{days}": _within(daily, days, daily.amount) for days in WINDOWS_DAYS},
     )
     return found.mutate(
         overdue=found.recency_days / found.gap_days,
@@ -169,21 +174,21 @@ def _variety(known: ir.Table) -> ir.Table:
     )
 
 
-def _towards(daily: ir.Table, today: int) -> ir.Table:
+def _towards(daily: ir.Table) -> ir.Table:
     """What the customer did of what the goal asks for; the share of it in all they paid."""
     goal_day = (daily.goal_lines > 0).cast("int64")
     found = daily.group_by("customer_id").aggregate(
-        goal_recency_days=today - daily.day.max(where=daily.goal_lines > 0),
+        goal_recency_days=_TODAY - daily.day.max(where=daily.goal_lines > 0),
         goal_days=goal_day.sum(),
         goal_amount=daily.goal_amount.sum(),
         paid=daily.amount.sum(),
-        **{f"goal_days_in_{days}": _within(daily, today, days, goal_day) for days in GOAL_WINDOWS_DAYS},
+        **{f"goal_days_in_{days}": _within(daily, days, goal_day) for days in GOAL_WINDOWS_DAYS},
     )
     return found.mutate(goal_amount_share=found.goal_amount / found.paid)
 
 
-def _within(daily: ir.Table, today: int, days: int, value: ir.Value | int) -> ir.Value:
-    return ibis.cases((daily.day > today - days, value), else_=0).sum()
+def _within(daily: ir.Table, days: int, value: ir.Value | int) -> ir.Value:
+    return ibis.cases((daily.day > _TODAY - days, value), else_=0).sum()
 
 
 def _later(lines: ir.Table) -> ir.Table:
