@@ -23,7 +23,6 @@ from tests.contracts.test_access import METHODS, access
 from tests.tenant import DAYS, Tenant
 from tests.whole_platform import NOBODY, running, until
 
-
 pytestmark = pytest.mark.timeout(400)  # the first test waits until two tenants have everything
 
 
