@@ -26,7 +26,10 @@ def spark_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("spark")
     (port,) = free_ports(1)
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(_command(Path(pyspark.__file__).parent, port), cwd=folder, stdout=log, stderr=log)
+        command = _command(Path(pyspark.__file__).parent, port)
+        # What the workers run, whichever Python comes first on the path.
+        workers = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+        server = subprocess.Popen(command, cwd=folder, env=workers, stdout=log, stderr=log)
     try:
         _wait(server, port, folder / "log")
         yield f"sc://127.0.0.1:{port}"
@@ -52,7 +55,6 @@ def _command(spark: Path, port: int) -> list[str]:
         "spark.connect.grpc.binding.port": str(port),
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
-        "spark.pyspark.python": sys.executable,
         "spark.sql.warehouse.dir": "warehouse",
         "spark.sql.shuffle.partitions": "1",
         "spark.ui.enabled": "false",
