@@ -18,9 +18,9 @@ from services.forecasting.domain.customers import (
     TooFewRepeatCustomers,
 )
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import DAY, WindowInvalid
+from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.series import Selection
-from services.forecasting.handlers.get_series import LATEST
+from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.handlers.value_customers import (
     best_of,
@@ -59,8 +59,7 @@ async def fit_customer_model(
     """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
     if not 0 <= options.discount_rate <= DISCOUNT_RATE_MAX:
         raise DiscountRateInvalid(f"the discount rate must lie between 0 and {DISCOUNT_RATE_MAX:.0f} a year")
-    if options.as_of is not None and not 0 <= options.as_of <= LATEST:
-        raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+    check_instant(options.as_of, "as_of_time")
 
     async def prepare() -> _Work:
         return await _prepared(fitting, tenant, options)

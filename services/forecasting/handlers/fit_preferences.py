@@ -8,7 +8,7 @@ from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import DAY, WindowInvalid
+from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.preference import (
     HORIZON_DAYS,
     KEPT,
@@ -24,8 +24,9 @@ from services.forecasting.domain.preference import (
 )
 from services.forecasting.domain.propensity import EXAMPLES_MIN, HORIZONS_MIN, FloatArray, TooFewExamples
 from services.forecasting.domain.series import Selection
-from services.forecasting.handlers.fit_propensity import check_learner, moments_until, too_short
-from services.forecasting.handlers.get_series import LATEST
+from services.forecasting.handlers.fit_propensity import moments_until, too_short
+from services.forecasting.handlers.fitting import check_learner, drop_erased, with_orders
+from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.learning.preference import (
     PAIR_FEATURES,
@@ -79,8 +80,7 @@ async def fit_preferences(
     fitting: PreferenceFitting, tenant: str, request_id: str, fingerprint: str, order: PreferenceOrder
 ) -> Job:
     """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
-    if order.as_of is not None and not 0 <= order.as_of <= LATEST:
-        raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+    check_instant(order.as_of, "as_of_time")
 
     async def prepare() -> _Work:
         return await _prepared(fitting, tenant, order)
@@ -144,7 +144,8 @@ class _Work:
             version = await models.claim(self.tenant, MODEL_ID)
             model = await asyncio.to_thread(self._model, version, trees, moments, now, measured)
             await self._write(model, trees, now, progress)
-            await self._drop_erased(model, now)
+            known = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
+            await drop_erased(models, self.tenant, MODEL_ID, version, now.moment.ids, known)
             await models.publish(self.tenant, replace(model, fit_time=to_micros(self.fitting.clock())))
         hit_rate = _by_method(measured)[RankingMethod.MODEL].hit_rate
         return {"version": str(version), "customer_count": str(len(now)), "hit_rate": f"{hit_rate:.4f}"}
@@ -197,12 +198,6 @@ class _Work:
             CategoryPreferences(model.version, who, model.as_of, model.horizon_days, liked)
             for who, liked in zip(ids, best, strict=True)
         ]
-
-    async def _drop_erased(self, model: CategoryPreferenceModel, now: Tastes) -> None:
-        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
-        known = await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
-        gone = sorted(set(now.moment.ids) - set(known.ids))
-        await self.fitting.models.drop(self.tenant, MODEL_ID, model.version, gone)
 
 
 def _by_method(measured: PreferenceQuality) -> dict[RankingMethod, Ranking]:

@@ -8,28 +8,25 @@ from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import DAY, WindowInvalid
+from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.propensity import (
     EXAMPLES_MIN,
     HORIZONS_MIN,
-    MODELS_MAX,
     FloatArray,
     Goal,
     GoalInvalid,
-    LearnerMissing,
     Moment,
     Propensity,
     PropensityModel,
     Quality,
     TooFewExamples,
     TooLittleHistory,
-    TooManyModels,
     check_goal,
 )
 from services.forecasting.domain.series import Extent, Selection
-from services.forecasting.handlers.get_series import LATEST
+from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, with_orders
+from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
-from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.propensity import (
     ROWS_MAX,
     PropensityTrees,
@@ -78,8 +75,7 @@ async def fit_propensity(
     fitting: PropensityFitting, tenant: str, request_id: str, fingerprint: str, order: PropensityOrder
 ) -> Job:
     """The job that fits; a request that came before gets the job of then. Refusals as in the contract."""
-    if order.as_of is not None and not 0 <= order.as_of <= LATEST:
-        raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+    check_instant(order.as_of, "as_of_time")
     check_goal(order.goal, order.goal_currency)
 
     async def prepare() -> _Work:
@@ -90,9 +86,7 @@ async def fit_propensity(
 
 async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOrder) -> "_Work":
     check_learner()
-    names = await fitting.models.names(tenant)
-    if len(names) >= MODELS_MAX and order.model_id not in names:
-        raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
+    check_room(await fitting.models.names(tenant), order.model_id)
     orders, extent = await fitting.lines.extent(tenant), await extent_of(fitting.lines, tenant, order.goal)
     if extent is None:
         raise too_short(0, order.goal.horizon_days)
@@ -116,12 +110,6 @@ async def extent_of(lines: Lines, tenant: str, goal: Goal) -> Extent | None:
         return await lines.extent(tenant)
     selection = Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY, event_name=goal.event_name)
     return await lines.extent(tenant, selection)
-
-
-def check_learner() -> None:
-    """``LearnerMissing`` where trees cannot be grown."""
-    if why := missing():
-        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
 
 
 def too_short(span: int, horizon_days: int) -> TooLittleHistory:
@@ -182,7 +170,8 @@ class _Work:
             version = await models.claim(self.tenant, self.order.model_id)
             model = await asyncio.to_thread(self._model, version, learnt, now, measured)
             await self._write(model, learnt.trees, now, progress)
-            await self._drop_erased(model, now)
+            known = await self._known()
+            await drop_erased(models, self.tenant, model.model_id, version, now.ids, known)
             model = replace(model, fit_time=to_micros(self.fitting.clock()))
             await models.publish(self.tenant, model)
         auc = {} if measured.auc is None else {"auc": f"{measured.auc:.4f}"}
@@ -233,14 +222,11 @@ class _Work:
             done += len(chunk)
             await progress(0.7 + 0.25 * done / len(now), f"{done} customers predicted")
 
-    async def _drop_erased(self, model: PropensityModel, now: Moment) -> None:
-        """Drop what was written of customers whose orders and events became a pseudonym's since the fit began."""
+    async def _known(self) -> Sequence[str]:
+        """Whom orders, or events, are known of by now."""
         if self.order.goal.event_name:
-            known = (await self.moment(self.as_of)).ids
-        else:
-            known = (await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)).ids
-        gone = sorted(set(now.ids) - set(known))
-        await self.fitting.models.drop(self.tenant, model.model_id, model.version, gone)
+            return (await self.moment(self.as_of)).ids
+        return await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,12 @@ from services.common import telemetry
 from services.common.clock import Clock, to_micros
 from services.common.jobs import Job, Jobs, Progress
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import WindowInvalid
 from services.forecasting.domain.propensity import (
     EXAMPLES_MIN,
-    MODELS_MAX,
     FloatArray,
     Goal,
     GoalInvalid,
-    LearnerMissing,
     Moment,
-    TooManyModels,
     check_goal,
 )
 from services.forecasting.domain.series import Selection
@@ -40,9 +36,9 @@ from services.forecasting.domain.uplift import (
     group_of,
     waves,
 )
-from services.forecasting.handlers.get_series import LATEST
+from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, with_orders
+from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
-from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.propensity import importance, percentiles, reasons
 from services.forecasting.learning.qini import uplift_quality
 from services.forecasting.learning.uplift import ROWS_MAX, UpliftTrees, fit, taken
@@ -83,8 +79,7 @@ class UpliftOrder:
 
     def check(self) -> None:
         """Refuse what makes no sense, whatever the tenant has."""
-        if self.as_of is not None and not 0 <= self.as_of <= LATEST:
-            raise WindowInvalid("the time must lie between 1970 and 2169", field="as_of_time")
+        check_instant(self.as_of, "as_of_time")
         check_goal(self.goal, self.goal_currency)
         if self.goal.event_name:
             raise GoalInvalid("an uplift model foresees orders; leave the events out", field="goal.event_name")
@@ -121,11 +116,8 @@ async def fit_uplift(fitting: UpliftFitting, tenant: str, request_id: str, finge
 
 
 async def _prepared(fitting: UpliftFitting, tenant: str, order: UpliftOrder) -> "_Work":
-    if why := missing():
-        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
-    names = await fitting.models.names(tenant)
-    if len(names) >= MODELS_MAX and order.model_id not in names:
-        raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
+    check_learner()
+    check_room(await fitting.models.names(tenant), order.model_id)
     if not await fitting.treatments.has(tenant, order.experiment_id):
         raise ExperimentNotFound(
             f"there is no experiment {order.experiment_id}; RecordTreatments begins one, or a campaign that holds back",
@@ -207,7 +199,8 @@ class _Work:
             warnings = tuple(_warnings(found, trial, measured, drawn))
             version = await self.fitting.models.claim(self.tenant, self.order.model_id)
             model = await self._written(version, measured, warnings, trees, now, progress)
-            await self._drop_erased(model, now)
+            known = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
+            await drop_erased(self.fitting.models, self.tenant, model.model_id, version, now.ids, known)
             await self.fitting.models.publish(self.tenant, model)
         return {"version": str(version), "customer_count": str(len(now)), "qini": f"{measured.qini.value:.5f}"}
 
@@ -280,12 +273,6 @@ class _Work:
             done += len(chunk)
             await progress(0.75 + 0.2 * done / len(now), f"{done} customers told apart")
         return model
-
-    async def _drop_erased(self, model: UpliftModel, now: Moment) -> None:
-        """Drop what was written of customers whose orders became a pseudonym's since the fit began."""
-        known = await self.fitting.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
-        gone = sorted(set(now.ids) - set(known.ids))
-        await self.fitting.models.drop(self.tenant, model.model_id, model.version, gone)
 
 
 def _joined(parts: Sequence[Trial]) -> Trial:

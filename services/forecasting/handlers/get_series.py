@@ -42,9 +42,14 @@ def _values(selection: Selection, found: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(selection.values) or set(found)))
 
 
+def check_instant(instant: int | None, field: str) -> None:
+    """``WindowInvalid``, which names the field, for a moment (microseconds) of no calendar that is known."""
+    if instant is not None and not 0 <= instant <= LATEST:
+        raise WindowInvalid("the time must lie between 1970 and 2169", field=field)
+
+
 def _check(first: int | None, end: int | None) -> None:
     for field, instant in (("start_time", first), ("end_time", end)):
-        if instant is not None and not 0 <= instant <= LATEST:
-            raise WindowInvalid("the time must lie between 1970 and 2169", field=field)
+        check_instant(instant, field)
     if first is not None and end is not None and end <= first:
         raise WindowInvalid("the window ends before it starts", field="end_time")

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from services.common.errors import AlreadyExists, Conflict
 from services.recommendation.domain.signals import check_weights
 from services.recommendation.domain.training_settings import TrainingSettings, check_retention
+from services.recommendation.handlers.keep_settings import keep_settings
 from services.recommendation.handlers.training import check_half_life
 from services.recommendation.ports import Request, Requests, SettingsStore
 
@@ -19,10 +19,4 @@ async def save_training_settings(
     if settings.feedback_weights:
         check_weights(settings.feedback_weights)
     saved = replace(settings, update_time=now)
-    answered = await requests.replayed(request)
-    if answered is None:
-        try:
-            await store.put(request, saved)
-        except (Conflict, AlreadyExists):
-            answered = await requests.replayed(request)
-    return replace(saved, update_time=int(answered["update_time"])) if answered else saved
+    return replace(saved, update_time=await keep_settings(requests, request, lambda: store.put(request, saved), now))

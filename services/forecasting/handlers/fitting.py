@@ -1,0 +1,41 @@
+"""What every fit of a model of customers asks for first and does last."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from services.forecasting.domain.propensity import MODELS_MAX, LearnerMissing, TooManyModels
+from services.forecasting.learning.lightgbm_runtime import missing
+from services.forecasting.ports import Lines
+
+
+class Versions(Protocol):
+    """Whatever keeps what versions of models say of customers."""
+
+    async def drop(self, tenant: str, model_id: str, version: int, customer_ids: Sequence[str]) -> None:
+        """Remove what a version says of these customers."""
+        ...
+
+
+def check_learner() -> None:
+    """``LearnerMissing`` where trees cannot be grown."""
+    if why := missing():
+        raise LearnerMissing(f"LightGBM cannot be loaded on this machine; install OpenMP's runtime (libgomp1): {why}")
+
+
+def check_room(names: Collection[str], model_id: str) -> None:
+    """``TooManyModels`` for one name more than a tenant may have."""
+    if len(names) >= MODELS_MAX and model_id not in names:
+        raise TooManyModels(f"there are {MODELS_MAX} models; delete one, or fit one of them anew", limit=MODELS_MAX)
+
+
+async def with_orders(lines: Lines, tenant: str, currency: str, at: int) -> Sequence[str]:
+    """The customers whose orders are known by a moment."""
+    return (await lines.histories(tenant, currency, at, at)).ids
+
+
+async def drop_erased(
+    versions: Versions, tenant: str, model_id: str, version: int, written: Collection[str], known: Collection[str]
+) -> None:
+    """Drop what a fit has ``written`` of customers who are not ``known`` any more, as what they did became a
+    pseudonym's since the fit began."""
+    await versions.drop(tenant, model_id, version, sorted(set(written) - set(known)))
