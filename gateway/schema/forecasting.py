@@ -82,12 +82,16 @@ class ForecastKey: ...
 class Forecast: ...
 
 
-@from_proto(pb.ForecastPoint, "start_time", "value", "intervals", "contributions")
+@from_proto(pb.ForecastPoint, "start_time", "value", "intervals", "contributions", "quantiles")
 class ForecastPoint: ...
 
 
 @from_proto(pb.Contribution, "name", "value")
 class Contribution: ...
+
+
+@from_proto(pb.Quantile, "probability", "value")
+class Quantile: ...
 
 
 @from_proto(pb.Interval, "level", "lower", "upper")
@@ -98,7 +102,7 @@ class Interval: ...
 class Backtest: ...
 
 
-@from_proto(pb.Accuracy, "wape", "mase", "smape", "rmse", "bias", "coverage")
+@from_proto(pb.Accuracy, "wape", "mase", "smape", "rmse", "bias", "coverage", "wql")
 class Accuracy: ...
 
 
@@ -187,6 +191,9 @@ async def forecast(
     levels: Annotated[
         list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
     ] = None,
+    quantiles: Annotated[
+        list[float] | None, strawberry.argument(description="From .005 to .995, for example .1, .5 and .9; null: none.")
+    ] = None,
 ) -> pb.Forecast:
     key = pb.ForecastKey(
         measure=measure,
@@ -200,7 +207,7 @@ async def forecast(
         event_name=event_name or "",
         time_hierarchy=time_hierarchy or series_pb2.TIME_HIERARCHY_UNSPECIFIED,
     )
-    request = pb.GetForecastRequest(key=key, levels=levels)
+    request = pb.GetForecastRequest(key=key, levels=levels, quantiles=quantiles)
     answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)
     return answer.forecast
 

@@ -209,7 +209,16 @@ async def test_a_forecast_has_the_weekly_pattern_its_intervals_and_its_errors(sh
         assert lowers[0] <= point.value <= uppers[0]
     assert [it.level for it in forecast.backtest.accuracy.coverage] == [50, 80, 95]
     assert forecast.backtest.origin_count > 3
-    assert forecast.backtest.seasonal_naive.HasField("wape")
+    for errors in (forecast.backtest.accuracy, forecast.backtest.seasonal_naive):
+        assert errors.HasField("wape")
+        assert errors.HasField("wql")
+    asked = pb.GetForecastRequest(key=pb.ForecastKey(**DAILY_TOTAL), levels=[80], quantiles=[0.9, 0.5, 0.1, 0.333])
+    for point in (await shop.forecasting.GetForecast(asked, metadata=shop.header())).forecast.points:
+        [(lower, upper)] = [(it.lower, it.upper) for it in point.intervals]
+        assert [it.probability for it in point.quantiles] == [0.1, 0.333, 0.5, 0.9]
+        assert (point.quantiles[0].value, point.quantiles[3].value) == pytest.approx((lower, upper))
+        assert point.quantiles[2].value == point.value
+        assert lower <= point.quantiles[1].value <= point.value
 
 
 async def test_a_batch_answers_in_order_and_says_which_series_cannot_be_forecast(shop: Shop) -> None:
@@ -226,6 +235,11 @@ async def test_a_batch_answers_in_order_and_says_which_series_cannot_be_forecast
 
 
 async def test_keys_that_name_nothing_are_refused(shop: Shop) -> None:
+    for quantile in (0.0, 1.0, float("nan")):
+        asked = pb.GetForecastRequest(key=pb.ForecastKey(**DAILY_TOTAL), quantiles=[0.5, quantile])
+        error = await refusal(shop.forecasting.GetForecast(asked, metadata=shop.header()))
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "for example 0.9" in (error.details() or "")
     for changes in ({"value": "FOOD"}, {"granularity": 99}, {"horizon": 0}, {"horizon": 10_000}):
         key = pb.ForecastKey(**(DAILY_TOTAL | changes))
         error = await refusal(shop.forecasting.GetForecast(pb.GetForecastRequest(key=key), metadata=shop.header()))

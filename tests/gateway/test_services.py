@@ -157,7 +157,12 @@ async def test_a_forecast_and_a_series_are_named_by_enums(client: Client, backen
             "forecast": {
                 "model": "theta 100",
                 "points": [
-                    {"start_time": "2026-05-04T00:00:00Z", "value": 10.5, "intervals": [{"level": 80, "upper": 12}]}
+                    {
+                        "start_time": "2026-05-04T00:00:00Z",
+                        "value": 10.5,
+                        "intervals": [{"level": 80, "upper": 12}],
+                        "quantiles": [{"probability": 0.1, "value": 9}],
+                    }
                 ],
                 "backtest": {"accuracy": {"mase": 0.8}, "seasonal_naive": {"mase": 1.0}},
             }
@@ -165,21 +170,23 @@ async def test_a_forecast_and_a_series_are_named_by_enums(client: Client, backen
         forecasting.GetForecastResponse(),
     )
     backend.on("forecasting.GetForecast", lambda _: answer)
-    query = """{ forecast(measure: SALES, granularity: WEEK, horizon: 8) { model backtest { accuracy { mase } }
-        points { startTime value intervals { level lower upper } } } }"""
+    query = """{ forecast(measure: SALES, granularity: WEEK, horizon: 8, quantiles: [0.1]) { model
+        backtest { accuracy { mase wql } } points { startTime value intervals { level lower upper }
+        quantiles { probability value } } } }"""
     assert (await client.data(query))["forecast"] == {
         "model": "theta 100",
-        "backtest": {"accuracy": {"mase": 0.8}},
+        "backtest": {"accuracy": {"mase": 0.8, "wql": None}},
         "points": [
             {
                 "startTime": "2026-05-04T00:00:00Z",
                 "value": 10.5,
                 "intervals": [{"level": 80, "lower": 0.0, "upper": 12.0}],
+                "quantiles": [{"probability": 0.1, "value": 9.0}],
             }
         ],
     }
     key = {"measure": "MEASURE_SALES", "dimension": "DIMENSION_TOTAL", "granularity": "GRANULARITY_WEEK", "horizon": 8}
-    assert _asked(backend, "forecasting.GetForecast") == {"key": key}
+    assert _asked(backend, "forecasting.GetForecast") == {"key": key, "quantiles": [0.1]}
     await client.data(
         """{ series(measure: UNITS, granularity: DAY, dimension: CATEGORY, values: ["GROCERY"],
                     startTime: "2026-05-01T00:00:00+02:00", timeZone: "Europe/Berlin") { series { value } } }"""

@@ -1,7 +1,7 @@
 """Forecasts: points with intervals at any level, and what the past says of their errors."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,10 +13,16 @@ from services.forecasting.domain.series import Selection, check_event_name
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS_DEFAULT = (80, 95)
+QUANTILE_MIN, QUANTILE_MAX = 0.005, 0.995
+_LEVELS = np.arange(0, 100)
 
 
 class NothingToForecast(FailedPrecondition):
     """The series has no complete period with an order."""
+
+
+class QuantileInvalid(InvalidArgument):
+    """A probability that no interval reaches."""
 
 
 class HierarchyInvalid(InvalidArgument):
@@ -120,6 +126,8 @@ class Accuracy:
     smape: float
     rmse: float
     bias: float | None
+    wql: float | None = None
+    """``None`` also of forecasts that were stored before it was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,23 @@ class Forecast:
         half = self.scale[step] * self.quantiles[level - 1]
         lower = self.values[step] - half
         return max(lower, 0.0) if self.non_negative else lower, self.values[step] + half
+
+    def quantile(self, step: int, probability: float) -> float:
+        """What the figure stays below with ``probability``, from .005 to .995."""
+        level = 100 * abs(2 * probability - 1)
+        half = float(np.interp(level, _LEVELS, (0.0, *self.quantiles))) * self.scale[step]
+        found = self.values[step] + (half if probability > 0.5 else -half)
+        return max(found, 0.0) if self.non_negative else found
+
+
+def check_quantiles(probabilities: Sequence[float]) -> None:
+    """``QuantileInvalid`` for one that is not from .005 to .995."""
+    for index, it in enumerate(probabilities):
+        if not QUANTILE_MIN <= it <= QUANTILE_MAX:
+            raise QuantileInvalid(
+                f"a quantile lies between {QUANTILE_MIN} and {QUANTILE_MAX}, for example 0.9",
+                field=f"quantiles[{index}]",
+            )
 
 
 def describe(weights: Mapping[str, float]) -> str:

@@ -16,6 +16,7 @@ class Errors:
     smape: float
     rmse: float
     bias: float | None
+    wql: float | None = None
 
 
 def errors(forecasts: FloatArray, actuals: FloatArray, seasonal_change: float) -> Errors:
@@ -31,6 +32,22 @@ def errors(forecasts: FloatArray, actuals: FloatArray, seasonal_change: float) -
         rmse=float(np.sqrt((off**2).mean())),
         bias=float(off.sum()) / total if total > 0 else None,
     )
+
+
+def weighted_quantile_losses(
+    forecasts: FloatArray, actuals: FloatArray, half_widths: FloatArray, floor: FloatArray
+) -> FloatArray:
+    """By series: the mean over the quantiles .1, .5 and .9 of twice the quantile (pinball) loss, as a share of the sum
+    of the figures; NaN where that is zero. ``half_widths`` are those of 80 % intervals, which end at the ``floor``."""
+    known = np.isfinite(forecasts) & np.isfinite(actuals)
+    lower, upper = np.maximum(forecasts - half_widths, floor[:, None, None]), forecasts + half_widths
+    loss = np.zeros_like(forecasts)
+    for share, quantile in ((0.1, lower), (0.5, forecasts), (0.9, upper)):
+        off = actuals - quantile
+        loss += 2 / 3 * np.maximum(share * off, (share - 1) * off)
+    total = np.where(known, np.abs(actuals), 0.0).sum(axis=(1, 2))
+    lost = np.where(known, loss, 0.0).sum(axis=(1, 2))
+    return np.where(total > 0, lost / np.where(total > 0, total, 1.0), np.nan)
 
 
 def symmetric_errors(forecasts: FloatArray, actuals: FloatArray) -> FloatArray:

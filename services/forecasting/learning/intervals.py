@@ -8,6 +8,7 @@ count less the further they lie back (R. F. Barber, E. J. Candès, A. Ramdas and
 beyond exchangeability", Annals of Statistics 2023).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -56,13 +57,17 @@ def calibrate(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) ->
     return Calibration((sigma * stretch)[:, None] * growth, _quantiles(_scores(relative, spread)))
 
 
-def coverage(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) -> FloatArray:
+def without_each_origin(residuals: FloatArray, spread: FloatArray, lengths: FloatArray) -> list[Calibration]:
+    """By origin: what is calibrated without it."""
+    origins = range(residuals.shape[1])
+    return [calibrate(np.delete(residuals, origin, axis=1), spread, lengths) for origin in origins]
+
+
+def coverage(residuals: FloatArray, by_origin: Sequence[Calibration]) -> FloatArray:
     """How often intervals hold the figure, by series and level, each origin's calibrated without that origin."""
-    count = residuals.shape[1]
     held = np.zeros((len(residuals), len(LEVELS)))
     total = np.isfinite(residuals).sum(axis=(1, 2))
-    for origin in range(count):
-        calibration = calibrate(np.delete(residuals, origin, axis=1), spread, lengths)
+    for origin, calibration in enumerate(by_origin):
         width = calibration.quantiles[:, None, :] * calibration.scale[:, :, None]
         held += (np.abs(residuals[:, origin, :, None]) <= width).sum(axis=1)
     found: FloatArray = held / np.maximum(total, 1)[:, None]

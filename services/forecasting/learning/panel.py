@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from services.forecasting.learning import methods
-from services.forecasting.learning.accuracy import Errors, errors, seasonal_change
+from services.forecasting.learning.accuracy import Errors, errors, seasonal_change, weighted_quantile_losses
 from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
-from services.forecasting.learning.intervals import Calibration, calibrate, coverage
+from services.forecasting.learning.intervals import Calibration, calibrate, coverage, without_each_origin
 from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
@@ -99,9 +99,23 @@ class Weighed:
         """The intervals."""
         return calibrate(self.residuals, *self._figures())
 
-    def coverage(self) -> FloatArray:
-        """How often intervals held, by series and level."""
-        return coverage(self.residuals, *self._figures())
+    def judged(self) -> tuple[FloatArray, FloatArray]:
+        """How often intervals held, by series and level, and the weighted quantile loss by series; those of each origin
+        found without it."""
+        without = without_each_origin(self.residuals, *self._figures())
+        widths = [_half_width(it) for it in without]
+        half_widths = np.stack(widths, axis=1) if widths else np.zeros_like(self.held_out)
+        return coverage(self.residuals, without), self._losses(self.held_out, half_widths)
+
+    def naive_losses(self) -> FloatArray:
+        """By series: the weighted quantile loss of the seasonal naive method, its intervals calibrated once, on all
+        origins: that flatters it a little."""
+        naive = self.past.forecasts[_NAIVE]
+        calibration = calibrate(self.past.actuals - naive, *self._figures())
+        return self._losses(naive, np.broadcast_to(_half_width(calibration)[:, None], naive.shape))
+
+    def _losses(self, forecasts: FloatArray, half_widths: FloatArray) -> FloatArray:
+        return weighted_quantile_losses(forecasts, self.past.actuals, half_widths, self.floor)
 
     def adding_up(self) -> "Weighed":
         """The same with the parts of each whole adding up to it."""
@@ -171,7 +185,8 @@ def weigh(
 
 def conclude(it: Weighed) -> PanelForecast:
     """With intervals, errors, and what makes the forecasts up."""
-    calibration, covered = it.calibration(), it.coverage()
+    calibration = it.calibration()
+    (covered, losses), naive_losses = it.judged(), it.naive_losses()
     counts = np.isfinite(it.residuals).any(axis=2).sum(axis=1)
     totals = total_deviations(it.residuals, calibration.scale)
     apart = None
@@ -185,8 +200,8 @@ def conclude(it: Weighed) -> PanelForecast:
             quantiles=calibration.quantiles[s],
             weights=_named(it.shares[:, s]),
             origin_count=int(counts[s]),
-            accuracy=_errors(it.held_out[s], it.past.actuals[s], one, it.period),
-            seasonal_naive=_errors(it.past.forecasts[_NAIVE, s], it.past.actuals[s], one, it.period),
+            accuracy=_errors(it.held_out[s], it.past.actuals[s], one, it.period, losses[s]),
+            seasonal_naive=_errors(it.past.forecasts[_NAIVE, s], it.past.actuals[s], one, it.period, naive_losses[s]),
             coverage=covered[s] if counts[s] else None,
             total_deviation=float(totals[s]),
             parts=apart.parts_of(s, it.points[s]) if apart else {},
@@ -251,7 +266,15 @@ def _named(shares: FloatArray) -> dict[str, float]:
     return {methods.NAMES[m]: float(shares[m]) for m in order if shares[m] > 0}
 
 
-def _errors(forecasts: FloatArray, actuals: FloatArray, one: FloatArray, period: int) -> Errors | None:
+def _half_width(it: Calibration) -> FloatArray:
+    """By series and step: that of intervals of 80 %."""
+    return it.quantiles[:, 79:80] * it.scale
+
+
+def _errors(
+    forecasts: FloatArray, actuals: FloatArray, one: FloatArray, period: int, loss: float = np.nan
+) -> Errors | None:
     if not (np.isfinite(forecasts) & np.isfinite(actuals)).any():
         return None
-    return errors(forecasts, actuals, seasonal_change(one, period))
+    found = errors(forecasts, actuals, seasonal_change(one, period))
+    return replace(found, wql=float(loss)) if np.isfinite(loss) else found

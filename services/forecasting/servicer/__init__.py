@@ -37,6 +37,7 @@ from services.forecasting.servicer.forecast_messages import (
     forecast_message,
     interval_levels,
     panel_key,
+    quantiles_asked,
 )
 from services.forecasting.servicer.media_mix import MediaMixRpcs
 from services.forecasting.servicer.personal_data import PersonalDataRpcs
@@ -139,20 +140,21 @@ class ForecastingServicer(
         return pb.ListJobsResponse(jobs=map(to_proto, jobs), next_page_token=token)
 
     async def GetForecast(self, request: pb.GetForecastRequest, context: Context) -> pb.GetForecastResponse:
+        levels, quantiles = interval_levels(request.levels), quantiles_asked(request.quantiles)
         [found] = await self._get_forecasts(principal().tenant, [forecast_key(request.key)])
         if isinstance(found, Refusal):
             raise found
-        return pb.GetForecastResponse(forecast=forecast_message(found, interval_levels(request.levels)))
+        return pb.GetForecastResponse(forecast=forecast_message(found, levels, quantiles))
 
     async def BatchGetForecasts(
         self, request: pb.BatchGetForecastsRequest, context: Context
     ) -> pb.BatchGetForecastsResponse:
+        levels, quantiles = interval_levels(request.levels), quantiles_asked(request.quantiles)
         found = await self._get_forecasts(principal().tenant, [forecast_key(key) for key in request.keys])
-        levels = interval_levels(request.levels)
         answers = [
             pb.ForecastAnswer(key=key, error=it.message)
             if isinstance(it, Refusal)
-            else pb.ForecastAnswer(key=key, forecast=forecast_message(it, levels))
+            else pb.ForecastAnswer(key=key, forecast=forecast_message(it, levels, quantiles))
             for key, it in zip(request.keys, found, strict=True)
         ]
         return pb.BatchGetForecastsResponse(answers=answers)

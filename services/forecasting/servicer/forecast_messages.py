@@ -7,7 +7,14 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from tessera.forecasting.v1 import series_pb2
 
 from services.common.errors import InvalidArgument
-from services.forecasting.domain.forecasts import LEVELS_DEFAULT, Accuracy, Forecast, ForecastKey, PanelKey
+from services.forecasting.domain.forecasts import (
+    LEVELS_DEFAULT,
+    Accuracy,
+    Forecast,
+    ForecastKey,
+    PanelKey,
+    check_quantiles,
+)
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
 from services.forecasting.servicer.enums import known
 
@@ -40,8 +47,14 @@ def interval_levels(asked: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(asked))) or LEVELS_DEFAULT
 
 
-def forecast_message(it: Forecast, levels: Sequence[int]) -> pb.Forecast:
-    """A forecast with intervals at ``levels``."""
+def quantiles_asked(asked: Sequence[float]) -> tuple[float, ...]:
+    """The quantiles asked for, ascending; ``QuantileInvalid``."""
+    check_quantiles(asked)
+    return tuple(sorted(set(asked)))
+
+
+def forecast_message(it: Forecast, levels: Sequence[int], quantiles: Sequence[float] = ()) -> pb.Forecast:
+    """A forecast with intervals at ``levels``, and ``quantiles``."""
     return pb.Forecast(
         key=_key_message(it.key),
         currency=it.currency,
@@ -50,6 +63,7 @@ def forecast_message(it: Forecast, levels: Sequence[int]) -> pb.Forecast:
                 start_time=timestamp(start),
                 value=value,
                 intervals=_intervals(it, step, levels),
+                quantiles=[pb.Quantile(probability=each, value=it.quantile(step, each)) for each in quantiles],
                 contributions=[pb.Contribution(name=name, value=part[step]) for name, part in it.parts.items()],
             )
             for step, (start, value) in enumerate(zip(it.starts, it.values, strict=True))
@@ -102,7 +116,7 @@ def _backtest(it: Forecast, levels: Sequence[int]) -> pb.Backtest | None:
 
 
 def _accuracy(it: Accuracy) -> pb.Accuracy:
-    return pb.Accuracy(wape=it.wape, mase=it.mase, smape=it.smape, rmse=it.rmse, bias=it.bias)
+    return pb.Accuracy(wape=it.wape, mase=it.mase, smape=it.smape, rmse=it.rmse, bias=it.bias, wql=it.wql)
 
 
 def timestamp(micros: int) -> Timestamp:

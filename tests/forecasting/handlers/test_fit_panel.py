@@ -1,6 +1,7 @@
 """What a forecast's history is, and what is stored of it."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,6 +132,18 @@ async def test_each_fit_is_the_next_version_and_is_read_back_as_it_was(store: St
     stored = await StoredForecasts(store).get_many("acme", [second["FOOD"].key])
     assert stored == {second["FOOD"].key: second["FOOD"]}
     assert await StoredForecasts(store).get_many("other", [second["FOOD"].key]) == {}
+
+
+async def test_any_quantile_lies_between_the_ends_of_the_intervals_around_it(store: Store) -> None:
+    random = np.random.default_rng(2)
+    found = (await fit(store, daily("FOOD", "2026-03-02", (100 + 10 * random.normal(size=90)).tolist())))["FOOD"]
+    quantiles = [found.quantile(3, each) for each in (0.005, 0.1, 0.334, 0.335, 0.336, 0.5, 0.9, 0.995)]
+    assert quantiles == sorted(set(quantiles))
+    for probability, level in ((0.005, 99), (0.1, 80), (0.335, 33)):
+        ends = found.quantile(3, probability), found.quantile(3, 1 - probability)
+        assert ends == pytest.approx(found.interval(3, level))
+    assert found.quantile(3, 0.5) == found.values[3]
+    assert replace(found, values=(0.0,) * 7).quantile(3, 0.1) == 0
 
 
 async def test_series_without_a_complete_period_are_counted_and_left_out(store: Store) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.forecasting.learning.accuracy import errors, seasonal_change
+from services.forecasting.learning.accuracy import errors, seasonal_change, weighted_quantile_losses
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.histories import FloatArray
 from services.forecasting.learning.intervals import calibrate, normal_quantiles
@@ -160,6 +160,29 @@ def test_errors_are_those_of_their_definitions() -> None:
     assert seasonal_change(np.array([1.0, 2, 3, 5]), 2) == pytest.approx(2.5)
     assert seasonal_change(np.array([1.0, 4]), 7) == 3
     assert seasonal_change(np.array([1.0]), 7) == 0
+
+
+def test_a_quantile_loss_is_that_of_its_definition() -> None:
+    forecasts, actuals = np.array([[[10.0, 10.0, 10.0]]] * 2), np.array([[[12.0, 30.0, np.nan]], [[0.0, 0.0, 0.0]]])
+    found = weighted_quantile_losses(forecasts, actuals, np.full((2, 1, 3), 15.0), np.zeros(2))
+    low, middle, high = (0.1 * 12 + 0.1 * 30), (0.5 * 2 + 0.5 * 20), (0.1 * 13 + 0.9 * 5)
+    assert found[0] == pytest.approx(2 / 3 * (low + middle + high) / 42)
+    assert np.isnan(found[1])
+
+
+def test_a_backtest_has_the_quantile_loss_of_its_intervals_beside_that_of_the_seasonal_naive_method() -> None:
+    random = np.random.default_rng(3)
+    noise, steady = 100 + random.normal(0, 10, 150), np.full(60, 5.0)
+    first, second = forecast_panel([noise, steady], 7, 14).series
+    assert first.accuracy is not None
+    assert first.seasonal_naive is not None
+    assert first.accuracy.wql is not None
+    assert first.seasonal_naive.wql is not None
+    assert first.accuracy.wql < first.seasonal_naive.wql
+    # Of a normal error the loss of the best quantiles is 2 / 3 * (.3989 + 2 * .1755) of its deviation.
+    assert first.accuracy.wql == pytest.approx(0.05, rel=0.25)
+    assert second.accuracy is not None
+    assert second.accuracy.wql == pytest.approx(0)
 
 
 def test_without_residuals_intervals_are_those_of_a_normal_error() -> None:

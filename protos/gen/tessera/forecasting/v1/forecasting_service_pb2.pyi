@@ -761,6 +761,7 @@ class GetForecastRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def key(self) -> Global___ForecastKey:
         """Which."""
@@ -769,15 +770,20 @@ class GetForecastRequest(_message.Message):
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The levels of the intervals, in per cent; empty: 80 and 95."""
 
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The quantiles of each point, from .005 to .995, for example .1, .5 and .9; empty: none."""
+
     def __init__(
         self,
         *,
         key: Global___ForecastKey | None = ...,
         levels: _abc.Iterable[_builtins.int] | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "levels", b"levels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "levels", b"levels", "quantiles", b"quantiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -815,6 +821,7 @@ class BatchGetForecastsRequest(_message.Message):
 
     KEYS_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastKey]:
         """Which."""
@@ -823,15 +830,20 @@ class BatchGetForecastsRequest(_message.Message):
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The levels of the intervals, in per cent; empty: 80 and 95."""
 
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The quantiles of each point, from .005 to .995, for example .1, .5 and .9; empty: none."""
+
     def __init__(
         self,
         *,
         keys: _abc.Iterable[Global___ForecastKey] | None = ...,
         levels: _abc.Iterable[_builtins.int] | None = ...,
+        quantiles: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "levels", b"levels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "levels", b"levels", "quantiles", b"quantiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1049,6 +1061,7 @@ class ForecastPoint(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     INTERVALS_FIELD_NUMBER: _builtins.int
     CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
     value: _builtins.float
     """The expected figure: in the unit of the series, never below zero unless the history is."""
     @_builtins.property
@@ -1069,6 +1082,12 @@ class ForecastPoint(_message.Message):
         anywhere is left out.
         """
 
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
+        """The quantiles asked for, ascending: what the figure stays below with that probability. They are the ends of intervals,
+        which lie evenly around `value`: .1 and .9 are those of 80 per cent, .5 is `value` itself.
+        """
+
     def __init__(
         self,
         *,
@@ -1076,14 +1095,41 @@ class ForecastPoint(_message.Message):
         value: _builtins.float = ...,
         intervals: _abc.Iterable[Global___Interval] | None = ...,
         contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        quantiles: _abc.Iterable[Global___Quantile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "intervals", b"intervals", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "intervals", b"intervals", "quantiles", b"quantiles", "start_time", b"start_time", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ForecastPoint: _TypeAlias = ForecastPoint  # noqa: Y015
+
+@_typing.final
+class Quantile(_message.Message):
+    """What a figure stays below."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    probability: _builtins.float
+    """With which probability, from 0 to 1."""
+    value: _builtins.float
+    """What it stays below."""
+    def __init__(
+        self,
+        *,
+        probability: _builtins.float = ...,
+        value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["probability", b"probability", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quantile: _TypeAlias = Quantile  # noqa: Y015
 
 @_typing.final
 class Contribution(_message.Message):
@@ -1169,7 +1215,7 @@ class Backtest(_message.Message):
     @_builtins.property
     def unreconciled(self) -> Global___Accuracy:
         """The errors of the same forecasts before they were made to add up and to agree, which say whether that helped; without
-        coverage. Unset where nothing was made to (see `hierarchy` and `time_hierarchy` of ForecastKey).
+        coverage and `wql`. Unset where nothing was made to (see `hierarchy` and `time_hierarchy` of ForecastKey).
         """
 
     def __init__(
@@ -1200,6 +1246,7 @@ class Accuracy(_message.Message):
     RMSE_FIELD_NUMBER: _builtins.int
     BIAS_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
+    WQL_FIELD_NUMBER: _builtins.int
     wape: _builtins.float
     """The sum of the absolute errors as a share of the sum of the figures; unset if all figures are zero."""
     mase: _builtins.float
@@ -1213,6 +1260,12 @@ class Accuracy(_message.Message):
     bias: _builtins.float
     """The mean of forecast minus figure as a share of the mean figure: positive if too high; unset if all figures are
     zero.
+    """
+    wql: _builtins.float
+    """The weighted quantile loss: twice the quantile (pinball) loss as a share of the sum of the figures, in the mean of the
+    quantiles .1, .5 and .9. Like an error of the intervals, of which it counts how far figures lay outside and how wide
+    they were. The seasonal naive method has it with intervals made of its own errors. Unset if all figures are zero, and
+    for forecasts that were fitted before it was measured.
     """
     @_builtins.property
     def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___Coverage]:
@@ -1229,10 +1282,11 @@ class Accuracy(_message.Message):
         rmse: _builtins.float = ...,
         bias: _builtins.float | None = ...,
         coverage: _abc.Iterable[Global___Coverage] | None = ...,
+        wql: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "bias", b"bias", "mase", b"mase", "wape", b"wape"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "_wql", b"_wql", "bias", b"bias", "mase", b"mase", "wape", b"wape", "wql", b"wql"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "bias", b"bias", "coverage", b"coverage", "mase", b"mase", "rmse", b"rmse", "smape", b"smape", "wape", b"wape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_mase", b"_mase", "_wape", b"_wape", "_wql", b"_wql", "bias", b"bias", "coverage", b"coverage", "mase", b"mase", "rmse", b"rmse", "smape", b"smape", "wape", b"wape", "wql", b"wql"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
     _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
@@ -1240,12 +1294,16 @@ class Accuracy(_message.Message):
     _WhichOneofArgType__mase: _TypeAlias = _typing.Literal["_mase", b"_mase"]  # noqa: Y015
     _WhichOneofReturnType__wape: _TypeAlias = _typing.Literal["wape"]  # noqa: Y015
     _WhichOneofArgType__wape: _TypeAlias = _typing.Literal["_wape", b"_wape"]  # noqa: Y015
+    _WhichOneofReturnType__wql: _TypeAlias = _typing.Literal["wql"]  # noqa: Y015
+    _WhichOneofArgType__wql: _TypeAlias = _typing.Literal["_wql", b"_wql"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mase) -> _WhichOneofReturnType__mase | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wape) -> _WhichOneofReturnType__wape | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wql) -> _WhichOneofReturnType__wql | None: ...
 
 Global___Accuracy: _TypeAlias = Accuracy  # noqa: Y015
 

@@ -393,7 +393,8 @@ class ForecastingServiceServicer:
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
         now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
         NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
-        that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
+        that is `required_ahead` has no value for a period ahead. INVALID_ARGUMENT, reason QUANTILE_INVALID, for a quantile
+        that is not from .005 to .995. The other errors are those of GetSeries.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -74,7 +74,8 @@ class ForecastingServiceStub:
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
     now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
     NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
-    that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
+    that is `required_ahead` has no value for a period ahead. INVALID_ARGUMENT, reason QUANTILE_INVALID, for a quantile
+    that is not from .005 to .995. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]
     """Gets many forecasts as GetForecast does, in the order of the request. A series that cannot be forecast has an
@@ -336,7 +337,8 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
     now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
     NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
-    that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
+    that is `required_ahead` has no value for a period ahead. INVALID_ARGUMENT, reason QUANTILE_INVALID, for a quantile
+    that is not from .005 to .995. The other errors are those of GetSeries.
     """
     BatchGetForecasts: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.BatchGetForecastsRequest, _forecasting_service_pb2.BatchGetForecastsResponse]  # type: ignore[assignment]
     """Gets many forecasts as GetForecast does, in the order of the request. A series that cannot be forecast has an
@@ -643,7 +645,8 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gets the forecast of one series, the newest that was fitted; if there is none, fits it now from the orders known
         now, and keeps it. A forecast stays as it was fitted until FitForecasts fits it again. FAILED_PRECONDITION, reason
         NOTHING_TO_FORECAST, for a series without any complete period with an order, DRIVER_UNKNOWN_AHEAD where a driver
-        that is `required_ahead` has no value for a period ahead. The other errors are those of GetSeries.
+        that is `required_ahead` has no value for a period ahead. INVALID_ARGUMENT, reason QUANTILE_INVALID, for a quantile
+        that is not from .005 to .995. The other errors are those of GetSeries.
         """
 
     @_abc_1.abstractmethod
