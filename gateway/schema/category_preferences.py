@@ -75,6 +75,10 @@ class FitCategoryPreferencesInput: ...
 class FitCategoryPreferencesPayload: ...
 
 
+@input_from_proto(pb.DeleteCategoryPreferenceModelRequest, "request_id")
+class DeleteCategoryPreferenceModelInput: ...
+
+
 @edge(Customer, by_rpc("forecasting.BatchGetCategoryPreferences"))
 async def category_preferences(customer: Parent[profiles_pb.Customer], info: Info) -> pb.CategoryPreferences | None:
     """Of which categories the customer is likely to buy, the likeliest first; null if the newest model does not know
@@ -135,3 +139,11 @@ async def fit_category_preferences(
     info: Info, input: pb.FitCategoryPreferencesRequest
 ) -> pb.FitCategoryPreferencesResponse:
     return await info.context.backends.forecasting.FitCategoryPreferences(input, metadata=info.context.metadata)
+
+
+@mutation(by_rpc("forecasting.DeleteCategoryPreferenceModel"))
+async def delete_category_preference_model(info: Info, input: pb.DeleteCategoryPreferenceModelRequest) -> bool:
+    """Delete the model of category preferences, all its versions, and what it says of customers: true, also where there
+    was none."""
+    await info.context.backends.forecasting.DeleteCategoryPreferenceModel(input, metadata=info.context.metadata)
+    return True

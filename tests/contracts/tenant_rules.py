@@ -581,6 +581,10 @@ FORECASTING: dict[str, Rule] = {
     "BatchGetCategoryPreferences": Without(
         lambda acme: preference.BatchGetCategoryPreferencesRequest(customer_ids=acme.regular_ids)
     ),
+    "DeleteCategoryPreferenceModel": Beside(
+        lambda acme: preference.DeleteCategoryPreferenceModelRequest(request_id=acme.own("disliked")),
+        ("GetCategoryPreferenceModel", lambda acme: preference.GetCategoryPreferenceModelRequest()),
+    ),
     "GetElasticities": Without(
         lambda acme: elasticity.GetElasticitiesRequest(
             dimension=series_pb2.DIMENSION_PRODUCT,

@@ -103,6 +103,7 @@ async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotte
 
     await until(everybody_is_told_of)
     await forgotten(shop, u1)
+    await deleted(shop, everybody[0].customer_id)
 
 
 async def forgotten(shop: Shop, who: str) -> None:
@@ -120,6 +121,25 @@ async def forgotten(shop: Shop, who: str) -> None:
         return not answer.preferences and who not in await told(shop)
 
     await until(gone)
+
+
+async def deleted(shop: Shop, who: str) -> None:
+    """The model goes once for a request, with what it says; those who follow are told of everybody."""
+    delete = pb.DeleteCategoryPreferenceModelRequest(request_id="no more of it")
+    await shop.forecasting.DeleteCategoryPreferenceModel(delete, metadata=shop.header())
+    assert await told(shop) == {}
+    batch = pb.BatchGetCategoryPreferencesRequest(customer_ids=[who])
+    assert not (await shop.forecasting.BatchGetCategoryPreferences(batch, metadata=shop.header())).preferences
+    for version in (0, 1):
+        wanted = pb.GetCategoryPreferenceModelRequest(version=version)
+        error = await refusal(shop.forecasting.GetCategoryPreferenceModel(wanted, metadata=shop.header()))
+        assert error.code() == grpc.StatusCode.NOT_FOUND
+    assert (await fitted(shop, asked("again"))).version == 1
+    await shop.forecasting.DeleteCategoryPreferenceModel(delete, metadata=shop.header())
+    assert (await shop.forecasting.BatchGetCategoryPreferences(batch, metadata=shop.header())).preferences
+    used = pb.DeleteCategoryPreferenceModelRequest(request_id="again")
+    error = await refusal(shop.forecasting.DeleteCategoryPreferenceModel(used, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.ALREADY_EXISTS
 
 
 WRONG: Sequence[tuple[pb.FitCategoryPreferencesRequest, grpc.StatusCode, str]] = (

@@ -75,3 +75,10 @@ async def test_a_model_is_fitted_and_read_and_customers_are_listed_by_category(
     }
     asked = MessageToDict(backend.requests("forecasting.ListCategoryPreferences")[-1], preserving_proto_field_name=True)
     assert asked["category"] == "FOOD"
+
+
+async def test_a_model_is_deleted_once_for_a_request(client: Client, backend: Backend) -> None:
+    backend.on("forecasting.DeleteCategoryPreferenceModel", lambda _: pb.DeleteCategoryPreferenceModelResponse())
+    data = await client.data("""mutation { deleteCategoryPreferenceModel(input: {requestId: "r"}) }""")
+    assert data == {"deleteCategoryPreferenceModel": True}
+    assert backend.requests("forecasting.DeleteCategoryPreferenceModel")[-1].request_id == "r"

@@ -7,6 +7,7 @@ what came; what they say of customers is kept of the newest one only.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -140,7 +141,7 @@ class StoredFits(Generic[M, S]):
     async def _publish(self, tenant: str, model: M) -> int:
         while True:
             name = await self._store.get(tenant, self._where.names, model.model_id)
-            if name is None or name.body["claimed"] < model.version:
+            if name is None or not name.body.get("deleted", 0) < model.version <= name.body["claimed"]:
                 await self._drop_fit(tenant, model.model_id, model.version)
                 raise self._where.deleted(model.model_id)
             before: int = name.body["current"]
@@ -182,16 +183,28 @@ class StoredFits(Generic[M, S]):
             more = bool(after)
 
     async def delete(self, tenant: str, model_id: str) -> None:
-        name = await self._store.get(tenant, self._where.names, model_id)
-        if name is None:
-            return
-        claimed: int = name.body["claimed"]
-        oldest = max(claimed - VERSIONS_KEPT, 1)
-        versions = range(oldest, claimed + 1)
-        models = [Delete(tenant, self._where.models, fit_id(model_id, version)) for version in versions]
-        await self._store.commit([Delete(tenant, self._where.names, model_id), *models])
-        for version in versions:
+        """The name goes last: asked again, it does what a process did not come to; until then persons are erased from
+        it."""
+        claimed = await self._close(tenant, model_id)
+        for version in _kept(claimed):
             await self._drop_fit(tenant, model_id, version, tell=True)
+        name = await self._store.get(tenant, self._where.names, model_id)
+        if name is not None and name.body["claimed"] == claimed:  # else it is being fitted again
+            with suppress(Conflict):
+                await self._store.commit([Delete(tenant, self._where.names, model_id, name.version)])
+
+    async def _close(self, tenant: str, model_id: str) -> int:
+        """Let no version that was claimed so far be read any more; how many there were."""
+        while name := await self._store.get(tenant, self._where.names, model_id):
+            claimed: int = name.body["claimed"]
+            models = [Delete(tenant, self._where.models, fit_id(model_id, version)) for version in _kept(claimed)]
+            body = name.body | {"current": 0, "deleted": claimed}
+            try:
+                await self._store.commit([Replace(tenant, self._where.names, model_id, body, name.version), *models])
+            except Conflict:
+                continue  # another process claimed or published a version
+            return claimed
+        return 0
 
     async def forget(self, tenant: str, customer_ids: Sequence[str]) -> int:
         """Remove what any model says of these customers, one that is being fitted too; how many there were."""
@@ -202,8 +215,8 @@ class StoredFits(Generic[M, S]):
 
     async def _said_of(self, tenant: str, name: Document, customer_ids: Sequence[str]) -> list[Document]:
         """What any version of a name says of these customers, one that is being fitted too."""
-        span = range(max(name.body["claimed"] - VERSIONS_KEPT, 1), name.body["claimed"] + 1)
-        ids = [f"{fit_id(name.id, version)}/{it}" for version in span for it in customer_ids]
+        versions = _kept(name.body["claimed"])
+        ids = [f"{fit_id(name.id, version)}/{it}" for version in versions for it in customer_ids]
         return list((await self._store.get_many(tenant, self._where.sayings, ids)).values())
 
     async def below(self, tenant: str, model_id: str, version: int, value: float) -> S | None:
@@ -220,6 +233,8 @@ class StoredFits(Generic[M, S]):
             name = await self._store.get(tenant, self._where.names, model_id)
             if name is None:
                 return  # deleted meanwhile
+            if version <= name.body.get("deleted", 0):
+                sayings = ()  # it is being deleted
             doomed = await self._said_of(tenant, name, gone) if gone else []
             deletes = [Delete(tenant, self._where.sayings, it.id) for it in doomed]
             touched = [*(it.customer_id for it in sayings), *(it.body["customer_id"] for it in doomed)]
@@ -277,6 +292,11 @@ class StoredFits(Generic[M, S]):
     async def _names(self, tenant: str) -> list[Document]:
         query = Query(where={}, order_by="model_id", limit=2 * MODELS_MAX)
         return list((await self._store.find(tenant, self._where.names, query)).documents)
+
+
+def _kept(claimed: int) -> range:
+    """The versions of which something may be kept."""
+    return range(max(claimed - VERSIONS_KEPT, 1), claimed + 1)
 
 
 def fit_id(model_id: str, version: int) -> str:

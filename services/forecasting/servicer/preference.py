@@ -17,6 +17,7 @@ from services.forecasting.domain.preference import (
     CategoryPreferences,
     PreferenceQuality,
 )
+from services.forecasting.handlers.delete_preferences import delete_preferences
 from services.forecasting.handlers.fit_preferences import PreferenceFitting, PreferenceOrder, fit_preferences
 from services.forecasting.handlers.get_preferences import get_preference_model, list_preferences
 from services.forecasting.servicer.propensity import micros_of, timestamp_of
@@ -63,6 +64,13 @@ class PreferenceRpcs:
     ) -> pb.BatchGetCategoryPreferencesResponse:
         found = await self._preference.models.of_customers(principal().tenant, request.customer_ids, [MODEL_ID])
         return pb.BatchGetCategoryPreferencesResponse(preferences=map(preferences_message, found))
+
+    async def DeleteCategoryPreferenceModel(
+        self, request: pb.DeleteCategoryPreferenceModelRequest, context: Context
+    ) -> pb.DeleteCategoryPreferenceModelResponse:
+        tenant, content, kept = principal().tenant, fingerprint(request), self._preference
+        await delete_preferences(kept.models, kept.requests, tenant, request.request_id, content)
+        return pb.DeleteCategoryPreferenceModelResponse()
 
 
 def _model(it: CategoryPreferenceModel) -> pb.CategoryPreferenceModel:

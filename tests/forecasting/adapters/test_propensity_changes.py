@@ -10,7 +10,7 @@ from services.common.store.sqlite import SqliteStore
 from services.forecasting.adapters import customer_models, preferences, propensities
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
-from services.forecasting.domain.propensity import Goal, Propensity, PropensityModel, Quality
+from services.forecasting.domain.propensity import Goal, Propensity, PropensityModel, PropensityModelNotFound, Quality
 
 COLLECTIONS = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *preferences.COLLECTIONS)
 QUALITY = Quality(0, 1, 0.5, None, None, 0.2, 0.25, 0.6, 0.0, ())
@@ -28,8 +28,11 @@ async def publish(models: StoredPropensityModels, name: str, said: Said, tenant:
     version = await models.claim(tenant, name)
     rows = [Propensity(name, version, who, likely, 1, 0, 30, ()) for who, likely in said.items()]
     await models.write(tenant, rows)
-    made = PropensityModel(name, version, Goal(30), "USD", 0, 0, len(rows), 1, 1, 1, QUALITY, {}, {}, ())
-    await models.publish(tenant, made)
+    await models.publish(tenant, made(version, name))
+
+
+def made(version: int, name: str = "food") -> PropensityModel:
+    return PropensityModel(name, version, Goal(30), "USD", 0, 0, 1, 1, 1, 1, QUALITY, {}, {}, ())
 
 
 class Follower:
@@ -113,3 +116,42 @@ async def test_what_a_process_did_not_come_to_is_told_after_the_next_start(store
     await again.settle()
     await again.delete("acme", "food")
     assert await follower.holds() == {}
+
+
+class BrokenOff(StoredPropensityModels):
+    """Is stopped as soon as a name is closed."""
+
+    async def _drop_fit(self, tenant: str, model_id: str, version: int, *, tell: bool = False) -> None:
+        raise ConnectionError
+
+
+async def test_a_deletion_that_was_broken_off_shows_nothing_and_is_finished_when_asked_again(store: Store) -> None:
+    models, follower = StoredPropensityModels(store), Follower(store)
+    await publish(models, "food", {"c1": 0.1, "c2": 0.2})
+    await follower.holds()
+    at_work = await models.claim("acme", "food")
+    with pytest.raises(ConnectionError):
+        await BrokenOff(store).delete("acme", "food")
+    assert (await models.newest("acme"), await models.get("acme", "food", 1)) == ([], None)
+    assert await models.of_customers("acme", ["c1", "c2"]) == []
+    assert await models.forget("acme", ["c1"]) == 1  # who is erased meanwhile leaves nothing
+    with pytest.raises(PropensityModelNotFound):
+        await models.publish("acme", made(at_work))
+    await publish(models, "food", {"c3": 0.3})
+    await models.delete("acme", "food")
+    assert (await models.names("acme"), await follower.holds()) == ([], {})
+    assert [[page async for page in models.pages("acme", "food", version)] for version in (1, 2, 3)] == [[[]]] * 3
+
+
+async def test_a_name_that_is_fitted_while_it_is_deleted_keeps_what_came_after(store: Store) -> None:
+    models, follower = StoredPropensityModels(store), Follower(store)
+
+    class Meanwhile(StoredPropensityModels):
+        async def _drop_fit(self, tenant: str, model_id: str, version: int, *, tell: bool = False) -> None:
+            await super()._drop_fit(tenant, model_id, version, tell=tell)
+            await publish(models, "food", {"c2": 0.4})
+
+    await publish(models, "food", {"c1": 0.1, "c2": 0.2})
+    await Meanwhile(store).delete("acme", "food")
+    assert await follower.holds() == {"c2": {"food": 0.4}}
+    assert [it.version for it in await models.newest("acme")] == [2]

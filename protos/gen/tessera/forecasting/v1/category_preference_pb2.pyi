@@ -503,3 +503,42 @@ class BatchGetCategoryPreferencesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetCategoryPreferencesResponse: _TypeAlias = BatchGetCategoryPreferencesResponse  # noqa: Y015
+
+@_typing.final
+class DeleteCategoryPreferenceModelRequest(_message.Message):
+    """Asks to delete the model of category preferences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, for safe retries: a retry does not delete what was fitted since."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCategoryPreferenceModelRequest: _TypeAlias = DeleteCategoryPreferenceModelRequest  # noqa: Y015
+
+@_typing.final
+class DeleteCategoryPreferenceModelResponse(_message.Message):
+    """It is deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCategoryPreferenceModelResponse: _TypeAlias = DeleteCategoryPreferenceModelResponse  # noqa: Y015
