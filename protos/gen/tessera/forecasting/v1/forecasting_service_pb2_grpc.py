@@ -323,6 +323,11 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.FromString,
                 _registered_method=True)
+        self.DeleteCategoryPreferenceModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/DeleteCategoryPreferenceModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -558,8 +563,8 @@ class ForecastingServiceServicer:
     def FollowPredictions(self, request, context):
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
-        preferences, for everybody whom it is about.
+        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
+        deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -824,6 +829,16 @@ class ForecastingServiceServicer:
 
     def BatchGetCategoryPreferences(self, request, context):
         """Gets the category preferences of many customers; those who are unknown are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCategoryPreferenceModel(self, request, context):
+        """Deletes the model of category preferences, all its versions, and what it says of customers; followers of predictions
+        are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
+        the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
+        REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1111,6 +1126,11 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.BatchGetCategoryPreferences,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.SerializeToString,
+            ),
+            'DeleteCategoryPreferenceModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCategoryPreferenceModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2626,6 +2646,33 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/BatchGetCategoryPreferences',
             tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.BatchGetCategoryPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCategoryPreferenceModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/DeleteCategoryPreferenceModel',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

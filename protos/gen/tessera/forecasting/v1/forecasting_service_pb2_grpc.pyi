@@ -159,8 +159,8 @@ class ForecastingServiceStub:
     FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
-    preferences, for everybody whom it is about.
+    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
+    deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -298,6 +298,12 @@ class ForecastingServiceStub:
     """
     BatchGetCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]
     """Gets the category preferences of many customers; those who are unknown are left out."""
+    DeleteCategoryPreferenceModel: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.DeleteCategoryPreferenceModelRequest, _category_preference_pb2.DeleteCategoryPreferenceModelResponse]
+    """Deletes the model of category preferences, all its versions, and what it says of customers; followers of predictions
+    are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
+    the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -422,8 +428,8 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
-    preferences, for everybody whom it is about.
+    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
+    deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
     A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
     of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
     followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -561,6 +567,12 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
     BatchGetCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]  # type: ignore[assignment]
     """Gets the category preferences of many customers; those who are unknown are left out."""
+    DeleteCategoryPreferenceModel: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.DeleteCategoryPreferenceModelRequest, _category_preference_pb2.DeleteCategoryPreferenceModelResponse]  # type: ignore[assignment]
+    """Deletes the model of category preferences, all its versions, and what it says of customers; followers of predictions
+    are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
+    the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
+    """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Follows the orders and other events that profiles records, adds them up by period, and forecasts them."""
@@ -844,8 +856,8 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a deletion of a propensity model, and a fit of category
-        preferences, for everybody whom it is about.
+        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
+        deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
         A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
         of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
         followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
@@ -1157,5 +1169,17 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_category_preference_pb2.BatchGetCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.BatchGetCategoryPreferencesResponse]]:
         """Gets the category preferences of many customers; those who are unknown are left out."""
+
+    @_abc_1.abstractmethod
+    def DeleteCategoryPreferenceModel(
+        self,
+        request: _category_preference_pb2.DeleteCategoryPreferenceModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.DeleteCategoryPreferenceModelResponse, _abc.Awaitable[_category_preference_pb2.DeleteCategoryPreferenceModelResponse]]:
+        """Deletes the model of category preferences, all its versions, and what it says of customers; followers of predictions
+        are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
+        the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
+        REQUEST_ID_REUSED.
+        """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
