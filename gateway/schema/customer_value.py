@@ -35,6 +35,8 @@ Order = Annotated[pb.CustomerPredictionOrder.ValueType, pb.CustomerPredictionOrd
     "expected_revenue",
     "expected_next_order_time",
     "lifetime_value",
+    "historic_revenue",
+    "days_between_orders",
 )
 class CustomerPrediction: ...
 
@@ -97,6 +99,10 @@ class CustomerDecile: ...
 class PurchaseModelError: ...
 
 
+@from_proto(pb.MonitorCustomerModelResponse, "version", "outcome")
+class CustomerModelOutcome: ...
+
+
 @input_from_proto(
     pb.FitCustomerModelRequest,
     "request_id",
@@ -136,6 +142,18 @@ async def customer_model(
     call = info.context.backends.forecasting.GetCustomerModel(request, metadata=info.context.metadata)
     answer = await none_if_not_found(call)
     return answer.customer_model if answer else None
+
+
+@query(by_rpc("forecasting.MonitorCustomerModel"))
+async def customer_model_outcome(
+    info: Info,
+    version: Annotated[
+        int | None, strawberry.argument(description="Null: the newest one whose horizon has passed.")
+    ] = None,
+) -> pb.MonitorCustomerModelResponse:
+    """What came of what a version of the customer model said, once its horizon has passed."""
+    request = pb.MonitorCustomerModelRequest(version=version or 0)
+    return await info.context.backends.forecasting.MonitorCustomerModel(request, metadata=info.context.metadata)
 
 
 @query(by_rpc("forecasting.ListCustomerPredictions"))

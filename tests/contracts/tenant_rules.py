@@ -541,6 +541,9 @@ FORECASTING: dict[str, Rule] = {
     "GetCustomerModel": Refused(
         lambda acme: forecasting.GetCustomerModelRequest(), "CUSTOMER_MODEL_NOT_FOUND", who=STRANGER
     ),
+    "MonitorCustomerModel": Refused(
+        lambda acme: forecasting.MonitorCustomerModelRequest(), "CUSTOMER_MODEL_NOT_FOUND", who=STRANGER
+    ),
     "GetCustomerPrediction": Refused(
         lambda acme: forecasting.GetCustomerPredictionRequest(customer_id=acme.customer_id),
         "CUSTOMER_PREDICTION_NOT_FOUND",

@@ -96,6 +96,7 @@ async def test_each_customer_has_a_prediction_and_lists_go_from_the_highest_to_t
         assert it.lifetime_value.amount_minor >= it.expected_revenue.amount_minor * 0.97
         assert it.expected_next_order_time.seconds > it.as_of_time.seconds
         assert it.version == 1
+        assert it.HasField("days_between_orders") == (it.purchase_count > 1)
     asked = [by_churn[3].customer_id, "nobody", by_churn[0].customer_id]
     batch = await shop.forecasting.BatchGetCustomerPredictions(
         pb.BatchGetCustomerPredictionsRequest(customer_ids=asked), metadata=shop.header()
@@ -119,6 +120,7 @@ async def test_who_came_until_now_is_expected_sooner_than_who_stayed_away(shop: 
     assert left.probability_alive < 0.1
     assert (stays.churn_band, left.churn_band) == (pb.CHURN_BAND_LOW, pb.CHURN_BAND_HIGH)
     assert stays.expected_revenue.amount_minor > 10 * left.expected_revenue.amount_minor
+    assert (stays.days_between_orders, stays.historic_revenue.amount_minor) == (10, 30 * 5_000)
     assert stays.expected_next_order_time.seconds - stays.as_of_time.seconds < 20 * 86400
 
 
@@ -144,6 +146,10 @@ async def test_the_same_moment_gives_the_same_model_whatever_came_after(shop: Sh
     await shop.sell([event for event in events if event.event_time.seconds <= middle.seconds])
     first = await fitted(shop, as_of_time=middle, horizon_days=30)
     early = await listed(shop)
+    monitor = pb.MonitorCustomerModelRequest()
+    error = await refusal(shop.forecasting.MonitorCustomerModel(monitor, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "the end of the 30 days" in (error.details() or "")
     await shop.sell([event for event in events if event.event_time.seconds > middle.seconds])
     request = pb.FitCustomerModelRequest(request_id="again", as_of_time=middle, horizon_days=30)
     job = (await shop.forecasting.FitCustomerModel(request, metadata=shop.header())).job
@@ -159,6 +165,19 @@ async def test_the_same_moment_gives_the_same_model_whatever_came_after(shop: Sh
     assert late == early
     kept = await shop.forecasting.GetCustomerModel(pb.GetCustomerModelRequest(version=1), metadata=shop.header())
     assert kept.customer_model == first
+    came = await shop.forecasting.MonitorCustomerModel(monitor, metadata=shop.header())
+    assert (came.version, came.outcome.start_time) == (2, middle)
+    tenths = came.outcome.deciles
+    assert sum(it.customer_count for it in tenths) == came.outcome.customer_count == first.customer_count
+    said = sum(it.customer_count * it.churn_probability for it in tenths)
+    assert said == pytest.approx(sum(it.churn_probability for it in early))
+    known = {event.user_id for event in events if event.event_time.seconds <= middle.seconds}
+    days = {
+        (event.user_id, event.event_time.seconds // 86_400)
+        for event in events
+        if event.user_id in known and 0 < event.event_time.seconds - middle.seconds <= 30 * 86_400
+    }
+    assert sum(it.customer_count * it.actual_orders for it in tenths) == pytest.approx(len(days))
 
 
 async def test_a_page_token_of_a_model_before_is_refused(shop: Shop) -> None:

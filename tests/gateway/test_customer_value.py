@@ -124,3 +124,9 @@ async def test_a_fit_is_asked_for_in_the_contracts_words_and_a_model_is_read(cli
         "purchaseParameters": [{"key": "alpha", "value": 4.5}, {"key": "r", "value": 0.25}],
         "holdout": {"orderBias": -0.1, "churnAuc": None, "deciles": [{"customerCount": 9}]},
     }
+    came = pb.MonitorCustomerModelResponse(version=3, outcome=pb.CustomerHoldout(order_bias=0.5, brier=0.25))
+    backend.on("forecasting.MonitorCustomerModel", lambda _: came)
+    query = "{ customerModelOutcome(version: 3) { version outcome { orderBias churnAuc brier } } }"
+    outcome = {"orderBias": 0.5, "churnAuc": None, "brier": 0.25}
+    assert (await client.data(query))["customerModelOutcome"] == {"version": 3, "outcome": outcome}
+    assert _asked(backend, "forecasting.MonitorCustomerModel") == {"version": "3"}

@@ -180,3 +180,7 @@ class Prediction:
     expected_revenue: int
     next_order: int | None
     lifetime_value: int
+    historic_revenue: int | None = None
+    """``None`` in what was stored before it was told."""
+    days_between_orders: float | None = None
+    """``None`` of who bought once, and in what was stored before it was told."""

@@ -127,6 +127,8 @@ def _predictions(histories: Histories, fitted: ValueModel, model: CustomerModel)
         np.rint(found.revenue).astype(np.int64).tolist(),
         [model.as_of + wait if wait >= 0 else None for wait in waits.tolist()],
         np.rint(found.lifetime_value).astype(np.int64).tolist(),
+        np.rint(histories.total_minor).astype(np.int64).tolist(),
+        _days_between(histories),
         strict=True,
     )
     version, as_of, days, currency = model.version, model.as_of, model.horizon_days, model.currency
@@ -140,6 +142,12 @@ def frequency_amount_correlation(histories: Histories) -> float | None:
     if np.ptp(count) == 0 or np.ptp(mean) == 0:
         return None
     return float(np.corrcoef(count, mean)[0, 1])
+
+
+def _days_between(histories: Histories) -> list[float | None]:
+    """By customer: the mean time between purchases; ``None`` of who bought once."""
+    days, gaps = (histories.last_day - histories.first_day).tolist(), (histories.count - 1).tolist()
+    return [span / gap if gap else None for span, gap in zip(days, gaps, strict=True)]
 
 
 def _rows(histories: Histories, as_of: int) -> Purchases:

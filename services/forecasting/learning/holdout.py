@@ -1,13 +1,26 @@
 """How expectations compare with what came: bias, errors, ranking, and a table by tenth of the customers."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from services.forecasting.learning.customer_value import Expected
 from services.forecasting.learning.purchases import FloatArray, IntArray
 
 PARTS = 10
+
+
+class Expectations(Protocol):
+    """What is expected of customers, one row each."""
+
+    @property
+    def orders(self) -> FloatArray: ...
+
+    @property
+    def revenue(self) -> FloatArray: ...
+
+    @property
+    def probability_of_order(self) -> FloatArray: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Agreement:
     """From the highest expected revenue to the lowest."""
 
 
-def compare(expected: Expected, orders: IntArray, revenue: FloatArray) -> Agreement:
+def compare(expected: Expectations, orders: IntArray, revenue: FloatArray) -> Agreement:
     """The expectations of customers against their ``orders`` and ``revenue`` of the time that was held out."""
     churn = 1 - expected.probability_of_order
     churned = (orders == 0).astype(np.float64)
@@ -58,7 +71,12 @@ def compare(expected: Expected, orders: IntArray, revenue: FloatArray) -> Agreem
 
 
 def _part(
-    part: IntArray, expected: Expected, churn: FloatArray, churned: FloatArray, orders: IntArray, revenue: FloatArray
+    part: IntArray,
+    expected: Expectations,
+    churn: FloatArray,
+    churned: FloatArray,
+    orders: IntArray,
+    revenue: FloatArray,
 ) -> Part:
     columns = (expected.orders, orders, expected.revenue, revenue, churn, churned)
     return Part(len(part), *(float(column[part].mean()) for column in columns))

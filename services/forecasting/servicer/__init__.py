@@ -27,7 +27,12 @@ from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.goals import GoalKeeping
 from services.forecasting.handlers.media_mix import MediaMixing
 from services.forecasting.ports import Activities, BoughtLines, Memberships, PredictionFeed
-from services.forecasting.servicer.customers import PredictionFeedRpcs, customer_model_message, prediction_message
+from services.forecasting.servicer.customers import (
+    MonitorRpcs,
+    PredictionFeedRpcs,
+    customer_model_message,
+    prediction_message,
+)
 from services.forecasting.servicer.demand import DemandRpcs
 from services.forecasting.servicer.drivers import DriverRpcs
 from services.forecasting.servicer.elasticity import ElasticityRpcs
@@ -58,6 +63,7 @@ class ForecastingServicer(
     DriverRpcs,
     ElasticityRpcs,
     MediaMixRpcs,
+    MonitorRpcs,
     PersonalDataRpcs,
     PredictionFeedRpcs,
     PreferenceRpcs,

@@ -10,11 +10,26 @@ from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
 from services.forecasting.domain.customers import CustomerModel, Decile, Holdout, ModelError, Prediction, churn_band
+from services.forecasting.handlers.fit_customer_model import CustomerFitting
+from services.forecasting.handlers.monitor_customers import monitor_customers
 from services.forecasting.ports import PredictionChange, PredictionChanges, PredictionFeed
 from services.forecasting.servicer.preference import preferences_message
 from services.forecasting.servicer.propensity import propensity_message
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class MonitorRpcs:
+    """The rpc that compares what was said of customers with what came."""
+
+    _customers: CustomerFitting
+
+    async def MonitorCustomerModel(
+        self, request: pb.MonitorCustomerModelRequest, context: Context
+    ) -> pb.MonitorCustomerModelResponse:
+        tenant = principal().tenant
+        version, currency, found = await monitor_customers(self._customers, tenant, request.version)
+        return pb.MonitorCustomerModelResponse(version=version, outcome=holdout_message(found, currency))
 
 
 class PredictionFeedRpcs:
@@ -72,12 +87,13 @@ def customer_model_message(it: CustomerModel) -> pb.CustomerModel:
         horizon_days=it.horizon_days,
         lifetime_days=it.lifetime_days,
         discount_rate=it.discount_rate,
-        holdout=_holdout(it.holdout, it.currency) if it.holdout else None,
+        holdout=holdout_message(it.holdout, it.currency) if it.holdout else None,
         warnings=it.warnings,
     )
 
 
-def _holdout(it: Holdout, currency: str) -> pb.CustomerHoldout:
+def holdout_message(it: Holdout, currency: str) -> pb.CustomerHoldout:
+    """Expectations against what came."""
     return pb.CustomerHoldout(
         start_time=_timestamp(it.start),
         customer_count=it.customer_count,
@@ -131,6 +147,10 @@ def prediction_message(it: Prediction) -> pb.CustomerPrediction:
         expected_revenue=Money(currency=it.currency, amount_minor=it.expected_revenue),
         expected_next_order_time=None if it.next_order is None else _timestamp(it.next_order),
         lifetime_value=Money(currency=it.currency, amount_minor=it.lifetime_value),
+        historic_revenue=None
+        if it.historic_revenue is None
+        else Money(currency=it.currency, amount_minor=it.historic_revenue),
+        days_between_orders=it.days_between_orders,
     )
 
 

@@ -105,6 +105,7 @@ def _prediction(it: Prediction) -> dict[str, Any]:
         "horizon_days": it.horizon_days,
         "purchases_until_then": it.purchase_count,
         "last_purchase": from_micros(it.last_purchase).isoformat(),
+        "days_between_purchases": it.days_between_orders,
         "churn_probability": round(it.churn_probability, 4),
         "churn_band": churn_band(it.churn_probability).name.lower(),
         "expected_orders": round(it.expected_orders, 3),

@@ -1650,7 +1650,9 @@ class CustomerHoldout(_message.Message):
     """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Up to when the models knew orders: the holdout is from then to the model's `as_of_time`."""
+        """Up to when the models knew orders: the holdout is from then to the model's `as_of_time`. Of a version that is
+        monitored, its `as_of_time`, from which its horizon runs.
+        """
 
     @_builtins.property
     def deciles(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerDecile]:
@@ -1808,6 +1810,8 @@ class CustomerPrediction(_message.Message):
     EXPECTED_REVENUE_FIELD_NUMBER: _builtins.int
     EXPECTED_NEXT_ORDER_TIME_FIELD_NUMBER: _builtins.int
     LIFETIME_VALUE_FIELD_NUMBER: _builtins.int
+    HISTORIC_REVENUE_FIELD_NUMBER: _builtins.int
+    DAYS_BETWEEN_ORDERS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The customer, as profiles knows them."""
     version: _builtins.int
@@ -1824,6 +1828,10 @@ class CustomerPrediction(_message.Message):
     """The same in three bands."""
     expected_orders: _builtins.float
     """How many orders are expected within the horizon."""
+    days_between_orders: _builtins.float
+    """The mean time between the customer's purchases, in days. Unset for one who bought once, and in predictions of before
+    it was told.
+    """
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """When the prediction begins."""
@@ -1850,6 +1858,10 @@ class CustomerPrediction(_message.Message):
     def lifetime_value(self) -> _money_pb2.Money:
         """The expected revenue over the model's `lifetime_days`, discounted."""
 
+    @_builtins.property
+    def historic_revenue(self) -> _money_pb2.Money:
+        """What the customer has spent until `as_of_time`: the historic customer value. Unset in predictions of before it was told."""
+
     def __init__(
         self,
         *,
@@ -1867,12 +1879,16 @@ class CustomerPrediction(_message.Message):
         expected_revenue: _money_pb2.Money | None = ...,
         expected_next_order_time: _timestamp_pb2.Timestamp | None = ...,
         lifetime_value: _money_pb2.Money | None = ...,
+        historic_revenue: _money_pb2.Money | None = ...,
+        days_between_orders: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_revenue", b"expected_revenue", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_between_orders", b"_days_between_orders", "as_of_time", b"as_of_time", "days_between_orders", b"days_between_orders", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_revenue", b"expected_revenue", "historic_revenue", b"historic_revenue", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "churn_band", b"churn_band", "churn_probability", b"churn_probability", "customer_id", b"customer_id", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_orders", b"expected_orders", "expected_revenue", b"expected_revenue", "horizon_days", b"horizon_days", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value", "probability_alive", b"probability_alive", "purchase_count", b"purchase_count", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_between_orders", b"_days_between_orders", "as_of_time", b"as_of_time", "churn_band", b"churn_band", "churn_probability", b"churn_probability", "customer_id", b"customer_id", "days_between_orders", b"days_between_orders", "expected_next_order_time", b"expected_next_order_time", "expected_order_value", b"expected_order_value", "expected_orders", b"expected_orders", "expected_revenue", b"expected_revenue", "historic_revenue", b"historic_revenue", "horizon_days", b"horizon_days", "last_purchase_time", b"last_purchase_time", "lifetime_value", b"lifetime_value", "probability_alive", b"probability_alive", "purchase_count", b"purchase_count", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__days_between_orders: _TypeAlias = _typing.Literal["days_between_orders"]  # noqa: Y015
+    _WhichOneofArgType__days_between_orders: _TypeAlias = _typing.Literal["_days_between_orders", b"_days_between_orders"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__days_between_orders) -> _WhichOneofReturnType__days_between_orders | None: ...
 
 Global___CustomerPrediction: _TypeAlias = CustomerPrediction  # noqa: Y015
 
@@ -2297,3 +2313,53 @@ class WhatIfPoint(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WhatIfPoint: _TypeAlias = WhatIfPoint  # noqa: Y015
+
+@_typing.final
+class MonitorCustomerModelRequest(_message.Message):
+    """Asks what came of what a customer model said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version; 0 means the newest one whose horizon has passed, of the last 20."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitorCustomerModelRequest: _TypeAlias = MonitorCustomerModelRequest  # noqa: Y015
+
+@_typing.final
+class MonitorCustomerModelResponse(_message.Message):
+    """What came of what a customer model said."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version."""
+    @_builtins.property
+    def outcome(self) -> Global___CustomerHoldout:
+        """What it said against what came in its own horizon."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        outcome: Global___CustomerHoldout | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitorCustomerModelResponse: _TypeAlias = MonitorCustomerModelResponse  # noqa: Y015
