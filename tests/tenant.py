@@ -321,7 +321,8 @@ class Tenant:
         await self._sign_in()
         await until(self._applied)
         await self._forget()
-        fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"))
+        fit = forecasting.FitCustomerModelRequest(request_id=self.own("customers"), horizon_days=7)
+        fit.as_of_time.seconds = today - 8 * DAY_SECONDS  # so that its horizon has passed
         job = (await self.call("forecasting", "FitCustomerModel", fit)).job
         await until(lambda: self._succeeded("forecasting", forecasting, job.job_id))
         for request in (self.likely(), self.likely_then()):
