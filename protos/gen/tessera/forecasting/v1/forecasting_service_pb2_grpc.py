@@ -328,6 +328,11 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.FromString,
                 _registered_method=True)
+        self.MonitorCustomerModel = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/MonitorCustomerModel',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -844,6 +849,15 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MonitorCustomerModel(self, request, context):
+        """Compares what a version of the customer model said of orders, revenue and churn with what came, once its horizon has
+        passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
+        GetCustomerModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1131,6 +1145,11 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.DeleteCategoryPreferenceModel,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.SerializeToString,
+            ),
+            'MonitorCustomerModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.MonitorCustomerModel,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2673,6 +2692,33 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/DeleteCategoryPreferenceModel',
             tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.DeleteCategoryPreferenceModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MonitorCustomerModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/MonitorCustomerModel',
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

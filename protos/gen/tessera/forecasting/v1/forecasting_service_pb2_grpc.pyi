@@ -304,6 +304,11 @@ class ForecastingServiceStub:
     the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
     """
+    MonitorCustomerModel: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.MonitorCustomerModelRequest, _forecasting_service_pb2.MonitorCustomerModelResponse]
+    """Compares what a version of the customer model said of orders, revenue and churn with what came, once its horizon has
+    passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
+    GetCustomerModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -572,6 +577,11 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
     the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+    """
+    MonitorCustomerModel: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.MonitorCustomerModelRequest, _forecasting_service_pb2.MonitorCustomerModelResponse]  # type: ignore[assignment]
+    """Compares what a version of the customer model said of orders, revenue and churn with what came, once its horizon has
+    passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
+    GetCustomerModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1180,6 +1190,17 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         are told of everybody. A fit that is at work fails. Where there is none it is passed over. The same `request_id` with
         the same content deletes nothing that was fitted since; with other content it is ALREADY_EXISTS, reason
         REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def MonitorCustomerModel(
+        self,
+        request: _forecasting_service_pb2.MonitorCustomerModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecasting_service_pb2.MonitorCustomerModelResponse, _abc.Awaitable[_forecasting_service_pb2.MonitorCustomerModelResponse]]:
+        """Compares what a version of the customer model said of orders, revenue and churn with what came, once its horizon has
+        passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
+        GetCustomerModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
