@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Keep, Remove, Table, of_tenant
 from services.common.store import Collection, Put, Store
+from services.forecasting.adapters.activities import ACTIVITIES
 from services.forecasting.adapters.lines import ORDER_LINES
 from services.forecasting.domain.uplift import CAMPAIGN, Treatment, UpliftExperiment
 
@@ -94,9 +96,8 @@ class ColumnarTreatments:
 
     async def treatments(self, tenant: str, experiment_id: str) -> tuple[list[Treatment], int]:
         rows = self._rows(tenant)
-        lines = of_tenant(self._columnar.table(ORDER_LINES), tenant)
-        owners = lines.group_by("origin_id").aggregate(owner=lines.customer_id.max())
-        joined = rows.filter(rows.experiment_id == experiment_id).left_join(owners, "origin_id")
+        rows = rows.filter(rows.experiment_id == experiment_id)
+        joined = rows.left_join(self._owners(tenant, rows), "origin_id")
         whose = joined.select("treated", "time", customer_id=joined.owner.coalesce(joined.origin_id))
         each = whose.group_by("customer_id").aggregate(
             treated=whose.treated.max(), always=whose.treated.min(), time=whose.time.min()
@@ -104,6 +105,12 @@ class ColumnarTreatments:
         found = (await self._columnar.execute(each.order_by("customer_id"))).to_pylist()
         clear = [it for it in found if it["treated"] == it["always"]]
         return [Treatment(it["customer_id"], bool(it["treated"]), it["time"]) for it in clear], len(found) - len(clear)
+
+    def _owners(self, tenant: str, rows: ir.Table) -> ir.Table:
+        """Who the origins of ``rows`` are now, where orders or events say so."""
+        each = [of_tenant(self._columnar.table(it), tenant) for it in (ORDER_LINES, ACTIVITIES)]
+        known = ibis.union(*(it.select("origin_id", "customer_id").semi_join(rows, "origin_id") for it in each))
+        return known.group_by("origin_id").aggregate(owner=known.customer_id.max())
 
     async def delete(self, tenant: str, experiment_id: str) -> None:
         await self._remove(tenant, "experiment_id", [experiment_id])

@@ -1,11 +1,15 @@
 """Uplift models and what they say of customers, as documents."""
 
+import asyncio
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from services.common.store import Collection, Index, Store
-from services.forecasting.adapters.fits import Kept, StoredFits, names_of
+import msgspec
+
+from services.common.store import Collection, Delete, Index, Put, Store
+from services.forecasting.adapters.fits import Kept, StoredFits, fit_id, names_of
 from services.forecasting.adapters.propensities import goal_of
 from services.forecasting.domain.propensity import Reason
 from services.forecasting.domain.uplift import (
@@ -21,12 +25,35 @@ from services.forecasting.domain.uplift import (
     Worth,
 )
 
+LEARNT = Collection("uplift_learnt")
+"""What a version that says something of customers learnt."""
+
 
 class StoredUpliftModels(StoredFits[UpliftModel, Uplift]):
     """The port ``UpliftModels`` over the document store."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store, KEPT)
+
+    async def keep(self, tenant: str, model_id: str, version: int, learnt: Mapping[str, object]) -> None:
+        packed = await asyncio.to_thread(_packed, learnt)
+        await self._store.commit([Put(tenant, LEARNT, fit_id(model_id, version), {"packed": packed})])
+
+    async def learnt(self, tenant: str, model_id: str, version: int) -> Mapping[str, Any] | None:
+        found = await self._store.get(tenant, LEARNT, fit_id(model_id, version))
+        return await asyncio.to_thread(_unpacked, found.body["packed"]) if found else None
+
+    async def _drop_fit(self, tenant: str, model_id: str, version: int, *, tell: bool = False) -> None:
+        await self._store.commit([Delete(tenant, LEARNT, fit_id(model_id, version))])
+        await super()._drop_fit(tenant, model_id, version, tell=tell)
+
+
+def _packed(learnt: Mapping[str, object]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(learnt))
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    return msgspec.msgpack.decode(zlib.decompress(packed), type=dict[str, Any])
 
 
 def _deleted(model_id: str) -> UpliftModelNotFound:
@@ -84,4 +111,4 @@ KEPT = Kept(
     body=_body,
     deleted=_deleted,
 )
-COLLECTIONS = KEPT.collections
+COLLECTIONS = (*KEPT.collections, LEARNT)

@@ -1,7 +1,8 @@
 """Goals that customers may reach, how likely each is to, and how far that can be trusted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -226,3 +227,12 @@ class Propensity:
     as_of: int
     horizon_days: int
     reasons: tuple[Reason, ...]
+
+    @property
+    def rank(self) -> float:
+        """By what customers are ordered."""
+        return self.probability
+
+    def at(self, percentile: int) -> Self:
+        """The same in another hundredth."""
+        return replace(self, percentile=percentile)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -240,3 +241,12 @@ class Uplift:
     as_of: int
     reasons: tuple[Reason, ...]
     outcome: Outcome = Outcome.REACHED
+
+    @property
+    def rank(self) -> float:
+        """By what customers are ordered."""
+        return self.uplift.value
+
+    def at(self, percentile: int) -> Self:
+        """The same in another hundredth."""
+        return replace(self, percentile=percentile)

@@ -15,9 +15,9 @@ from services.forecasting.ports import (
     Memberships,
     PropensityModels,
     Treatments,
-    UpliftModels,
 )
 from services.forecasting.ports.preferences import PreferenceModels
+from services.forecasting.ports.uplifts import UpliftModels
 
 PAGE = 500
 Held: TypeAlias = (

@@ -23,8 +23,8 @@ from services.forecasting.domain.propensity import (
     TooLittleHistory,
     check_goal,
 )
-from services.forecasting.domain.series import Extent, Selection
-from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, with_orders
+from services.forecasting.domain.series import Selection
+from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, extent_of, who_is_known
 from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.learning.propensity import (
@@ -104,14 +104,6 @@ async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOr
     return work
 
 
-async def extent_of(lines: Lines, tenant: str, goal: Goal) -> Extent | None:
-    """From when to when it is known who reached the goal; ``None``: not at all."""
-    if not goal.event_name:
-        return await lines.extent(tenant)
-    selection = Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY, event_name=goal.event_name)
-    return await lines.extent(tenant, selection)
-
-
 def too_short(span: int, horizon_days: int) -> TooLittleHistory:
     """The refusal of a history of ``span`` days."""
     needed = HORIZONS_MIN * horizon_days
@@ -170,7 +162,8 @@ class _Work:
             version = await models.claim(self.tenant, self.order.model_id)
             model = await asyncio.to_thread(self._model, version, learnt, now, measured)
             await self._write(model, learnt.trees, now, progress)
-            known = await self._known()
+            asked = (self.tenant, self.currency, self.order.goal, self.as_of)
+            known = await who_is_known(self.fitting.lines, self.fitting.moments, *asked)
             await drop_erased(models, self.tenant, model.model_id, version, now.ids, known)
             model = replace(model, fit_time=to_micros(self.fitting.clock()))
             await models.publish(self.tenant, model)
@@ -221,12 +214,6 @@ class _Work:
             await self.fitting.models.write(self.tenant, chunk)
             done += len(chunk)
             await progress(0.7 + 0.25 * done / len(now), f"{done} customers predicted")
-
-    async def _known(self) -> Sequence[str]:
-        """Whom orders, or events, are known of by now."""
-        if self.order.goal.event_name:
-            return (await self.moment(self.as_of)).ids
-        return await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,34 +18,33 @@ from services.forecasting.domain.propensity import (
     Moment,
     check_goal,
 )
-from services.forecasting.domain.series import Selection
+from services.forecasting.domain.series import Extent, Selection
 from services.forecasting.domain.uplift import (
     TIMES_MAX,
     ExperimentNotFound,
     ExperimentUnfit,
-    Figure,
     Outcome,
     Recommendation,
     Treatment,
     Trial,
-    Uplift,
     UpliftModel,
     UpliftQuality,
     ValueInvalid,
     Worth,
-    group_of,
     waves,
 )
-from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, with_orders
+from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, extent_of, who_is_known
 from services.forecasting.handlers.get_series import check_instant
+from services.forecasting.handlers.say_uplifts import UpliftSaying
 from services.forecasting.handlers.start_once import start_once
-from services.forecasting.learning.propensity import importance, percentiles, reasons
+from services.forecasting.learning.propensity import importance, percentiles
 from services.forecasting.learning.qini import uplift_quality
 from services.forecasting.learning.uplift import ROWS_MAX, UpliftTrees, fit, taken
-from services.forecasting.ports import Lines, Moments, Requests, Treatments, UpliftModels
+from services.forecasting.learning.uplift_kept import UpliftMeans, dump
+from services.forecasting.ports import Lines, Moments, Requests, Treatments
+from services.forecasting.ports.uplifts import UpliftModels
 
 KIND = "fit_uplift_model"
-_CHUNK = 10_000
 _IMPORTANCE_ROWS = 5_000
 
 
@@ -81,9 +80,9 @@ class UpliftOrder:
         """Refuse what makes no sense, whatever the tenant has."""
         check_instant(self.as_of, "as_of_time")
         check_goal(self.goal, self.goal_currency)
-        if self.goal.event_name:
-            raise GoalInvalid("an uplift model foresees orders; leave the events out", field="goal.event_name")
         of_amounts = self.outcome is Outcome.AMOUNT
+        if of_amounts and self.goal.event_name:
+            raise GoalInvalid("events come to no amount; foresee whether the goal is reached", field="goal.event_name")
         if of_amounts and (self.goal.min_orders != 1 or self.goal.min_amount or self.goal.absent):
             raise GoalInvalid(
                 "an amount is that of all lines that count: leave out number of orders, least amount and absent",
@@ -123,18 +122,27 @@ async def _prepared(fitting: UpliftFitting, tenant: str, order: UpliftOrder) -> 
             f"there is no experiment {order.experiment_id}; RecordTreatments begins one, or a campaign that holds back",
             experiment=order.experiment_id,
         )
-    extent = await fitting.lines.extent(tenant)
+    orders, extent = await fitting.lines.extent(tenant), await extent_of(fitting.lines, tenant, order.goal)
     if extent is None:
-        raise ExperimentUnfit("there are no orders: nothing shows what the treatment changed")
-    currency = extent.currency(Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency))
-    if order.goal_currency not in ("", currency):
-        raise GoalInvalid(f"the least amount must be in {currency}, as the orders are", field="goal.min_amount")
-    if order.worth is not None and set(order.worth_currencies) != {currency}:
-        raise ValueInvalid(f"value and cost must be in {currency}, as the orders are", field="goal_value")
+        what = f"events {order.goal.event_name}" if order.goal.event_name else "orders"
+        raise ExperimentUnfit(f"there are no {what}: nothing shows what the treatment changed")
+    currency = _currency(orders, order)
     as_of = extent.last_time if order.as_of is None else order.as_of
     work = _Work(fitting, tenant, order, currency, extent.last_time, as_of)
     work.check(await work.treated())
     return work
+
+
+def _currency(orders: Extent | None, order: UpliftOrder) -> str:
+    """Of all amounts; without orders that of the order, or what its value and cost are in."""
+    chosen = Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency)
+    given = order.worth_currencies if order.worth else ()
+    currency = orders.currency(chosen) if orders else order.currency or next(iter(given), "")
+    if order.goal_currency not in ("", currency):
+        raise GoalInvalid(f"the least amount must be in {currency}, as the orders are", field="goal.min_amount")
+    if given and set(given) != {currency}:
+        raise ValueInvalid(f"value and cost must be in {currency}, as the orders are", field="goal_value")
+    return currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +179,7 @@ class _Work:
         if min(treated, control) < least:
             raise ExperimentUnfit(
                 f"{treated} customers were treated and {control} held back {self.order.goal.horizon_days} days or more "
-                f"before the last order; {least} of each are needed",
+                f"before the last {'event' if self.order.goal.event_name else 'order'}; {least} of each are needed",
                 treated=treated,
                 control=control,
                 minimum=least,
@@ -196,10 +204,11 @@ class _Work:
             measured = await asyncio.to_thread(uplift_quality, trial, tested)
             await progress(0.7, "telling the customers of now apart")
             now = await self._moment(self.as_of)
-            warnings = tuple(_warnings(found, trial, measured, drawn))
+            warnings = tuple(_warnings(found, trial, measured, drawn, _known(self.order.goal)))
             version = await self.fitting.models.claim(self.tenant, self.order.model_id)
             model = await self._written(version, measured, warnings, trees, now, progress)
-            known = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
+            asked = (self.tenant, self.currency, self.order.goal, self.as_of)
+            known = await who_is_known(self.fitting.lines, self.fitting.moments, *asked)
             await drop_erased(self.fitting.models, self.tenant, model.model_id, version, now.ids, known)
             await self.fitting.models.publish(self.tenant, model)
         return {"version": str(version), "customer_count": str(len(now)), "qini": f"{measured.qini.value:.5f}"}
@@ -208,7 +217,7 @@ class _Work:
         return await self.fitting.moments.moment(self.tenant, self.currency, self.order.goal, at)
 
     async def _trial(self, treatments: Sequence[Treatment]) -> Trial:
-        """The customers who had ordered before their treatment began; at most so many as can be learnt from."""
+        """The customers who were known before their treatment began; at most so many as can be learnt from."""
         parts: list[Trial] = []
         for number, at in enumerate(sorted({it.time for it in treatments})):
             moment = await self._moment(at)
@@ -232,7 +241,7 @@ class _Work:
             reached = int((trial.outcome[of_group] > 0).sum())
             if min(int(of_group.sum()), reached) < least:
                 raise ExperimentUnfit(
-                    f"of {int(of_group.sum())} customers who were {what} and had ordered before, {reached} "
+                    f"of {int(of_group.sum())} customers who were {what} and {_known(self.order.goal)} before, {reached} "
                     f"{'bought' if trial.of_amounts else 'reached the goal'}; {least} are needed: choose a wider goal "
                     "or a longer horizon",
                     reached=reached,
@@ -248,7 +257,7 @@ class _Work:
         now: Moment,
         progress: Progress,
     ) -> UpliftModel:
-        every = max(len(now) // _IMPORTANCE_ROWS, 1)
+        sample = now.features[:: max(len(now) // _IMPORTANCE_ROWS, 1)]
         uplift, half = await asyncio.to_thread(trees.uplift, now.features)
         model = UpliftModel(
             model_id=self.order.model_id,
@@ -260,19 +269,25 @@ class _Work:
             as_of=self.as_of,
             customer_count=len(now),
             quality=measured,
-            importance=importance(
-                await asyncio.to_thread(trees.effects.parts, now.features[::every]), self.order.goal.features
-            ),
+            importance=importance(await asyncio.to_thread(trees.effects.parts, sample), self.order.goal.features),
             recommendation=recommendation(self.order.worth, uplift) if self.order.worth else None,
             warnings=warnings,
             outcome=self.order.outcome,
         )
-        chunks, done = _uplifts(model, self.order.worth, trees, now, uplift, half), 0
+        means = await asyncio.to_thread(UpliftMeans.of, trees, sample)
+        learnt = await asyncio.to_thread(dump, trees, means)
+        await self.fitting.models.keep(self.tenant, model.model_id, version, learnt)
+        chunks, done = UpliftSaying(model, trees, means).of(now, uplift, half, percentiles(uplift)), 0
         while chunk := await asyncio.to_thread(next, chunks, None):
             await self.fitting.models.write(self.tenant, chunk)
             done += len(chunk)
             await progress(0.75 + 0.2 * done / len(now), f"{done} customers told apart")
         return model
+
+
+def _known(goal: Goal) -> str:
+    """What is true of whom models of the goal say something of."""
+    return "did anything" if goal.event_name else "had ordered"
 
 
 def _joined(parts: Sequence[Trial]) -> Trial:
@@ -299,33 +314,7 @@ def recommendation(worth: Worth, uplift: FloatArray) -> Recommendation:
     )
 
 
-def _uplifts(
-    model: UpliftModel, worth: Worth | None, trees: UpliftTrees, now: Moment, uplift: FloatArray, half: FloatArray
-) -> Iterator[list[Uplift]]:
-    """What the model says of each customer, some thousands at a time."""
-    percentile, least = percentiles(uplift), worth.uplift_min if worth else 0.0
-    base = trees.control(now.features)
-    usual = float(base.mean()) if model.outcome is Outcome.AMOUNT else 0.5
-    for begin in range(0, len(uplift), _CHUNK):
-        rows = slice(begin, begin + _CHUNK)
-        features = now.features[rows]
-        why = reasons(model.goal.features, features, trees.effects.parts(features))
-        figures = [
-            Figure(value, value - width, value + width)
-            for value, width in zip(uplift[rows].tolist(), half[rows].tolist(), strict=True)
-        ]
-        yield [
-            Uplift(
-                model.model_id, model.version, who, figure, before, part,
-                group_of(figure, before, least, usual), model.as_of, because, model.outcome,
-            )
-            for who, figure, before, part, because in zip(
-                now.ids[rows], figures, base[rows].tolist(), percentile[rows], why, strict=True
-            )
-        ]  # fmt: skip
-
-
-def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: bool) -> Iterator[str]:
+def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: bool, known: str) -> Iterator[str]:
     if found.both:
         yield f"{found.both} customers were recorded in both groups, as merged customers may be, and were left out."
     if found.early:
@@ -336,7 +325,7 @@ def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: boo
             "and horizons begin with the first treatment of the wave."
         )
     if unknown := len(found.treatments) - len(trial):
-        yield f"{unknown} customers were left out: they had not ordered before, or there are too many to learn from."
+        yield f"{unknown} customers were left out: nobody knew that they {known} before, or there are too many to learn from."
     if not drawn:
         yield (
             "Who was treated was not drawn by lot: what was known of customers tells it. That is allowed for, but not "

@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from services.forecasting.domain.propensity import MODELS_MAX, LearnerMissing, TooManyModels
+from services.forecasting.domain.measures import Dimension, Granularity, Measure
+from services.forecasting.domain.propensity import MODELS_MAX, Goal, LearnerMissing, TooManyModels
+from services.forecasting.domain.series import Extent, Selection
 from services.forecasting.learning.lightgbm_runtime import missing
-from services.forecasting.ports import Lines
+from services.forecasting.ports import Lines, Moments
 
 
 class Versions(Protocol):
@@ -31,6 +33,23 @@ def check_room(names: Collection[str], model_id: str) -> None:
 async def with_orders(lines: Lines, tenant: str, currency: str, at: int) -> Sequence[str]:
     """The customers whose orders are known by a moment."""
     return (await lines.histories(tenant, currency, at, at)).ids
+
+
+async def extent_of(lines: Lines, tenant: str, goal: Goal) -> Extent | None:
+    """From when to when it is known who reached the goal; ``None``: not at all."""
+    if not goal.event_name:
+        return await lines.extent(tenant)
+    selection = Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY, event_name=goal.event_name)
+    return await lines.extent(tenant, selection)
+
+
+async def who_is_known(
+    lines: Lines, moments: Moments, tenant: str, currency: str, goal: Goal, at: int
+) -> Sequence[str]:
+    """The customers of whom a model of the goal says something as of a moment."""
+    if goal.event_name:
+        return (await moments.moment(tenant, currency, goal, at)).ids
+    return await with_orders(lines, tenant, currency, at)
 
 
 async def drop_erased(

@@ -9,7 +9,8 @@ from services.forecasting.domain.propensity import (
     PropensityModelNotFound,
     Quality,
 )
-from services.forecasting.handlers.fit_propensity import PropensityFitting, extent_of
+from services.forecasting.handlers.fit_propensity import PropensityFitting
+from services.forecasting.handlers.fitting import extent_of
 from services.forecasting.learning.propensity import load, quality
 from services.forecasting.ports import PropensityModels
 

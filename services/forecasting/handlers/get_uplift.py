@@ -1,7 +1,7 @@
 """Read uplift models and what they say of customers."""
 
 from services.forecasting.domain.uplift import Uplift, UpliftModel, UpliftModelNotFound
-from services.forecasting.ports import UpliftModels
+from services.forecasting.ports.uplifts import UpliftModels
 
 
 async def get_uplift_model(models: UpliftModels, tenant: str, model_id: str, version: int) -> UpliftModel:

@@ -105,12 +105,17 @@ class Effects:
             found = found + self.trees_weight * _said(self.trees, features)
         return found
 
-    def parts(self, features: FloatArray) -> FloatArray:
-        """How far each feature sets these customers apart from their mean; a column for each."""
-        found = self.ranks(features) * self.line
+    def moved(self, features: FloatArray) -> FloatArray:
+        """What each feature adds to the effect, by customer; a column for each, without what all have in common."""
+        found: FloatArray = self.ranks(features) * self.line
         if self.trees:
             said = np.asarray(self.trees.predict(features, pred_contrib=True, num_threads=1), dtype=np.float64)
             found = found + self.trees_weight * said[:, :-1]
+        return found
+
+    def parts(self, features: FloatArray) -> FloatArray:
+        """How far each feature sets these customers apart from their mean; a column for each."""
+        found = self.moved(features)
         centred: FloatArray = found - found.mean(axis=0)
         return centred
 
