@@ -1,5 +1,6 @@
 """An experiment and orders in, what the treatment changes for each customer out, over gRPC."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,9 +13,9 @@ from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
 from tessera.forecasting.v1 import uplift_pb2 as pb
 from tessera.forecasting.v1.personal_data_pb2 import ExportCustomerDataRequest
 from tessera.profiles.v1 import erasure_pb2
-from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest
+from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest, UnmergeCustomerRequest
 from tessera.profiles.v1.person_pb2 import Person
-from tessera.profiles.v1.profiles_service_pb2 import Event, GetCustomerRequest, Identifier
+from tessera.profiles.v1.profiles_service_pb2 import EVENT_TYPE_TRACK, Event, GetCustomerRequest, Identifier
 
 from tests.forecasting.conftest import Shop, instant, line, order, timestamp
 from tests.forecasting.test_servicer import refusal
@@ -23,6 +24,7 @@ from tests.whole_platform import until
 FIRST = instant("2026-01-01T09:00")
 MAILED = FIRST + timedelta(days=60)
 CUSTOMERS = 640
+AMOUNT = pb.UPLIFT_OUTCOME_AMOUNT
 SOON = propensity_pb2.PropensityGoal(horizon_days=14)
 
 
@@ -172,6 +174,36 @@ async def spends_more(shop: Shop, ids: Sequence[str]) -> None:
     assert advice.expected_profit.amount_minor > advice.profit_of_all.amount_minor
 
 
+async def follows_merges(shop: Shop, source: str, target: str) -> None:
+    """Who is merged is told of anew, and who is parted again as before."""
+
+    async def said() -> dict[str, pb.Uplift]:
+        request = pb.BatchGetUpliftsRequest(customer_ids=[source, target])
+        found = await shop.forecasting.BatchGetUplifts(request, metadata=shop.header())
+        return {it.customer_id: it for it in found.uplifts}
+
+    before = await said()
+    merge = MergeCustomersRequest(customer_id=target, merged_customer_ids=[source], request_id="m", reason="one person")
+    merges = (await shop.profiles.MergeCustomers(merge, metadata=shop.header())).merges
+
+    async def merged() -> bool:
+        return (await said()).keys() == {target}
+
+    await until(merged)
+    assert (await said())[target].reasons != before[target].reasons
+    back = UnmergeCustomerRequest(merge_id=merges[0].merge_id, request_id="u", reason="two people")
+    await shop.profiles.UnmergeCustomer(back, metadata=shop.header())
+
+    async def parted() -> bool:
+        return (await said()).keys() == {source, target}
+
+    await until(parted)
+    for who, it in (await said()).items():
+        assert it.uplift.value == pytest.approx(before[who].uplift.value, rel=1e-9)
+        assert it.base_probability == pytest.approx(before[who].base_probability, rel=1e-9)
+        assert [why.feature for why in it.reasons] == [why.feature for why in before[who].reasons]
+
+
 async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) -> None:
     ids = await mailed(shop)
     assert (await finished(shop, asked())).state == 3
@@ -182,15 +214,7 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
         for it in batch.records
     }
     assert {"order_line", "treatment", "uplift"} <= kinds
-    merge = MergeCustomersRequest(customer_id=ids[3], merged_customer_ids=[ids[2]], request_id="m", reason="one person")
-    await shop.profiles.MergeCustomers(merge, metadata=shop.header())
-    two = pb.BatchGetUpliftsRequest(customer_ids=ids[2:4])
-
-    async def merged() -> bool:
-        found = await shop.forecasting.BatchGetUplifts(two, metadata=shop.header())
-        return [it.customer_id for it in found.uplifts] == ids[3:4]
-
-    await until(merged)
+    await follows_merges(shop, ids[2], ids[3])
     erase = erasure_pb2.EraseCustomersRequest(request_id="erase", persons=[Person(customer_id=ids[0])])
     await shop.profiles.EraseCustomers(erase, metadata=shop.header())
     batch = pb.BatchGetUpliftsRequest(customer_ids=ids[:2])
@@ -223,8 +247,62 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
     assert error.code() == grpc.StatusCode.NOT_FOUND
 
 
+SUBSCRIBED = propensity_pb2.PropensityGoal(horizon_days=14, event_name="Subscribed", channels=["app"])
+
+
+def happened(user: str, day: int, name: str, channel: str) -> Event:
+    return Event(
+        message_id=f"{user}-{day}-{name}",
+        type=EVENT_TYPE_TRACK,
+        name=name,
+        user_id=user,
+        event_time=timestamp(FIRST + timedelta(days=day)),
+        properties_json=json.dumps({"channel": channel}),
+    )
+
+
+def visits() -> list[Event]:
+    """Nobody orders. Those who look often subscribe in the app for the mail; four in ten of all do anyway."""
+    random = np.random.default_rng(2)
+    found = [happened("last", 90, "Product Viewed", "web")]
+    for number in range(CUSTOMERS):
+        user, keen = f"u{number}", number % 4 < 2
+        days = random.choice(60, 4 if keen else 1, replace=False).tolist()
+        found += [happened(user, day, "Product Viewed", "web") for day in days]
+        came = random.random() < 0.4 + 0.58 * (keen and treated(number))
+        found.append(happened(user, 61 + int(random.integers(0, 12)), "Subscribed", "app" if came else "web"))
+    return found
+
+
+async def test_a_goal_may_be_an_event_of_customers_who_never_ordered(shop: Shop) -> None:
+    await shop.sell(visits())
+    ids = await ids_of(shop, [f"u{number}" for number in range(CUSTOMERS)])
+    await shop.forecasting.RecordTreatments(recorded(ids), metadata=shop.header())
+    nothing = propensity_pb2.PropensityGoal(horizon_days=14, event_name="Never")
+    for request, code, reason in (
+        (asked(goal=nothing), grpc.StatusCode.FAILED_PRECONDITION, "no events Never"),
+        (asked(goal=SUBSCRIBED, outcome=AMOUNT), grpc.StatusCode.INVALID_ARGUMENT, "come to no amount"),
+    ):
+        error = await refusal(shop.forecasting.FitUpliftModel(request, metadata=shop.header()))
+        assert (error.code(), reason in (error.details() or "")) == (code, True)
+    goal, cost = (Money(currency="USD", amount_minor=it) for it in (1_000, 150))
+    job = await finished(shop, asked(goal=SUBSCRIBED, goal_value=goal, contact_cost=cost))
+    assert job.state == 3, job.message
+    get = pb.GetUpliftModelRequest(model_id="mailed")
+    model = (await shop.forecasting.GetUpliftModel(get, metadata=shop.header())).uplift_model
+    assert (model.goal.event_name, model.currency, model.customer_count) == ("Subscribed", "USD", CUSTOMERS + 1)
+    assert model.quality.customer_count == CUSTOMERS
+    assert model.quality.effect.value == pytest.approx(0.58 / 2, abs=0.2)
+    assert model.quality.qini.low > 0
+    said = {it.customer_id: it.uplift.value for it in await listed(shop)}
+    keen, others = (
+        np.mean([said[ids[number]] for number in range(CUSTOMERS) if (number % 4 < 2) is it]) for it in (True, False)
+    )
+    assert keen > others + 0.15
+    assert model.recommendation.expected_profit.amount_minor > model.recommendation.profit_of_all.amount_minor
+
+
 Change = Callable[[], pb.FitUpliftModelRequest]
-AMOUNT = pb.UPLIFT_OUTCOME_AMOUNT
 EURO = Money(currency="EUR", amount_minor=5)
 WRONG: Sequence[tuple[Change, grpc.StatusCode, str]] = (
     (lambda: asked(experiment_id="none"), grpc.StatusCode.NOT_FOUND, "RecordTreatments begins one"),

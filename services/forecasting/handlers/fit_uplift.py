@@ -240,10 +240,10 @@ class _Work:
             of_group = trial.treated == treated
             reached = int((trial.outcome[of_group] > 0).sum())
             if min(int(of_group.sum()), reached) < least:
+                came = "bought" if trial.of_amounts else "reached the goal"
                 raise ExperimentUnfit(
-                    f"of {int(of_group.sum())} customers who were {what} and {_known(self.order.goal)} before, {reached} "
-                    f"{'bought' if trial.of_amounts else 'reached the goal'}; {least} are needed: choose a wider goal "
-                    "or a longer horizon",
+                    f"of {int(of_group.sum())} customers who were {what} and had {_known(self.order.goal)} before, "
+                    f"{reached} {came}; {least} are needed: choose a wider goal or a longer horizon",
                     reached=reached,
                     minimum=least,
                 )
@@ -286,8 +286,8 @@ class _Work:
 
 
 def _known(goal: Goal) -> str:
-    """What is true of whom models of the goal say something of."""
-    return "did anything" if goal.event_name else "had ordered"
+    """What those had done of whom models of the goal say something."""
+    return "done anything" if goal.event_name else "ordered"
 
 
 def _joined(parts: Sequence[Trial]) -> Trial:
@@ -325,7 +325,7 @@ def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: boo
             "and horizons begin with the first treatment of the wave."
         )
     if unknown := len(found.treatments) - len(trial):
-        yield f"{unknown} customers were left out: nobody knew that they {known} before, or there are too many to learn from."
+        yield f"{unknown} customers were left out: they had not {known} before, or there are too many to learn from."
     if not drawn:
         yield (
             "Who was treated was not drawn by lot: what was known of customers tells it. That is allowed for, but not "

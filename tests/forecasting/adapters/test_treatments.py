@@ -11,19 +11,21 @@ from tessera.crm.v1 import crm_service_pb2 as crm
 
 from services.common.columnar import open_columnar
 from services.common.store import open_store
+from services.forecasting.adapters.activities import ACTIVITIES
 from services.forecasting.adapters.events.campaigns import assigned
 from services.forecasting.adapters.lines import ORDER_LINES
 from services.forecasting.adapters.treatments import ERASED, TREATMENTS, ColumnarTreatments
 from services.forecasting.app import Settings
 from services.forecasting.domain.uplift import TIMES_MAX, Treatment, UpliftExperiment, waves
 
+TABLES = [TREATMENTS, ORDER_LINES, ACTIVITIES]
 HOUR = 3_600_000_000
 
 
 @pytest.fixture
 async def treatments(configure: Callable[..., Any]) -> AsyncIterator[ColumnarTreatments]:
     settings = configure(Settings)
-    async with open_store(settings, [ERASED]) as store, open_columnar(settings, [TREATMENTS, ORDER_LINES]) as columnar:
+    async with open_store(settings, [ERASED]) as store, open_columnar(settings, TABLES) as columnar:
         yield ColumnarTreatments(columnar, store)
 
 

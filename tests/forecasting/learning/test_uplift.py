@@ -1,5 +1,6 @@
 """What a treatment changes, learnt from experiments whose truth is known, and how sure that is."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from services.forecasting.learning.uplift import (
     ridge,
     taken,
 )
+from services.forecasting.learning.uplift_kept import UpliftMeans, dump, load
 
 
 def experiment(count: int, seed: int, differing: float = 1.0, chosen: float = 0.0) -> tuple[Trial, FloatArray]:
@@ -79,6 +81,24 @@ def test_parts_add_up_to_what_sets_a_customer_apart(learnt: tuple[Trial, UpliftT
     said, parts = trees.effects(trial.features), trees.effects.parts(trial.features)
     assert np.allclose(said - said.mean(), parts.sum(axis=1))
     assert int(np.abs(parts).mean(axis=0).argmax()) == 2
+
+
+def test_what_was_learnt_says_the_same_once_it_was_kept(learnt: tuple[Trial, UpliftTrees, HeldOut]) -> None:
+    trial, trees, _ = learnt
+    means = UpliftMeans.of(trees, trial.features)
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(dump(trees, means)))
+    found = load(kept, trial.features.shape[1])
+    assert found is not None
+    again, read = found
+    some = trial.features[:200]
+    for said, once_more in zip(trees.uplift(some), again.uplift(some), strict=True):
+        assert np.array_equal(said, once_more)
+    assert np.array_equal(trees.control(some), again.control(some))
+    assert np.array_equal(trees.effects.moved(some), again.effects.moved(some))
+    assert np.array_equal(means.moved, read.moved)
+    assert means.base == read.base == pytest.approx(trees.control(trial.features).mean())
+    assert load(kept, trial.features.shape[1] + 1) is None
+    assert load(kept | {"form": 0}, trial.features.shape[1]) is None
 
 
 def test_where_nobody_differs_hardly_any_difference_is_said() -> None:
