@@ -1,6 +1,7 @@
 """An experiment and orders in, what the treatment changes for each customer out, over gRPC."""
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -80,7 +81,8 @@ def recorded(ids: Sequence[str]) -> pb.RecordTreatmentsRequest:
 
 def asked(name: str = "mailed", **more: Any) -> pb.FitUpliftModelRequest:
     fields: dict[str, Any] = {"experiment_id": "mail", "goal": SOON} | more
-    return pb.FitUpliftModelRequest(request_id=f"fit-{name}-{more}", model_id=name, **fields)
+    request_id = f"fit-{name}-{zlib.crc32(repr(more).encode())}"
+    return pb.FitUpliftModelRequest(request_id=request_id, model_id=name, **fields)
 
 
 async def finished(shop: Shop, request: pb.FitUpliftModelRequest) -> Any:
@@ -262,13 +264,13 @@ def happened(user: str, day: int, name: str, channel: str) -> Event:
 
 
 def visits() -> list[Event]:
-    """Nobody orders. Those who look often subscribe in the app for the mail; four in ten of all do anyway."""
+    """Nobody orders. Those who read often subscribe in the app for the mail; four in ten of all do anyway."""
     random = np.random.default_rng(2)
-    found = [happened("last", 90, "Product Viewed", "web")]
+    found = [happened("last", 90, "Help Read", "web")]
     for number in range(CUSTOMERS):
         user, keen = f"u{number}", number % 4 < 2
         days = random.choice(60, 4 if keen else 1, replace=False).tolist()
-        found += [happened(user, day, "Product Viewed", "web") for day in days]
+        found += [happened(user, day, "Help Read", "web") for day in days]
         came = random.random() < 0.4 + 0.58 * (keen and treated(number))
         found.append(happened(user, 61 + int(random.integers(0, 12)), "Subscribed", "app" if came else "web"))
     return found

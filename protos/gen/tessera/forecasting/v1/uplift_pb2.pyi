@@ -335,11 +335,15 @@ class FitUpliftModelRequest(_message.Message):
     """
     @_builtins.property
     def goal(self) -> _propensity_pb2.PropensityGoal:
-        """What the treatment is to bring about. Where the outcome is an amount: of which lines, and within which horizon."""
+        """What the treatment is to bring about: any goal that a propensity model foresees, of orders or of events. Where the
+        outcome is an amount, a goal of orders: of which lines, and within which horizon.
+        """
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment as of which customers are told apart for the next treatment. Unset: the newest order of the tenant."""
+        """The moment as of which customers are told apart for the next treatment. Unset: the newest order of the tenant, or for
+        a goal of events the newest event.
+        """
 
     @_builtins.property
     def goal_value(self) -> _money_pb2.Money:
@@ -427,7 +431,9 @@ class UpliftModel(_message.Message):
     currency: _builtins.str
     """The currency of all amounts."""
     customer_count: _builtins.int
-    """Of how many customers it says something: all who had ordered by then."""
+    """Of how many customers it says something: all who had ordered by then, or for a goal of events done anything. Who is
+    merged, or parted again, is told of anew at once, by what the newest version learnt.
+    """
     outcome: Global___UpliftOutcome.ValueType
     """What the treatment raises: the unit of all figures."""
     @_builtins.property
