@@ -739,13 +739,13 @@ class ForecastingServiceServicer:
         `customer_count` and `qini`. The same `request_id` with the same content answers the same job; with other content it is
         ALREADY_EXISTS, reason REQUEST_ID_REUSED. NOT_FOUND, reason EXPERIMENT_NOT_FOUND. INVALID_ARGUMENT with reason
         CURRENCY_REQUIRED for a tenant that sells in several currencies where `currency` is empty, GOAL_INVALID as for
-        FitPropensityModel, for a goal of events, and where the outcome is an amount and the goal asks for a number of orders,
-        a least amount or for nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above
+        FitPropensityModel, and where the outcome is an amount and the goal is one of events or asks for a number of orders, a
+        least amount or for nothing to be bought, VALUE_INVALID for a value or margin that is not above zero, a margin above
         1, a cost below zero, one without the other, in another currency or not of the outcome, WINDOW_INVALID for a moment
         outside 1970 to 2169. FAILED_PRECONDITION with reason EXPERIMENT_UNFIT where fewer than 100 customers (or what the
         service is set to) were treated, or held back, whose horizon is over, or where treatments began on more than 30 days;
         TOO_MANY_MODELS past 50 names, LEARNER_MISSING. The job fails where in one of the groups fewer of those who had ordered
-        before reached the goal, or bought anything. Treatments of more than 30 moments are taken together to waves of an hour,
+        before (for a goal of events: done anything) reached the goal, or bought anything. Treatments of more than 30 moments are taken together to waves of an hour,
         six hours or a day (UTC), the shortest that make no more than 30; horizons begin with the first treatment of the wave,
         and a warning of the model says so.
         """
@@ -775,9 +775,9 @@ class ForecastingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUplifts(self, request, context):
-        """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged, of who
-        is gone nothing is said any more, and of who is left what was said of them, or, where that was nothing, what was said of
-        who is gone; of who is taken apart again nothing, until the next fit. NOT_FOUND as GetUpliftModel.
+        """Lists what a model says of all customers, the highest uplift first, a page at a time. When customers are merged or
+        parted, the newest version says anew what the treatment changes for those whom it touched, from what each then did; of
+        who is gone nothing is said any more. NOT_FOUND as GetUpliftModel.
         INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is not ours, or of a version before the newest: begin again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
