@@ -78,8 +78,10 @@ def test_fewer_items_than_features_and_more_are_fitted_alike() -> None:
     random = np.random.default_rng(3)
     features, vectors = sparse.csr_array(random.normal(size=(60, 40))), random.normal(size=(60, 3))
     weights = random.random(60) + 0.1
-    tall = content._ridge(features, vectors, weights, 2.0)
-    wide = content._ridge(sparse.hstack([features, sparse.csr_array((60, 100))], format="csr"), vectors, weights, 2.0)
+    tall = content._Ridge.of(features, vectors, weights).fit(2.0)
+    wide = content._Ridge.of(
+        sparse.hstack([features, sparse.csr_array((60, 100))], format="csr"), vectors, weights
+    ).fit(2.0)
     assert np.allclose(tall[0], wide[0][:40])
     assert np.allclose(wide[0][40:], 0)
 

@@ -105,11 +105,10 @@ def content_vectors(
     features, vectors = bought[described], np.hstack(each)[described].astype(np.float64)
     # What many bought has a vector that says more: the error of others is mostly noise.
     weights = np.sqrt(buyers[described].astype(np.float64))
-    held = np.arange(len(described)) % HELD_OUT == 0
-    explained, strength = max((_explained(features, vectors, weights, held, it), it) for it in STRENGTHS)
+    explained, strength = _strongest(features, vectors, weights)
     if explained <= 0:
         return none
-    made = _predict(_ridge(features, vectors, weights, strength), unbought).astype(np.float32)
+    made = _predict(_Ridge.of(features, vectors, weights).fit(strength), unbought).astype(np.float32)
     context, target, likeness = np.split(made, np.cumsum([vectors.shape[1] for vectors in each])[:2], axis=1)
     return Content(Embedding(context.copy(), target.copy(), unit(likeness)), explained)
 
@@ -127,38 +126,50 @@ def _finite(features: sparse.csr_array) -> sparse.csr_array:
 
 
 Fit = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Weights of features, and the mean that they add to."""
 
 
-def _ridge(
-    features: sparse.csr_array, vectors: NDArray[np.float64], weights: NDArray[np.float64], strength: float
-) -> Fit:
-    """Weights of features, and the mean that they add to."""
-    mean = np.average(vectors, axis=0, weights=weights)
-    if features.shape[0] < features.shape[1]:  # fewer items than features: the same by way of the items
-        kernel = np.asarray((features @ features.T).todense())
-        kernel[np.diag_indices_from(kernel)] += strength * weights.mean() / weights
-        return np.asarray(features.T @ np.linalg.solve(kernel, vectors - mean)), mean
-    weighted = sparse.csr_array(sparse.diags_array(weights) @ features)
-    gram = np.asarray((weighted.T @ features).todense())
-    gram[np.diag_indices_from(gram)] += strength * weights.mean()
-    return np.linalg.solve(gram, weighted.T @ (vectors - mean)), mean
+@dataclass(frozen=True, slots=True)
+class _Ridge:
+    """The equations of ridge regression on some rows: all but the strength, so that each further one costs a solve."""
+
+    features: sparse.csr_array
+    weights: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: sparse.csr_array, vectors: NDArray[np.float64], weights: NDArray[np.float64]) -> "_Ridge":
+        mean = np.average(vectors, axis=0, weights=weights)
+        away = vectors - mean
+        if features.shape[0] < features.shape[1]:  # fewer items than features: the same by way of the items
+            return cls(features, weights, mean, np.asarray((features @ features.T).todense()), away)
+        weighted = sparse.csr_array(sparse.diags_array(weights) @ features)
+        return cls(features, weights, mean, np.asarray((weighted.T @ features).todense()), weighted.T @ away)
+
+    def fit(self, strength: float) -> Fit:
+        by_items = self.features.shape[0] < self.features.shape[1]
+        matrix = self.matrix.copy()
+        matrix[np.diag_indices_from(matrix)] += strength * self.weights.mean() / (self.weights if by_items else 1.0)
+        found = np.asarray(np.linalg.solve(matrix, self.right), dtype=np.float64)
+        return np.asarray(self.features.T @ found) if by_items else found, self.mean
 
 
 def _predict(fit: Fit, features: sparse.csr_array) -> NDArray[np.float64]:
     return np.asarray(features @ fit[0] + fit[1])
 
 
-def _explained(
-    features: sparse.csr_array,
-    vectors: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    held: NDArray[np.bool_],
-    strength: float,
-) -> float:
-    fit = _ridge(features[~held], vectors[~held], weights[~held], strength)
-    wrong = weights[held] @ ((vectors[held] - _predict(fit, features[held])) ** 2).sum(axis=1)
-    spread = weights[held] @ ((vectors[held] - fit[1]) ** 2).sum(axis=1)
-    return float(1 - wrong / max(spread, 1e-12))
+def _strongest(
+    features: sparse.csr_array, vectors: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[float, float]:
+    """How much is explained of rows that are held out, at most, and the strength that explains it."""
+    held = np.arange(features.shape[0]) % HELD_OUT == 0
+    ridge = _Ridge.of(features[~held], vectors[~held], weights[~held])
+    unseen, truth, weights = features[held], vectors[held], weights[held]
+    spread = weights @ ((truth - ridge.mean) ** 2).sum(axis=1)
+    wrong = [weights @ ((truth - _predict(ridge.fit(it), unseen)) ** 2).sum(axis=1) for it in STRENGTHS]
+    return max((float(1 - each / max(spread, 1e-12)), it) for each, it in zip(wrong, STRENGTHS, strict=True))
 
 
 def _tokens(item: Described) -> Iterator[tuple[str, float]]:
