@@ -114,6 +114,7 @@ class PutHolidayCalendarInput: ...
     "hierarchy",
     "event_name",
     "time_hierarchy",
+    "as_of_time",
 )
 class ForecastKeyInput: ...
 

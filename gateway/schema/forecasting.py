@@ -60,6 +60,7 @@ class SalesCategory: ...
     "hierarchy",
     "event_name",
     "time_hierarchy",
+    "as_of_time",
 )
 class ForecastKey: ...
 
@@ -131,6 +132,7 @@ class DriverChoiceInput: ...
     "drivers",
     "event_name",
     "time_hierarchy",
+    "as_of_time",
 )
 class ForecastSpecInput: ...
 
@@ -188,6 +190,10 @@ async def forecast(
         TimeHierarchy | None,
         strawberry.argument(description="With which lengths of periods it agrees; null: with none."),
     ] = None,
+    as_of_time: Annotated[
+        DateTime | None,
+        strawberry.argument(description="Replay: the forecast of this moment; null: from all that is known."),
+    ] = None,
     levels: Annotated[
         list[int] | None, strawberry.argument(description="Of the intervals, in per cent; null: 80 and 95.")
     ] = None,
@@ -206,6 +212,7 @@ async def forecast(
         hierarchy=hierarchy or series_pb2.HIERARCHY_UNSPECIFIED,
         event_name=event_name or "",
         time_hierarchy=time_hierarchy or series_pb2.TIME_HIERARCHY_UNSPECIFIED,
+        as_of_time=as_of_time,
     )
     request = pb.GetForecastRequest(key=key, levels=levels, quantiles=quantiles)
     answer = await info.context.backends.forecasting.GetForecast(request, metadata=info.context.metadata)

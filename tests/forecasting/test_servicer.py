@@ -221,6 +221,24 @@ async def test_a_forecast_has_the_weekly_pattern_its_intervals_and_its_errors(sh
         assert lower <= point.quantiles[1].value <= point.value
 
 
+async def test_a_forecast_of_the_past_begins_with_the_period_that_holds_its_moment(shop: Shop) -> None:
+    await shop.sell(many_days(60))
+    key = pb.ForecastKey(**DAILY_TOTAL, as_of_time=timestamp(instant("2026-02-16T15:00")), time_zone="Europe/Berlin")
+    then = (await shop.forecasting.GetForecast(pb.GetForecastRequest(key=key), metadata=shop.header())).forecast
+    assert then.key.as_of_time == then.history_end_time == timestamp(instant("2026-02-15T23:00"))
+    assert (then.points[0].start_time, then.history_count) == (then.history_end_time, 42)
+    spec = pb.ForecastSpec(**DAILY_TOTAL, as_of_time=then.key.as_of_time, time_zone="Europe/Berlin")
+    request = pb.FitForecastsRequest(request_id="then", specs=[spec])
+    job = (await shop.forecasting.FitForecasts(request, metadata=shop.header())).job
+    assert (await shop.finished(job.job_id)).state == 3
+    again = (await shop.forecasting.GetForecast(pb.GetForecastRequest(key=key), metadata=shop.header())).forecast
+    assert (again.version, again.points) == (2, then.points)
+    key.as_of_time.CopyFrom(timestamp(instant("2027-01-01")))
+    error = await refusal(shop.forecasting.GetForecast(pb.GetForecastRequest(key=key), metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "leave the moment out" in (error.details() or "")
+
+
 async def test_a_batch_answers_in_order_and_says_which_series_cannot_be_forecast(shop: Shop) -> None:
     await shop.sell(many_days(30))
     by_category = DAILY_TOTAL | {"dimension": series_pb2.DIMENSION_CATEGORY}

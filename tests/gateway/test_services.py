@@ -170,7 +170,8 @@ async def test_a_forecast_and_a_series_are_named_by_enums(client: Client, backen
         forecasting.GetForecastResponse(),
     )
     backend.on("forecasting.GetForecast", lambda _: answer)
-    query = """{ forecast(measure: SALES, granularity: WEEK, horizon: 8, quantiles: [0.1]) { model
+    query = """{ forecast(measure: SALES, granularity: WEEK, horizon: 8, quantiles: [0.1],
+        asOfTime: "2026-05-01T00:00:00Z") { model
         backtest { accuracy { mase wql } } points { startTime value intervals { level lower upper }
         quantiles { probability value } } } }"""
     assert (await client.data(query))["forecast"] == {
@@ -186,6 +187,7 @@ async def test_a_forecast_and_a_series_are_named_by_enums(client: Client, backen
         ],
     }
     key = {"measure": "MEASURE_SALES", "dimension": "DIMENSION_TOTAL", "granularity": "GRANULARITY_WEEK", "horizon": 8}
+    key["as_of_time"] = "2026-05-01T00:00:00Z"
     assert _asked(backend, "forecasting.GetForecast") == {"key": key, "quantiles": [0.1]}
     await client.data(
         """{ series(measure: UNITS, granularity: DAY, dimension: CATEGORY, values: ["GROCERY"],

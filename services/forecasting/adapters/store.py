@@ -82,6 +82,7 @@ def _body(it: Forecast) -> dict[str, Any]:
         "event_name": panel.event_name,
         "hierarchy": int(panel.hierarchy),
         "time_hierarchy": int(panel.time_hierarchy),
+        "as_of": panel.as_of,
         "value": it.key.value,
         "currency": it.currency,
         "starts": list(it.starts),
@@ -180,6 +181,7 @@ def _key(body: dict[str, Any]) -> ForecastKey:
         hierarchy,
         body.get("event_name", ""),
         TimeHierarchy(body.get("time_hierarchy", 0)),
+        body.get("as_of"),
     )
     return panel.key(body["value"])
 

@@ -47,6 +47,8 @@ class PanelKey:
     event_name: str = ""
     time_hierarchy: TimeHierarchy = TimeHierarchy.NONE
     """Where there is one, the horizon is in its longest periods."""
+    as_of: int | None = None
+    """The forecast that would have been made then (microseconds); ``None``: of all that is known."""
 
     def __post_init__(self) -> None:
         check_event_name(self.measure, self.event_name)
@@ -114,6 +116,7 @@ class ForecastKey:
         parts = (*own, it.hierarchy) if it.hierarchy else own
         parts = (*parts, f"of {it.event_name}") if it.event_name else parts
         parts = (*parts, f"over {it.time_hierarchy.name}") if it.time_hierarchy else parts
+        parts = (*parts, f"as of {it.as_of}") if it.as_of is not None else parts
         return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
 
 

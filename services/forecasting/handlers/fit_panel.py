@@ -101,7 +101,7 @@ async def _read(lines: Lines, tenant: str, key: PanelKey, values: Sequence[str])
     if key.hierarchy:
         tree = await read_tree(lines, tenant, key)
         return _Read(key, tree.panel, tree) if tree else None
-    figures = await get_series(lines, tenant, key.selection(tuple(values)))
+    figures = await get_series(lines, tenant, key.selection(tuple(values)), as_of=key.as_of)
     return _Read(key, figures, None) if figures else None
 
 

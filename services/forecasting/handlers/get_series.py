@@ -1,10 +1,12 @@
 """Add up order lines or events by period, in total or by category."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from services.common.clock import from_micros
 from services.forecasting.domain.measures import Dimension
 from services.forecasting.domain.periods import DAY, WindowInvalid, periods_between, zone_named
-from services.forecasting.domain.series import Panel, Selection, TooManySeries, fold
+from services.forecasting.domain.series import Extent, Panel, Selection, TooManySeries, fold
 from services.forecasting.ports import Lines
 
 FIGURES_MAX = 5_000_000
@@ -13,14 +15,25 @@ LATEST = 73_000 * DAY
 
 
 async def get_series(
-    lines: Lines, tenant: str, selection: Selection, first: int | None = None, end: int | None = None
+    lines: Lines,
+    tenant: str,
+    selection: Selection,
+    first: int | None = None,
+    end: int | None = None,
+    as_of: int | None = None,
 ) -> Panel | None:
-    """The series, all with the same periods; ``None`` without any order (or event). Refusals as in the contract."""
+    """The series, all with the same periods; ``None`` without any order (or event). ``as_of``: up to this moment, so
+    that no period is complete that ends later. Refusals as in the contract."""
     zone = zone_named(selection.time_zone)
     _check(first, end)
     extent = await lines.extent(tenant, selection)
     if extent is None:
         return None
+    if as_of is not None:
+        _check_past(as_of, extent)
+        if as_of < extent.first_time:
+            return None
+        extent = replace(extent, last_time=as_of)
     currency = extent.currency(selection)
     begin = extent.first_time if first is None else first
     last = extent.last_time if end is None else end - 1
@@ -46,6 +59,16 @@ def check_instant(instant: int | None, field: str) -> None:
     """``WindowInvalid``, which names the field, for a moment (microseconds) of no calendar that is known."""
     if instant is not None and not 0 <= instant <= LATEST:
         raise WindowInvalid("the time must lie between 1970 and 2169", field=field)
+
+
+def _check_past(as_of: int, extent: Extent) -> None:
+    check_instant(as_of, "as_of_time")
+    if as_of > extent.last_time:
+        raise WindowInvalid(
+            f"nothing is known yet of so late a moment: the newest order or event is of "
+            f"{from_micros(extent.last_time).isoformat()}; leave the moment out",
+            field="as_of_time",
+        )
 
 
 def _check(first: int | None, end: int | None) -> None:

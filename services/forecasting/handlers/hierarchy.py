@@ -32,7 +32,9 @@ class Tree:
 
 async def read_tree(lines: Lines, tenant: str, key: PanelKey) -> Tree | None:
     """The hierarchy of ``key``, ``None`` without any order; ``TooManySeries``."""
-    leaves = await get_series(lines, tenant, replace(key, dimension=key.hierarchy.levels[-1]).selection())
+    leaves = await get_series(
+        lines, tenant, replace(key, dimension=key.hierarchy.levels[-1]).selection(), as_of=key.as_of
+    )
     if leaves is None:
         return None
     parents = _parents(key.hierarchy, leaves, await _categories(lines, tenant, key.hierarchy))

@@ -16,22 +16,37 @@ from services.forecasting.domain.forecasts import (
     check_quantiles,
 )
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
+from services.forecasting.domain.periods import periods_between, zone_named
+from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.servicer.enums import known
 
 
 def panel_key(spec: pb.ForecastSpec | pb.ForecastKey) -> PanelKey:
-    """The panel that is named."""
+    """The panel that is named. Moments within one period have the same forecast, and so the same name: that of its
+    beginning."""
+    granularity = known(Granularity, spec.granularity, "granularity")
+    time_hierarchy = known(TimeHierarchy, spec.time_hierarchy, "time_hierarchy")
+    shortest = (*time_hierarchy.levels, granularity)[0]
+    as_of = _period_begin(spec.as_of_time, shortest, spec.time_zone) if spec.HasField("as_of_time") else None
     return PanelKey(
         known(Measure, spec.measure, "measure"),
         known(Dimension, spec.dimension, "dimension"),
-        known(Granularity, spec.granularity, "granularity"),
+        granularity,
         spec.horizon,
         spec.currency,
         spec.time_zone,
         known(Hierarchy, spec.hierarchy, "hierarchy"),
         spec.event_name,
-        known(TimeHierarchy, spec.time_hierarchy, "time_hierarchy"),
+        time_hierarchy,
+        as_of,
     )
+
+
+def _period_begin(instant: Timestamp, granularity: Granularity, time_zone: str) -> int:
+    """The beginning of the period that holds the instant; ``WindowInvalid``, ``TimeZoneUnknown``."""
+    micros = instant.seconds * 1_000_000 + instant.nanos // 1000
+    check_instant(micros, "as_of_time")
+    return periods_between(granularity, zone_named(time_zone), micros, micros).starts[0]
 
 
 def forecast_key(key: pb.ForecastKey) -> ForecastKey:
@@ -92,6 +107,7 @@ def _key_message(key: ForecastKey) -> pb.ForecastKey:
         hierarchy=series_pb2.Hierarchy.ValueType(key.panel.hierarchy),
         event_name=key.panel.event_name,
         time_hierarchy=series_pb2.TimeHierarchy.ValueType(key.panel.time_hierarchy),
+        as_of_time=None if key.panel.as_of is None else timestamp(key.panel.as_of),
     )
 
 

@@ -17,7 +17,7 @@ from services.forecasting.domain.drivers import Driver
 from services.forecasting.domain.forecasts import Forecast, PanelKey, describe
 from services.forecasting.domain.holidays import HolidayCalendar
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.periods import DAY, Periods
+from services.forecasting.domain.periods import DAY, Periods, WindowInvalid
 from services.forecasting.domain.series import Extent, Selection, Sums
 from services.forecasting.handlers.fit_panel import PanelFitting, fit_panel
 from services.forecasting.ports import Status
@@ -132,6 +132,24 @@ async def test_each_fit_is_the_next_version_and_is_read_back_as_it_was(store: St
     stored = await StoredForecasts(store).get_many("acme", [second["FOOD"].key])
     assert stored == {second["FOOD"].key: second["FOOD"]}
     assert await StoredForecasts(store).get_many("other", [second["FOOD"].key]) == {}
+
+
+async def test_a_moment_of_the_past_has_the_forecast_that_was_made_then(store: Store) -> None:
+    random = np.random.default_rng(8)
+    rows = daily("FOOD", "2026-03-02", (100 + 10 * random.normal(size=80)).tolist())
+    rows += daily("LATER", "2026-05-01", [7.0] * 20)
+    made = (await fit(store, rows[:51]))["FOOD"]
+    then = replace(DAILY, as_of=int(instant("2026-04-21").timestamp() * 1e6))
+    again = await fit(store, rows, then)
+    assert list(again) == ["FOOD"]
+    assert again["FOOD"] == replace(made, key=again["FOOD"].key)
+    newest = (await fit(store, rows))["FOOD"]
+    assert (newest.version, newest.history_count) == (2, 79)
+    stored = await StoredForecasts(store).get_many("acme", [newest.key, again["FOOD"].key])
+    assert stored == {newest.key: newest, again["FOOD"].key: again["FOOD"]}
+    assert await fit(store, rows, replace(DAILY, as_of=int(instant("2026-03-01").timestamp() * 1e6))) == {}
+    with pytest.raises(WindowInvalid, match="leave the moment out"):
+        await fit(store, rows, replace(DAILY, as_of=int(instant("2026-06-01").timestamp() * 1e6)))
 
 
 async def test_any_quantile_lies_between_the_ends_of_the_intervals_around_it(store: Store) -> None:

@@ -409,6 +409,7 @@ class ForecastSpec(_message.Message):
     DRIVERS_FIELD_NUMBER: _builtins.int
     EVENT_NAME_FIELD_NUMBER: _builtins.int
     TIME_HIERARCHY_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -444,6 +445,15 @@ class ForecastSpec(_message.Message):
         so until it is fitted again.
         """
 
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Replay: the forecast of this moment, from what was ordered, or done, until then, with the drivers as they are recorded
+        and customers as they are merged now. The same moment gives the same forecast again, unless what is older comes late. It is kept beside the
+        newest one, by the beginning of the period that holds the moment (with `time_hierarchy`, the shortest), at which it
+        begins. Unset: from all that is known. INVALID_ARGUMENT, reason WINDOW_INVALID, for a moment after the newest order
+        or event, or outside 1970 to 2169.
+        """
+
     def __init__(
         self,
         *,
@@ -458,10 +468,11 @@ class ForecastSpec(_message.Message):
         drivers: Global___DriverChoice | None = ...,
         event_name: _builtins.str = ...,
         time_hierarchy: _series_pb2.TimeHierarchy.ValueType = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drivers", b"drivers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "drivers", b"drivers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "dimension", b"dimension", "drivers", b"drivers", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,6 +716,7 @@ class ForecastKey(_message.Message):
     HIERARCHY_FIELD_NUMBER: _builtins.int
     EVENT_NAME_FIELD_NUMBER: _builtins.int
     TIME_HIERARCHY_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
     measure: _series_pb2.Measure.ValueType
     """What is forecast."""
     dimension: _series_pb2.Dimension.ValueType
@@ -731,6 +743,15 @@ class ForecastKey(_message.Message):
     INVALID_ARGUMENT, reason TIME_HIERARCHY_INVALID, for a granularity that is not part of it, active customers, or a
     horizon that is longer than TimeHierarchy says.
     """
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """Replay: the forecast of this moment, from what was ordered, or done, until then, with the drivers as they are recorded
+        and customers as they are merged now. The same moment gives the same forecast again, unless what is older comes late. It is kept beside the
+        newest one, by the beginning of the period that holds the moment (with `time_hierarchy`, the shortest), at which it
+        begins. Unset: from all that is known. INVALID_ARGUMENT, reason WINDOW_INVALID, for a moment after the newest order
+        or event, or outside 1970 to 2169.
+        """
+
     def __init__(
         self,
         *,
@@ -744,10 +765,11 @@ class ForecastKey(_message.Message):
         hierarchy: _series_pb2.Hierarchy.ValueType = ...,
         event_name: _builtins.str = ...,
         time_hierarchy: _series_pb2.TimeHierarchy.ValueType = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "currency", b"currency", "dimension", b"dimension", "event_name", b"event_name", "granularity", b"granularity", "hierarchy", b"hierarchy", "horizon", b"horizon", "measure", b"measure", "time_hierarchy", b"time_hierarchy", "time_zone", b"time_zone", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
