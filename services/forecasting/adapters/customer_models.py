@@ -19,10 +19,12 @@ from services.forecasting.domain.customers import (
     CustomerModel,
     Decile,
     Holdout,
+    MethodScore,
     ModelError,
     ModelName,
     Prediction,
     PredictionOrder,
+    ValueMethod,
 )
 from services.forecasting.domain.propensity import Propensity
 from services.forecasting.ports import PredictionChange, PredictionChanges
@@ -38,6 +40,8 @@ _WRITES_MAX = 2_000
 _TOLD_AT_ONCE = 500
 FEED_BATCH_MAX = 1_000
 TENANTS_MAX = 100_000
+LEARNT_KEPT = 20
+"""Of how many of a tenant's last versions the trees are kept, which take a megabyte; the models themselves stay."""
 _ORDERS = {
     PredictionOrder.EXPECTED_REVENUE: "expected_revenue",
     PredictionOrder.CHURN_PROBABILITY: "churn_probability",
@@ -105,7 +109,7 @@ class StoredCustomerModels:
         await self._store.commit([*(Delete(tenant, CUSTOMER_PREDICTIONS, it) for it in found), *told])
         return len(found)
 
-    async def publish(self, tenant: str, model: CustomerModel) -> None:
+    async def publish(self, tenant: str, model: CustomerModel, learnt: Mapping[str, object] | None = None) -> None:
         while True:
             versions = await self._store.get(tenant, CUSTOMER_MODELS, _VERSIONS)
             if versions is None:
@@ -115,7 +119,10 @@ class StoredCustomerModels:
                 Put(tenant, CUSTOMER_MODELS, str(model.version), asdict(model)),
                 Replace(tenant, CUSTOMER_MODELS, _VERSIONS, body, versions.version),
                 Put("*", UNTOLD, tenant, {}),
+                Delete(tenant, CUSTOMER_MODELS, _learnt(model.version - LEARNT_KEPT)),
             ]
+            if learnt is not None:
+                writes.append(Put(tenant, CUSTOMER_MODELS, _learnt(model.version), dict(learnt)))
             try:
                 await self._store.commit(writes)
             except Conflict:
@@ -223,6 +230,10 @@ class StoredCustomerModels:
         found = await self._store.get(tenant, CUSTOMER_MODELS, str(number)) if number else None
         return _model(found.body) if found else None
 
+    async def learnt(self, tenant: str, version: int) -> Mapping[str, Any] | None:
+        found = await self._store.get(tenant, CUSTOMER_MODELS, _learnt(version))
+        return found.body if found else None
+
     async def predictions(self, tenant: str, customer_ids: Sequence[str]) -> list[Prediction]:
         found: dict[str, Document] = {}
         version, read = await self._current(tenant), 0
@@ -248,6 +259,10 @@ def _id(version: int, customer_id: str) -> str:
     return f"{version}/{customer_id}"
 
 
+def _learnt(version: int) -> str:
+    return f"{version}/learnt"
+
+
 def _by_customer(documents: Iterable[Document]) -> dict[str, Prediction]:
     found = (replace(_prediction(document.body), version=0) for document in documents)
     return {it.customer_id: it for it in found}
@@ -259,10 +274,12 @@ def _prediction(body: Mapping[str, Any]) -> Prediction:
 
 def _model(body: dict[str, Any]) -> CustomerModel:
     body = body | {"model": ModelName(body["model"]), "warnings": tuple(body["warnings"])}
+    body["method"] = ValueMethod(body.get("method", ValueMethod.PROBABILISTIC))  # models of before have none
     return CustomerModel(**body | {"holdout": body["holdout"] and _holdout(body["holdout"])})
 
 
 def _holdout(body: dict[str, Any]) -> Holdout:
     deciles = tuple(Decile(**it) for it in body["deciles"])
     errors = tuple(ModelError(**it | {"model": ModelName(it["model"])}) for it in body["errors"])
-    return Holdout(**body | {"deciles": deciles, "errors": errors})
+    methods = tuple(MethodScore(**it | {"method": ValueMethod(it["method"])}) for it in body.get("methods", ()))
+    return Holdout(**body | {"deciles": deciles, "errors": errors, "methods": methods})

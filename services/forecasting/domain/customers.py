@@ -41,6 +41,15 @@ class ModelName(IntEnum):
     PARETO_NBD = 3
 
 
+class ValueMethod(IntEnum):
+    """How it is told whether customers come and what they spend; the numbers are those of the contract."""
+
+    BEST = 0
+    PROBABILISTIC = 1
+    BOOSTING = 2
+    COMBINATION = 3
+
+
 class ChurnBand(IntEnum):
     """How near a customer is to being lost; the numbers are those of the contract."""
 
@@ -75,6 +84,7 @@ class FitOptions:
     as_of: int | None = None
     """Microseconds; ``None`` for the newest order."""
     model: ModelName = ModelName.BEST
+    method: ValueMethod = ValueMethod.BEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +132,24 @@ class ModelError:
 
 
 @dataclass(frozen=True, slots=True)
+class MethodScore:
+    """How a method of value did in the holdout. ``None`` where a measure would divide by zero."""
+
+    method: ValueMethod
+    revenue_rank_correlation: float | None
+    top_decile_revenue_share: float | None
+    revenue_bias: float | None
+    churn_auc: float | None
+    brier: float
+
+    @property
+    def ranking(self) -> float:
+        """By which methods are chosen: the mean of the three measures of order, where what cannot be told counts 0."""
+        measures = (self.revenue_rank_correlation, self.top_decile_revenue_share, self.churn_auc)
+        return sum(it or 0.0 for it in measures) / len(measures)
+
+
+@dataclass(frozen=True, slots=True)
 class Holdout:
     """Expectations against what came. ``None`` where a measure would divide by zero."""
 
@@ -136,6 +164,7 @@ class Holdout:
     top_decile_revenue_share: float | None
     deciles: tuple[Decile, ...]
     errors: tuple[ModelError, ...]
+    methods: tuple[MethodScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +189,10 @@ class CustomerModel:
     discount_rate: float
     holdout: Holdout | None
     warnings: tuple[str, ...]
+    method: ValueMethod = ValueMethod.PROBABILISTIC
+    """Never the best: the one that was chosen."""
+    moment_count: int = 0
+    """Of how many moments of the past the trees learnt; 0 without trees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,8 +145,9 @@ class CustomerModels(Protocol):
         """Keep predictions of a version that nobody reads yet."""
         ...
 
-    async def publish(self, tenant: str, model: CustomerModel) -> None:
-        """Make the model and its predictions the newest; those before stay until ``tell`` is done."""
+    async def publish(self, tenant: str, model: CustomerModel, learnt: Mapping[str, object] | None = None) -> None:
+        """Make the model, with the trees that it ``learnt``, and its predictions the newest; those before stay until
+        ``tell`` is done."""
         ...
 
     def turn(self) -> AbstractAsyncContextManager[object]:
@@ -169,6 +170,10 @@ class CustomerModels(Protocol):
 
     async def get(self, tenant: str, version: int = 0) -> CustomerModel | None:
         """The model of that version, 0 for the newest."""
+        ...
+
+    async def learnt(self, tenant: str, version: int) -> Mapping[str, Any] | None:
+        """The trees of that version; ``None`` for one without, or before the last ones."""
         ...
 
     async def drop(self, tenant: str, version: int, customer_ids: Sequence[str]) -> None:
