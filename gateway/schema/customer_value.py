@@ -5,6 +5,7 @@ from typing import Annotated
 
 import strawberry
 from strawberry import Parent
+from tessera.forecasting.v1 import customer_value_pb2 as value_pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 
@@ -61,6 +62,8 @@ class CustomerPrediction: ...
     "discount_rate",
     "holdout",
     "warnings",
+    "value_method",
+    "moment_count",
 )
 class CustomerModel: ...
 
@@ -78,6 +81,7 @@ class CustomerModel: ...
     "top_decile_revenue_share",
     "deciles",
     "purchase_model_errors",
+    "value_methods",
 )
 class CustomerHoldout: ...
 
@@ -93,6 +97,18 @@ class CustomerHoldout: ...
     "churned_share",
 )
 class CustomerDecile: ...
+
+
+@from_proto(
+    value_pb.ValueMethodScore,
+    "value_method",
+    "revenue_rank_correlation",
+    "top_decile_revenue_share",
+    "revenue_bias",
+    "churn_auc",
+    "brier",
+)
+class ValueMethodScore: ...
 
 
 @from_proto(pb.PurchaseModelError, "purchase_model", "order_rmse", "order_bias", "log_likelihood")
@@ -113,6 +129,7 @@ class CustomerModelOutcome: ...
     "currency",
     "as_of_time",
     "purchase_model",
+    "value_method",
 )
 class FitCustomerModelInput: ...
 

@@ -129,7 +129,9 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         liked = StoredPreferenceModels(documents, likely.turn)
         models = StoredCustomerModels(documents, likely, liked)
         telling = PredictionTelling(models, likely.settle, liked.settle)
-        customers = CustomerFitting(lines, models, requests, jobs, system_clock, telling.wake)
+        customers = CustomerFitting(
+            lines, lines, models, requests, jobs, system_clock, telling.wake, settings.propensity_examples_min
+        )
         learning = (requests, jobs, system_clock, settings.propensity_examples_min)
         propensity = PropensityFitting(lines, lines, likely, *learning)
         preference = PreferenceFitting(lines, lines, liked, *learning)

@@ -127,7 +127,7 @@ async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
         )
         held = (models, likely, StoredPreferenceModels(store, likely.turn), gained, treated)
         erasures = Erasures(store, lines, activities, memberships, *held, acknowledgements)
-        moved = MovedCustomers(store, partial(predict_again, lines, models))
+        moved = MovedCustomers(store, partial(predict_again, lines, lines, models))
         yield Kept(lines, models, erasures, moved, acknowledgements.send, told)
 
 

@@ -1,4 +1,4 @@
-"""Trees of what customers spend: from moments of a tenant's own past, whose horizons are over, and at the moment asked."""
+"""Trees of what customers spend, from moments of a tenant's own past whose horizons are over."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -60,14 +60,13 @@ async def learn(
 ) -> Learnt | None:
     """Trees of each method, knowing nothing after ``end``; ``None`` where the past shows too little."""
     goal, found = Goal(horizon_days, absent=True), list[Examples]()
-    times, limit, read = moments_until(shop.first, end, goal.horizon), MOMENTS_MAX, 0
-    for at in times:
-        if read >= limit:
+    times, limit = moments_until(shop.first, end, goal.horizon), MOMENTS_MAX
+    for number, at in enumerate(times):
+        if number >= limit:
             break
         moment = await moments.moment(shop.tenant, shop.currency, goal, at)
         limit = min(max(READ_MAX // max(len(moment), 1), _MOMENTS_MIN), MOMENTS_MAX)
         share = ROWS_MAX / max(len(moment) * min(limit, len(times)), 1)
-        read += 1
         found += await asyncio.to_thread(_examples, sampled(moment, share), at, horizon_days, name)
     came = sum(float(it.came.sum()) for it in found)
     if not 0 < came < sum(len(it.ids) for it in found):

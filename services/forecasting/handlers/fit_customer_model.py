@@ -1,7 +1,7 @@
 """Fit when customers buy, when they stop and how much they spend, and what follows for each: a job."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from services.common import telemetry
@@ -12,26 +12,41 @@ from services.forecasting.domain.customers import (
     CustomerModel,
     DiscountRateInvalid,
     FitOptions,
+    FloatArray,
     Histories,
     Holdout,
     ModelName,
     TooFewRepeatCustomers,
+    ValueMethod,
 )
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.periods import DAY
+from services.forecasting.domain.propensity import (
+    EXAMPLES_MIN,
+    HORIZONS_MIN,
+    LearnerMissing,
+    TooFewExamples,
+    TooLittleHistory,
+)
 from services.forecasting.domain.series import Selection
+from services.forecasting.handlers.boosted_values import CORRECTING, Learnt, Shop, features_of, learn
+from services.forecasting.handlers.fit_propensity import MOMENTS_MAX, too_short
+from services.forecasting.handlers.fitting import check_learner
 from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.handlers.value_customers import (
-    best_of,
+    by_method,
     changed_since,
+    chosen,
+    evaluate,
     fit,
     frequency_amount_correlation,
-    hold_out,
+    holdout_of,
     predictions,
 )
 from services.forecasting.learning.customer_value import FittedValueModel
-from services.forecasting.ports import CustomerModels, Lines, Requests
+from services.forecasting.learning.value_trees import ValueTrees
+from services.forecasting.ports import CustomerModels, Lines, Moments, Requests
 
 KIND = "fit_customer_model"
 HOLDOUT_DAYS_MIN = 7
@@ -45,12 +60,15 @@ class CustomerFitting:
     """What fitting customers needs from outside."""
 
     lines: Lines
+    moments: Moments
     models: CustomerModels
     requests: Requests
     jobs: Jobs
     clock: Clock
     published: Callable[[], None]
     """Hears that there is a newer model."""
+    examples_min: int = EXAMPLES_MIN
+    """How many customers must have come, and how many not, within each of the last two horizons for trees."""
 
 
 async def fit_customer_model(
@@ -77,7 +95,39 @@ async def _prepared(fitting: CustomerFitting, tenant: str, options: FitOptions) 
     histories = await fitting.lines.histories(tenant, currency, as_of, as_of)
     if histories.repeat_count < REPEAT_CUSTOMERS_MIN:
         raise _too_few(histories.repeat_count)
-    return _Work(fitting, tenant, options, currency, as_of, histories)
+    work = _Work(fitting, tenant, options, currency, as_of, histories)
+    if options.method is ValueMethod.PROBABILISTIC:
+        return work
+    try:
+        await _check_trees(work)
+    except (LearnerMissing, TooLittleHistory, TooFewExamples) as why:
+        if options.method is not ValueMethod.BEST:
+            raise
+        return replace(work, obstacle=str(why))
+    return work
+
+
+async def _check_trees(work: "_Work") -> None:
+    """``LearnerMissing``, ``TooLittleHistory``, ``TooFewExamples`` where no trees can be grown and compared."""
+    check_learner()
+    horizon = work.options.horizon_days
+    span = (work.as_of - work.shop.first) // DAY
+    if span < HORIZONS_MIN * horizon:
+        raise too_short(span, horizon)
+    least = work.fitting.examples_min
+    for number in (1, 2):
+        start = work.as_of - number * horizon * DAY
+        then = await work.fitting.lines.histories(work.tenant, work.currency, start, start + horizon * DAY)
+        came = int((then.later_count > 0).sum())
+        missed = len(then.ids) - came
+        if min(came, missed) < least or then.repeat_count < REPEAT_CUSTOMERS_MIN:
+            raise TooFewExamples(
+                f"{came} customers ordered within the {number}. horizon from the last and {missed} did not, and "
+                f"{then.repeat_count} had come back before it; it takes {least}, {least} and {REPEAT_CUSTOMERS_MIN}",
+                reached=came,
+                missed=missed,
+                minimum=least,
+            )
 
 
 def _too_few(count: int) -> TooFewRepeatCustomers:
@@ -89,6 +139,29 @@ def _too_few(count: int) -> TooFewRepeatCustomers:
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """What was found out before the fit on all days: how it is told what customers will do."""
+
+    names: Sequence[ModelName]
+    method: ValueMethod
+    holdout: Holdout | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The models of all days, with trees and what these know of each customer, if there are any."""
+
+    name: ModelName
+    models: FittedValueModel
+    learnt: Learnt | None = None
+    features: FloatArray | None = None
+
+    @property
+    def trees(self) -> ValueTrees | None:
+        return next(iter(self.learnt.trees.values())) if self.learnt else None
+
+
+@dataclass(frozen=True, slots=True)
 class _Work:
     fitting: CustomerFitting
     tenant: str
@@ -96,60 +169,97 @@ class _Work:
     currency: str
     as_of: int
     histories: Histories
+    obstacle: str = ""
+    """Why no trees can be grown."""
+
+    @property
+    def shop(self) -> Shop:
+        return Shop(self.tenant, self.currency, int(self.histories.first_day.min()) * DAY)
 
     async def __call__(self, progress: Progress) -> dict[str, str]:
+        models = self.fitting.models
         with telemetry.span("forecasting.fit_customers", customers=len(self.histories.ids)):
             await progress(0.05, "comparing models with the last days")
-            holdout = await self._held_out()
+            way = await self._way()
             await progress(0.2, "fitting on all days")
-            names = self._names() if holdout is None else [best_of(holdout)]
-            name, fitted = await asyncio.to_thread(fit, self.histories, self.as_of, names)
-            version = await self.fitting.models.claim(self.tenant)
-            model = self._model(version, name, fitted, holdout)
+            fitted = await self._fitted(way)
+            version = await models.claim(self.tenant)
+            model = self._model(version, fitted, way)
             await self._write(model, fitted, progress)
-            async with self.fitting.models.turn():  # what merges and erasures change comes before it, or after it
+            async with models.turn():  # what merges and erasures change comes before it, or after it
                 await self._bring_up_to_date(model, fitted)
                 model = replace(model, fit_time=to_micros(self.fitting.clock()))
-                await self.fitting.models.publish(self.tenant, model)
+                await models.publish(self.tenant, model, fitted.trees.dump() if fitted.trees else None)
             self.fitting.published()
         return _results(model)
 
     def _names(self) -> Sequence[ModelName]:
         return _ALL if self.options.model is ModelName.BEST else [self.options.model]
 
-    async def _held_out(self) -> Holdout | None:
+    async def _way(self) -> _Way:
+        wanted = self.options.method
+        without = _Way(self._names(), wanted or ValueMethod.PROBABILISTIC, None)
         days = _holdout_days(self.options, self.histories, self.as_of)
         if days < HOLDOUT_DAYS_MIN:
-            return None
+            return without
         until = self.as_of - days * DAY
         histories = await self.fitting.lines.histories(self.tenant, self.currency, until, self.as_of)
         if histories.repeat_count < REPEAT_CUSTOMERS_MIN:
-            return None
-        return await asyncio.to_thread(hold_out, histories, until, days, self._names(), self.options)
+            return without
+        tried = await asyncio.to_thread(evaluate, histories, until, days, self._names(), self.options)
+        agreements = {ValueMethod.PROBABILISTIC: tried[0].agreement}
+        if learnt := await self._learnt(self._methods(), until, days, tried[0].name):
+            features = await features_of(self.fitting.moments, self.shop, until, days, histories, everybody=True)
+            agreements = await asyncio.to_thread(by_method, tried[0], histories, days, learnt.trees, features)
+        method = chosen(agreements, wanted)
+        holdout = holdout_of(tried, agreements, method, until, len(histories.ids))
+        return _Way([tried[0].name], method, holdout)
 
-    async def _write(self, model: CustomerModel, fitted: FittedValueModel, progress: Progress) -> None:
-        chunks = predictions(self.histories, fitted, model)
+    def _methods(self) -> Sequence[ValueMethod]:
+        return list(CORRECTING) if self.options.method is ValueMethod.BEST else [self.options.method]
+
+    async def _learnt(self, methods: Sequence[ValueMethod], end: int, days: int, name: ModelName) -> Learnt | None:
+        wanted = [it for it in methods if it in CORRECTING]
+        if self.obstacle or not wanted:
+            return None
+        return await learn(self.fitting.moments, self.shop, end, days, name, wanted)
+
+    async def _fitted(self, way: _Way) -> _Fitted:
+        name, models = await asyncio.to_thread(fit, self.histories, self.as_of, way.names)
+        days, it = self.options.horizon_days, self.fitting.moments
+        learnt = await self._learnt([way.method], self.as_of, days, name)
+        if learnt is None:
+            return _Fitted(name, models)
+        features = await features_of(it, self.shop, self.as_of, days, self.histories, everybody=True)
+        return _Fitted(name, models, learnt, features)
+
+    async def _write(self, model: CustomerModel, fitted: _Fitted, progress: Progress) -> None:
+        chunks = predictions(self.histories, fitted.models, model, fitted.trees, fitted.features)
         done = 0
         while chunk := await asyncio.to_thread(next, chunks, None):
             await self.fitting.models.write(self.tenant, chunk)
             done += len(chunk)
             await progress(0.3 + 0.65 * done / model.customer_count, f"{done} customers predicted")
 
-    async def _bring_up_to_date(self, model: CustomerModel, fitted: FittedValueModel) -> None:
+    async def _bring_up_to_date(self, model: CustomerModel, fitted: _Fitted) -> None:
         """Predict anew whose orders changed since the fit began, by a merge or late; drop who is not there any more."""
         it, before = self.fitting, self.histories
         now = await it.lines.histories(self.tenant, self.currency, self.as_of, self.as_of)
         changed = await asyncio.to_thread(changed_since, before, now)
-        for chunk in predictions(changed, fitted, model):
+        features, days = None, self.options.horizon_days
+        if fitted.trees:
+            features = await features_of(it.moments, self.shop, self.as_of, days, changed, everybody=False)
+        for chunk in predictions(changed, fitted.models, model, fitted.trees, features):
             await it.models.write(self.tenant, chunk)
         await it.models.drop(self.tenant, model.version, sorted(set(before.ids) - set(now.ids)))
 
-    def _model(self, version: int, name: ModelName, fitted: FittedValueModel, holdout: Holdout | None) -> CustomerModel:
+    def _model(self, version: int, found: _Fitted, way: _Way) -> CustomerModel:
+        fitted, holdout = found.models, way.holdout
         correlation = frequency_amount_correlation(self.histories)
         return CustomerModel(
             version=version,
             fit_time=0,
-            model=name,
+            model=found.name,
             purchase_parameters=fitted.timing.parameters,
             purchase_log_likelihood=fitted.timing_fit.log_likelihood,
             spending_parameters=fitted.spending.parameters,
@@ -164,8 +274,25 @@ class _Work:
             lifetime_days=self.options.lifetime_days,
             discount_rate=self.options.discount_rate,
             holdout=holdout,
-            warnings=tuple(self._warnings(fitted, holdout, correlation)),
+            warnings=(*self._warnings(fitted, holdout, correlation), *self._of_trees(found.learnt, way)),
+            method=way.method if found.learnt else ValueMethod.PROBABILISTIC,
+            moment_count=found.learnt.moment_count if found.learnt else 0,
         )
+
+    def _of_trees(self, learnt: Learnt | None, way: _Way) -> Iterator[str]:
+        """What a reader should know of the method."""
+        fixed = self.options.method is not ValueMethod.BEST
+        if self.obstacle:
+            yield f"The models of purchases and amounts alone are used; trees need more: {self.obstacle}."
+        elif self.options.method is ValueMethod.PROBABILISTIC:
+            return
+        elif learnt is None and way.method in CORRECTING:
+            yield "The models of purchases and amounts alone are used: the past shows too little for trees to learn."
+        elif way.holdout is None or len(way.holdout.methods) == 1:
+            told = "as was asked" if fixed else "as nothing tells whether trees do better"
+            yield f"The method was not compared with others in a holdout; it is used {told}."
+        if learnt and learnt.moment_count < MOMENTS_MAX:
+            yield f"Trees learnt from {learnt.moment_count} of {MOMENTS_MAX} moments, as there are no more."
 
     def _warnings(self, fitted: FittedValueModel, holdout: Holdout | None, correlation: float | None) -> list[str]:
         found = []
@@ -194,7 +321,8 @@ def _percent(bias: float) -> str:
 
 
 def _results(model: CustomerModel) -> dict[str, str]:
-    results = {"version": str(model.version), "customer_count": str(model.customer_count)}
+    method = model.method.name.lower()
+    results = {"version": str(model.version), "customer_count": str(model.customer_count), "value_method": method}
     if model.holdout and model.holdout.order_bias is not None:
         results["order_bias"] = f"{model.holdout.order_bias:.4f}"
     if model.holdout and model.holdout.churn_auc is not None:

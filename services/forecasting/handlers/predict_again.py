@@ -7,15 +7,17 @@ from functools import partial
 from itertools import chain
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
-from services.forecasting.domain.customers import CustomerModel, Histories, Prediction
+from services.forecasting.domain.customers import CustomerModel, FloatArray, Histories, Prediction
 from services.forecasting.domain.propensity import Goal, Moment, Propensity, PropensityModel
 from services.forecasting.domain.uplift import Uplift, UpliftModel
+from services.forecasting.handlers.boosted_values import Shop, features_of, trees_of
 from services.forecasting.handlers.fit_propensity import propensities_of
 from services.forecasting.handlers.say_uplifts import UpliftSaying
 from services.forecasting.handlers.value_customers import predictions, restored
 from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.propensity import load
 from services.forecasting.learning.uplift_kept import load as load_uplift
+from services.forecasting.learning.value_trees import ValueTrees
 from services.forecasting.ports import CustomerModels, Lines, Moments, PropensityModels
 from services.forecasting.ports.fits import Fits
 from services.forecasting.ports.uplifts import UpliftModels
@@ -76,7 +78,7 @@ class PredictingAgain:
 
     async def __call__(self, tenant: str, moved: Collection[tuple[str, str]]) -> None:
         """``moved``: whose orders were, and whose they are. Again, it changes nothing."""
-        await predict_again(self.lines, self.models, tenant, moved)
+        await predict_again(self.lines, self.moments, self.models, tenant, moved)
         pairs = list(moved)
         for begin in range(0, len(pairs), _AT_ONCE):
             some = pairs[begin : begin + _AT_ONCE]
@@ -151,8 +153,11 @@ def _answering(model: UpliftModel, learnt: Mapping[str, Any], moment: Moment) ->
     return list(chain.from_iterable(saying.of(moment, uplift, half, [1] * len(moment))))
 
 
-async def predict_again(lines: Lines, models: CustomerModels, tenant: str, moved: Collection[tuple[str, str]]) -> None:
-    """``moved``: whose orders were, and whose they are. Nothing changes where the model knows nothing of the former."""
+async def predict_again(
+    lines: Lines, moments: Moments, models: CustomerModels, tenant: str, moved: Collection[tuple[str, str]]
+) -> None:
+    """``moved``: whose orders were, and whose they are. Nothing changes where the model knows nothing of the former.
+    Where its trees cannot be asked, the models of purchases and amounts speak alone."""
     async with models.turn():
         model = await models.get(tenant)
         if model is None:
@@ -161,9 +166,15 @@ async def predict_again(lines: Lines, models: CustomerModels, tenant: str, moved
         touched = sorted(set(chain.from_iterable(pair for pair in moved if pair[0] in known)))
         if touched:
             histories = await lines.histories(tenant, model.currency, model.as_of, model.as_of, touched)
-            found = await asyncio.to_thread(_predicted, histories, model)
+            trees, features = await trees_of(models, tenant, model), None
+            if trees:
+                shop = Shop(tenant, model.currency, model.start)
+                features = await features_of(moments, shop, model.as_of, model.horizon_days, histories, everybody=False)
+            found = await asyncio.to_thread(_predicted, histories, model, trees, features)
             await models.correct(tenant, found, sorted(set(touched) - set(histories.ids)))
 
 
-def _predicted(histories: Histories, model: CustomerModel) -> list[Prediction]:
-    return list(chain.from_iterable(predictions(histories, restored(model), model)))
+def _predicted(
+    histories: Histories, model: CustomerModel, trees: ValueTrees | None, features: FloatArray | None
+) -> list[Prediction]:
+    return list(chain.from_iterable(predictions(histories, restored(model), model, trees, features)))

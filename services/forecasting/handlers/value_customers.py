@@ -1,6 +1,6 @@
 """From what customers did to what they are expected to do: the models' view of histories, and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,15 +9,19 @@ from services.forecasting.domain.customers import (
     CustomerModel,
     Decile,
     FitOptions,
+    FloatArray,
     Histories,
     Holdout,
     IntArray,
+    MethodScore,
     ModelError,
     ModelName,
     Prediction,
+    ValueMethod,
 )
 from services.forecasting.domain.periods import DAY
 from services.forecasting.learning.customer_value import (
+    Expected,
     FittedValueModel,
     Spending,
     ValueModel,
@@ -27,6 +31,7 @@ from services.forecasting.learning.customer_value import (
 )
 from services.forecasting.learning.holdout import Agreement, compare
 from services.forecasting.learning.purchases import Purchases, purchases
+from services.forecasting.learning.value_trees import Known, ValueTrees, revalued
 
 NEXT_ORDER_DAYS_MAX = 3652
 _CHUNK = 10_000
@@ -38,6 +43,7 @@ class Evaluation:
 
     name: ModelName
     fitted: FittedValueModel
+    expected: Expected
     agreement: Agreement
 
     def error(self) -> ModelError:
@@ -53,24 +59,68 @@ def fit(histories: Histories, as_of: int, names: Sequence[ModelName]) -> tuple[M
     return max(fitted, key=lambda it: it[1].timing_fit.log_likelihood)
 
 
-def hold_out(histories: Histories, until: int, days: int, names: Sequence[ModelName], options: FitOptions) -> Holdout:
-    """How the models do that were fitted on what was ``until``, on the ``days`` after it; the best one in full."""
+def evaluate(
+    histories: Histories, until: int, days: int, names: Sequence[ModelName], options: FitOptions
+) -> list[Evaluation]:
+    """How the models do that were fitted on what was ``until``, on the ``days`` after it: the best one first."""
     rows, spending = _rows(histories, until), _spending(histories)
-    evaluations = []
+    found = []
     for name in names:
         model = fit_value_model(name.name.lower(), rows, spending)
         expected = expect(model, rows, spending, days, days, options.discount_rate)
-        evaluations.append(Evaluation(name, model, compare(expected, histories.later_count, histories.later_minor)))
-    best = min(evaluations, key=lambda it: it.agreement.order_rmse)
-    return _holdout(best.agreement, until, len(histories.ids), [it.error() for it in evaluations])
+        agreement = compare(expected, histories.later_count, histories.later_minor)
+        found.append(Evaluation(name, model, expected, agreement))
+    return sorted(found, key=lambda it: it.agreement.order_rmse)
 
 
-def best_of(holdout: Holdout) -> ModelName:
-    """The model whose expected orders were nearest to what came."""
-    return min(holdout.errors, key=lambda it: it.order_rmse).model
+def by_method(
+    best: Evaluation,
+    histories: Histories,
+    days: int,
+    trees: Mapping[ValueMethod, ValueTrees],
+    features: FloatArray,
+) -> dict[ValueMethod, Agreement]:
+    """How each method does: the models alone, and trees that learnt nothing of these days."""
+    found = {ValueMethod.PROBABILISTIC: best.agreement}
+    known = Known(features, best.expected)
+    for method, grown in trees.items():
+        expected = revalued(best.expected, grown.says(known), days, days, 0.0)
+        found[method] = compare(expected, histories.later_count, histories.later_minor)
+    return found
 
 
-def _holdout(agreement: Agreement, until: int, count: int, errors: list[ModelError]) -> Holdout:
+def chosen(agreements: Mapping[ValueMethod, Agreement], wanted: ValueMethod) -> ValueMethod:
+    """The method that was asked for, or the one that ranks customers best; of equal ones the simplest."""
+    if wanted is not ValueMethod.BEST:
+        return wanted
+    return max(sorted(agreements), key=lambda it: _score(it, agreements[it]).ranking)
+
+
+def holdout_of(
+    evaluations: Sequence[Evaluation],
+    agreements: Mapping[ValueMethod, Agreement],
+    method: ValueMethod,
+    until: int,
+    count: int,
+) -> Holdout:
+    """The method in full, all models of purchases by their orders, and all methods by what they say of revenue."""
+    return against(
+        agreements.get(method, evaluations[0].agreement),
+        until,
+        count,
+        [it.error() for it in evaluations],
+        {it: agreements[it] for it in sorted(agreements)},
+    )
+
+
+def against(
+    agreement: Agreement,
+    until: int,
+    count: int,
+    errors: Sequence[ModelError],
+    methods: Mapping[ValueMethod, Agreement],
+) -> Holdout:
+    """What was expected of ``count`` customers against what came after ``until``."""
     return Holdout(
         start=until,
         customer_count=count,
@@ -83,6 +133,18 @@ def _holdout(agreement: Agreement, until: int, count: int, errors: list[ModelErr
         top_decile_revenue_share=agreement.top_decile_revenue_share,
         deciles=tuple(Decile(**asdict(part)) for part in agreement.parts),
         errors=tuple(errors),
+        methods=tuple(_score(*it) for it in methods.items()),
+    )
+
+
+def _score(method: ValueMethod, it: Agreement) -> MethodScore:
+    return MethodScore(
+        method=method,
+        revenue_rank_correlation=it.revenue_rank_correlation,
+        top_decile_revenue_share=it.top_decile_revenue_share,
+        revenue_bias=it.revenue_bias,
+        churn_auc=it.churn_auc,
+        brier=it.brier,
     )
 
 
@@ -106,15 +168,30 @@ def changed_since(before: Histories, now: Histories) -> Histories:
     return _part(now, np.flatnonzero(~same))
 
 
-def predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> Iterator[list[Prediction]]:
-    """What the model says of each customer, some thousands at a time."""
+def predictions(
+    histories: Histories,
+    fitted: ValueModel,
+    model: CustomerModel,
+    trees: ValueTrees | None = None,
+    features: FloatArray | None = None,
+) -> Iterator[list[Prediction]]:
+    """What the model says of each customer, some thousands at a time; with ``trees`` by the ``features`` of each."""
     for begin in range(0, len(histories.ids), _CHUNK):
-        yield _predictions(_part(histories, np.arange(begin, min(begin + _CHUNK, len(histories.ids)))), fitted, model)
+        some = np.arange(begin, min(begin + _CHUNK, len(histories.ids)))
+        part = _part(histories, some)
+        expected = _expected(part, fitted, model)
+        if trees is not None and features is not None:
+            said = trees.says(Known(features[some], expected))
+            expected = revalued(expected, said, model.horizon_days, model.lifetime_days, model.discount_rate)
+        yield _predictions(part, expected, model)
 
 
-def _predictions(histories: Histories, fitted: ValueModel, model: CustomerModel) -> list[Prediction]:
+def _expected(histories: Histories, fitted: ValueModel, model: CustomerModel) -> Expected:
     rows, spending = _rows(histories, model.as_of), _spending(histories)
-    found = expect(fitted, rows, spending, model.horizon_days, model.lifetime_days, model.discount_rate)
+    return expect(fitted, rows, spending, model.horizon_days, model.lifetime_days, model.discount_rate)
+
+
+def _predictions(histories: Histories, found: Expected, model: CustomerModel) -> list[Prediction]:
     waits = np.where(found.wait_days <= NEXT_ORDER_DAYS_MAX, found.wait_days * DAY, -1.0).astype(np.int64)
     columns = zip(
         histories.ids,

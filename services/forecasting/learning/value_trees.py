@@ -1,13 +1,14 @@
 """Whether customers come and what they spend within a horizon, by gradient boosting over figures of the past.
 
+Two sets of trees: whether somebody comes, as a calibrated probability (Platt scaling, on customers whom the trees did
+not see), and the logarithm of what those who come spend, so that no single order steers them, then brought to the level
+of what was spent. Revenue is their product (a hurdle model).
+
 Trees either know nothing of the models of purchases and amounts, or they correct them: they start from the logarithm of
-the odds, and of the revenue, that these expect (an offset, as in generalised linear models), and know their figures as
+the odds, and of the amount, that these expect (an offset, as in generalised linear models), and know their figures as
 features. Of customers of whom trees have nothing to add, the models' expectation then stands.
 
-Whether somebody comes is a calibrated probability (Platt scaling, on customers whom the trees did not see); revenue is of
-Tweedie's distribution, which has many zeros and a long tail (Jorgensen 1987, as insurers use it), with amounts cut at a
-high quantile, so that no single order steers the trees, and then brought to the level of what customers spent. Trees by
-LightGBM (G. Ke et al., NeurIPS 2017), of one thread: the same examples give the same trees.
+Trees by LightGBM (G. Ke et al., NeurIPS 2017), of one thread: the same examples give the same trees.
 """
 
 import zlib
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 _FOLDS = 5
 _ROUNDS_MAX, _PATIENCE = 400, 30
 _SEEDS = (1, 2, 3)
-_AMOUNT_QUANTILE = 0.99
-_PROBABILITY_MIN, _REVENUE_MIN = 1e-4, 1.0
-_LEVEL_MIN, _LEVEL_MAX = 0.5, 2.0
+_PROBABILITY_MIN, _AMOUNT_MIN = 1e-4, 1.0
+_LEVEL_MIN, _LEVEL_MAX = 0.5, 4.0
 _YEAR_DAYS = 365.25
+_OF_MODELS = 5
 _GROWING: Final[dict[str, Any]] = {
     "learning_rate": 0.03,
     "num_leaves": 7,
@@ -72,7 +73,8 @@ class Said:
     """What trees say of customers, one entry each."""
 
     probability_of_order: FloatArray
-    revenue: FloatArray
+    amount: FloatArray
+    """What those spend who come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,12 @@ class _Grown:
     boosters: "Sequence[lightgbm.Booster]"
     unseen: FloatArray
 
-    def raw(self, features: FloatArray) -> FloatArray:
-        return _raw(self.boosters, features)
-
 
 @dataclass(frozen=True, slots=True)
 class ValueTrees:
-    """Trees of whether customers come and of what they spend.
+    """Trees of whether customers come and of what those spend who come.
 
-    ``slope`` and ``shift`` calibrate the logarithm of the odds, ``level`` multiplies the revenue.
+    ``slope`` and ``shift`` calibrate the logarithm of the odds, ``level`` multiplies the amount.
     """
 
     correcting: bool
@@ -103,11 +102,15 @@ class ValueTrees:
 
     def says(self, known: Known) -> Said:
         """For each customer."""
-        features = _features(known, self.correcting)
+        features = _features(known, correcting=self.correcting)
         odds, logarithm = _raw(self.coming, features), _raw(self.spending, features)
         if self.correcting:
             odds, logarithm = odds + _odds(known.expected), logarithm + _logarithm(known.expected)
         return Said(expit(self.slope * odds + self.shift), self.level * np.exp(logarithm))
+
+    def asks(self, count: int) -> bool:
+        """Whether they are of that many features, without those of the models."""
+        return all(it.num_feature() == count + self.correcting * _OF_MODELS for it in (*self.coming, *self.spending))
 
     def dump(self) -> dict[str, object]:
         """As plain values."""
@@ -127,16 +130,15 @@ def load(plain: Mapping[str, Any]) -> ValueTrees:
 
 def grow(examples: Examples, *, correcting: bool) -> ValueTrees:
     """Learn from examples; there must be customers who came, and others who did not."""
-    features, expected = _features(examples.known, correcting), examples.known.expected
+    features, expected = _features(examples.known, correcting=correcting), examples.known.expected
     odds = _odds(expected) if correcting else None
     coming = _grown(features, examples.came, odds, examples.ids, {"objective": "binary"})
     slope, shift = calibration(coming.unseen, examples.came > 0)
-    logarithm = _logarithm(expected) if correcting else None
-    most = float(np.quantile(examples.revenue[examples.came > 0], _AMOUNT_QUANTILE))
-    spent = np.minimum(examples.revenue, most)
-    spending = _grown(features, spent, logarithm, examples.ids, {"objective": "tweedie"})
-    level = float(examples.revenue.sum() / np.exp(spending.unseen).sum())
-    level = min(max(level, _LEVEL_MIN), _LEVEL_MAX)
+    who = np.flatnonzero(examples.came)
+    spent, ids = np.maximum(examples.revenue[who], _AMOUNT_MIN), [examples.ids[it] for it in who.tolist()]
+    logarithm = _logarithm(expected)[who] if correcting else None
+    spending = _grown(features[who], np.log(spent), logarithm, ids, {"objective": "regression"})
+    level = min(max(float(spent.sum() / np.exp(spending.unseen).sum()), _LEVEL_MIN), _LEVEL_MAX)
     return ValueTrees(correcting, coming.boosters, spending.boosters, slope, shift, level)
 
 
@@ -150,7 +152,7 @@ def _grown(
     folds = [(np.flatnonzero(part != number), np.flatnonzero(part == number)) for number in range(_FOLDS)]
     folds = [(train, test) for train, test in folds if len(train) and len(test)]
     data = lightgbm.Dataset(features, target, init_score=start, free_raw_data=False)
-    stop = [lightgbm.early_stopping(_PATIENCE, verbose=False)]
+    stop: list[Any] = [lightgbm.early_stopping(_PATIENCE, verbose=False)]
     growing = _GROWING | objective | {"seed": _SEEDS[0]}
     found: Any = lightgbm.cv(growing, data, _ROUNDS_MAX, folds=folds, callbacks=stop, return_cvbooster=True)
     rounds = max(found["cvbooster"].best_iteration, 1)
@@ -166,7 +168,7 @@ def _raw(boosters: "Sequence[lightgbm.Booster]", features: FloatArray) -> FloatA
     return mean
 
 
-def _features(known: Known, correcting: bool) -> FloatArray:  # noqa: FBT001 a question of the trees, as they answer it
+def _features(known: Known, *, correcting: bool) -> FloatArray:
     if not correcting:
         return known.features
     it = known.expected
@@ -181,8 +183,15 @@ def _odds(expected: Expected) -> FloatArray:
 
 
 def _logarithm(expected: Expected) -> FloatArray:
-    found: FloatArray = np.log(np.maximum(expected.revenue, _REVENUE_MIN))
+    """Of what those spend who come."""
+    found: FloatArray = np.log(np.maximum(_each(expected) * expected.order_value, _AMOUNT_MIN))
     return found
+
+
+def _each(expected: Expected) -> FloatArray:
+    """The orders of those who come: at least one."""
+    each: FloatArray = np.maximum(expected.orders / np.maximum(expected.probability_of_order, _PROBABILITY_MIN), 1.0)
+    return each
 
 
 def revalued(expected: Expected, said: Said, horizon_days: float, lifetime_days: float, yearly_rate: float) -> Expected:
@@ -192,22 +201,21 @@ def revalued(expected: Expected, said: Said, horizon_days: float, lifetime_days:
     lifetime is changed by the change of the revenue within the horizon, discounted from the horizon's middle. Who comes
     cannot have stopped.
     """
-    likely = said.probability_of_order
-    each = np.maximum(expected.orders / np.maximum(expected.probability_of_order, _PROBABILITY_MIN), 1.0)
-    orders = likely * each
+    likely, each = said.probability_of_order, _each(expected)
+    revenue = likely * said.amount
     if lifetime_days < horizon_days:
-        lifetime = expected.lifetime_value * said.revenue / np.maximum(expected.revenue, _REVENUE_MIN)
+        lifetime = expected.lifetime_value * revenue / np.maximum(expected.revenue, _AMOUNT_MIN)
     else:
         discount = (1 + yearly_rate) ** (-horizon_days / 2 / _YEAR_DAYS)
         later = np.maximum(expected.lifetime_value - discount * expected.revenue, 0.0)
-        lifetime = later + discount * said.revenue
+        lifetime = later + discount * revenue
     return replace(
         expected,
         probability_alive=np.maximum(expected.probability_alive, likely),
         probability_of_order=likely,
-        orders=orders,
-        order_value=said.revenue / np.maximum(orders, np.finfo(np.float64).tiny),
-        revenue=said.revenue,
+        orders=likely * each,
+        order_value=said.amount / each,
+        revenue=revenue,
         lifetime_value=lifetime,
     )
 

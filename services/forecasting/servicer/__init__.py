@@ -12,7 +12,7 @@ from services.common.auth import principal
 from services.common.errors import Refusal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
-from services.forecasting.domain.customers import FitOptions, ModelName, PredictionOrder
+from services.forecasting.domain.customers import FitOptions, ModelName, PredictionOrder, ValueMethod
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.series import Panel, Selection
 from services.forecasting.handlers.drivers import DriverKeeping
@@ -240,6 +240,7 @@ def _options(request: pb.FitCustomerModelRequest) -> FitOptions:
         currency=request.currency,
         as_of=_micros(request.as_of_time) if request.HasField("as_of_time") else None,
         model=known(ModelName, request.purchase_model, "purchase_model"),
+        method=known(ValueMethod, request.value_method, "value_method"),
     )
 
 

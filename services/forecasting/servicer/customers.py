@@ -6,10 +6,19 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1.money_pb2 import Money
+from tessera.forecasting.v1 import customer_value_pb2
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
 
 from services.common.auth import ALL_TENANTS, principal
-from services.forecasting.domain.customers import CustomerModel, Decile, Holdout, ModelError, Prediction, churn_band
+from services.forecasting.domain.customers import (
+    CustomerModel,
+    Decile,
+    Holdout,
+    MethodScore,
+    ModelError,
+    Prediction,
+    churn_band,
+)
 from services.forecasting.handlers.fit_customer_model import CustomerFitting
 from services.forecasting.handlers.monitor_customers import monitor_customers
 from services.forecasting.ports import PredictionChange, PredictionChanges, PredictionFeed
@@ -89,6 +98,8 @@ def customer_model_message(it: CustomerModel) -> pb.CustomerModel:
         discount_rate=it.discount_rate,
         holdout=holdout_message(it.holdout, it.currency) if it.holdout else None,
         warnings=it.warnings,
+        value_method=customer_value_pb2.ValueMethod.ValueType(it.method),
+        moment_count=it.moment_count,
     )
 
 
@@ -106,6 +117,7 @@ def holdout_message(it: Holdout, currency: str) -> pb.CustomerHoldout:
         top_decile_revenue_share=it.top_decile_revenue_share,
         deciles=[_decile(decile, currency) for decile in it.deciles],
         purchase_model_errors=map(_model_error, it.errors),
+        value_methods=map(_method_score, it.methods),
     )
 
 
@@ -127,6 +139,17 @@ def _model_error(it: ModelError) -> pb.PurchaseModelError:
         order_rmse=it.order_rmse,
         order_bias=it.order_bias,
         log_likelihood=it.log_likelihood,
+    )
+
+
+def _method_score(it: MethodScore) -> customer_value_pb2.ValueMethodScore:
+    return customer_value_pb2.ValueMethodScore(
+        value_method=customer_value_pb2.ValueMethod.ValueType(it.method),
+        revenue_rank_correlation=it.revenue_rank_correlation,
+        top_decile_revenue_share=it.top_decile_revenue_share,
+        revenue_bias=it.revenue_bias,
+        churn_auc=it.churn_auc,
+        brier=it.brier,
     )
 
 
