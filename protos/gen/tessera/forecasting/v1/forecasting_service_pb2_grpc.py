@@ -430,12 +430,14 @@ class ForecastingServiceServicer:
         """Starts a job that fits when the tenant's customers buy, when they stop and how much they spend, and stores what
         each of them is expected to do; answers at once. Until the job has succeeded the model before is answered, then
         this one, whole. A customer's purchases are the UTC days with orders whose amounts add up to more than zero: several
-        orders of one day are one purchase. The results are `version`, `customer_count` and, where there is a holdout,
-        `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
+        orders of one day are one purchase. The results are `version`, `customer_count`, `value_method` and, where there is a
+        holdout, `order_bias` and `churn_auc`. The same `request_id` with the same content answers the same job; with other content
         it is ALREADY_EXISTS, reason REQUEST_ID_REUSED. FAILED_PRECONDITION, reason TOO_FEW_REPEAT_CUSTOMERS, for a tenant
         with fewer than 30 customers who bought on two days or more. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a
         tenant that sells in several currencies where `currency` is empty, DISCOUNT_RATE_INVALID for a rate below 0 or
-        above 10.
+        above 10. FAILED_PRECONDITION for a `value_method` of trees: LEARNER_MISSING where LightGBM cannot be loaded,
+        TOO_LITTLE_HISTORY for orders that span fewer than three horizons, TOO_FEW_EXAMPLES where in one of the last two
+        horizons fewer than 100 customers came, or did not. Where no method is asked for there is a warning instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -852,7 +854,8 @@ class ForecastingServiceServicer:
     def MonitorCustomerModel(self, request, context):
         """Compares what a version of the customer model said of orders, revenue and churn with what came, once its horizon has
         passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
-        GetCustomerModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not reach to its end yet.
+        GetCustomerModel, and for a version of trees before the last 20. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where
+        orders do not reach to its end yet, LEARNER_MISSING for a version of trees where LightGBM cannot be loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
