@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
 from tessera.forecasting.v1 import category_preference_pb2 as _category_preference_pb2
+from tessera.forecasting.v1 import customer_value_pb2 as _customer_value_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
 from tessera.forecasting.v1 import series_pb2 as _series_pb2
@@ -1369,6 +1370,7 @@ class FitCustomerModelRequest(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     PURCHASE_MODEL_FIELD_NUMBER: _builtins.int
+    VALUE_METHOD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Chosen by the caller, for safe retries."""
     horizon_days: _builtins.int
@@ -1385,6 +1387,8 @@ class FitCustomerModelRequest(_message.Message):
     """Only orders in this currency (ISO 4217); empty: all orders, which must be of one currency."""
     purchase_model: Global___PurchaseModel.ValueType
     """Which model of purchases; unspecified: the best one."""
+    value_method: _customer_value_pb2.ValueMethod.ValueType
+    """How it is told whether customers come and what they spend within the horizon; unspecified: the best method."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """Only orders up to this moment, at which the prediction begins: the same moment gives the same model again. Unset:
@@ -1402,10 +1406,11 @@ class FitCustomerModelRequest(_message.Message):
         currency: _builtins.str = ...,
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         purchase_model: Global___PurchaseModel.ValueType = ...,
+        value_method: _customer_value_pb2.ValueMethod.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate", "as_of_time", b"as_of_time", "discount_rate", b"discount_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate", "as_of_time", b"as_of_time", "currency", b"currency", "discount_rate", b"discount_rate", "holdout_days", b"holdout_days", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "purchase_model", b"purchase_model", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate", "as_of_time", b"as_of_time", "currency", b"currency", "discount_rate", b"discount_rate", "holdout_days", b"holdout_days", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "purchase_model", b"purchase_model", "request_id", b"request_id", "value_method", b"value_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__discount_rate: _TypeAlias = _typing.Literal["discount_rate"]  # noqa: Y015
     _WhichOneofArgType__discount_rate: _TypeAlias = _typing.Literal["_discount_rate", b"_discount_rate"]  # noqa: Y015
@@ -1547,6 +1552,8 @@ class CustomerModel(_message.Message):
     DISCOUNT_RATE_FIELD_NUMBER: _builtins.int
     HOLDOUT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    VALUE_METHOD_FIELD_NUMBER: _builtins.int
+    MOMENT_COUNT_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Counts the fits of the tenant, from 1. A fit that failed leaves its number unused."""
     purchase_model: Global___PurchaseModel.ValueType
@@ -1571,6 +1578,12 @@ class CustomerModel(_message.Message):
     """Over how many days the lifetime value counts orders."""
     discount_rate: _builtins.float
     """The yearly discount of the lifetime value."""
+    value_method: _customer_value_pb2.ValueMethod.ValueType
+    """How it is told whether customers come and what they spend within the horizon: the method that was asked for, or
+    chosen. Never unspecified.
+    """
+    moment_count: _builtins.int
+    """Of how many moments of the past the trees learnt; 0 without trees."""
     @_builtins.property
     def fit_time(self) -> _timestamp_pb2.Timestamp:
         """When it was fitted."""
@@ -1622,10 +1635,12 @@ class CustomerModel(_message.Message):
         discount_rate: _builtins.float = ...,
         holdout: Global___CustomerHoldout | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        value_method: _customer_value_pb2.ValueMethod.ValueType = ...,
+        moment_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation", "as_of_time", b"as_of_time", "fit_time", b"fit_time", "frequency_amount_correlation", b"frequency_amount_correlation", "holdout", b"holdout", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation", "as_of_time", b"as_of_time", "currency", b"currency", "customer_count", b"customer_count", "discount_rate", b"discount_rate", "fit_time", b"fit_time", "frequency_amount_correlation", b"frequency_amount_correlation", "holdout", b"holdout", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "purchase_log_likelihood", b"purchase_log_likelihood", "purchase_model", b"purchase_model", "purchase_parameters", b"purchase_parameters", "repeat_customer_count", b"repeat_customer_count", "spending_log_likelihood", b"spending_log_likelihood", "spending_parameters", b"spending_parameters", "start_time", b"start_time", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation", "as_of_time", b"as_of_time", "currency", b"currency", "customer_count", b"customer_count", "discount_rate", b"discount_rate", "fit_time", b"fit_time", "frequency_amount_correlation", b"frequency_amount_correlation", "holdout", b"holdout", "horizon_days", b"horizon_days", "lifetime_days", b"lifetime_days", "moment_count", b"moment_count", "purchase_log_likelihood", b"purchase_log_likelihood", "purchase_model", b"purchase_model", "purchase_parameters", b"purchase_parameters", "repeat_customer_count", b"repeat_customer_count", "spending_log_likelihood", b"spending_log_likelihood", "spending_parameters", b"spending_parameters", "start_time", b"start_time", "value_method", b"value_method", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frequency_amount_correlation: _TypeAlias = _typing.Literal["frequency_amount_correlation"]  # noqa: Y015
     _WhichOneofArgType__frequency_amount_correlation: _TypeAlias = _typing.Literal["_frequency_amount_correlation", b"_frequency_amount_correlation"]  # noqa: Y015
@@ -1636,7 +1651,8 @@ Global___CustomerModel: _TypeAlias = CustomerModel  # noqa: Y015
 @_typing.final
 class CustomerHoldout(_message.Message):
     """Expectations against what came: models were fitted without the last days, and what they said of those days was
-    compared. The model of purchases was chosen by the same days, out of three.
+    compared. The model of purchases was chosen by the same days, out of three, and so was the method. Trees learn from moments
+    whose horizons were over before the holdout begins, as long as it is. The figures are of the model's `value_method`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1652,6 +1668,7 @@ class CustomerHoldout(_message.Message):
     TOP_DECILE_REVENUE_SHARE_FIELD_NUMBER: _builtins.int
     DECILES_FIELD_NUMBER: _builtins.int
     PURCHASE_MODEL_ERRORS_FIELD_NUMBER: _builtins.int
+    VALUE_METHODS_FIELD_NUMBER: _builtins.int
     customer_count: _builtins.int
     """How many customers, all who had bought by then."""
     order_rmse: _builtins.float
@@ -1684,6 +1701,10 @@ class CustomerHoldout(_message.Message):
     def purchase_model_errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___PurchaseModelError]:
         """How each model of purchases did."""
 
+    @_builtins.property
+    def value_methods(self) -> _containers.RepeatedCompositeFieldContainer[_customer_value_pb2.ValueMethodScore]:
+        """How each method did that was tried."""
+
     def __init__(
         self,
         *,
@@ -1698,10 +1719,11 @@ class CustomerHoldout(_message.Message):
         top_decile_revenue_share: _builtins.float | None = ...,
         deciles: _abc.Iterable[Global___CustomerDecile] | None = ...,
         purchase_model_errors: _abc.Iterable[Global___PurchaseModelError] | None = ...,
+        value_methods: _abc.Iterable[_customer_value_pb2.ValueMethodScore] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc", "_order_bias", b"_order_bias", "_revenue_bias", b"_revenue_bias", "_revenue_rank_correlation", b"_revenue_rank_correlation", "_top_decile_revenue_share", b"_top_decile_revenue_share", "churn_auc", b"churn_auc", "order_bias", b"order_bias", "revenue_bias", b"revenue_bias", "revenue_rank_correlation", b"revenue_rank_correlation", "start_time", b"start_time", "top_decile_revenue_share", b"top_decile_revenue_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc", "_order_bias", b"_order_bias", "_revenue_bias", b"_revenue_bias", "_revenue_rank_correlation", b"_revenue_rank_correlation", "_top_decile_revenue_share", b"_top_decile_revenue_share", "brier", b"brier", "churn_auc", b"churn_auc", "customer_count", b"customer_count", "deciles", b"deciles", "order_bias", b"order_bias", "order_rmse", b"order_rmse", "purchase_model_errors", b"purchase_model_errors", "revenue_bias", b"revenue_bias", "revenue_rank_correlation", b"revenue_rank_correlation", "start_time", b"start_time", "top_decile_revenue_share", b"top_decile_revenue_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc", "_order_bias", b"_order_bias", "_revenue_bias", b"_revenue_bias", "_revenue_rank_correlation", b"_revenue_rank_correlation", "_top_decile_revenue_share", b"_top_decile_revenue_share", "brier", b"brier", "churn_auc", b"churn_auc", "customer_count", b"customer_count", "deciles", b"deciles", "order_bias", b"order_bias", "order_rmse", b"order_rmse", "purchase_model_errors", b"purchase_model_errors", "revenue_bias", b"revenue_bias", "revenue_rank_correlation", b"revenue_rank_correlation", "start_time", b"start_time", "top_decile_revenue_share", b"top_decile_revenue_share", "value_methods", b"value_methods"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__churn_auc: _TypeAlias = _typing.Literal["churn_auc"]  # noqa: Y015
     _WhichOneofArgType__churn_auc: _TypeAlias = _typing.Literal["_churn_auc", b"_churn_auc"]  # noqa: Y015
