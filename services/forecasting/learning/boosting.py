@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.forecasting.learning.histories import FloatArray, IntArray
-from services.forecasting.learning.lagged import Panel, Rows
+from services.forecasting.learning.lagged import Panel, Rows, ahead
 from services.forecasting.learning.lightgbm_runtime import missing
 
 if TYPE_CHECKING:
@@ -133,13 +133,6 @@ def forecast(model: Boosted, panel: Panel, ends: IntArray, series: IntArray, hor
     rows = ahead(series, ends, horizon)
     found = (panel.base(rows) + model.predict(matrix(panel, rows))) * panel.levels(rows)
     return found.reshape(len(series), horizon)
-
-
-def ahead(series: IntArray, ends: IntArray, horizon: int) -> Rows:
-    """The rows of all steps from each end."""
-    return Rows(
-        np.repeat(series, horizon), np.repeat(ends - 1, horizon), np.tile(np.arange(1, horizon + 1), len(series))
-    )
 
 
 def _training_rows(panel: Panel, end: int, horizon: int) -> Rows:

@@ -12,7 +12,7 @@ import numpy as np
 from services.forecasting.learning import boosting
 from services.forecasting.learning.histories import FloatArray, side_by_side
 from services.forecasting.learning.known_ahead import Learnt
-from services.forecasting.learning.lagged import CALENDAR, LEVEL, SEASON
+from services.forecasting.learning.lagged import CALENDAR, LEVEL, SEASON, ahead
 from services.forecasting.learning.methods import (
     DRIVER_REGRESSION,
     GRADIENT_BOOSTING,
@@ -58,7 +58,7 @@ class Apart:
         if not known.driver_names:
             return None
         horizon = known.drivers.shape[1] - panel.length
-        rows = boosting.ahead(np.array([series]), np.array([panel.length]), horizon)
+        rows = ahead(np.array([series]), np.array([panel.length]), horizon)
         around = known.drivers[series, panel.length - 1 :]
         return DriverResponse(
             names=known.driver_names,
@@ -117,7 +117,7 @@ def _year_ago(learnt: Learnt, shares: FloatArray, horizon: int) -> FloatArray:
     """What the methods of last year say: a level, and how far from it the same phase was."""
     panel = learnt.panel
     count = shares.shape[1]
-    rows = boosting.ahead(np.arange(count), np.full(count, panel.length), horizon)
+    rows = ahead(np.arange(count), np.full(count, panel.length), horizon)
     level = panel.levels(rows).reshape(count, horizon)
     last_year = panel.year_ago(rows)
     total = np.zeros((2, count, horizon))
@@ -150,7 +150,7 @@ def _boosted(learnt: Learnt, shares: FloatArray, names: tuple[str, ...], horizon
     model = learnt.of(panel.length)
     if model is None or not len(series):
         return total
-    rows = boosting.ahead(series, np.full(len(series), panel.length), horizon)
+    rows = ahead(series, np.full(len(series), panel.length), horizon)
     size = panel.levels(rows) * np.repeat(shares[_BOOSTED, series], horizon)
     found = model.contributions(boosting.matrix(panel, rows)) * size[:, None]
     base = panel.base(rows)

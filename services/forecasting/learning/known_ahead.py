@@ -10,7 +10,7 @@ import numpy as np
 from services.forecasting.learning import boosting
 from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.histories import FloatArray, IntArray
-from services.forecasting.learning.lagged import Known, Panel
+from services.forecasting.learning.lagged import Known, Panel, ahead
 from services.forecasting.learning.methods import Spread, Task
 from services.forecasting.learning.regression import Drivers, regression
 
@@ -81,6 +81,7 @@ def learn(
     panel = Panel(series, known)
     past = cuts[1:]
     every = -(-len(past) // _PAST_MODELS_MAX) or 1
+    panel.smooth(past[::-1][::every], horizon)
     # From the back, so that the earliest origin has a model too.
     ends = [panel.length - cut for cut in sorted({0, *past[::-1][::every]})]
     trees: dict[int, Boosted | None] = {}
@@ -116,7 +117,7 @@ def run_known(task: Task, known: Known, learnt: Learnt, of: IntArray) -> FloatAr
         if model is not None:
             columns = np.flatnonzero((task.ends == end) & (task.histories.sizes >= boosting.HISTORY_MIN))
             boosted[columns] = boosting.forecast(model, learnt.panel, task.ends[columns], of[columns], task.horizon)
-    rows = boosting.ahead(of, task.ends, task.horizon)
+    rows = ahead(of, task.ends, task.horizon)
     last_year = learnt.panel.year_ago(rows)
     grown = last_year * learnt.panel.growth(rows)
     return np.stack([regressed, boosted, *(it.reshape(nothing.shape) for it in (last_year, grown)), networked])

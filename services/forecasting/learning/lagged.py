@@ -4,14 +4,16 @@ A row is a series, an origin (the last period that is known) and a step. Figures
 at the origin, so that one model fits series of all sizes. Nothing of a row depends on figures after its origin.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from services.forecasting.domain.seasons import Rhythm
 from services.forecasting.domain.year_ago import YearAgo
 from services.forecasting.learning.histories import FloatArray, IntArray
+from services.forecasting.learning.low_rank import Smoothing, groups_large, smoothing
 
 LEVEL, SEASON, CALENDAR = "level", "season", "calendar"
 DRIVER_SHIFTS = (0, -1, 1)
@@ -19,6 +21,11 @@ DRIVER_SHIFTS = (0, -1, 1)
 _SMALL = 1e-9
 _SHARE_OF_LEVEL = 0.1
 _BASE_MAX = 5.0
+_YEARS_MIN = 3
+# By how much smoothing has to better last year's figures: of unrelated series (M4's) it does by a hundredth.
+_GAIN_MIN = 0.02
+# The week of a holiday a year ago may lie further back than a year.
+_YEAR_MARGIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.series)
 
+    def only(self, which: npt.NDArray[np.bool_]) -> "Rows":
+        """Some of them."""
+        return Rows(self.series[which], self.origins[which], self.steps[which])
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -69,6 +80,8 @@ class Panel:
     def __init__(self, series: list[FloatArray], known: Known) -> None:
         self.length = max(len(one) for one in series)
         self.known = known
+        self.smoothing: Smoothing | None = None
+        """Of the figures that a year ago is read from; ``None``: they are as they came."""
         self.values = np.full((len(series), self.length), np.nan)
         for row, one in zip(self.values, series, strict=True):
             row[self.length - len(one) :] = one
@@ -78,6 +91,13 @@ class Panel:
         self._driver_sums = np.concatenate(
             [np.zeros((len(series), 1, known.drivers.shape[2])), np.cumsum(known.drivers, axis=1)], axis=1
         )
+
+    @property
+    def _years_enough(self) -> bool:
+        """Whether dates tell what comes again. Where models start from a year ago, dates that were forecast in one year
+        alone tell what was different in that year, which does not come again."""
+        rhythm = self.known.rhythm
+        return bool(rhythm.seasons) or self.length >= _YEARS_MIN * rhythm.year
 
     def levels(self, rows: Rows) -> FloatArray:
         """The mean size at each row's origin: that of the recent past, at least a tenth of that of the whole past."""
@@ -106,17 +126,45 @@ class Panel:
         """The figures a year, or as many years as the steps need, before the targets; NaN where there are none."""
         year = self.known.rhythm.year
         back = -(-rows.steps // year) * year if year else rows.targets + 1
-        plain = self._at(rows.series, rows.targets - back)
+        plain = self._smoothed_at(rows.series, rows.targets - back, rows.origins)
         if self.known.year_ago is None:
             return plain
         lags, shares = self.known.year_ago.lags[rows.targets].T, self.known.year_ago.shares[rows.targets].T
         there = rows.targets - lags
-        figures = self._at(np.broadcast_to(rows.series, lags.shape), there)
+        figures = self._smoothed_at(np.broadcast_to(rows.series, lags.shape), there, rows.origins)
         # A week of a moving holiday may lie less than a year back, behind the origin.
         known = np.isfinite(figures) & (there <= rows.origins) & (shares > 0)
         total = np.where(known, shares, 0.0).sum(axis=0)
         mixed = np.where(known, shares * figures, 0.0).sum(axis=0) / np.where(total > 0, total, 1.0)
         return np.where((back == year) & (total > 0), mixed, plain)
+
+    def smooth(self, cuts: Sequence[int], horizon: int) -> None:
+        """Have a year ago read from the figures of groups of series without their noise, by the attribute (without any:
+        all series are a group) with which last year's figures came nearest to what followed, where that is clearly
+        nearer than the figures as they came.
+
+        ``cuts``: how many periods were held out to see that. One choice serves the whole panel.
+        """
+        rhythm = self.known.rhythm
+        if not rhythm.year or rhythm.seasons or self.length <= rhythm.year:
+            return
+        ends = self.length - np.array(cuts, dtype=np.int64)
+        count = len(self.values)
+        rows = ahead(np.tile(np.arange(count), len(ends)), np.repeat(ends, count), horizon)
+        rows = rows.only(np.isfinite(self.actuals(rows)))
+        least, best = self._year_error(rows) * (1 - _GAIN_MIN), None
+        for groups in self.known.attributes.T if self.known.attributes.size else [np.zeros(count, dtype=np.int64)]:
+            if groups_large(groups):
+                self.smoothing = smoothing(self.values, groups, rhythm.year + _YEAR_MARGIN)
+                if (error := self._year_error(rows)) < least:
+                    least, best = error, self.smoothing
+        self.smoothing = best
+
+    def _year_error(self, rows: Rows) -> float:
+        """The sum of absolute errors of last year's figures, with their growth."""
+        last_year, growth = self.year_ago(rows), self.growth(rows)
+        found = last_year * np.where(np.isfinite(growth), growth, 1.0)
+        return float(np.nansum(np.abs(found - self.actuals(rows))))
 
     def growth(self, rows: Rows) -> FloatArray:
         """How much of the growth within the last year is taken to go on: half of it, the geometric mean of none and
@@ -136,7 +184,7 @@ class Panel:
             yield Column(LEVEL, self._mean(rows, window) / levels)
         yield from self._seasons(rows, levels)
         yield from self._years(rows, levels)
-        for feature in self.known.dates[rows.targets].T:
+        for feature in self.known.dates[rows.targets].T if self._years_enough else ():
             yield Column(CALENDAR, feature)
         for attribute in self.known.attributes[rows.series].T:
             yield Column(LEVEL, attribute.astype(np.float64), categorical=True)
@@ -186,10 +234,25 @@ class Panel:
     def _mean(self, rows: Rows, window: int) -> FloatArray:
         return _window(self._sums, self._counts, rows.series, rows.origins, window)
 
+    def _smoothed_at(self, series: IntArray, periods: IntArray, origins: IntArray) -> FloatArray:
+        """The figures in ``periods``, as smoothed as they can be from before the ends of ``origins``."""
+        plain = self._at(series, periods)
+        if self.smoothing is None:
+            return plain
+        found = self.smoothing.at(series, periods, origins)
+        return np.where(np.isfinite(plain) & np.isfinite(found), found, plain)
+
     def _at(self, series: IntArray, periods: IntArray) -> FloatArray:
         inside = (periods >= 0) & (periods < self.length)
         found = self.values[series, np.clip(periods, 0, self.length - 1)]
         return np.where(inside, found, np.nan)
+
+
+def ahead(series: IntArray, ends: IntArray, horizon: int) -> Rows:
+    """The rows of all steps of ``series`` from before the periods ``ends``."""
+    return Rows(
+        np.repeat(series, horizon), np.repeat(ends - 1, horizon), np.tile(np.arange(1, horizon + 1), len(series))
+    )
 
 
 class _Group:

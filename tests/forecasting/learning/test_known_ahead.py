@@ -10,7 +10,7 @@ from services.forecasting.domain.seasons import RHYTHMS
 from services.forecasting.learning import boosting
 from services.forecasting.learning.explanation import ADJUSTMENT
 from services.forecasting.learning.histories import FloatArray
-from services.forecasting.learning.lagged import CALENDAR, LEVEL, SEASON, Known, Panel, Rows
+from services.forecasting.learning.lagged import CALENDAR, LEVEL, SEASON, Known, Panel, Rows, ahead
 from services.forecasting.learning.panel import SeriesForecast, forecast_panel
 from services.forecasting.learning.what_if import difference
 
@@ -113,7 +113,7 @@ def test_the_contributions_of_trees_add_up_to_what_the_trees_predict() -> None:
     panel = Panel(series, known_days(10, 120, promotions))
     model = boosting.fit(panel, 120, HORIZON)
     assert model is not None
-    features = boosting.matrix(panel, boosting.ahead(np.arange(10), np.full(10, 120), HORIZON))
+    features = boosting.matrix(panel, ahead(np.arange(10), np.full(10, 120), HORIZON))
     assert model.contributions(features).sum(axis=1) == pytest.approx(model.predict(features), abs=1e-9)
 
 
