@@ -398,8 +398,12 @@ class Tenant:
         )
 
     def preferring(self) -> category_preference_pb2.FitCategoryPreferencesRequest:
-        """A model of which categories customers buy of within a week."""
-        return category_preference_pb2.FitCategoryPreferencesRequest(request_id=self.own("preferring"), horizon_days=7)
+        """Of which categories customers were likely to buy three days ago, within the two days after it."""
+        request = category_preference_pb2.FitCategoryPreferencesRequest(
+            request_id=self.own("preferring"), horizon_days=2
+        )
+        request.as_of_time.seconds = self.likely_then().as_of_time.seconds
+        return request
 
     def likely_then(self) -> propensity_pb2.FitPropensityModelRequest:
         """What was to be expected three days ago of the two days after it, which have passed."""

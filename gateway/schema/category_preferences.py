@@ -44,8 +44,34 @@ class CategoryPreferenceModel: ...
     "base_rate",
     "calibration_error",
     "rankings",
+    "base_log_loss",
+    "deciles",
+    "categories",
 )
 class CategoryPreferenceQuality: ...
+
+
+@from_proto(pb.CategoryPreferenceDecile, "pair_count", "probability", "bought_share", "lift")
+class CategoryPreferenceDecile: ...
+
+
+@from_proto(
+    pb.CategoryQuality,
+    "category",
+    "base_rate",
+    "probability",
+    "log_loss",
+    "personal_frequency_log_loss",
+    "base_log_loss",
+    "average_precision",
+    "calibration_error",
+    "first_count",
+    "first_hit_rate",
+    "first_three_count",
+    "first_three_hit_rate",
+    "deciles",
+)
+class CategoryQuality: ...
 
 
 @from_proto(pb.CategoryRanking, "method", "hit_rate", "hit_rate_of_three", "average_precision", "log_loss")
@@ -56,8 +82,12 @@ class CategoryRanking: ...
 class CategoryPreferences: ...
 
 
-@from_proto(pb.CategoryPreference, "category", "probability", "share")
+@from_proto(pb.CategoryPreference, "category", "probability", "share", "reasons")
 class CategoryPreference: ...
+
+
+@from_proto(pb.MonitorCategoryPreferencesResponse, "version", "quality")
+class CategoryPreferenceOutcome: ...
 
 
 @input_from_proto(
@@ -111,6 +141,27 @@ async def category_preference_model(
     call = info.context.backends.forecasting.GetCategoryPreferenceModel(request, metadata=info.context.metadata)
     answer = await none_if_not_found(call)
     return answer.category_preference_model if answer else None
+
+
+@query(by_rpc("forecasting.ListCategoryPreferenceModels"))
+async def category_preference_models(info: Info) -> list[pb.CategoryPreferenceModel]:
+    """The versions of the model of category preferences that are kept, the newest first."""
+    answer = await info.context.backends.forecasting.ListCategoryPreferenceModels(
+        pb.ListCategoryPreferenceModelsRequest(), metadata=info.context.metadata
+    )
+    return list(answer.category_preference_models)
+
+
+@query(by_rpc("forecasting.MonitorCategoryPreferences"))
+async def category_preference_outcome(
+    info: Info,
+    version: Annotated[
+        int | None, strawberry.argument(description="Null: the newest one whose horizon has passed.")
+    ] = None,
+) -> pb.MonitorCategoryPreferencesResponse:
+    """What customers bought beside what the model of category preferences said, once its horizon has passed."""
+    request = pb.MonitorCategoryPreferencesRequest(version=version or 0)
+    return await info.context.backends.forecasting.MonitorCategoryPreferences(request, metadata=info.context.metadata)
 
 
 @query(by_rpc("forecasting.ListCategoryPreferences"))

@@ -584,6 +584,12 @@ FORECASTING: dict[str, Rule] = {
     "BatchGetCategoryPreferences": Without(
         lambda acme: preference.BatchGetCategoryPreferencesRequest(customer_ids=acme.regular_ids)
     ),
+    "ListCategoryPreferenceModels": Without(lambda acme: preference.ListCategoryPreferenceModelsRequest()),
+    "MonitorCategoryPreferences": Refused(
+        lambda acme: preference.MonitorCategoryPreferencesRequest(),
+        "CATEGORY_PREFERENCE_MODEL_NOT_FOUND",
+        who=STRANGER,
+    ),
     "DeleteCategoryPreferenceModel": Beside(
         lambda acme: preference.DeleteCategoryPreferenceModelRequest(request_id=acme.own("disliked")),
         ("GetCategoryPreferenceModel", lambda acme: preference.GetCategoryPreferenceModelRequest()),

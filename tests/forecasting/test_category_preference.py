@@ -2,24 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, timedelta
 from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 from tessera.forecasting.v1 import category_preference_pb2 as pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as service
 from tessera.forecasting.v1 import personal_data_pb2
 from tessera.profiles.v1 import erasure_pb2
+from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest
 from tessera.profiles.v1.person_pb2 import Person
-from tessera.profiles.v1.profiles_service_pb2 import Event, GetCustomerRequest, Identifier
+from tessera.profiles.v1.profiles_service_pb2 import Event
 
 from tests.forecasting.conftest import Shop, instant, timestamp
-from tests.forecasting.test_propensity import bought
+from tests.forecasting.test_propensity import FIRST, bought, id_of
 from tests.forecasting.test_servicer import refusal
 from tests.whole_platform import until
 
 DAYS, CUSTOMERS = 90, 110
 NAMES = ("FOOD", "TOYS", "BOOKS")
+THEN = FIRST + timedelta(days=60, hours=3)
 
 
 def orders() -> list[Event]:
@@ -70,7 +74,8 @@ async def told(shop: Shop) -> dict[str, service.PredictionChange]:
 
 
 async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotten(shop: Shop) -> None:
-    await shop.sell(orders())
+    events = orders()
+    await shop.sell(events)
     await refused(shop)
     model = await fitted(shop, asked(categories_per_customer=2))
     assert (await fitted(shop, asked(categories_per_customer=2))).version == 1
@@ -84,6 +89,7 @@ async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotte
     assert abs(sum(it.importance for it in model.features) - 1) < 1e-9
 
     everybody = await listed(shop)
+    await explained(everybody)
     first = [it.categories[0].probability for it in everybody]
     assert len({it.customer_id for it in everybody}) == CUSTOMERS
     assert first == sorted(first, reverse=True)
@@ -92,8 +98,7 @@ async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotte
     assert {it.categories[0].category for it in toys} == {"TOYS"}
     others = [it for name in ("FOOD", "BOOKS") for it in await listed(shop, name)]
     assert len(toys) + len(others) == CUSTOMERS
-    person = GetCustomerRequest(identifier=Identifier(type="user_id", value="u1"))
-    u1 = (await shop.profiles.GetCustomer(person, metadata=shop.header())).customer.customer_id
+    u1 = await id_of(shop, "u1")
     assert u1 in {it.customer_id for it in toys}
 
     async def everybody_is_told_of() -> bool:
@@ -103,7 +108,8 @@ async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotte
 
     await until(everybody_is_told_of)
     await forgotten(shop, u1)
-    await deleted(shop, everybody[0].customer_id)
+    await deleted(shop, next(it.customer_id for it in everybody if it.customer_id != u1))
+    await monitored(shop, events)
 
 
 async def forgotten(shop: Shop, who: str) -> None:
@@ -111,7 +117,9 @@ async def forgotten(shop: Shop, who: str) -> None:
     export = personal_data_pb2.ExportCustomerDataRequest(customer_id=who)
     stream = shop.forecasting.ExportCustomerData(export, metadata=shop.header())
     records = [it async for page in stream for it in page.records if it.kind == "category_preferences"]
-    assert next(iter(json.loads(records[0].json)["probability_by_category"])) == "TOYS"
+    shown = json.loads(records[0].json)
+    assert next(iter(shown["probability_by_category"])) == "TOYS"
+    assert len(shown["because_of_by_category"]["TOYS"]) == 3
     erase = erasure_pb2.EraseCustomersRequest(request_id="erase", persons=[Person(customer_id=who)])
     await shop.profiles.EraseCustomers(erase, metadata=shop.header())
     batch = pb.BatchGetCategoryPreferencesRequest(customer_ids=[who, "nobody"])
@@ -123,8 +131,22 @@ async def forgotten(shop: Shop, who: str) -> None:
     await until(gone)
 
 
+async def explained(everybody: Sequence[pb.CategoryPreferences]) -> None:
+    """Each probability has its reasons, the strongest first."""
+    for liked in (it for each in everybody for it in each.categories):
+        sizes = [abs(why.contribution) for why in liked.reasons]
+        assert len(sizes) == 3
+        assert sizes == sorted(sizes, reverse=True)
+
+
 async def deleted(shop: Shop, who: str) -> None:
-    """The model goes once for a request, with what it says; those who follow are told of everybody."""
+    """The model goes once for a request, with what it says; those who follow are told of everybody. Its horizon, which
+    was not over, is not monitored any more."""
+    for version in (0, 1):
+        early = pb.MonitorCategoryPreferencesRequest(version=version)
+        error = await refusal(shop.forecasting.MonitorCategoryPreferences(early, metadata=shop.header()))
+        assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert "does not reach to the end of the 28 days" in (error.details() or "")
     delete = pb.DeleteCategoryPreferenceModelRequest(request_id="no more of it")
     await shop.forecasting.DeleteCategoryPreferenceModel(delete, metadata=shop.header())
     assert await told(shop) == {}
@@ -134,12 +156,49 @@ async def deleted(shop: Shop, who: str) -> None:
         wanted = pb.GetCategoryPreferenceModelRequest(version=version)
         error = await refusal(shop.forecasting.GetCategoryPreferenceModel(wanted, metadata=shop.header()))
         assert error.code() == grpc.StatusCode.NOT_FOUND
-    assert (await fitted(shop, asked("again"))).version == 1
+    error = await refusal(shop.forecasting.MonitorCategoryPreferences(early, metadata=shop.header()))
+    assert error.code() == grpc.StatusCode.NOT_FOUND
+    assert (await fitted(shop, asked("again", horizon_days=14, as_of_time=timestamp(THEN)))).version == 1
     await shop.forecasting.DeleteCategoryPreferenceModel(delete, metadata=shop.header())
     assert (await shop.forecasting.BatchGetCategoryPreferences(batch, metadata=shop.header())).preferences
     used = pb.DeleteCategoryPreferenceModelRequest(request_id="again")
     error = await refusal(shop.forecasting.DeleteCategoryPreferenceModel(used, metadata=shop.header()))
     assert error.code() == grpc.StatusCode.ALREADY_EXISTS
+
+
+async def monitored(shop: Shop, events: Sequence[Event]) -> None:
+    """What customers bought in the horizon is held against what was said of them; who was erased counts as a pseudonym,
+    who is merged counts once."""
+    newest = pb.MonitorCategoryPreferencesRequest()
+    found = await shop.forecasting.MonitorCategoryPreferences(newest, metadata=shop.header())
+    came = found.quality
+    assert (found.version, came.start_time, came.customer_count) == (1, timestamp(THEN), CUSTOMERS)
+    until_then = THEN + timedelta(days=14)
+    inside = [it for it in events if THEN < it.event_time.ToDatetime(UTC) <= until_then]
+    bought_of = {(it.user_id, json.loads(it.properties_json)["products"][0]["category"]) for it in inside}
+    for it in came.categories:
+        assert it.base_rate == pytest.approx(sum(name == it.category for _, name in bought_of) / CUSTOMERS)
+    assert came.buyer_count == len({user for user, _ in bought_of})
+    said = await listed(shop)
+    for it in came.categories:
+        chances = [liked.probability for each in said for liked in each.categories if liked.category == it.category]
+        assert len(chances) == CUSTOMERS
+        assert it.probability == pytest.approx(sum(chances) / CUSTOMERS)
+    assert sum(it.pair_count for it in came.deciles) == CUSTOMERS * len(NAMES)
+    assert came.rankings[0].hit_rate > 0.7
+    assert came.rankings[0].log_loss < came.base_log_loss
+    models = pb.ListCategoryPreferenceModelsRequest()
+    listing = await shop.forecasting.ListCategoryPreferenceModels(models, metadata=shop.header())
+    assert [it.version for it in listing.category_preference_models] == [1]
+    one, other = await id_of(shop, "u2"), await id_of(shop, "u4")
+    merge = MergeCustomersRequest(customer_id=one, merged_customer_ids=[other], request_id="m", reason="one person")
+    await shop.profiles.MergeCustomers(merge, metadata=shop.header())
+
+    async def once() -> bool:
+        again = await shop.forecasting.MonitorCategoryPreferences(newest, metadata=shop.header())
+        return again.quality.customer_count == CUSTOMERS - 1
+
+    await until(once)
 
 
 WRONG: Sequence[tuple[pb.FitCategoryPreferencesRequest, grpc.StatusCode, str]] = (

@@ -4,15 +4,17 @@ from google.protobuf.json_format import MessageToDict
 from tessera.common.v1 import job_pb2
 from tessera.forecasting.v1 import category_preference_pb2 as pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1.propensity_pb2 import PropensityReason
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 
 from tests.gateway.platform import Backend, Client
 
 
 def _liked(customer_id: str) -> pb.CategoryPreferences:
+    why = PropensityReason(feature="category_days", value=4, contribution=0.5)
     return pb.CategoryPreferences(
         customer_id=customer_id,
-        categories=[pb.CategoryPreference(category="FOOD", probability=0.5, share=0.25)],
+        categories=[pb.CategoryPreference(category="FOOD", probability=0.5, share=0.25, reasons=[why])],
     )
 
 
@@ -32,10 +34,13 @@ async def test_preferences_of_a_page_of_customers_are_one_rpc(client: Client, ba
         ),
     )
     query = """{ customers(first: 20) { nodes {
-        categoryPreferences { categories { category probability share } }
+        categoryPreferences { categories { category probability share reasons { feature value contribution } } }
         predictions { categoryPreferences { categories { category } } } } } }"""
     nodes = (await client.data(query))["customers"]["nodes"]
-    assert nodes[0]["categoryPreferences"] == {"categories": [{"category": "FOOD", "probability": 0.5, "share": 0.25}]}
+    why = {"feature": "category_days", "value": 4.0, "contribution": 0.5}
+    assert nodes[0]["categoryPreferences"] == {
+        "categories": [{"category": "FOOD", "probability": 0.5, "share": 0.25, "reasons": [why]}]
+    }
     assert nodes[0]["predictions"] == {"categoryPreferences": {"categories": [{"category": "FOOD"}]}}
     assert (nodes[7]["categoryPreferences"], nodes[7]["predictions"]) == (None, {"categoryPreferences": None})
     assert len(backend.requests("forecasting.BatchGetCategoryPreferences")) == 1
@@ -82,3 +87,43 @@ async def test_a_model_is_deleted_once_for_a_request(client: Client, backend: Ba
     data = await client.data("""mutation { deleteCategoryPreferenceModel(input: {requestId: "r"}) }""")
     assert data == {"deleteCategoryPreferenceModel": True}
     assert backend.requests("forecasting.DeleteCategoryPreferenceModel")[-1].request_id == "r"
+
+
+async def test_versions_are_listed_and_held_against_what_was_bought(client: Client, backend: Backend) -> None:
+    decile = pb.CategoryPreferenceDecile(pair_count=4, probability=0.5, bought_share=0.25)
+    food = pb.CategoryQuality(category="FOOD", base_rate=0.2, probability=0.3, first_count=3, deciles=[decile])
+    quality = pb.CategoryPreferenceQuality(base_log_loss=0.6, deciles=[decile], categories=[food])
+    models = [pb.CategoryPreferenceModel(version=version) for version in (3, 2)]
+    backend.on(
+        "forecasting.ListCategoryPreferenceModels",
+        lambda _: pb.ListCategoryPreferenceModelsResponse(category_preference_models=models),
+    )
+    backend.on(
+        "forecasting.MonitorCategoryPreferences",
+        lambda asked: pb.MonitorCategoryPreferencesResponse(version=asked.version or 2, quality=quality),
+    )
+    data = await client.data(
+        """{ categoryPreferenceModels { version quality { baseLogLoss categories { category } } }
+             categoryPreferenceOutcome { version quality { baseLogLoss deciles { pairCount lift }
+               categories { category probability baseRate firstCount firstHitRate deciles { boughtShare } } } }
+             older: categoryPreferenceOutcome(version: 1) { version } }"""
+    )
+    assert [it["version"] for it in data["categoryPreferenceModels"]] == [3, 2]
+    assert data["categoryPreferenceOutcome"] == {
+        "version": 2,
+        "quality": {
+            "baseLogLoss": 0.6,
+            "deciles": [{"pairCount": 4, "lift": None}],
+            "categories": [
+                {
+                    "category": "FOOD",
+                    "probability": 0.3,
+                    "baseRate": 0.2,
+                    "firstCount": 3,
+                    "firstHitRate": None,
+                    "deciles": [{"boughtShare": 0.25}],
+                }
+            ],
+        },
+    }
+    assert data["older"] == {"version": 1}

@@ -260,6 +260,12 @@ class StoredFits(Generic[M, S]):
         found = await self._store.get(tenant, self._where.models, fit_id(model_id, version)) if version else None
         return self._where.model(found.body) if found else None
 
+    async def versions(self, tenant: str, model_id: str) -> list[M]:
+        name = await self._store.get(tenant, self._where.names, model_id)
+        ids = [fit_id(model_id, version) for version in reversed(_kept(name.body["current"]))] if name else []
+        found = await self._store.get_many(tenant, self._where.models, ids)
+        return [self._where.model(found[it].body) for it in ids if it in found]
+
     async def newest(self, tenant: str) -> list[M]:
         current = [(it.id, it.body["current"]) for it in await self._names(tenant) if it.body["current"]]
         ids = [fit_id(*each) for each in current]

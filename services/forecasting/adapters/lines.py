@@ -213,13 +213,23 @@ class ColumnarLines:
             return read_moment(await self._columnar.execute(event_moment(events, *asked), bound=when), goal)
         return read_moment(await self._columnar.execute(moment(*asked), bound=when), goal)
 
-    async def tastes(self, tenant: str, currency: str, horizon_days: int, at: int) -> Tastes:
-        lines = self._lines(tenant)
-        known = await self.moment(tenant, currency, Goal(horizon_days), at)
-        named = await self._columnar.execute(categories(lines, currency, at))
-        asked = (lines, currency, tuple(named["category"].to_pylist()), horizon_days, at)
+    async def tastes(
+        self,
+        tenant: str,
+        currency: str,
+        horizon_days: int,
+        at: int,
+        names: tuple[str, ...] | None = None,
+        customer_ids: Sequence[str] | None = None,
+    ) -> Tastes:
+        lines = _of(self._lines(tenant), customer_ids)
+        known = await self.moment(tenant, currency, Goal(horizon_days), at, customer_ids)
+        if names is None:
+            named = await self._columnar.execute(categories(lines, currency, at))
+            names = tuple(named["category"].to_pylist())
+        asked = (lines, currency, names, horizon_days, at)
         before, after = await self._columnar.execute(tastes(*asked)), await self._columnar.execute(later(*asked))
-        return read_tastes(known, asked[2], before, after)
+        return read_tastes(known, names, before, after)
 
     def _lines(self, tenant: str) -> ir.Table:
         return of_tenant(self._columnar.table(ORDER_LINES), tenant)

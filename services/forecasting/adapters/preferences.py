@@ -1,7 +1,7 @@
 """Models of category preferences and what they say of customers, as documents."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,12 @@ from services.forecasting.domain.preference import (
     CategoryPreferenceModel,
     CategoryPreferenceModelNotFound,
     CategoryPreferences,
+    CategoryQuality,
     PreferenceQuality,
     Ranking,
     RankingMethod,
 )
+from services.forecasting.domain.propensity import Decile, Reason
 
 UNTOLD_PREFERENCES = Collection("untold_category_preferences")
 
@@ -39,8 +41,17 @@ class StoredPreferenceModels(ToldFits[CategoryPreferenceModel, CategoryPreferenc
 
 def _body(it: CategoryPreferences) -> dict[str, Any]:
     first = it.categories[0]
-    flat = {"categories": [[liked.category, liked.probability, liked.share] for liked in it.categories]}
+    flat = {"categories": [_liked(each) for each in it.categories]}
     return asdict(it) | flat | {"likeliest": first.category, "probability": first.probability}
+
+
+def _liked(it: CategoryPreference) -> list[Any]:
+    reasons = [[why.feature, why.value, why.contribution] for why in it.reasons]
+    return [it.category, it.probability, it.share, *reasons]
+
+
+def _preference(category: str, probability: float, share: float, *reasons: Sequence[Any]) -> CategoryPreference:
+    return CategoryPreference(category, probability, share, tuple(Reason(*why) for why in reasons))
 
 
 def _preferences(body: Mapping[str, Any]) -> CategoryPreferences:
@@ -49,7 +60,7 @@ def _preferences(body: Mapping[str, Any]) -> CategoryPreferences:
         customer_id=body["customer_id"],
         as_of=body["as_of"],
         horizon_days=body["horizon_days"],
-        categories=tuple(CategoryPreference(*liked) for liked in body["categories"]),
+        categories=tuple(_preference(*liked) for liked in body["categories"]),
     )
 
 
@@ -58,10 +69,20 @@ def _model(body: dict[str, Any]) -> CategoryPreferenceModel:
     rankings = tuple(Ranking(**it | {"method": RankingMethod(it["method"])}) for it in measured["rankings"])
     made = {
         "categories": tuple(body["categories"]),
-        "quality": PreferenceQuality(**measured | {"rankings": rankings}),
+        "quality": PreferenceQuality(**measured | {"rankings": rankings, **_measured(measured)}),
         "warnings": tuple(body["warnings"]),
     }
     return CategoryPreferenceModel(**body | made)
+
+
+def _measured(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What is not known of models of before it was measured."""
+    found = [it | {"deciles": _deciles(it)} for it in body.get("categories", ())]
+    return {"deciles": _deciles(body), "categories": tuple(CategoryQuality(**it) for it in found)}
+
+
+def _deciles(body: Mapping[str, Any]) -> tuple[Decile, ...]:
+    return tuple(Decile(**it) for it in body.get("deciles", ()))
 
 
 def _deleted(model_id: str) -> CategoryPreferenceModelNotFound:

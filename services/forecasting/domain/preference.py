@@ -1,14 +1,16 @@
 """Of which categories customers are likely to buy, and how far that can be trusted."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, NotFound
-from services.forecasting.domain.propensity import BoolArray, FloatArray, Moment
+from services.forecasting.domain.periods import DAY
+from services.forecasting.domain.propensity import BoolArray, Decile, FloatArray, Moment, Reason
 
 CATEGORIES_MAX = 100
 HORIZON_DAYS, KEPT = 28, 5
@@ -21,6 +23,10 @@ IntArray = npt.NDArray[np.int64]
 
 class CategoryPreferenceModelNotFound(NotFound):
     """No model of category preferences was fitted, or not that version."""
+
+
+class ModelNotKept(FailedPrecondition):
+    """The model was fitted when nothing was kept that could be asked again, or another way of asking."""
 
 
 class TooFewCategories(FailedPrecondition):
@@ -81,8 +87,33 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryQuality:
+    """Probabilities of one category against what came. ``None`` where a measure would divide by zero."""
+
+    category: str
+    base_rate: float
+    probability: float
+    """The mean over the customers."""
+    log_loss: float
+    personal_frequency_log_loss: float
+    base_log_loss: float
+    average_precision: float | None
+    calibration_error: float
+    first_count: int
+    """Of how many customers it was the likeliest."""
+    first_hit_rate: float | None
+    first_three_count: int
+    first_three_hit_rate: float | None
+    deciles: tuple[Decile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PreferenceQuality:
-    """Probabilities of categories against what came."""
+    """Probabilities of categories against what came.
+
+    ``deciles`` are of pairs of customers and categories. The last three are unknown of models of before they were
+    measured.
+    """
 
     start: int
     """Microseconds."""
@@ -91,6 +122,9 @@ class PreferenceQuality:
     base_rate: float
     calibration_error: float
     rankings: tuple[Ranking, ...]
+    base_log_loss: float | None = None
+    deciles: tuple[Decile, ...] = ()
+    categories: tuple[CategoryQuality, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +143,16 @@ class CategoryPreferenceModel:
     importance: Mapping[str, float]
     """By feature, the most important first; together 1."""
     warnings: tuple[str, ...]
+    kept: int = KEPT
+    """How many categories of each customer."""
+    learnt: Mapping[str, Any] = field(default_factory=dict)
+    """What gives the probabilities, as ``learning.propensity`` writes it; empty in models of before it was kept."""
     model_id: str = MODEL_ID
+
+    @property
+    def horizon(self) -> int:
+        """In microseconds."""
+        return self.horizon_days * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +162,8 @@ class CategoryPreference:
     category: str
     probability: float
     share: float
+    reasons: tuple[Reason, ...] = ()
+    """What moved the probability most, the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +178,21 @@ class CategoryPreferences:
     model_id: str = MODEL_ID
 
 
-def preferences(names: Sequence[str], likely: FloatArray, kept: int) -> list[tuple[CategoryPreference, ...]]:
-    """The ``kept`` likeliest categories of each row of probabilities, which has a column for each of ``names``."""
-    whole = likely.sum(axis=1)
-    best = np.argsort(-likely, axis=1, kind="stable")[:, :kept]
+def likeliest(likely: FloatArray, kept: int) -> IntArray:
+    """The places of the ``kept`` highest of each row, the highest first."""
+    return np.argsort(-likely, axis=1, kind="stable")[:, :kept]
+
+
+def preferences(
+    names: Sequence[str], likely: FloatArray, best: IntArray, reasons: Iterable[tuple[Reason, ...]]
+) -> list[tuple[CategoryPreference, ...]]:
+    """Those at the places ``best`` of each row of probabilities, which has a column for each of ``names``; ``reasons``:
+    of each of these, row by row."""
+    whole, why = likely.sum(axis=1), iter(reasons)
     return [
         tuple(
-            CategoryPreference(names[at], float(likely[row, at]), float(likely[row, at] / whole[row])) for at in columns
+            CategoryPreference(names[at], float(likely[row, at]), float(likely[row, at] / whole[row]), next(why))
+            for at in columns
         )
         for row, columns in enumerate(best.tolist())
     ]

@@ -1,7 +1,7 @@
 """Fit of which categories each customer is likely to buy: a job."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from services.common import telemetry
@@ -20,21 +20,21 @@ from services.forecasting.domain.preference import (
     RankingMethod,
     Tastes,
     TooFewCategories,
-    preferences,
 )
-from services.forecasting.domain.propensity import EXAMPLES_MIN, HORIZONS_MIN, FloatArray, TooFewExamples
+from services.forecasting.domain.propensity import EXAMPLES_MIN, HORIZONS_MIN, TooFewExamples
 from services.forecasting.domain.series import Selection
-from services.forecasting.handlers.fit_propensity import moments_until, too_short
+from services.forecasting.handlers.fit_propensity import MOMENTS_MAX, moments_until, too_short
 from services.forecasting.handlers.fitting import check_learner, drop_erased, with_orders
 from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.start_once import start_once
 from services.forecasting.learning.preference import (
     PAIR_FEATURES,
     ROWS_MAX,
+    Crowd,
     chunks,
     crowd,
     examples,
-    likely,
+    liked,
     measure,
     pairs,
 )
@@ -142,10 +142,11 @@ class _Work:
             trees, moments = await self._learnt(self.as_of)
             now = await self.tastes(self.as_of)
             version = await models.claim(self.tenant, MODEL_ID)
-            model = await asyncio.to_thread(self._model, version, trees, moments, now, measured)
-            await self._write(model, trees, now, progress)
-            known = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
-            await drop_erased(models, self.tenant, MODEL_ID, version, now.moment.ids, known)
+            known = await asyncio.to_thread(crowd, now)
+            model = await asyncio.to_thread(self._model, version, trees, moments, now, known, measured)
+            await self._write(model, trees, now, known, progress)
+            there = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
+            await drop_erased(models, self.tenant, MODEL_ID, version, now.moment.ids, there)
             await models.publish(self.tenant, replace(model, fit_time=to_micros(self.fitting.clock())))
         hit_rate = _by_method(measured)[RankingMethod.MODEL].hit_rate
         return {"version": str(version), "customer_count": str(len(now)), "hit_rate": f"{hit_rate:.4f}"}
@@ -163,10 +164,16 @@ class _Work:
         return await asyncio.to_thread(fit, found), len(times)
 
     def _model(
-        self, version: int, trees: PropensityTrees, moments: int, now: Tastes, measured: PreferenceQuality
+        self,
+        version: int,
+        trees: PropensityTrees,
+        moments: int,
+        now: Tastes,
+        known: Crowd,
+        measured: PreferenceQuality,
     ) -> CategoryPreferenceModel:
         some = slice(0, min(len(now), _IMPORTANCE_CUSTOMERS))
-        moved = trees.contributions(pairs(now, crowd(now), some, self.order.horizon_days))
+        moved = trees.contributions(pairs(now, known, some, self.order.horizon_days))
         return CategoryPreferenceModel(
             version=version,
             horizon_days=self.order.horizon_days,
@@ -178,33 +185,39 @@ class _Work:
             moment_count=moments,
             quality=measured,
             importance=importance(moved, PAIR_FEATURES),
-            warnings=tuple(_warnings(measured)),
+            warnings=tuple(_warnings(moments, measured)),
+            kept=self.order.kept,
+            learnt=trees.dump(),
         )
 
     async def _write(
-        self, model: CategoryPreferenceModel, trees: PropensityTrees, now: Tastes, progress: Progress
+        self, model: CategoryPreferenceModel, trees: PropensityTrees, now: Tastes, known: Crowd, progress: Progress
     ) -> None:
-        known = await asyncio.to_thread(crowd, now)
         for rows in chunks(len(now)):
-            said = await asyncio.to_thread(likely, trees, now, known, rows, model.horizon_days)
-            await self.fitting.models.write(self.tenant, self._sayings(model, now.moment.ids[rows], said))
+            await self.fitting.models.write(
+                self.tenant, await asyncio.to_thread(sayings, model, trees, now, known, rows)
+            )
             await progress(0.7 + 0.25 * rows.stop / len(now), f"{rows.stop} customers predicted")
 
-    def _sayings(
-        self, model: CategoryPreferenceModel, ids: Sequence[str], said: FloatArray
-    ) -> list[CategoryPreferences]:
-        best = preferences(model.categories, said, self.order.kept)
-        return [
-            CategoryPreferences(model.version, who, model.as_of, model.horizon_days, liked)
-            for who, liked in zip(ids, best, strict=True)
-        ]
+
+def sayings(
+    model: CategoryPreferenceModel, trees: PropensityTrees, now: Tastes, known: Crowd, rows: slice
+) -> list[CategoryPreferences]:
+    """What the model says of some customers."""
+    best = liked(model.categories, trees, now, known, rows, model.horizon_days, model.kept)
+    return [
+        CategoryPreferences(model.version, who, model.as_of, model.horizon_days, categories)
+        for who, categories in zip(now.moment.ids[rows], best, strict=True)
+    ]
 
 
 def _by_method(measured: PreferenceQuality) -> dict[RankingMethod, Ranking]:
     return {it.method: it for it in measured.rankings}
 
 
-def _warnings(measured: PreferenceQuality) -> Iterator[str]:
+def _warnings(moments: int, measured: PreferenceQuality) -> Iterator[str]:
+    if moments < MOMENTS_MAX:
+        yield f"The history allows {moments} of {MOMENTS_MAX} moments to learn from: wait for more orders."
     found = _by_method(measured)
     if found[RankingMethod.MODEL].log_loss >= found[RankingMethod.PERSONAL_FREQUENCY].log_loss:
         yield "On the last horizon the probabilities were no better than how often each customer bought before."

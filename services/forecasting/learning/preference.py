@@ -6,8 +6,9 @@ Sarwar et al., "Item-based Collaborative Filtering Recommendation Algorithms", 2
 calibration are those of propensities (``learning/propensity.py``): all pairs of a customer are in the same part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -15,15 +16,20 @@ from scipy.special import logit
 
 from services.forecasting.domain.preference import (
     TASTE_WINDOWS_DAYS,
+    CategoryPreference,
+    CategoryQuality,
     PreferenceQuality,
     Ranking,
     RankingMethod,
     Tastes,
+    likeliest,
+    preferences,
 )
 from services.forecasting.domain.propensity import FEATURES, BoolArray, FloatArray, Moment
-from services.forecasting.learning.propensity import PropensityTrees, average_precision, quality
+from services.forecasting.learning.propensity import PropensityTrees, average_precision, load, quality, reasons
 
 ROWS_MAX = 300_000
+MEASURED_MAX = 1_000_000
 CHUNK = 1_000
 _PRIOR_DAYS = 90.0
 _PROBABILITY_MIN = 1e-6
@@ -159,35 +165,91 @@ def likely(trees: PropensityTrees, it: Tastes, known: Crowd, rows: slice, horizo
     return trees.probabilities(pairs(it, known, rows, horizon_days)).reshape(-1, len(it.names))
 
 
+def liked(
+    names: Sequence[str], trees: PropensityTrees, it: Tastes, known: Crowd, rows: slice, horizon_days: int, kept: int
+) -> list[tuple[CategoryPreference, ...]]:
+    """The ``kept`` likeliest categories of some customers, with what moved each probability."""
+    features = pairs(it, known, rows, horizon_days)
+    said = trees.probabilities(features).reshape(-1, len(names))
+    best = likeliest(said, kept)
+    chosen = features[(np.arange(len(said))[:, None] * len(names) + best).ravel()]
+    return preferences(names, said, best, reasons(PAIR_FEATURES, chosen, trees.contributions(chosen)))
+
+
+def restored(learnt: Mapping[str, Any]) -> PropensityTrees | None:
+    """The trees that were kept; ``None`` where there are none, or they go by other features than these."""
+    trees = load(learnt) if learnt else None
+    return trees if trees and trees.booster.num_feature() == len(PAIR_FEATURES) else None
+
+
 def measure(start: int, trees: PropensityTrees, it: Tastes, horizon_days: int) -> PreferenceQuality:
-    """Probabilities against what came, beside those of plain ways; of whom a moment knows at least one customer."""
-    known, labels = crowd(it), it.labels()
-    by_model = np.vstack([likely(trees, it, known, rows, horizon_days) for rows in chunks(len(it))])
-    by_person = np.vstack([frequency(it, known, rows, horizon_days) for rows in chunks(len(it))])
+    """Probabilities against what came, beside those of plain ways; of whom a moment knows at least one customer.
+
+    Where there are more than ``MEASURED_MAX`` pairs, a part of the customers is measured: every second thousand, or
+    fewer.
+    """
+    known, whole = crowd(it), it.labels()
+    parts = list(chunks(len(it)))[:: -(-whole.size // MEASURED_MAX)]
+    labels = np.vstack([whole[rows] for rows in parts])
+    by_model = np.vstack([likely(trees, it, known, rows, horizon_days) for rows in parts])
+    by_person = np.vstack([frequency(it, known, rows, horizon_days) for rows in parts])
     by_crowd = np.broadcast_to(known.popularity, labels.shape)
     overall = quality(start, by_model.ravel(), labels.ravel())
     buyers: BoolArray = np.any(labels, axis=1)
     said = zip(RankingMethod, (by_model, by_person, by_crowd), strict=True)
     return PreferenceQuality(
         start=start,
-        customer_count=len(it),
+        customer_count=len(labels),
         buyer_count=int(buyers.sum()),
         base_rate=overall.base_rate,
         calibration_error=overall.calibration_error,
         rankings=tuple(ranking(method, each, labels, buyers) for method, each in said),
+        base_log_loss=log_loss(np.broadcast_to(labels.mean(axis=0), labels.shape), labels),
+        deciles=overall.deciles,
+        categories=tuple(by_category(start, it.names, by_model, by_person, labels)),
     )
+
+
+def by_category(
+    start: int, names: Sequence[str], by_model: FloatArray, by_person: FloatArray, labels: BoolArray
+) -> Iterator[CategoryQuality]:
+    """How good the probabilities of each category were; rows are customers, columns are ``names``."""
+    best = likeliest(by_model, 3)
+    for at, name in enumerate(names):
+        said, came = by_model[:, at], labels[:, at]
+        found = quality(start, said, came)
+        first, three = came[best[:, 0] == at], came[np.any(best == at, axis=1)]
+        yield CategoryQuality(
+            category=name,
+            base_rate=found.base_rate,
+            probability=float(said.mean()),
+            log_loss=found.log_loss,
+            personal_frequency_log_loss=log_loss(by_person[:, at], came),
+            base_log_loss=log_loss(np.full(len(came), found.base_rate), came),
+            average_precision=found.average_precision,
+            calibration_error=found.calibration_error,
+            first_count=len(first),
+            first_hit_rate=float(first.mean()) if len(first) else None,
+            first_three_count=len(three),
+            first_three_hit_rate=float(three.mean()) if len(three) else None,
+            deciles=found.deciles,
+        )
 
 
 def ranking(method: RankingMethod, said: FloatArray, labels: BoolArray, buyers: BoolArray) -> Ranking:
     """How good probabilities of customers and categories were; ``buyers``: who bought at all."""
-    best = np.argsort(-said[buyers], axis=1, kind="stable")[:, :3]
-    hits = np.take_along_axis(labels[buyers], best, axis=1)
+    hits = np.take_along_axis(labels[buyers], likeliest(said[buyers], 3), axis=1)
     flat, came = np.clip(said.ravel(), _PROBABILITY_MIN, 1 - _PROBABILITY_MIN), labels.ravel().astype(np.float64)
-    odds = logit(flat)
     return Ranking(
         method=method,
         hit_rate=float(hits[:, 0].mean()) if len(hits) else 0.0,
         hit_rate_of_three=float(hits.any(axis=1).mean()) if len(hits) else 0.0,
         average_precision=average_precision(flat, came) or 0.0,
-        log_loss=float(np.mean(np.logaddexp(0.0, odds) - came * odds)),
+        log_loss=log_loss(said, labels),
     )
+
+
+def log_loss(said: FloatArray, labels: BoolArray) -> float:
+    """The mean negative logarithm of the probability of what came."""
+    odds, came = logit(np.clip(said, _PROBABILITY_MIN, 1 - _PROBABILITY_MIN)), labels.astype(np.float64)
+    return float(np.mean(np.logaddexp(0.0, odds) - came * odds))

@@ -41,6 +41,10 @@ class Fits(Protocol[M, S]):
         """The model of that version, 0 for the newest."""
         ...
 
+    async def versions(self, tenant: str, model_id: str) -> list[M]:
+        """The versions of a name that are kept, the newest first."""
+        ...
+
     async def newest(self, tenant: str) -> list[M]:
         """The newest version of each name, by name."""
         ...

@@ -1,5 +1,6 @@
 """What category preferences need from outside."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from services.forecasting.domain.preference import CategoryPreferenceModel, CategoryPreferences, Tastes
@@ -9,8 +10,17 @@ from services.forecasting.ports.fits import Fits
 class CategoryTastes(Protocol):
     """What customers bought of each category, and what they bought then."""
 
-    async def tastes(self, tenant: str, currency: str, horizon_days: int, at: int) -> Tastes:
-        """What each customer had bought of the categories known at a moment, and who bought of them after it."""
+    async def tastes(
+        self,
+        tenant: str,
+        currency: str,
+        horizon_days: int,
+        at: int,
+        names: tuple[str, ...] | None = None,
+        customer_ids: Sequence[str] | None = None,
+    ) -> Tastes:
+        """What each customer (or each of these) had bought of the categories known at a moment (or of those of
+        ``names``), and who bought of them after it."""
         ...
 
 

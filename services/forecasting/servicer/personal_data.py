@@ -132,6 +132,9 @@ def _liked(it: CategoryPreferences) -> dict[str, Any]:
         "as_of": from_micros(it.as_of).isoformat(),
         "horizon_days": it.horizon_days,
         "probability_by_category": {liked.category: round(liked.probability, 4) for liked in it.categories},
+        "because_of_by_category": {
+            liked.category: {why.feature: why.value for why in liked.reasons} for liked in it.categories
+        },
     }
 
 

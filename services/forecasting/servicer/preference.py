@@ -15,12 +15,14 @@ from services.forecasting.domain.preference import (
     MODEL_ID,
     CategoryPreferenceModel,
     CategoryPreferences,
+    CategoryQuality,
     PreferenceQuality,
 )
+from services.forecasting.domain.propensity import Decile
 from services.forecasting.handlers.delete_preferences import delete_preferences
 from services.forecasting.handlers.fit_preferences import PreferenceFitting, PreferenceOrder, fit_preferences
-from services.forecasting.handlers.get_preferences import get_preference_model, list_preferences
-from services.forecasting.servicer.propensity import micros_of, timestamp_of
+from services.forecasting.handlers.get_preferences import get_preference_model, list_preferences, monitor_preferences
+from services.forecasting.servicer.propensity import micros_of, reason_message, timestamp_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE_DEFAULT = 100
@@ -65,6 +67,18 @@ class PreferenceRpcs:
         found = await self._preference.models.of_customers(principal().tenant, request.customer_ids, [MODEL_ID])
         return pb.BatchGetCategoryPreferencesResponse(preferences=map(preferences_message, found))
 
+    async def ListCategoryPreferenceModels(
+        self, request: pb.ListCategoryPreferenceModelsRequest, context: Context
+    ) -> pb.ListCategoryPreferenceModelsResponse:
+        found = await self._preference.models.versions(principal().tenant, MODEL_ID)
+        return pb.ListCategoryPreferenceModelsResponse(category_preference_models=map(_model, found))
+
+    async def MonitorCategoryPreferences(
+        self, request: pb.MonitorCategoryPreferencesRequest, context: Context
+    ) -> pb.MonitorCategoryPreferencesResponse:
+        version, found = await monitor_preferences(self._preference, principal().tenant, request.version)
+        return pb.MonitorCategoryPreferencesResponse(version=version, quality=_quality(found))
+
     async def DeleteCategoryPreferenceModel(
         self, request: pb.DeleteCategoryPreferenceModelRequest, context: Context
     ) -> pb.DeleteCategoryPreferenceModelResponse:
@@ -107,6 +121,33 @@ def _quality(it: PreferenceQuality) -> pb.CategoryPreferenceQuality:
         base_rate=it.base_rate,
         calibration_error=it.calibration_error,
         rankings=rankings,
+        base_log_loss=it.base_log_loss,
+        deciles=map(_decile, it.deciles),
+        categories=map(_category, it.categories),
+    )
+
+
+def _category(it: CategoryQuality) -> pb.CategoryQuality:
+    return pb.CategoryQuality(
+        category=it.category,
+        base_rate=it.base_rate,
+        probability=it.probability,
+        log_loss=it.log_loss,
+        personal_frequency_log_loss=it.personal_frequency_log_loss,
+        base_log_loss=it.base_log_loss,
+        average_precision=it.average_precision,
+        calibration_error=it.calibration_error,
+        first_count=it.first_count,
+        first_hit_rate=it.first_hit_rate,
+        first_three_count=it.first_three_count,
+        first_three_hit_rate=it.first_three_hit_rate,
+        deciles=map(_decile, it.deciles),
+    )
+
+
+def _decile(it: Decile) -> pb.CategoryPreferenceDecile:
+    return pb.CategoryPreferenceDecile(
+        pair_count=it.customer_count, probability=it.probability, bought_share=it.reached_share, lift=it.lift
     )
 
 
@@ -118,7 +159,12 @@ def preferences_message(it: CategoryPreferences) -> pb.CategoryPreferences:
         as_of_time=timestamp_of(it.as_of),
         horizon_days=it.horizon_days,
         categories=[
-            pb.CategoryPreference(category=liked.category, probability=liked.probability, share=liked.share)
+            pb.CategoryPreference(
+                category=liked.category,
+                probability=liked.probability,
+                share=liked.share,
+                reasons=map(reason_message, liked.reasons),
+            )
             for liked in it.categories
         ],
     )

@@ -5,18 +5,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from services.forecasting.domain.preference import RankingMethod, Tastes, preferences
-from services.forecasting.domain.propensity import FEATURES, FloatArray, Moment
+from services.forecasting.domain.preference import RankingMethod, Tastes, likeliest, preferences
+from services.forecasting.domain.propensity import FEATURES, FloatArray, Moment, Reason
 from services.forecasting.learning.preference import (
     PAIR_FEATURES,
+    by_category,
     chunks,
     crowd,
     examples,
     frequency,
+    liked,
     likely,
     measure,
     pairs,
     ranking,
+    restored,
 )
 from services.forecasting.learning.propensity import PropensityTrees, fit
 
@@ -121,6 +124,76 @@ def test_categories_of_the_same_customers_lie_near_each_other() -> None:
     assert all(one > other for one, other in pairwise([often[0, 0], often[2, 0], often[2, 3]]))
 
 
+def test_each_category_is_measured_and_all_together_come_to_the_whole(trees: PropensityTrees) -> None:
+    it = customers(2_500, 8)
+    found, labels = measure(0, trees, it, HORIZON), it.labels()
+    assert [each.category for each in found.categories] == list(NAMES)
+    assert [each.base_rate for each in found.categories] == pytest.approx(labels.mean(axis=0).tolist())
+    assert np.mean([each.log_loss for each in found.categories]) == pytest.approx(found.rankings[0].log_loss)
+    assert np.mean([each.base_log_loss for each in found.categories]) == pytest.approx(found.base_log_loss)
+    alone = [each.personal_frequency_log_loss for each in found.categories]
+    assert np.mean(alone) == pytest.approx(found.rankings[1].log_loss)
+    assert sum(each.first_count for each in found.categories) == 2_500
+    assert sum(each.first_three_count for each in found.categories) == 3 * 2_500
+    hits = sum(each.first_count * (each.first_hit_rate or 0) for each in found.categories)
+    assert hits == pytest.approx(found.rankings[0].hit_rate * found.buyer_count)
+    for each in found.categories:
+        mean = sum(part.customer_count * part.probability for part in each.deciles) / 2_500
+        assert each.probability == pytest.approx(mean)
+    assert sum(part.customer_count for part in found.deciles) == labels.size
+
+
+def test_of_very_many_pairs_a_part_of_the_customers_is_measured(
+    trees: PropensityTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.forecasting.learning.preference.MEASURED_MAX", 4 * 2_000)
+    it = customers(4_100, 9)
+    found = measure(0, trees, it, HORIZON)
+    assert found.customer_count == 2_000  # the first thousand and the fourth
+    parts = np.r_[0:1_000, 3_000:4_000]
+    assert found.base_rate == pytest.approx(it.labels()[parts].mean())
+
+
+def test_a_category_that_nobody_is_likeliest_to_buy_of_has_no_hits() -> None:
+    said = np.array([[0.9, 0.1, 0.2, 0.3], [0.8, 0.1, 0.3, 0.2]])
+    labels = np.array([[1, 0, 0, 1], [0, 0, 0, 1]], dtype=np.bool_)
+    one, two, _, four = by_category(0, NAMES, said, said, labels)
+    assert (one.first_count, one.first_hit_rate, one.first_three_hit_rate) == (2, 0.5, 0.5)
+    assert (two.first_count, two.first_hit_rate, two.first_three_hit_rate) == (0, None, None)
+    assert (two.average_precision, two.base_rate) == (None, 0.0)
+    assert (four.first_hit_rate, four.first_three_count, four.first_three_hit_rate) == (None, 2, 1.0)
+
+
+def test_why_a_category_is_what_moves_its_probability(trees: PropensityTrees) -> None:
+    it = customers(60, 10)
+    known, rows = crowd(it), slice(10, 60)
+    found = liked(NAMES, trees, it, known, rows, HORIZON, 2)
+    said = likely(trees, it, known, rows, HORIZON)
+    features = pairs(it, known, rows, HORIZON).reshape(50, len(NAMES), -1)
+    moved = trees.contributions(features.reshape(-1, len(PAIR_FEATURES))).reshape(features.shape)
+    for row, best in enumerate(found):
+        assert [each.probability for each in best] == sorted(said[row], reverse=True)[:2]
+        for each in best:
+            at = NAMES.index(each.category)
+            assert 0 < len(each.reasons) <= 3
+            for why in each.reasons:
+                column = PAIR_FEATURES.index(why.feature)
+                assert why.contribution == moved[row, at, column]
+                assert why.value == (None if np.isnan(value := features[row, at, column]) else value)
+
+
+def test_trees_are_kept_and_asked_again(trees: PropensityTrees) -> None:
+    it = customers(30, 11)
+    again = restored(trees.dump())
+    assert again is not None
+    rows = slice(0, 30)
+    one, other = (likely(each, it, crowd(it), rows, HORIZON) for each in (trees, again))
+    assert np.allclose(one, other, rtol=1e-12)
+    assert restored({}) is None
+    narrow = fit([Moment(it.moment.ids, np.ones((30, 2)), np.arange(30) % 2 == 0)])
+    assert restored(narrow.dump()) is None
+
+
 def test_an_order_is_judged_by_those_who_bought() -> None:
     said = np.array([[0.9, 0.5, 0.1, 0.05], [0.8, 0.6, 0.4, 0.3], [0.2, 0.1, 0.05, 0.01]])
     labels = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=np.bool_)
@@ -132,6 +205,9 @@ def test_an_order_is_judged_by_those_who_bought() -> None:
 
 
 def test_the_likeliest_are_kept_with_their_part_of_the_whole() -> None:
-    (only,) = preferences(("a", "b", "c"), np.array([[0.1, 0.5, 0.4]]), 2)
+    said = np.array([[0.1, 0.5, 0.4]])
+    why = [(Reason("category_days", 3.0, 0.2),), ()]
+    (only,) = preferences(("a", "b", "c"), said, likeliest(said, 2), why)
+    assert [it.reasons for it in only] == why
     assert [(it.category, it.probability) for it in only] == [("b", 0.5), ("c", 0.4)]
     assert [it.share for it in only] == pytest.approx([0.5, 0.4])

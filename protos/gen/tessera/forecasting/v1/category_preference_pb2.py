@@ -28,7 +28,7 @@ from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_optio
 from tessera.forecasting.v1 import propensity_pb2 as tessera_dot_forecasting_dot_v1_dot_propensity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tessera/forecasting/v1/category_preference.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1ftessera/common/v1/options.proto\x1a\'tessera/forecasting/v1/propensity.proto\"\xdc\x01\n\x1d\x46itCategoryPreferencesRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1f\n\x0chorizon_days\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xda\x05\x12)\n\x17\x63\x61tegories_per_customer\x18\x03 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00((\x12 \n\x08\x63urrency\x18\x04 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x1e\x46itCategoryPreferencesResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\x85\x03\n\x17\x43\x61tegoryPreferenceModel\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x14\n\x0chorizon_days\x18\x02 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12,\n\x08\x66it_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x06 \x01(\x03\x12\x12\n\ncategories\x18\x07 \x03(\t\x12\x14\n\x0cmoment_count\x18\x08 \x01(\x05\x12\x42\n\x07quality\x18\t \x01(\x0b\x32\x31.tessera.forecasting.v1.CategoryPreferenceQuality\x12;\n\x08\x66\x65\x61tures\x18\n \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x10\n\x08warnings\x18\x0b \x03(\t\"\xe1\x01\n\x19\x43\x61tegoryPreferenceQuality\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x62uyer_count\x18\x03 \x01(\x03\x12\x11\n\tbase_rate\x18\x04 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x05 \x01(\x01\x12\x39\n\x08rankings\x18\x06 \x03(\x0b\x32\'.tessera.forecasting.v1.CategoryRanking\"\xaa\x01\n\x0f\x43\x61tegoryRanking\x12=\n\x06method\x18\x01 \x01(\x0e\x32-.tessera.forecasting.v1.CategoryRankingMethod\x12\x10\n\x08hit_rate\x18\x02 \x01(\x01\x12\x19\n\x11hit_rate_of_three\x18\x03 \x01(\x01\x12\x19\n\x11\x61verage_precision\x18\x04 \x01(\x01\x12\x10\n\x08log_loss\x18\x05 \x01(\x01\"\xc1\x01\n\x13\x43\x61tegoryPreferences\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x04 \x01(\x05\x12>\n\ncategories\x18\x05 \x03(\x0b\x32*.tessera.forecasting.v1.CategoryPreference\"J\n\x12\x43\x61tegoryPreference\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\r\n\x05share\x18\x03 \x01(\x01\"<\n!GetCategoryPreferenceModelRequest\x12\x17\n\x07version\x18\x01 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"x\n\"GetCategoryPreferenceModelResponse\x12R\n\x19\x63\x61tegory_preference_model\x18\x01 \x01(\x0b\x32/.tessera.forecasting.v1.CategoryPreferenceModel\"m\n\x1eListCategoryPreferencesRequest\x12\x19\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"|\n\x1fListCategoryPreferencesResponse\x12@\n\x0bpreferences\x18\x01 \x03(\x0b\x32+.tessera.forecasting.v1.CategoryPreferences\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"H\n\"BatchGetCategoryPreferencesRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\"g\n#BatchGetCategoryPreferencesResponse\x12@\n\x0bpreferences\x18\x01 \x03(\x0b\x32+.tessera.forecasting.v1.CategoryPreferences\"E\n$DeleteCategoryPreferenceModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\"\'\n%DeleteCategoryPreferenceModelResponse*\xbb\x01\n\x15\x43\x61tegoryRankingMethod\x12\'\n#CATEGORY_RANKING_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x43\x41TEGORY_RANKING_METHOD_MODEL\x10\x01\x12.\n*CATEGORY_RANKING_METHOD_PERSONAL_FREQUENCY\x10\x02\x12&\n\"CATEGORY_RANKING_METHOD_POPULARITY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0tessera/forecasting/v1/category_preference.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1ftessera/common/v1/options.proto\x1a\'tessera/forecasting/v1/propensity.proto\"\xdc\x01\n\x1d\x46itCategoryPreferencesRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12\x1f\n\x0chorizon_days\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xda\x05\x12)\n\x17\x63\x61tegories_per_customer\x18\x03 \x01(\x05\x42\x08\xaa\xbb\x18\x04 \x00((\x12 \n\x08\x63urrency\x18\x04 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"E\n\x1e\x46itCategoryPreferencesResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\x85\x03\n\x17\x43\x61tegoryPreferenceModel\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x14\n\x0chorizon_days\x18\x02 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12,\n\x08\x66it_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x06 \x01(\x03\x12\x12\n\ncategories\x18\x07 \x03(\t\x12\x14\n\x0cmoment_count\x18\x08 \x01(\x05\x12\x42\n\x07quality\x18\t \x01(\x0b\x32\x31.tessera.forecasting.v1.CategoryPreferenceQuality\x12;\n\x08\x66\x65\x61tures\x18\n \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x10\n\x08warnings\x18\x0b \x03(\t\"\x8f\x03\n\x19\x43\x61tegoryPreferenceQuality\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x62uyer_count\x18\x03 \x01(\x03\x12\x11\n\tbase_rate\x18\x04 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\x05 \x01(\x01\x12\x39\n\x08rankings\x18\x06 \x03(\x0b\x32\'.tessera.forecasting.v1.CategoryRanking\x12\x1a\n\rbase_log_loss\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x41\n\x07\x64\x65\x63iles\x18\x08 \x03(\x0b\x32\x30.tessera.forecasting.v1.CategoryPreferenceDecile\x12;\n\ncategories\x18\t \x03(\x0b\x32\'.tessera.forecasting.v1.CategoryQualityB\x10\n\x0e_base_log_loss\"u\n\x18\x43\x61tegoryPreferenceDecile\x12\x12\n\npair_count\x18\x01 \x01(\x03\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x14\n\x0c\x62ought_share\x18\x03 \x01(\x01\x12\x11\n\x04lift\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_lift\"\xc9\x03\n\x0f\x43\x61tegoryQuality\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x11\n\tbase_rate\x18\x02 \x01(\x01\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x10\n\x08log_loss\x18\x04 \x01(\x01\x12#\n\x1bpersonal_frequency_log_loss\x18\x05 \x01(\x01\x12\x15\n\rbase_log_loss\x18\x06 \x01(\x01\x12\x1e\n\x11\x61verage_precision\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x11\x63\x61libration_error\x18\x08 \x01(\x01\x12\x13\n\x0b\x66irst_count\x18\t \x01(\x03\x12\x1b\n\x0e\x66irst_hit_rate\x18\n \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x11\x66irst_three_count\x18\x0b \x01(\x03\x12!\n\x14\x66irst_three_hit_rate\x18\x0c \x01(\x01H\x02\x88\x01\x01\x12\x41\n\x07\x64\x65\x63iles\x18\r \x03(\x0b\x32\x30.tessera.forecasting.v1.CategoryPreferenceDecileB\x14\n\x12_average_precisionB\x11\n\x0f_first_hit_rateB\x17\n\x15_first_three_hit_rate\"\xaa\x01\n\x0f\x43\x61tegoryRanking\x12=\n\x06method\x18\x01 \x01(\x0e\x32-.tessera.forecasting.v1.CategoryRankingMethod\x12\x10\n\x08hit_rate\x18\x02 \x01(\x01\x12\x19\n\x11hit_rate_of_three\x18\x03 \x01(\x01\x12\x19\n\x11\x61verage_precision\x18\x04 \x01(\x01\x12\x10\n\x08log_loss\x18\x05 \x01(\x01\"\xc1\x01\n\x13\x43\x61tegoryPreferences\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x04 \x01(\x05\x12>\n\ncategories\x18\x05 \x03(\x0b\x32*.tessera.forecasting.v1.CategoryPreference\"\x85\x01\n\x12\x43\x61tegoryPreference\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x39\n\x07reasons\x18\x04 \x03(\x0b\x32(.tessera.forecasting.v1.PropensityReason\"<\n!GetCategoryPreferenceModelRequest\x12\x17\n\x07version\x18\x01 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"x\n\"GetCategoryPreferenceModelResponse\x12R\n\x19\x63\x61tegory_preference_model\x18\x01 \x01(\x0b\x32/.tessera.forecasting.v1.CategoryPreferenceModel\"m\n\x1eListCategoryPreferencesRequest\x12\x19\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"|\n\x1fListCategoryPreferencesResponse\x12@\n\x0bpreferences\x18\x01 \x03(\x0b\x32+.tessera.forecasting.v1.CategoryPreferences\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"H\n\"BatchGetCategoryPreferencesRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\"g\n#BatchGetCategoryPreferencesResponse\x12@\n\x0bpreferences\x18\x01 \x03(\x0b\x32+.tessera.forecasting.v1.CategoryPreferences\"E\n$DeleteCategoryPreferenceModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\"\'\n%DeleteCategoryPreferenceModelResponse\"%\n#ListCategoryPreferenceModelsRequest\"{\n$ListCategoryPreferenceModelsResponse\x12S\n\x1a\x63\x61tegory_preference_models\x18\x01 \x03(\x0b\x32/.tessera.forecasting.v1.CategoryPreferenceModel\"<\n!MonitorCategoryPreferencesRequest\x12\x17\n\x07version\x18\x01 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"y\n\"MonitorCategoryPreferencesResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x42\n\x07quality\x18\x02 \x01(\x0b\x32\x31.tessera.forecasting.v1.CategoryPreferenceQuality*\xbb\x01\n\x15\x43\x61tegoryRankingMethod\x12\'\n#CATEGORY_RANKING_METHOD_UNSPECIFIED\x10\x00\x12!\n\x1d\x43\x41TEGORY_RANKING_METHOD_MODEL\x10\x01\x12.\n*CATEGORY_RANKING_METHOD_PERSONAL_FREQUENCY\x10\x02\x12&\n\"CATEGORY_RANKING_METHOD_POPULARITY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,8 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETCATEGORYPREFERENCESREQUEST'].fields_by_name['customer_ids']._serialized_options = b'\252\273\030\010\010\001\020\200\002\030\350\007'
   _globals['_DELETECATEGORYPREFERENCEMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETECATEGORYPREFERENCEMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\005\010\001\020\200\001'
-  _globals['_CATEGORYRANKINGMETHOD']._serialized_start=2284
-  _globals['_CATEGORYRANKINGMETHOD']._serialized_end=2471
+  _globals['_MONITORCATEGORYPREFERENCESREQUEST'].fields_by_name['version']._loaded_options = None
+  _globals['_MONITORCATEGORYPREFERENCESREQUEST'].fields_by_name['version']._serialized_options = b'\252\273\030\002 \000'
+  _globals['_CATEGORYRANKINGMETHOD']._serialized_start=3446
+  _globals['_CATEGORYRANKINGMETHOD']._serialized_end=3633
   _globals['_FITCATEGORYPREFERENCESREQUEST']._serialized_start=213
   _globals['_FITCATEGORYPREFERENCESREQUEST']._serialized_end=433
   _globals['_FITCATEGORYPREFERENCESRESPONSE']._serialized_start=435
@@ -62,27 +64,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATEGORYPREFERENCEMODEL']._serialized_start=507
   _globals['_CATEGORYPREFERENCEMODEL']._serialized_end=896
   _globals['_CATEGORYPREFERENCEQUALITY']._serialized_start=899
-  _globals['_CATEGORYPREFERENCEQUALITY']._serialized_end=1124
-  _globals['_CATEGORYRANKING']._serialized_start=1127
-  _globals['_CATEGORYRANKING']._serialized_end=1297
-  _globals['_CATEGORYPREFERENCES']._serialized_start=1300
-  _globals['_CATEGORYPREFERENCES']._serialized_end=1493
-  _globals['_CATEGORYPREFERENCE']._serialized_start=1495
-  _globals['_CATEGORYPREFERENCE']._serialized_end=1569
-  _globals['_GETCATEGORYPREFERENCEMODELREQUEST']._serialized_start=1571
-  _globals['_GETCATEGORYPREFERENCEMODELREQUEST']._serialized_end=1631
-  _globals['_GETCATEGORYPREFERENCEMODELRESPONSE']._serialized_start=1633
-  _globals['_GETCATEGORYPREFERENCEMODELRESPONSE']._serialized_end=1753
-  _globals['_LISTCATEGORYPREFERENCESREQUEST']._serialized_start=1755
-  _globals['_LISTCATEGORYPREFERENCESREQUEST']._serialized_end=1864
-  _globals['_LISTCATEGORYPREFERENCESRESPONSE']._serialized_start=1866
-  _globals['_LISTCATEGORYPREFERENCESRESPONSE']._serialized_end=1990
-  _globals['_BATCHGETCATEGORYPREFERENCESREQUEST']._serialized_start=1992
-  _globals['_BATCHGETCATEGORYPREFERENCESREQUEST']._serialized_end=2064
-  _globals['_BATCHGETCATEGORYPREFERENCESRESPONSE']._serialized_start=2066
-  _globals['_BATCHGETCATEGORYPREFERENCESRESPONSE']._serialized_end=2169
-  _globals['_DELETECATEGORYPREFERENCEMODELREQUEST']._serialized_start=2171
-  _globals['_DELETECATEGORYPREFERENCEMODELREQUEST']._serialized_end=2240
-  _globals['_DELETECATEGORYPREFERENCEMODELRESPONSE']._serialized_start=2242
-  _globals['_DELETECATEGORYPREFERENCEMODELRESPONSE']._serialized_end=2281
+  _globals['_CATEGORYPREFERENCEQUALITY']._serialized_end=1298
+  _globals['_CATEGORYPREFERENCEDECILE']._serialized_start=1300
+  _globals['_CATEGORYPREFERENCEDECILE']._serialized_end=1417
+  _globals['_CATEGORYQUALITY']._serialized_start=1420
+  _globals['_CATEGORYQUALITY']._serialized_end=1877
+  _globals['_CATEGORYRANKING']._serialized_start=1880
+  _globals['_CATEGORYRANKING']._serialized_end=2050
+  _globals['_CATEGORYPREFERENCES']._serialized_start=2053
+  _globals['_CATEGORYPREFERENCES']._serialized_end=2246
+  _globals['_CATEGORYPREFERENCE']._serialized_start=2249
+  _globals['_CATEGORYPREFERENCE']._serialized_end=2382
+  _globals['_GETCATEGORYPREFERENCEMODELREQUEST']._serialized_start=2384
+  _globals['_GETCATEGORYPREFERENCEMODELREQUEST']._serialized_end=2444
+  _globals['_GETCATEGORYPREFERENCEMODELRESPONSE']._serialized_start=2446
+  _globals['_GETCATEGORYPREFERENCEMODELRESPONSE']._serialized_end=2566
+  _globals['_LISTCATEGORYPREFERENCESREQUEST']._serialized_start=2568
+  _globals['_LISTCATEGORYPREFERENCESREQUEST']._serialized_end=2677
+  _globals['_LISTCATEGORYPREFERENCESRESPONSE']._serialized_start=2679
+  _globals['_LISTCATEGORYPREFERENCESRESPONSE']._serialized_end=2803
+  _globals['_BATCHGETCATEGORYPREFERENCESREQUEST']._serialized_start=2805
+  _globals['_BATCHGETCATEGORYPREFERENCESREQUEST']._serialized_end=2877
+  _globals['_BATCHGETCATEGORYPREFERENCESRESPONSE']._serialized_start=2879
+  _globals['_BATCHGETCATEGORYPREFERENCESRESPONSE']._serialized_end=2982
+  _globals['_DELETECATEGORYPREFERENCEMODELREQUEST']._serialized_start=2984
+  _globals['_DELETECATEGORYPREFERENCEMODELREQUEST']._serialized_end=3053
+  _globals['_DELETECATEGORYPREFERENCEMODELRESPONSE']._serialized_start=3055
+  _globals['_DELETECATEGORYPREFERENCEMODELRESPONSE']._serialized_end=3094
+  _globals['_LISTCATEGORYPREFERENCEMODELSREQUEST']._serialized_start=3096
+  _globals['_LISTCATEGORYPREFERENCEMODELSREQUEST']._serialized_end=3133
+  _globals['_LISTCATEGORYPREFERENCEMODELSRESPONSE']._serialized_start=3135
+  _globals['_LISTCATEGORYPREFERENCEMODELSRESPONSE']._serialized_end=3258
+  _globals['_MONITORCATEGORYPREFERENCESREQUEST']._serialized_start=3260
+  _globals['_MONITORCATEGORYPREFERENCESREQUEST']._serialized_end=3320
+  _globals['_MONITORCATEGORYPREFERENCESRESPONSE']._serialized_start=3322
+  _globals['_MONITORCATEGORYPREFERENCESRESPONSE']._serialized_end=3443
 # @@protoc_insertion_point(module_scope)

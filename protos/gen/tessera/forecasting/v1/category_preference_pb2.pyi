@@ -204,8 +204,13 @@ class CategoryPreferenceQuality(_message.Message):
     BASE_RATE_FIELD_NUMBER: _builtins.int
     CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
     RANKINGS_FIELD_NUMBER: _builtins.int
+    BASE_LOG_LOSS_FIELD_NUMBER: _builtins.int
+    DECILES_FIELD_NUMBER: _builtins.int
+    CATEGORIES_FIELD_NUMBER: _builtins.int
     customer_count: _builtins.int
-    """How many customers."""
+    """How many customers: of more than 1,000,000 pairs of customers and categories a part, every second thousand customers
+    or fewer.
+    """
     buyer_count: _builtins.int
     """How many of them bought of any of the categories."""
     base_rate: _builtins.float
@@ -214,6 +219,10 @@ class CategoryPreferenceQuality(_message.Message):
     """The mean over the tenths of customers and categories of the distance between probability and share: how far the
     probabilities are off on the whole.
     """
+    base_log_loss: _builtins.float
+    """What the log loss would have been with the share of each category's buyers for everybody. Unset, and what follows is
+    empty, of models that were fitted before it was measured.
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the horizon began on which it was measured."""
@@ -221,6 +230,14 @@ class CategoryPreferenceQuality(_message.Message):
     @_builtins.property
     def rankings(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryRanking]:
         """The model, beside two plain ways to say the same."""
+
+    @_builtins.property
+    def deciles(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryPreferenceDecile]:
+        """By tenth of the customers and categories, from the highest probability to the lowest."""
+
+    @_builtins.property
+    def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryQuality]:
+        """By category, in the order of the model's categories."""
 
     def __init__(
         self,
@@ -231,18 +248,144 @@ class CategoryPreferenceQuality(_message.Message):
         base_rate: _builtins.float = ...,
         calibration_error: _builtins.float = ...,
         rankings: _abc.Iterable[Global___CategoryRanking] | None = ...,
+        base_log_loss: _builtins.float | None = ...,
+        deciles: _abc.Iterable[Global___CategoryPreferenceDecile] | None = ...,
+        categories: _abc.Iterable[Global___CategoryQuality] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_log_loss", b"_base_log_loss", "base_log_loss", b"base_log_loss", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_rate", b"base_rate", "buyer_count", b"buyer_count", "calibration_error", b"calibration_error", "customer_count", b"customer_count", "rankings", b"rankings", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_log_loss", b"_base_log_loss", "base_log_loss", b"base_log_loss", "base_rate", b"base_rate", "buyer_count", b"buyer_count", "calibration_error", b"calibration_error", "categories", b"categories", "customer_count", b"customer_count", "deciles", b"deciles", "rankings", b"rankings", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__base_log_loss: _TypeAlias = _typing.Literal["base_log_loss"]  # noqa: Y015
+    _WhichOneofArgType__base_log_loss: _TypeAlias = _typing.Literal["_base_log_loss", b"_base_log_loss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_log_loss) -> _WhichOneofReturnType__base_log_loss | None: ...
 
 Global___CategoryPreferenceQuality: _TypeAlias = CategoryPreferenceQuality  # noqa: Y015
 
 @_typing.final
+class CategoryPreferenceDecile(_message.Message):
+    """A tenth of customers and categories."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIR_COUNT_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    BOUGHT_SHARE_FIELD_NUMBER: _builtins.int
+    LIFT_FIELD_NUMBER: _builtins.int
+    pair_count: _builtins.int
+    """How many pairs of a customer and a category."""
+    probability: _builtins.float
+    """Their mean probability."""
+    bought_share: _builtins.float
+    """The share of them in which the customer bought of the category."""
+    lift: _builtins.float
+    """That share as a multiple of the base rate. Unset if nobody bought."""
+    def __init__(
+        self,
+        *,
+        pair_count: _builtins.int = ...,
+        probability: _builtins.float = ...,
+        bought_share: _builtins.float = ...,
+        lift: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lift", b"_lift", "lift", b"lift"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lift", b"_lift", "bought_share", b"bought_share", "lift", b"lift", "pair_count", b"pair_count", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__lift: _TypeAlias = _typing.Literal["lift"]  # noqa: Y015
+    _WhichOneofArgType__lift: _TypeAlias = _typing.Literal["_lift", b"_lift"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lift) -> _WhichOneofReturnType__lift | None: ...
+
+Global___CategoryPreferenceDecile: _TypeAlias = CategoryPreferenceDecile  # noqa: Y015
+
+@_typing.final
+class CategoryQuality(_message.Message):
+    """Probabilities of one category against what came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    BASE_RATE_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    LOG_LOSS_FIELD_NUMBER: _builtins.int
+    PERSONAL_FREQUENCY_LOG_LOSS_FIELD_NUMBER: _builtins.int
+    BASE_LOG_LOSS_FIELD_NUMBER: _builtins.int
+    AVERAGE_PRECISION_FIELD_NUMBER: _builtins.int
+    CALIBRATION_ERROR_FIELD_NUMBER: _builtins.int
+    FIRST_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_HIT_RATE_FIELD_NUMBER: _builtins.int
+    FIRST_THREE_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_THREE_HIT_RATE_FIELD_NUMBER: _builtins.int
+    DECILES_FIELD_NUMBER: _builtins.int
+    category: _builtins.str
+    """Its name."""
+    base_rate: _builtins.float
+    """The share of the customers who bought of it."""
+    probability: _builtins.float
+    """The mean probability: how many were expected to."""
+    log_loss: _builtins.float
+    """The mean negative logarithm of the probability of what came."""
+    personal_frequency_log_loss: _builtins.float
+    """What that would have been by how often each customer bought of it before, drawn to how often all do."""
+    base_log_loss: _builtins.float
+    """What it would have been with the base rate for everybody."""
+    average_precision: _builtins.float
+    """The mean precision over all who bought of it, from the highest probability to the lowest; a model that knows nothing
+    comes to the base rate. Unset if nobody bought.
+    """
+    calibration_error: _builtins.float
+    """The mean over the tenths of the distance between probability and share."""
+    first_count: _builtins.int
+    """Of how many customers it was the likeliest category."""
+    first_hit_rate: _builtins.float
+    """The share of these who bought of it. Unset if it was of nobody."""
+    first_three_count: _builtins.int
+    """Of how many customers it was one of the three likeliest."""
+    first_three_hit_rate: _builtins.float
+    """The share of these who bought of it. Unset if it was of nobody."""
+    @_builtins.property
+    def deciles(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryPreferenceDecile]:
+        """By tenth of the customers, from the highest probability to the lowest."""
+
+    def __init__(
+        self,
+        *,
+        category: _builtins.str = ...,
+        base_rate: _builtins.float = ...,
+        probability: _builtins.float = ...,
+        log_loss: _builtins.float = ...,
+        personal_frequency_log_loss: _builtins.float = ...,
+        base_log_loss: _builtins.float = ...,
+        average_precision: _builtins.float | None = ...,
+        calibration_error: _builtins.float = ...,
+        first_count: _builtins.int = ...,
+        first_hit_rate: _builtins.float | None = ...,
+        first_three_count: _builtins.int = ...,
+        first_three_hit_rate: _builtins.float | None = ...,
+        deciles: _abc.Iterable[Global___CategoryPreferenceDecile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_average_precision", b"_average_precision", "_first_hit_rate", b"_first_hit_rate", "_first_three_hit_rate", b"_first_three_hit_rate", "average_precision", b"average_precision", "first_hit_rate", b"first_hit_rate", "first_three_hit_rate", b"first_three_hit_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average_precision", b"_average_precision", "_first_hit_rate", b"_first_hit_rate", "_first_three_hit_rate", b"_first_three_hit_rate", "average_precision", b"average_precision", "base_log_loss", b"base_log_loss", "base_rate", b"base_rate", "calibration_error", b"calibration_error", "category", b"category", "deciles", b"deciles", "first_count", b"first_count", "first_hit_rate", b"first_hit_rate", "first_three_count", b"first_three_count", "first_three_hit_rate", b"first_three_hit_rate", "log_loss", b"log_loss", "personal_frequency_log_loss", b"personal_frequency_log_loss", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__average_precision: _TypeAlias = _typing.Literal["average_precision"]  # noqa: Y015
+    _WhichOneofArgType__average_precision: _TypeAlias = _typing.Literal["_average_precision", b"_average_precision"]  # noqa: Y015
+    _WhichOneofReturnType__first_hit_rate: _TypeAlias = _typing.Literal["first_hit_rate"]  # noqa: Y015
+    _WhichOneofArgType__first_hit_rate: _TypeAlias = _typing.Literal["_first_hit_rate", b"_first_hit_rate"]  # noqa: Y015
+    _WhichOneofReturnType__first_three_hit_rate: _TypeAlias = _typing.Literal["first_three_hit_rate"]  # noqa: Y015
+    _WhichOneofArgType__first_three_hit_rate: _TypeAlias = _typing.Literal["_first_three_hit_rate", b"_first_three_hit_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__average_precision) -> _WhichOneofReturnType__average_precision | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_hit_rate) -> _WhichOneofReturnType__first_hit_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_three_hit_rate) -> _WhichOneofReturnType__first_three_hit_rate | None: ...
+
+Global___CategoryQuality: _TypeAlias = CategoryQuality  # noqa: Y015
+
+@_typing.final
 class CategoryRanking(_message.Message):
-    """How good an order of categories was on the last horizon."""
+    """How good an order of categories was."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -329,6 +472,7 @@ class CategoryPreference(_message.Message):
     CATEGORY_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
     category: _builtins.str
     """Its name."""
     probability: _builtins.float
@@ -337,16 +481,23 @@ class CategoryPreference(_message.Message):
     """The probability as a part of the sum of those of all categories of the customer, from 0 to 1: what is preferred,
     whether the customer buys much or little.
     """
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[_propensity_pb2.PropensityReason]:
+        """Why: what moved the probability most for this customer and category, the strongest first; at most three. The features
+        are listed in the README of the service. Empty in predictions of models that were fitted before it was kept.
+        """
+
     def __init__(
         self,
         *,
         category: _builtins.str = ...,
         probability: _builtins.float = ...,
         share: _builtins.float = ...,
+        reasons: _abc.Iterable[_propensity_pb2.PropensityReason] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "probability", b"probability", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "probability", b"probability", "reasons", b"reasons", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -542,3 +693,94 @@ class DeleteCategoryPreferenceModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteCategoryPreferenceModelResponse: _TypeAlias = DeleteCategoryPreferenceModelResponse  # noqa: Y015
+
+@_typing.final
+class ListCategoryPreferenceModelsRequest(_message.Message):
+    """Asks for the models of category preferences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCategoryPreferenceModelsRequest: _TypeAlias = ListCategoryPreferenceModelsRequest  # noqa: Y015
+
+@_typing.final
+class ListCategoryPreferenceModelsResponse(_message.Message):
+    """The versions that are kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_PREFERENCE_MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def category_preference_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryPreferenceModel]:
+        """The newest first; at most 20."""
+
+    def __init__(
+        self,
+        *,
+        category_preference_models: _abc.Iterable[Global___CategoryPreferenceModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_preference_models", b"category_preference_models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCategoryPreferenceModelsResponse: _TypeAlias = ListCategoryPreferenceModelsResponse  # noqa: Y015
+
+@_typing.final
+class MonitorCategoryPreferencesRequest(_message.Message):
+    """Asks what came of the probabilities of category preferences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version; 0 means the newest one whose horizon has passed."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitorCategoryPreferencesRequest: _TypeAlias = MonitorCategoryPreferencesRequest  # noqa: Y015
+
+@_typing.final
+class MonitorCategoryPreferencesResponse(_message.Message):
+    """What came of the probabilities of category preferences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Which version."""
+    @_builtins.property
+    def quality(self) -> Global___CategoryPreferenceQuality:
+        """Probabilities against what came in the model's own horizon."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        quality: Global___CategoryPreferenceQuality | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quality", b"quality"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quality", b"quality", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MonitorCategoryPreferencesResponse: _TypeAlias = MonitorCategoryPreferencesResponse  # noqa: Y015
