@@ -333,6 +333,16 @@ class ForecastingServiceStub:
                 request_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.SerializeToString,
                 response_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.FromString,
                 _registered_method=True)
+        self.ListCategoryPreferenceModels = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/ListCategoryPreferenceModels',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsResponse.FromString,
+                _registered_method=True)
+        self.MonitorCategoryPreferences = channel.unary_unary(
+                '/tessera.forecasting.v1.ForecastingService/MonitorCategoryPreferences',
+                request_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesRequest.SerializeToString,
+                response_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesResponse.FromString,
+                _registered_method=True)
 
 
 class ForecastingServiceServicer:
@@ -861,6 +871,24 @@ class ForecastingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCategoryPreferenceModels(self, request, context):
+        """Lists the versions of the model of category preferences that are kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MonitorCategoryPreferences(self, request, context):
+        """Compares a version's probabilities with what customers bought, in all and by category, once its horizon has passed.
+        What it said is worked out anew from the orders of then: who was merged since counts once, who was erased as a
+        pseudonym. NOT_FOUND as GetCategoryPreferenceModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not
+        reach to its end yet, MODEL_NOT_KEPT for a version that was fitted before its trees were kept, LEARNER_MISSING as
+        FitPropensityModel.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ForecastingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1153,6 +1181,16 @@ def add_ForecastingServiceServicer_to_server(servicer, server):
                     servicer.MonitorCustomerModel,
                     request_deserializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.FromString,
                     response_serializer=tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.SerializeToString,
+            ),
+            'ListCategoryPreferenceModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCategoryPreferenceModels,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsResponse.SerializeToString,
+            ),
+            'MonitorCategoryPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.MonitorCategoryPreferences,
+                    request_deserializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesRequest.FromString,
+                    response_serializer=tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2722,6 +2760,60 @@ class ForecastingService:
             '/tessera.forecasting.v1.ForecastingService/MonitorCustomerModel',
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelRequest.SerializeToString,
             tessera_dot_forecasting_dot_v1_dot_forecasting__service__pb2.MonitorCustomerModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCategoryPreferenceModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/ListCategoryPreferenceModels',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.ListCategoryPreferenceModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MonitorCategoryPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tessera.forecasting.v1.ForecastingService/MonitorCategoryPreferences',
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesRequest.SerializeToString,
+            tessera_dot_forecasting_dot_v1_dot_category__preference__pb2.MonitorCategoryPreferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -312,6 +312,15 @@ class ForecastingServiceStub:
     GetCustomerModel, and for a version of trees before the last 20. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where
     orders do not reach to its end yet, LEARNER_MISSING for a version of trees where LightGBM cannot be loaded.
     """
+    ListCategoryPreferenceModels: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferenceModelsRequest, _category_preference_pb2.ListCategoryPreferenceModelsResponse]
+    """Lists the versions of the model of category preferences that are kept."""
+    MonitorCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.MonitorCategoryPreferencesRequest, _category_preference_pb2.MonitorCategoryPreferencesResponse]
+    """Compares a version's probabilities with what customers bought, in all and by category, once its horizon has passed.
+    What it said is worked out anew from the orders of then: who was merged since counts once, who was erased as a
+    pseudonym. NOT_FOUND as GetCategoryPreferenceModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not
+    reach to its end yet, MODEL_NOT_KEPT for a version that was fitted before its trees were kept, LEARNER_MISSING as
+    FitPropensityModel.
+    """
 
 @_typing.type_check_only
 class ForecastingServiceAsyncStub(ForecastingServiceStub):
@@ -588,6 +597,15 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
     GetCustomerModel, and for a version of trees before the last 20. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where
     orders do not reach to its end yet, LEARNER_MISSING for a version of trees where LightGBM cannot be loaded.
+    """
+    ListCategoryPreferenceModels: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferenceModelsRequest, _category_preference_pb2.ListCategoryPreferenceModelsResponse]  # type: ignore[assignment]
+    """Lists the versions of the model of category preferences that are kept."""
+    MonitorCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.MonitorCategoryPreferencesRequest, _category_preference_pb2.MonitorCategoryPreferencesResponse]  # type: ignore[assignment]
+    """Compares a version's probabilities with what customers bought, in all and by category, once its horizon has passed.
+    What it said is worked out anew from the orders of then: who was merged since counts once, who was erased as a
+    pseudonym. NOT_FOUND as GetCategoryPreferenceModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not
+    reach to its end yet, MODEL_NOT_KEPT for a version that was fitted before its trees were kept, LEARNER_MISSING as
+    FitPropensityModel.
     """
 
 class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -1210,6 +1228,27 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         passed. What it said is worked out anew from the orders of then, of the customers as they are merged now. NOT_FOUND as
         GetCustomerModel, and for a version of trees before the last 20. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where
         orders do not reach to its end yet, LEARNER_MISSING for a version of trees where LightGBM cannot be loaded.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCategoryPreferenceModels(
+        self,
+        request: _category_preference_pb2.ListCategoryPreferenceModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.ListCategoryPreferenceModelsResponse, _abc.Awaitable[_category_preference_pb2.ListCategoryPreferenceModelsResponse]]:
+        """Lists the versions of the model of category preferences that are kept."""
+
+    @_abc_1.abstractmethod
+    def MonitorCategoryPreferences(
+        self,
+        request: _category_preference_pb2.MonitorCategoryPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_category_preference_pb2.MonitorCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.MonitorCategoryPreferencesResponse]]:
+        """Compares a version's probabilities with what customers bought, in all and by category, once its horizon has passed.
+        What it said is worked out anew from the orders of then: who was merged since counts once, who was erased as a
+        pseudonym. NOT_FOUND as GetCategoryPreferenceModel. FAILED_PRECONDITION, reason HORIZON_NOT_OVER, where orders do not
+        reach to its end yet, MODEL_NOT_KEPT for a version that was fitted before its trees were kept, LEARNER_MISSING as
+        FitPropensityModel.
         """
 
 def add_ForecastingServiceServicer_to_server(servicer: ForecastingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
