@@ -239,6 +239,20 @@ async def test_a_forecast_of_the_past_begins_with_the_period_that_holds_its_mome
     assert "leave the moment out" in (error.details() or "")
 
 
+async def test_what_cannot_be_forecast_is_said_in_the_words_of_the_question(shop: Shop) -> None:
+    await shop.sell(many_days(30))
+    events = {"measure": series_pb2.MEASURE_EVENTS, "event_name": "Email Opened"}
+    for changes, said in (
+        ({"dimension": series_pb2.DIMENSION_STORE, "value": "9"}, "9 has no complete period with sales"),
+        ({"dimension": series_pb2.DIMENSION_CATEGORY}, "name a category as the value"),
+        (events, "the total has no complete period with events Email Opened"),
+    ):
+        key = pb.ForecastKey(**(DAILY_TOTAL | changes))
+        error = await refusal(shop.forecasting.GetForecast(pb.GetForecastRequest(key=key), metadata=shop.header()))
+        assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+        assert said in (error.details() or "")
+
+
 async def test_a_batch_answers_in_order_and_says_which_series_cannot_be_forecast(shop: Shop) -> None:
     await shop.sell(many_days(30))
     by_category = DAILY_TOTAL | {"dimension": series_pb2.DIMENSION_CATEGORY}

@@ -159,7 +159,7 @@ def _forecast(panel: _Panel, series: str, found: SeriesForecast, model_id: str) 
         history_end=past.past.end,
         history_count=len(history),
         backtest=_backtest(found),
-        warnings=(*warnings, *panel.known.drivers.warnings.get(series, ())),
+        warnings=(*past.notes.get(series, ()), *warnings, *panel.known.drivers.warnings.get(series, ())),
         parts={name: tuple(part[:steps].tolist()) for name, part in found.parts.items()},
         drivers=_state(panel, series, found, model_id, steps),
     )

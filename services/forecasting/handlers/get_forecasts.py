@@ -69,5 +69,9 @@ class GetForecasts:
 
 
 def _nothing(key: ForecastKey) -> NothingToForecast:
-    name = key.value or "the total"
-    return NothingToForecast(f"{name} has no complete period with an order; wait for orders", value=key.value)
+    dimension, measure = key.panel.dimension, key.panel.measure
+    name, hint = key.value or "the total", "wait for more"
+    if dimension is not Dimension.TOTAL and not key.value:
+        name, hint = f"what has no {dimension.name.lower()}", f"name a {dimension.name.lower()} as the value"
+    what = f"events {key.panel.event_name}" if key.panel.event_name else measure.name.lower().replace("_", " ")
+    return NothingToForecast(f"{name} has no complete period with {what} other than zero; {hint}", value=key.value)

@@ -122,7 +122,7 @@ def _so_far(panel: Panel, goal: Goal) -> tuple[float, int, int]:
 def _remaining(past: Histories, known: KnownAhead, ahead: int, left: int) -> tuple[float, float, Sequence[str]]:
     """What the last ``left`` of ``ahead`` days are expected to bring, and how far that may be off."""
     [(name, forecast)] = past.by_name(known.holidays, known.drivers).items()
-    notes = known.drivers.warnings.get(name, ())
+    notes = (*past.notes.get(name, ()), *known.drivers.warnings.get(name, ()))
     steps = len(forecast.points)
     inside = forecast.points[-min(left, steps) :]
     mean, deviation = float(inside.sum()), forecast.total_deviation * len(inside) / steps

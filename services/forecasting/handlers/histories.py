@@ -1,7 +1,7 @@
 """The histories of a panel: complete periods only, each series from its first order on."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,6 +19,7 @@ from services.forecasting.domain.seasons import (
     season_length,
 )
 from services.forecasting.domain.series import Panel
+from services.forecasting.domain.spikes import TIMES, Spikes, find_spikes
 from services.forecasting.domain.year_ago import year_ago
 from services.forecasting.learning.known_ahead import LEARNERS, NO_LEARNERS, Learners
 from services.forecasting.learning.lagged import Known
@@ -35,6 +36,8 @@ class Histories:
     past: Periods
     ahead: Periods
     series: dict[str, FloatArray]
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By series, what was done to its figures, in sentences."""
 
     def forecasts(
         self,
@@ -113,15 +116,39 @@ def histories(panel: Panel, horizon: int, held_out: int = 0) -> Histories | None
     first = max(int(_begins_in_midst(panel)), last - history_length_max(granularity))
     if last <= first:
         return None
-    series = {}
+    past = Periods(
+        granularity, periods.zone, periods.starts[first : last + 1], periods.keys[first:last], periods.buckets
+    )
+    series, notes = {}, {}
     for value, figures in zip(panel.values, panel.figures[:, :last], strict=True):
         if figures.any():
             begin = max(first, int(np.flatnonzero(figures)[0]))
             series[value] = figures[min(begin, last - 1) :]
-    past = Periods(
-        granularity, periods.zone, periods.starts[first : last + 1], periods.keys[first:last], periods.buckets
-    )
-    return Histories(past, periods_from(granularity, periods.zone, past.end, horizon), series)
+            if spikes := find_spikes(series[value]):
+                series[value] = _without(series[value], spikes)
+                notes[value] = _told(spikes, past.dates()[-len(series[value]) :], granularity)
+    return Histories(past, periods_from(granularity, periods.zone, past.end, horizon), series, notes)
+
+
+def _without(one: FloatArray, spikes: Spikes) -> FloatArray:
+    found = one.copy()
+    found[spikes.places] = spikes.instead
+    return found
+
+
+def _told(spikes: Spikes, dates: Sequence[datetime], granularity: Granularity) -> tuple[str, ...]:
+    form = "%Y-%m-%d %H:%M" if granularity is Granularity.HOUR else "%Y-%m-%d"
+    found = [
+        f"The figure of {dates[place]:{form}} is more than {TIMES} times every ordinary one: it is taken for an error, "
+        f"and {round(instead, 2):,} stands in for it, the median of those around it."
+        for place, instead in zip(spikes.places.tolist(), spikes.instead.tolist(), strict=True)
+    ]
+    if spikes.newest:
+        found.append(
+            f"The newest figure, of {dates[-1]:{form}}, is more than {TIMES} times every ordinary one: it is left as "
+            "it is, as the next ones may be like it."
+        )
+    return tuple(found)
 
 
 def _begins_in_midst(panel: Panel) -> bool:

@@ -78,7 +78,7 @@ def _plan(panel: Panel, known: KnownAhead, items: Sequence[StockItem], level: fl
             if item.product_id in found:
                 history = past.series[item.product_id]
                 notes = caveats(history, Granularity.DAY, days, found[item.product_id].origin_count)
-                notes = (*notes, *known.drivers.warnings.get(item.product_id, ()))
+                notes = (*past.notes.get(item.product_id, ()), *notes, *known.drivers.warnings.get(item.product_id, ()))
                 whole = bool((history == np.round(history)).all())
                 lines[index] = _line(item, found[item.product_id], level, review, whole, notes)
     return lines

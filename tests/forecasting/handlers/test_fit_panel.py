@@ -152,6 +152,19 @@ async def test_a_moment_of_the_past_has_the_forecast_that_was_made_then(store: S
         await fit(store, rows, replace(DAILY, as_of=int(instant("2026-06-01").timestamp() * 1e6)))
 
 
+async def test_a_spike_is_replaced_with_a_warning_that_names_its_day(store: Store) -> None:
+    random = np.random.default_rng(4)
+    usual = (100 + 10 * random.normal(size=90)).tolist()
+    wrong = [1000 * it if day == 87 else it for day, it in enumerate(usual)]
+    found = await fit(store, daily("FOOD", "2026-03-02", wrong) + daily("TEA", "2026-03-02", usual))
+    assert "The figure of 2026-05-28 is more than 100 times" in found["FOOD"].warnings[0]
+    assert not found["TEA"].warnings
+    assert found["FOOD"].values == pytest.approx(found["TEA"].values, rel=0.1)
+    last = [1000 * it if day == 88 else it for day, it in enumerate(usual)]
+    found = await fit(store, daily("FOOD", "2026-03-02", last))
+    assert "The newest figure, of 2026-05-29, is more than 100 times" in found["FOOD"].warnings[0]
+
+
 async def test_any_quantile_lies_between_the_ends_of_the_intervals_around_it(store: Store) -> None:
     random = np.random.default_rng(2)
     found = (await fit(store, daily("FOOD", "2026-03-02", (100 + 10 * random.normal(size=90)).tolist())))["FOOD"]
