@@ -59,6 +59,7 @@ EXPECTED = """query Expected($id: ID!) {
       traits { name value }
       quality { customerCount churnAuc churnBrier topDecileRevenueLift }
     }
+    modelTraits { kind model modelVersion asOfTime horizonDays traits { name value } }
   }
 }"""
 

@@ -39,11 +39,18 @@ class PredictionQuality: ...
     "change_time",
     "traits",
     "quality",
+    "kind",
 )
 class PredictiveTraits: ...
 
 
 @edge(Customer, by_rpc("profiles.GetCustomer"))
 def predictive_traits(customer: Parent[profiles_service_pb2.Customer]) -> pb.PredictiveTraits | None:
-    """What the newest customer model expects, as the profile keeps it; null where nothing is expected."""
+    """What the newest model of purchases expects, as the profile keeps it; null where nothing is expected."""
     return customer.predictive_traits if customer.HasField("predictive_traits") else None
+
+
+@edge(Customer, by_rpc("profiles.GetCustomer"))
+def model_traits(customer: Parent[profiles_service_pb2.Customer]) -> list[pb.PredictiveTraits]:
+    """What propensity models, the model of category preferences and uplift models say, as the profile keeps it."""
+    return list(customer.model_traits)

@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 from tessera.common.v1.money_pb2 import Money
+from tessera.forecasting.v1 import forecasting_service_pb2 as service
 from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
 from tessera.forecasting.v1 import uplift_pb2 as pb
 from tessera.forecasting.v1.personal_data_pb2 import ExportCustomerDataRequest
@@ -176,6 +177,16 @@ async def spends_more(shop: Shop, ids: Sequence[str]) -> None:
     assert advice.expected_profit.amount_minor > advice.profit_of_all.amount_minor
 
 
+async def told(shop: Shop) -> dict[str, list[pb.Uplift]]:
+    """What a follower of predictions holds, by customer."""
+    held: dict[str, list[pb.Uplift]] = {}
+    async for batch in shop.forecasting.FollowPredictions(service.FollowPredictionsRequest(), metadata=shop.header()):
+        held |= {it.customer_id: list(it.uplifts) for it in batch.changes}
+        if batch.caught_up:
+            break
+    return {who: said for who, said in held.items() if said}
+
+
 async def follows_merges(shop: Shop, source: str, target: str) -> None:
     """Who is merged is told of anew, and who is parted again as before."""
 
@@ -193,6 +204,7 @@ async def follows_merges(shop: Shop, source: str, target: str) -> None:
 
     await until(merged)
     assert (await said())[target].reasons != before[target].reasons
+    assert [source in (held := await told(shop)), held[target]] == [False, [(await said())[target]]]
     back = UnmergeCustomerRequest(merge_id=merges[0].merge_id, request_id="u", reason="two people")
     await shop.profiles.UnmergeCustomer(back, metadata=shop.header())
 
@@ -206,9 +218,16 @@ async def follows_merges(shop: Shop, source: str, target: str) -> None:
         assert [why.feature for why in it.reasons] == [why.feature for why in before[who].reasons]
 
 
-async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) -> None:
+async def test_what_is_said_is_told_and_goes_with_the_person_and_with_the_model(shop: Shop) -> None:
     ids = await mailed(shop)
     assert (await finished(shop, asked())).state == 3
+    everybody = {it.customer_id: [it] for it in await listed(shop)}
+    assert await told(shop) == everybody
+    [said] = everybody[ids[0]]
+    assert (said.horizon_days, said.currency) == (14, "USD")
+    get = pb.GetUpliftModelRequest(model_id="mailed")
+    model = (await shop.forecasting.GetUpliftModel(get, metadata=shop.header())).uplift_model
+    assert said.fit_time == model.fit_time
     export = ExportCustomerDataRequest(customer_id=ids[0])
     kinds = {
         it.kind
@@ -223,7 +242,7 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
 
     async def forgotten() -> bool:
         found = await shop.forecasting.BatchGetUplifts(batch, metadata=shop.header())
-        return [it.customer_id for it in found.uplifts] == ids[1:2]
+        return [it.customer_id for it in found.uplifts] == ids[1:2] and ids[0] not in await told(shop)
 
     await until(forgotten)
 
@@ -243,6 +262,7 @@ async def test_what_is_said_goes_with_the_person_and_with_the_model(shop: Shop) 
         await shop.forecasting.DeleteUpliftModel(deleted, metadata=shop.header())
     assert await left() == 0
     assert not (await shop.forecasting.BatchGetUplifts(batch, metadata=shop.header())).uplifts
+    assert await told(shop) == {}
     error = await refusal(
         shop.forecasting.ListUplifts(pb.ListUpliftsRequest(model_id="mailed"), metadata=shop.header())
     )

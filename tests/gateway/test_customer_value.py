@@ -3,6 +3,7 @@
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.common.v1 import job_pb2
 from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
@@ -76,6 +77,50 @@ async def test_a_profile_shows_its_predictive_traits_and_how_good_their_model_is
         "quality": {"churnAuc": 0.75, "churnBrier": 0.125, "orderBias": None},
     }
     assert (await client.data(query, {"id": "c2"}))["customer"]["predictiveTraits"] is None
+
+
+async def test_a_profile_shows_what_each_named_model_says(client: Client, backend: Backend) -> None:
+    trait = predictive_trait_pb2.PredictiveTrait
+    shoes = predictive_trait_pb2.PredictiveTraits(
+        kind=predictive_trait_pb2.PREDICTIVE_MODEL_KIND_PROPENSITY,
+        model="buys_shoes",
+        model_version=2,
+        as_of_time=Timestamp(seconds=86_400),
+        traits=[trait(name="decile", value_json="9"), trait(name="probability", value_json="0.375")],
+    )
+    tastes = predictive_trait_pb2.PredictiveTraits(
+        kind=predictive_trait_pb2.PREDICTIVE_MODEL_KIND_CATEGORY_PREFERENCE,
+        model="categories",
+        traits=[trait(name="categories", value_json='[{"category":"TOYS","probability":0.5,"share":0.25}]')],
+    )
+    found = profiles.Customer(customer_id="c1", model_traits=[shoes, tastes])
+    backend.on("profiles.BatchGetCustomers", lambda _: profiles.BatchGetCustomersResponse(customers=[found]))
+    query = """query($id: ID!) { customer(id: $id) { predictiveTraits { model }
+        modelTraits { kind model modelVersion asOfTime fitTime traits { name value } quality { churnAuc } } } }"""
+    shown = (await client.data(query, {"id": "c1"}))["customer"]
+    assert shown["predictiveTraits"] is None
+    assert shown["modelTraits"] == [
+        {
+            "kind": "PROPENSITY",
+            "model": "buys_shoes",
+            "modelVersion": 2,
+            "asOfTime": "1970-01-02T00:00:00+00:00",
+            "fitTime": None,
+            "traits": [{"name": "decile", "value": 9}, {"name": "probability", "value": 0.375}],
+            "quality": None,
+        },
+        {
+            "kind": "CATEGORY_PREFERENCE",
+            "model": "categories",
+            "modelVersion": 0,
+            "asOfTime": None,
+            "fitTime": None,
+            "traits": [
+                {"name": "categories", "value": [{"category": "TOYS", "probability": 0.5, "share": 0.25}]},
+            ],
+            "quality": None,
+        },
+    ]
 
 
 async def test_a_list_names_its_order_and_its_customers(client: Client, backend: Backend) -> None:

@@ -250,7 +250,12 @@ async def test_a_killed_profiles_goes_on_where_its_last_commit_was(tmp_path: Pat
             listed = await acme.call("ListCustomers", profiles.ListCustomersRequest(page_size=100))
             customers = [each.customer_id for each in listed.customers]
             for number in range(1, 121):
-                forecasting.tell(batch(*((each, number / 200) for each in customers), version=number))
+                told = batch(*((each, number / 200) for each in customers), version=number)
+                for change in told.changes:
+                    change.propensities.add(
+                        model_id="buys_shoes", version=number, probability=number / 400, percentile=9
+                    )
+                forecasting.tell(told)
 
             async def at_work() -> bool:
                 return forecasting.sent > 3
@@ -260,8 +265,8 @@ async def test_a_killed_profiles_goes_on_where_its_last_commit_was(tmp_path: Pat
 
             async def caught_up() -> bool:
                 listed = await acme.call("ListCustomers", profiles.ListCustomersRequest(page_size=100))
-                told = [each.predictive_traits for each in listed.customers]
-                return {each.model_version for each in told} == {120} and len(told) == 100
+                told = [it for each in listed.customers for it in (each.predictive_traits, *each.model_traits)]
+                return {each.model_version for each in told} == {120} and len(told) == 200
 
             await until(caught_up)
             assert await churn(acme, "u7") == 0.6

@@ -12,9 +12,11 @@ from typing import Any
 
 from services.common.errors import AlreadyExists, Conflict
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Replace, Store, Write
+from services.forecasting.adapters.fits import grouped
 from services.forecasting.adapters.prediction_changes import PREDICTION_CHANGES, UNTOLD, telling
 from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
+from services.forecasting.adapters.uplifts import StoredUpliftModels
 from services.forecasting.domain.customers import (
     CustomerModel,
     Decile,
@@ -26,7 +28,6 @@ from services.forecasting.domain.customers import (
     PredictionOrder,
     ValueMethod,
 )
-from services.forecasting.domain.propensity import Propensity
 from services.forecasting.ports import PredictionChange, PredictionChanges
 
 CUSTOMER_MODELS = Collection("customer_models")
@@ -56,11 +57,13 @@ class StoredCustomerModels:
         store: Store,
         propensities: StoredPropensityModels | None = None,
         preferences: StoredPreferenceModels | None = None,
+        uplifts: StoredUpliftModels | None = None,
     ) -> None:
         self._store = store
         self._propensities = propensities or StoredPropensityModels(store)
         self._turn = self._propensities.turn
         self._preferences = preferences or StoredPreferenceModels(store, self._turn)
+        self._uplifts = uplifts or StoredUpliftModels(store, self._turn)
 
     def turn(self) -> asyncio.Lock:
         return self._turn
@@ -191,12 +194,11 @@ class StoredCustomerModels:
             changes, models = [], []
             for owner, customer_ids in named.items():
                 found = {it.customer_id: it for it in await self.predictions(owner, customer_ids)}
-                likely: dict[str, list[Propensity]] = {}
-                for said in await self._propensities.of_customers(owner, customer_ids):
-                    likely.setdefault(said.customer_id, []).append(said)
+                likely = grouped(await self._propensities.of_customers(owner, customer_ids))
                 liked = {it.customer_id: it for it in await self._preferences.of_customers(owner, customer_ids)}
+                moved = grouped(await self._uplifts.of_customers(owner, customer_ids))
                 changes += [
-                    PredictionChange(owner, it, found.get(it), likely.get(it, ()), liked.get(it))
+                    PredictionChange(owner, it, found.get(it), likely.get(it, ()), liked.get(it), moved.get(it, ()))
                     for it in dict.fromkeys(customer_ids)
                 ]
                 for version in sorted({it.version for it in found.values()}):

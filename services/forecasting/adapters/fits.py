@@ -6,7 +6,7 @@ what came; what they say of customers is kept of the newest one only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -70,7 +70,7 @@ def names_of(name: str) -> Collection:
 class StoredFits(Generic[M, S]):
     """The models of a kind, of all tenants, over the document store.
 
-    A kind that has followers overrides ``_marking``, ``_telling`` and ``_told``.
+    A kind that has followers overrides ``_marking``, ``_telling`` and ``_told``, and what is done of a deletion.
     """
 
     kept = VERSIONS_KEPT
@@ -134,6 +134,10 @@ class StoredFits(Generic[M, S]):
         """What to write with a version that becomes the one that is read."""
         return ()
 
+    def _deleting(self, tenant: str, model_id: str, claimed: int) -> Sequence[Write]:
+        """What to write with a name whose versions are not read any more."""
+        return ()
+
     async def _telling(self, tenant: str, customer_ids: Sequence[str]) -> Sequence[Write]:
         """What to write with what is removed of these customers."""
         return ()
@@ -185,7 +189,10 @@ class StoredFits(Generic[M, S]):
     async def delete(self, tenant: str, model_id: str) -> None:
         """The name goes last: asked again, it does what a process did not come to; until then persons are erased from
         it."""
-        claimed = await self._close(tenant, model_id)
+        await self._take_back(tenant, model_id, await self._close(tenant, model_id))
+
+    async def _take_back(self, tenant: str, model_id: str, claimed: int) -> None:
+        """Remove what the versions up to ``claimed`` said, from followers too, and then the name."""
         for version in _kept(claimed):
             await self._drop_fit(tenant, model_id, version, tell=True)
         name = await self._store.get(tenant, self._where.names, model_id)
@@ -199,8 +206,9 @@ class StoredFits(Generic[M, S]):
             claimed: int = name.body["claimed"]
             models = [Delete(tenant, self._where.models, fit_id(model_id, version)) for version in _kept(claimed)]
             body = name.body | {"current": 0, "deleted": claimed}
+            closed = Replace(tenant, self._where.names, model_id, body, name.version)
             try:
-                await self._store.commit([Replace(tenant, self._where.names, model_id, body, name.version), *models])
+                await self._store.commit([closed, *models, *self._deleting(tenant, model_id, claimed)])
             except Conflict:
                 continue  # another process claimed or published a version
             return claimed
@@ -303,6 +311,14 @@ class StoredFits(Generic[M, S]):
 def _kept(claimed: int) -> range:
     """The versions of which something may be kept."""
     return range(max(claimed - VERSIONS_KEPT, 1), claimed + 1)
+
+
+def grouped(sayings: Iterable[S]) -> dict[str, list[S]]:
+    """What is said, by whom it is said of."""
+    found: dict[str, list[S]] = {}
+    for it in sayings:
+        found.setdefault(it.customer_id, []).append(it)
+    return found
 
 
 def fit_id(model_id: str, version: int) -> str:

@@ -61,6 +61,7 @@ def _preferences(body: Mapping[str, Any]) -> CategoryPreferences:
         as_of=body["as_of"],
         horizon_days=body["horizon_days"],
         categories=tuple(_preference(*liked) for liked in body["categories"]),
+        fit_time=body.get("fit_time", 0),
     )
 
 

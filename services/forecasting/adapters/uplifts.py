@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from services.common.store import Collection, Delete, Index, Put, Store
-from services.forecasting.adapters.fits import Kept, StoredFits, fit_id, names_of
+from services.forecasting.adapters.fits import Kept, fit_id, names_of
 from services.forecasting.adapters.propensities import goal_of
+from services.forecasting.adapters.told_fits import ToldFits
 from services.forecasting.domain.propensity import Reason
 from services.forecasting.domain.uplift import (
     Figure,
@@ -27,13 +28,14 @@ from services.forecasting.domain.uplift import (
 
 LEARNT = Collection("uplift_learnt")
 """What a version that says something of customers learnt."""
+UNTOLD_UPLIFTS = Collection("untold_uplifts")
 
 
-class StoredUpliftModels(StoredFits[UpliftModel, Uplift]):
-    """The port ``UpliftModels`` over the document store."""
+class StoredUpliftModels(ToldFits[UpliftModel, Uplift]):
+    """The port ``UpliftModels`` over the document store. Followers of predictions are told what the newest say."""
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(store, KEPT)
+    def __init__(self, store: Store, turn: asyncio.Lock | None = None) -> None:
+        super().__init__(store, KEPT, UNTOLD_UPLIFTS, turn)
 
     async def keep(self, tenant: str, model_id: str, version: int, learnt: Mapping[str, object]) -> None:
         packed = await asyncio.to_thread(_packed, learnt)
@@ -111,4 +113,4 @@ KEPT = Kept(
     body=_body,
     deleted=_deleted,
 )
-COLLECTIONS = (*KEPT.collections, LEARNT)
+COLLECTIONS = (*KEPT.collections, LEARNT, UNTOLD_UPLIFTS)

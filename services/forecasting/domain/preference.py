@@ -176,6 +176,8 @@ class CategoryPreferences:
     horizon_days: int
     categories: tuple[CategoryPreference, ...]
     model_id: str = MODEL_ID
+    fit_time: int = 0
+    """Zero: not said, as all was before it was."""
 
 
 def likeliest(likely: FloatArray, kept: int) -> IntArray:

@@ -227,6 +227,8 @@ class Propensity:
     as_of: int
     horizon_days: int
     reasons: tuple[Reason, ...]
+    fit_time: int = 0
+    """Zero: not said, as all was before it was."""
 
     @property
     def rank(self) -> float:

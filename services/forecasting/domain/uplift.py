@@ -241,6 +241,10 @@ class Uplift:
     as_of: int
     reasons: tuple[Reason, ...]
     outcome: Outcome = Outcome.REACHED
+    fit_time: int = 0
+    """Zero, and the next two empty: not said, as all was before it was."""
+    horizon_days: int = 0
+    currency: str = ""
 
     @property
     def rank(self) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.common import telemetry
 from services.common.clock import Clock, to_micros
@@ -147,7 +147,7 @@ class _Work:
             await self._write(model, trees, now, known, progress)
             there = await with_orders(self.fitting.lines, self.tenant, self.currency, self.as_of)
             await drop_erased(models, self.tenant, MODEL_ID, version, now.moment.ids, there)
-            await models.publish(self.tenant, replace(model, fit_time=to_micros(self.fitting.clock())))
+            await models.publish(self.tenant, model)
         hit_rate = _by_method(measured)[RankingMethod.MODEL].hit_rate
         return {"version": str(version), "customer_count": str(len(now)), "hit_rate": f"{hit_rate:.4f}"}
 
@@ -178,7 +178,7 @@ class _Work:
             version=version,
             horizon_days=self.order.horizon_days,
             currency=self.currency,
-            fit_time=0,
+            fit_time=to_micros(self.fitting.clock()),
             as_of=self.as_of,
             customer_count=len(now),
             categories=now.names,
@@ -206,7 +206,7 @@ def sayings(
     """What the model says of some customers."""
     best = liked(model.categories, trees, now, known, rows, model.horizon_days, model.kept)
     return [
-        CategoryPreferences(model.version, who, model.as_of, model.horizon_days, categories)
+        CategoryPreferences(model.version, who, model.as_of, model.horizon_days, categories, fit_time=model.fit_time)
         for who, categories in zip(now.moment.ids[rows], best, strict=True)
     ]
 

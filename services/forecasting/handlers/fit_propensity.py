@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.common import telemetry
 from services.common.clock import Clock, to_micros
@@ -165,7 +165,6 @@ class _Work:
             asked = (self.tenant, self.currency, self.order.goal, self.as_of)
             known = await who_is_known(self.fitting.lines, self.fitting.moments, *asked)
             await drop_erased(models, self.tenant, model.model_id, version, now.ids, known)
-            model = replace(model, fit_time=to_micros(self.fitting.clock()))
             await models.publish(self.tenant, model)
         auc = {} if measured.auc is None else {"auc": f"{measured.auc:.4f}"}
         return {"version": str(version), "customer_count": str(len(now)), **auc}
@@ -194,7 +193,7 @@ class _Work:
             version=version,
             goal=self.order.goal,
             currency=self.currency,
-            fit_time=0,
+            fit_time=to_micros(self.fitting.clock()),
             as_of=self.as_of,
             customer_count=len(now),
             moment_count=len(learnt.moments),
@@ -235,11 +234,14 @@ def propensities_of(
         rows = slice(begin, begin + _CHUNK)
         because = reasons(model.goal.features, now.features[rows], trees.contributions(now.features[rows]))
         yield [
-            Propensity(model.model_id, model.version, who, likely, part, model.as_of, model.goal.horizon_days, why)
+            Propensity(
+                model.model_id, model.version, who, likely, part,
+                model.as_of, model.goal.horizon_days, why, model.fit_time,
+            )
             for who, likely, part, why in zip(
                 now.ids[rows], said[rows].tolist(), percentile[rows], because, strict=True
             )
-        ]
+        ]  # fmt: skip
 
 
 def _warnings(learnt: _Learnt, measured: Quality) -> Iterator[str]:

@@ -42,6 +42,7 @@ class UpliftSaying:
                 Uplift(
                     model.model_id, model.version, who, figure, before, part,
                     group_of(figure, before, self._least, self._usual), model.as_of, why, model.outcome,
+                    model.fit_time, model.goal.horizon_days, model.currency,
                 )
                 for who, figure, before, part, why in zip(
                     customers.ids[rows], figures, base, percentiles[rows], because, strict=True

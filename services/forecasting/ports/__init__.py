@@ -107,13 +107,17 @@ class Lines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PredictionChange:
-    """What is expected of a customer now; ``None``: nothing any more. ``propensities``: by the newest models, all."""
+    """What is expected of a customer now; ``None``: nothing any more.
+
+    ``propensities``, ``uplifts``: by the newest models, all.
+    """
 
     tenant: str
     customer_id: str
     prediction: Prediction | None
     propensities: Sequence[Propensity] = ()
     preferences: CategoryPreferences | None = None
+    uplifts: Sequence[Uplift] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from services.forecasting.handlers.monitor_customers import monitor_customers
 from services.forecasting.ports import PredictionChange, PredictionChanges, PredictionFeed
 from services.forecasting.servicer.preference import preferences_message
 from services.forecasting.servicer.propensity import propensity_message
+from services.forecasting.servicer.uplift import uplift_message
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -74,6 +75,7 @@ def _change(it: PredictionChange) -> pb.PredictionChange:
         prediction=prediction,
         propensities=map(propensity_message, it.propensities),
         category_preferences=None if it.preferences is None else preferences_message(it.preferences),
+        uplifts=map(uplift_message, it.uplifts),
     )
 
 

@@ -167,4 +167,5 @@ def preferences_message(it: CategoryPreferences) -> pb.CategoryPreferences:
             )
             for liked in it.categories
         ],
+        fit_time=timestamp_of(it.fit_time) if it.fit_time else None,
     )

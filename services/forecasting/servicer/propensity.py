@@ -158,6 +158,7 @@ def propensity_message(it: Propensity) -> pb.Propensity:
         as_of_time=timestamp_of(it.as_of),
         horizon_days=it.horizon_days,
         reasons=map(reason_message, it.reasons),
+        fit_time=timestamp_of(it.fit_time) if it.fit_time else None,
     )
 
 

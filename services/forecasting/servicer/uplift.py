@@ -88,12 +88,12 @@ class UpliftRpcs:
     async def ListUplifts(self, request: pb.ListUpliftsRequest, context: Context) -> pb.ListUpliftsResponse:
         models, size = self._uplift.models, request.page_size or PAGE_SIZE_DEFAULT
         found, token = await list_uplifts(models, principal().tenant, request.model_id, size, request.page_token)
-        return pb.ListUpliftsResponse(uplifts=map(_uplift, found), next_page_token=token)
+        return pb.ListUpliftsResponse(uplifts=map(uplift_message, found), next_page_token=token)
 
     async def BatchGetUplifts(self, request: pb.BatchGetUpliftsRequest, context: Context) -> pb.BatchGetUpliftsResponse:
         models = self._uplift.models
         found = await models.of_customers(principal().tenant, request.customer_ids, request.model_ids)
-        return pb.BatchGetUpliftsResponse(uplifts=map(_uplift, found))
+        return pb.BatchGetUpliftsResponse(uplifts=map(uplift_message, found))
 
 
 def _order(request: pb.FitUpliftModelRequest) -> UpliftOrder:
@@ -192,7 +192,8 @@ def _recommendation(it: Recommendation, currency: str, outcome: Outcome) -> pb.U
     return advice
 
 
-def _uplift(it: Uplift) -> pb.Uplift:
+def uplift_message(it: Uplift) -> pb.Uplift:
+    """What the treatment changes for a customer."""
     of_amount = it.outcome is Outcome.AMOUNT
     return pb.Uplift(
         model_id=it.model_id,
@@ -205,6 +206,9 @@ def _uplift(it: Uplift) -> pb.Uplift:
         group=pb.UpliftGroup.ValueType(it.group),
         as_of_time=timestamp_of(it.as_of),
         reasons=map(reason_message, it.reasons),
+        fit_time=timestamp_of(it.fit_time) if it.fit_time else None,
+        horizon_days=it.horizon_days,
+        currency=it.currency,
     )
 
 

@@ -1,4 +1,4 @@
-"""Predictive traits as documents: what is expected of each customer, and the models that say so.
+"""Predictive traits as documents: what is expected of each customer, and the models of purchases that say so.
 
 The cursor of the feed is written with what it tells, against the version that was read: where several processes
 follow, one applies a batch and the others resume behind it, so nothing older takes the place of something newer. Values
@@ -8,23 +8,28 @@ are sealed with the customer's key: who has none is erased, and nothing is kept 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from services.common.feed import CURSORS
 from services.common.store import Collection, Delete, Document, Insert, Put, Replace, Store, Write
 from services.profiles.adapters.customer_keys import CustomerKeys, seal_content, unseal_content
 from services.profiles.domain.predictive_trait import (
     Expectation,
+    ModelKind,
     PredictionQuality,
     PredictiveModel,
     PredictiveTraits,
+    Saying,
 )
 
 PREDICTIONS = Collection("predictions")
 PREDICTIVE_MODELS = Collection("predictive_models")
 PREDICTIVE_COLLECTIONS = (PREDICTIONS, PREDICTIVE_MODELS, CURSORS)
-FOLLOWER = "profiles.forecasting"
+FOLLOWER = "profiles.forecasting.2"
+"""The number rises when more is kept of what the feed tells: it is read from its beginning then."""
 MODELS_MAX = 1_000
 """How many models are kept in memory: they never change."""
+_SAYINGS = "\0sayings"
 
 Customer = tuple[str, str]
 """A tenant and an id."""
@@ -76,12 +81,8 @@ class StoredPredictiveTraits:
         found = await self._store.get_many(tenant, PREDICTIONS, list(dict.fromkeys(customer_ids)))
         keys = await self._keys.read(tenant, found)
         read = {key: _expectation(tenant, document, keys[key]) for key, document in found.items() if key in keys}
-        models = await self._read_models(tenant, {it.model_version for it in read.values()})
-        return {
-            key: PredictiveTraits(it, models[it.model_version])
-            for key, it in read.items()
-            if it.model_version in models
-        }
+        models = await self._read_models(tenant, {it.model_version for it in read.values() if it.model_version})
+        return {key: PredictiveTraits(it, models.get(it.model_version)) for key, it in read.items()}
 
     async def _read_models(self, tenant: str, versions: set[int]) -> dict[int, PredictiveModel]:
         missing = [str(version) for version in versions if (tenant, version) not in self._models]
@@ -97,15 +98,33 @@ class StoredPredictiveTraits:
 def _write(tenant: str, customer_id: str, it: Expectation | None, key: bytes | None) -> Write:
     if it is None or key is None:
         return Delete(tenant, PREDICTIONS, customer_id)
-    sealed = seal_content(key, dict(it.values), _place(tenant, customer_id))
-    body = {"version": it.model_version, "time": it.change_time, "count": len(it.values), "sealed": sealed}
+    place = _place(tenant, customer_id)
+    body = {
+        "version": it.model_version,
+        "time": it.change_time,
+        "count": it.count,
+        "sealed": seal_content(key, dict(it.values), place),
+        "sayings": seal_content(key, [_written(said) for said in it.sayings], place + _SAYINGS) if it.sayings else None,
+    }
     return Put(tenant, PREDICTIONS, customer_id, body)
 
 
 def _expectation(tenant: str, document: Document, key: bytes) -> Expectation:
     body = document.body
-    values = unseal_content(key, body["sealed"], _place(tenant, document.id))
-    return Expectation(document.id, body["version"], values, body["time"])
+    place = _place(tenant, document.id)
+    values, sealed = unseal_content(key, body["sealed"], place), body.get("sayings")
+    sayings = unseal_content(key, sealed, place + _SAYINGS) if sealed else ()
+    return Expectation(document.id, body["version"], values, body["time"], tuple(map(_saying, sayings)))
+
+
+def _written(it: Saying) -> list[Any]:
+    said = (it.kind, it.model, it.version, it.fit_time, it.as_of, it.horizon_days, it.currency)
+    return [*said, dict(it.values)]
+
+
+def _saying(read: list[Any]) -> Saying:
+    kind, *rest = read
+    return Saying(ModelKind(kind), *rest)
 
 
 def _place(tenant: str, customer_id: str) -> str:

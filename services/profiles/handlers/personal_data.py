@@ -1,6 +1,6 @@
 """What profiles itself holds about a person, as the person is to read it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,14 @@ from services.common import json
 from services.common.clock import Clock, from_micros, to_micros
 from services.profiles.domain.customer import Customer, Trait
 from services.profiles.domain.event import EventType
-from services.profiles.domain.predictive_trait import SOURCE
+from services.profiles.domain.predictive_trait import (
+    SOURCE,
+    ModelKind,
+    PredictiveModel,
+    PredictiveTraits,
+    Saying,
+    Value,
+)
 from services.profiles.handlers.computed_traits import computed_values
 from services.profiles.handlers.computing import Computing
 from services.profiles.handlers.families import customer_of, parts_of
@@ -57,12 +64,7 @@ async def _told(holdings: Holdings, tenant: str, origins: Sequence[str]) -> Asyn
             for trait, value in values
         ]
     for expected in (await holdings.predictive.of(tenant, origins)).values():
-        model = expected.model
-        said = {"source": SOURCE, "model": model.name, "as_of": _time(model.as_of), "currency": model.currency}
-        yield [
-            ("predictive_trait", {"name": name, "value": it, **said})
-            for name, it in expected.expectation.values.items()
-        ]
+        yield list(_expected(expected))
     async for names in _identifiers(holdings.profiles, tenant, origins):
         yield [("identifier", {"type": kind, "value": value}) for kind, value in names]
         async for letters in holdings.dead_letters.naming(tenant, names):
@@ -150,6 +152,22 @@ def _traits(traits: dict[str, Trait]) -> Iterator[dict[str, Any]]:
     for name, trait in sorted(traits.items()):
         if trait.value is not None:
             yield {"name": name, "value": trait.value, "since": _time(trait.event_time)}
+
+
+def _expected(it: PredictiveTraits) -> Iterator[Told]:
+    if it.model is not None:
+        yield from _predicted(ModelKind.PURCHASES, it.model.name, it.model, it.expectation.values)
+    for said in it.expectation.sayings:
+        yield from _predicted(said.kind, said.model, said, said.values)
+
+
+def _predicted(
+    kind: ModelKind, model: str, of: PredictiveModel | Saying, values: Mapping[str, Value]
+) -> Iterator[Told]:
+    told = {"source": SOURCE, "kind": kind.name.lower(), "model": model, "as_of": _time(of.as_of)}
+    currency = {"currency": of.currency} if of.currency else {}
+    for name, value in values.items():
+        yield "predictive_trait", {"name": name, "value": value, **told, **currency}
 
 
 def _event(event: Recorded) -> dict[str, Any]:

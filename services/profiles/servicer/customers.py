@@ -20,7 +20,7 @@ from services.profiles.servicer.messages import (
     recorded_message,
     to_micros,
 )
-from services.profiles.servicer.predictive_traits import predictive_message
+from services.profiles.servicer.predictive_traits import add_predictive_traits
 from services.profiles.servicer.transfer import customer_filter
 
 FILTER_BYTES_MAX = 4096
@@ -43,7 +43,7 @@ class CustomerRpcs:
             for trait, value in values.get(message.customer_id, ()):
                 message.computed_traits.append(value_message(trait, value))
             if message.customer_id in expected:
-                message.predictive_traits.CopyFrom(predictive_message(expected[message.customer_id]))
+                add_predictive_traits(message, expected[message.customer_id])
         return messages
 
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:

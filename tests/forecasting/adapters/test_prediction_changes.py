@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from services.common.store import Store
 from services.common.store.sqlite import SqliteStore
-from services.forecasting.adapters import customer_models, preferences, propensities
+from services.forecasting.adapters import customer_models, preferences, propensities, uplifts
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.domain.customers import CustomerModel, ModelName, Prediction
 from services.forecasting.handlers.tell_predictions import PredictionTelling
 
-COLLECTIONS = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *preferences.COLLECTIONS)
+COLLECTIONS = (
+    *customer_models.COLLECTIONS,
+    *propensities.COLLECTIONS,
+    *preferences.COLLECTIONS,
+    *uplifts.COLLECTIONS,
+)
 PEOPLE = [f"c{number}" for number in range(6)]
 Said = dict[str, int]
 """Expected revenue by customer: what tells predictions apart here."""

@@ -7,12 +7,17 @@ import pytest
 
 from services.common.store import Store
 from services.common.store.sqlite import SqliteStore
-from services.forecasting.adapters import customer_models, preferences, propensities
+from services.forecasting.adapters import customer_models, preferences, propensities, uplifts
 from services.forecasting.adapters.customer_models import StoredCustomerModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
 from services.forecasting.domain.propensity import Goal, Propensity, PropensityModel, PropensityModelNotFound, Quality
 
-COLLECTIONS = (*customer_models.COLLECTIONS, *propensities.COLLECTIONS, *preferences.COLLECTIONS)
+COLLECTIONS = (
+    *customer_models.COLLECTIONS,
+    *propensities.COLLECTIONS,
+    *preferences.COLLECTIONS,
+    *uplifts.COLLECTIONS,
+)
 QUALITY = Quality(0, 1, 0.5, None, None, 0.2, 0.25, 0.6, 0.0, ())
 Said = Mapping[str, float]
 
@@ -141,6 +146,22 @@ async def test_a_deletion_that_was_broken_off_shows_nothing_and_is_finished_when
     await models.delete("acme", "food")
     assert (await models.names("acme"), await follower.holds()) == ([], {})
     assert [[page async for page in models.pages("acme", "food", version)] for version in (1, 2, 3)] == [[[]]] * 3
+
+
+async def test_a_deletion_that_was_broken_off_is_finished_by_the_next_start(store: Store) -> None:
+    models, follower = StoredPropensityModels(store), Follower(store)
+    await publish(models, "food", {"c1": 0.1, "c2": 0.2})
+    await publish(models, "toys", {"c2": 0.7})
+    await follower.holds()
+    for name in ("food", "toys"):
+        with pytest.raises(ConnectionError):
+            await BrokenOff(store).delete("acme", name)
+    await publish(models, "toys", {"c3": 0.9})  # fitted anew before anything is taken back
+    await StoredPropensityModels(store).settle()
+    assert await follower.holds() == {"c3": {"toys": 0.9}}
+    assert await models.names("acme") == ["toys"]
+    assert [page async for page in models.pages("acme", "food", 1)] == [[]]
+    await BrokenOff(store).settle()  # nothing is left to do
 
 
 async def test_a_name_that_is_fitted_while_it_is_deleted_keeps_what_came_after(store: Store) -> None:

@@ -394,6 +394,7 @@ class Propensity(_message.Message):
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     HORIZON_DAYS_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    FIT_TIME_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model."""
     version: _builtins.int
@@ -416,6 +417,10 @@ class Propensity(_message.Message):
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___PropensityReason]:
         """What moved the probability most for this customer, the strongest first; at most three."""
 
+    @_builtins.property
+    def fit_time(self) -> _timestamp_pb2.Timestamp:
+        """When the model was fitted. Unset where that was before this was told."""
+
     def __init__(
         self,
         *,
@@ -427,10 +432,11 @@ class Propensity(_message.Message):
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         horizon_days: _builtins.int = ...,
         reasons: _abc.Iterable[Global___PropensityReason] | None = ...,
+        fit_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "fit_time", b"fit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "customer_id", b"customer_id", "horizon_days", b"horizon_days", "model_id", b"model_id", "percentile", b"percentile", "probability", b"probability", "reasons", b"reasons", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "customer_id", b"customer_id", "fit_time", b"fit_time", "horizon_days", b"horizon_days", "model_id", b"model_id", "percentile", b"percentile", "probability", b"probability", "reasons", b"reasons", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

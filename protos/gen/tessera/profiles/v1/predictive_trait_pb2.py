@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tessera/profiles/v1/predictive_trait.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x03\n\x10PredictiveTraits\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12,\n\x08\x66it_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x64\x61ta_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x07 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12/\n\x0b\x63hange_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x06traits\x18\n \x03(\x0b\x32$.tessera.profiles.v1.PredictiveTrait\x12\x37\n\x07quality\x18\x0b \x01(\x0b\x32&.tessera.profiles.v1.PredictionQuality\"3\n\x0fPredictiveTrait\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"\xcc\x02\n\x11PredictionQuality\x12\x36\n\x12holdout_start_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x16\n\tchurn_auc\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x63hurn_brier\x18\x04 \x01(\x01\x12\x17\n\norder_bias\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12%\n\x18revenue_rank_correlation\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12$\n\x17top_decile_revenue_lift\x18\x07 \x01(\x01H\x03\x88\x01\x01\x42\x0c\n\n_churn_aucB\r\n\x0b_order_biasB\x1b\n\x19_revenue_rank_correlationB\x1a\n\x18_top_decile_revenue_liftb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tessera/profiles/v1/predictive_trait.proto\x12\x13tessera.profiles.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x03\n\x10PredictiveTraits\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\x03\x12,\n\x08\x66it_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x64\x61ta_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x07 \x01(\x05\x12\x10\n\x08\x63urrency\x18\x08 \x01(\t\x12/\n\x0b\x63hange_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x06traits\x18\n \x03(\x0b\x32$.tessera.profiles.v1.PredictiveTrait\x12\x37\n\x07quality\x18\x0b \x01(\x0b\x32&.tessera.profiles.v1.PredictionQuality\x12\x36\n\x04kind\x18\x0c \x01(\x0e\x32(.tessera.profiles.v1.PredictiveModelKind\"3\n\x0fPredictiveTrait\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"\xcc\x02\n\x11PredictionQuality\x12\x36\n\x12holdout_start_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x16\n\tchurn_auc\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x63hurn_brier\x18\x04 \x01(\x01\x12\x17\n\norder_bias\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12%\n\x18revenue_rank_correlation\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12$\n\x17top_decile_revenue_lift\x18\x07 \x01(\x01H\x03\x88\x01\x01\x42\x0c\n\n_churn_aucB\r\n\x0b_order_biasB\x1b\n\x19_revenue_rank_correlationB\x1a\n\x18_top_decile_revenue_lift*\xd8\x01\n\x13PredictiveModelKind\x12%\n!PREDICTIVE_MODEL_KIND_UNSPECIFIED\x10\x00\x12#\n\x1fPREDICTIVE_MODEL_KIND_PURCHASES\x10\x01\x12$\n PREDICTIVE_MODEL_KIND_PROPENSITY\x10\x02\x12-\n)PREDICTIVE_MODEL_KIND_CATEGORY_PREFERENCE\x10\x03\x12 \n\x1cPREDICTIVE_MODEL_KIND_UPLIFT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.profiles.v1.predictive_trait_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PREDICTIVEMODELKIND']._serialized_start=967
+  _globals['_PREDICTIVEMODELKIND']._serialized_end=1183
   _globals['_PREDICTIVETRAITS']._serialized_start=101
-  _globals['_PREDICTIVETRAITS']._serialized_end=520
-  _globals['_PREDICTIVETRAIT']._serialized_start=522
-  _globals['_PREDICTIVETRAIT']._serialized_end=573
-  _globals['_PREDICTIONQUALITY']._serialized_start=576
-  _globals['_PREDICTIONQUALITY']._serialized_end=908
+  _globals['_PREDICTIVETRAITS']._serialized_end=576
+  _globals['_PREDICTIVETRAIT']._serialized_start=578
+  _globals['_PREDICTIVETRAIT']._serialized_end=629
+  _globals['_PREDICTIONQUALITY']._serialized_start=632
+  _globals['_PREDICTIONQUALITY']._serialized_end=964
 # @@protoc_insertion_point(module_scope)

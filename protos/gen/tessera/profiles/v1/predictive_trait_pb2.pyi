@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,9 +20,43 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _PredictiveModelKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PredictiveModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PredictiveModelKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREDICTIVE_MODEL_KIND_UNSPECIFIED: _PredictiveModelKind.ValueType  # 0
+    """Not said."""
+    PREDICTIVE_MODEL_KIND_PURCHASES: _PredictiveModelKind.ValueType  # 1
+    """Whether and when a person orders, and for how much."""
+    PREDICTIVE_MODEL_KIND_PROPENSITY: _PredictiveModelKind.ValueType  # 2
+    """How likely a person is to reach a goal that the tenant set."""
+    PREDICTIVE_MODEL_KIND_CATEGORY_PREFERENCE: _PredictiveModelKind.ValueType  # 3
+    """Of which categories a person is likely to buy."""
+    PREDICTIVE_MODEL_KIND_UPLIFT: _PredictiveModelKind.ValueType  # 4
+    """What a treatment changes for a person."""
+
+class PredictiveModelKind(_PredictiveModelKind, metaclass=_PredictiveModelKindEnumTypeWrapper):
+    """What a model foresees."""
+
+PREDICTIVE_MODEL_KIND_UNSPECIFIED: PredictiveModelKind.ValueType  # 0
+"""Not said."""
+PREDICTIVE_MODEL_KIND_PURCHASES: PredictiveModelKind.ValueType  # 1
+"""Whether and when a person orders, and for how much."""
+PREDICTIVE_MODEL_KIND_PROPENSITY: PredictiveModelKind.ValueType  # 2
+"""How likely a person is to reach a goal that the tenant set."""
+PREDICTIVE_MODEL_KIND_CATEGORY_PREFERENCE: PredictiveModelKind.ValueType  # 3
+"""Of which categories a person is likely to buy."""
+PREDICTIVE_MODEL_KIND_UPLIFT: PredictiveModelKind.ValueType  # 4
+"""What a treatment changes for a person."""
+Global___PredictiveModelKind: _TypeAlias = PredictiveModelKind  # noqa: Y015
+
 @_typing.final
 class PredictiveTraits(_message.Message):
-    """What one model expects of a person: what its source told last. It is taken back where the source takes it back."""
+    """What one model expects of a person: what its source told last. It is taken back where the source takes it back: with a
+    newer version that says nothing of the person, when the model is deleted, and of who is merged or erased.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -36,42 +71,58 @@ class PredictiveTraits(_message.Message):
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Who predicts: `forecasting`."""
     model: _builtins.str
-    """The model of purchases, in small letters: `bg_nbd`, `mbg_nbd` or `pareto_nbd`."""
+    """The model. Of purchases: which, in small letters: `bg_nbd`, `mbg_nbd` or `pareto_nbd`. A propensity or uplift model: the
+    name that the tenant chose, such as `buys_shoes`. Of category preferences, of which a tenant has one: `categories`.
+    """
     model_version: _builtins.int
     """The version of the model, as the source counts them."""
     horizon_days: _builtins.int
-    """How many days ahead `churn_probability`, `expected_orders` and `expected_revenue` look."""
+    """How many days ahead probabilities, orders and amounts look."""
     currency: _builtins.str
-    """The currency of `expected_order_value`, `expected_revenue` and `lifetime_value`, which are in its units."""
+    """The currency of amounts, which are in its units; empty where there are none."""
+    kind: Global___PredictiveModelKind.ValueType
+    """What kind of model it is."""
     @_builtins.property
     def fit_time(self) -> _timestamp_pb2.Timestamp:
         """When the model was fitted."""
 
     @_builtins.property
     def data_start_time(self) -> _timestamp_pb2.Timestamp:
-        """The first order that the model knows."""
+        """The first order that the model knows. Of purchases only."""
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """Up to when the model knows orders; what is expected begins here."""
+        """Up to when the model knows what people did; what is expected begins here."""
 
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
-        """When profiles was told."""
+        """When profiles was told last of the person."""
 
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___PredictiveTrait]:
-        """By name: `churn_band` (`low`, `medium` or `high`), `churn_probability`, `expected_order_value`, `expected_orders`,
-        `expected_revenue`, `lifetime_value`, `next_order_time` (RFC 3339, in UTC; not there if that is too far ahead),
-        `probability_alive`.
+        """By name. Of purchases: `churn_band` (`low`, `medium` or `high`), `churn_probability`, `expected_order_value`,
+        `expected_orders`, `expected_revenue`, `lifetime_value`, `next_order_time` (RFC 3339, in UTC; not there if that is too far
+        ahead), `probability_alive`.
+
+        Of a propensity model: `decile` (10 for the tenth of all customers with the highest probability, 1 for the one with the
+        lowest), `percentile` (the same in hundredths), `probability` that the person reaches the goal within the horizon.
+
+        Of category preferences: `categories`, a list of at most 20, the likeliest first, of objects with `category`,
+        `probability` and `share` (of the sum over all categories), `top_category` and `top_category_probability`.
+
+        Of an uplift model: `uplift`, what the treatment adds, with `uplift_low` and `uplift_high`, between which it is nine times
+        out of ten; `base_probability` without the treatment, or, where the model is of amounts, `base_amount`; then all four
+        are amounts; `uplift_group`: `persuadable` (whom to treat), `sure_thing`, `lost_cause` or `do_not_disturb`; `decile` and
+        `percentile` of the uplift, as above.
         """
 
     @_builtins.property
     def quality(self) -> Global___PredictionQuality:
-        """How the model did on orders that it had not seen; unset where its history was too short to tell."""
+        """How the model did on orders that it had not seen; unset where its history was too short to tell. Of purchases only."""
 
     def __init__(
         self,
@@ -87,10 +138,11 @@ class PredictiveTraits(_message.Message):
         change_time: _timestamp_pb2.Timestamp | None = ...,
         traits: _abc.Iterable[Global___PredictiveTrait] | None = ...,
         quality: Global___PredictionQuality | None = ...,
+        kind: Global___PredictiveModelKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "change_time", b"change_time", "data_start_time", b"data_start_time", "fit_time", b"fit_time", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "change_time", b"change_time", "currency", b"currency", "data_start_time", b"data_start_time", "fit_time", b"fit_time", "horizon_days", b"horizon_days", "model", b"model", "model_version", b"model_version", "quality", b"quality", "source", b"source", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "change_time", b"change_time", "currency", b"currency", "data_start_time", b"data_start_time", "fit_time", b"fit_time", "horizon_days", b"horizon_days", "kind", b"kind", "model", b"model", "model_version", b"model_version", "quality", b"quality", "source", b"source", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -107,7 +159,7 @@ class PredictiveTrait(_message.Message):
     name: _builtins.str
     """Which."""
     value_json: _builtins.str
-    """The value as JSON: a number or a text."""
+    """The value as JSON: a number, a text or, of `categories`, a list."""
     def __init__(
         self,
         *,

@@ -105,6 +105,7 @@ class Customer(_message.Message):
     ORIGIN_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     COMPUTED_TRAITS_FIELD_NUMBER: _builtins.int
     PREDICTIVE_TRAITS_FIELD_NUMBER: _builtins.int
+    MODEL_TRAITS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """Assigned when the person is first seen; never reused."""
     @_builtins.property
@@ -141,7 +142,13 @@ class Customer(_message.Message):
 
     @_builtins.property
     def predictive_traits(self) -> _predictive_trait_pb2.PredictiveTraits:
-        """What a model expects of the person, as it was told last; unset where it expects nothing."""
+        """What the model of purchases expects of the person, as it was told last; unset where it expects nothing."""
+
+    @_builtins.property
+    def model_traits(self) -> _containers.RepeatedCompositeFieldContainer[_predictive_trait_pb2.PredictiveTraits]:
+        """What the other models say of the person, as it was told last: at most 50 propensity models, then the model of category
+        preferences, then at most 50 uplift models, each kind by the models' names.
+        """
 
     def __init__(
         self,
@@ -156,10 +163,11 @@ class Customer(_message.Message):
         origin_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         computed_traits: _abc.Iterable[_computed_trait_pb2.ComputedTraitValue] | None = ...,
         predictive_traits: _predictive_trait_pb2.PredictiveTraits | None = ...,
+        model_traits: _abc.Iterable[_predictive_trait_pb2.PredictiveTraits] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_seen_time", b"first_seen_time", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "predictive_traits", b"predictive_traits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_traits", b"computed_traits", "customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "origin_customer_ids", b"origin_customer_ids", "predictive_traits", b"predictive_traits", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["computed_traits", b"computed_traits", "customer_id", b"customer_id", "first_seen_time", b"first_seen_time", "groups", b"groups", "identifiers", b"identifiers", "last_seen_time", b"last_seen_time", "lifetime", b"lifetime", "model_traits", b"model_traits", "origin_customer_ids", b"origin_customer_ids", "predictive_traits", b"predictive_traits", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
