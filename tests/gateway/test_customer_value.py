@@ -104,7 +104,7 @@ async def test_a_profile_shows_what_each_named_model_says(client: Client, backen
             "kind": "PROPENSITY",
             "model": "buys_shoes",
             "modelVersion": 2,
-            "asOfTime": "1970-01-02T00:00:00+00:00",
+            "asOfTime": "1970-01-02T00:00:00Z",
             "fitTime": None,
             "traits": [{"name": "decile", "value": 9}, {"name": "probability", "value": 0.375}],
             "quality": None,

@@ -12,8 +12,8 @@ from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServi
 
 from services.common.clock import Clock, to_micros
 from services.common.feed import follow
+from services.profiles.adapters.events.predictions import expectation_of, model_of
 from services.profiles.adapters.predictive_traits import FOLLOWER, StoredPredictiveTraits
-from services.profiles.adapters.told_predictions import expectation_of, model_of
 
 Stream = Callable[[str], AsyncIterator[pb.FollowPredictionsResponse]]
 """Batches of forecasting's feed after a cursor."""
