@@ -20,7 +20,7 @@ from services.forecasting.domain.preference import CategoryPreferences
 from services.forecasting.domain.propensity import Goal as PropensityGoal
 from services.forecasting.domain.propensity import Moment, Propensity, PropensityModel
 from services.forecasting.domain.series import Extent, Selection, Sums
-from services.forecasting.domain.uplift import Treatment, UpliftExperiment
+from services.forecasting.domain.uplift import Treatment, Uplift, UpliftExperiment
 from services.forecasting.ports.fits import Fits
 
 

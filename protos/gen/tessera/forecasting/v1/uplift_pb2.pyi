@@ -749,6 +749,9 @@ class Uplift(_message.Message):
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     BASE_AMOUNT_FIELD_NUMBER: _builtins.int
+    FIT_TIME_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     """The model."""
     version: _builtins.int
@@ -763,6 +766,10 @@ class Uplift(_message.Message):
     """How the customer answers."""
     base_amount: _builtins.float
     """What the customer is expected to spend without the treatment, in minor units; unset where the outcome is no amount."""
+    horizon_days: _builtins.int
+    """How many days after a treatment the goal has, or amounts are counted."""
+    currency: _builtins.str
+    """The currency of the model's amounts."""
     @_builtins.property
     def uplift(self) -> Global___UpliftFigure:
         """By how much the treatment raises the probability to reach the goal, or the amount; below zero where it lowers it."""
@@ -777,6 +784,10 @@ class Uplift(_message.Message):
         outcome is an amount; at most three.
         """
 
+    @_builtins.property
+    def fit_time(self) -> _timestamp_pb2.Timestamp:
+        """When the model was fitted. Unset, as the next two, where that was before this was told."""
+
     def __init__(
         self,
         *,
@@ -790,10 +801,13 @@ class Uplift(_message.Message):
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         reasons: _abc.Iterable[_propensity_pb2.PropensityReason] | None = ...,
         base_amount: _builtins.float | None = ...,
+        fit_time: _timestamp_pb2.Timestamp | None = ...,
+        horizon_days: _builtins.int = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "uplift", b"uplift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "fit_time", b"fit_time", "uplift", b"uplift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "base_probability", b"base_probability", "customer_id", b"customer_id", "group", b"group", "model_id", b"model_id", "percentile", b"percentile", "reasons", b"reasons", "uplift", b"uplift", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount", "as_of_time", b"as_of_time", "base_amount", b"base_amount", "base_probability", b"base_probability", "currency", b"currency", "customer_id", b"customer_id", "fit_time", b"fit_time", "group", b"group", "horizon_days", b"horizon_days", "model_id", b"model_id", "percentile", b"percentile", "reasons", b"reasons", "uplift", b"uplift", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_amount: _TypeAlias = _typing.Literal["base_amount"]  # noqa: Y015
     _WhichOneofArgType__base_amount: _TypeAlias = _typing.Literal["_base_amount", b"_base_amount"]  # noqa: Y015
