@@ -432,6 +432,7 @@ class CategoryPreferences(_message.Message):
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     HORIZON_DAYS_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
+    FIT_TIME_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The customer, as profiles knows them."""
     version: _builtins.int
@@ -446,6 +447,10 @@ class CategoryPreferences(_message.Message):
     def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryPreference]:
         """The likeliest categories, the likeliest first; as many as the fit was asked to keep."""
 
+    @_builtins.property
+    def fit_time(self) -> _timestamp_pb2.Timestamp:
+        """When the model was fitted. Unset where that was before this was told."""
+
     def __init__(
         self,
         *,
@@ -454,10 +459,11 @@ class CategoryPreferences(_message.Message):
         as_of_time: _timestamp_pb2.Timestamp | None = ...,
         horizon_days: _builtins.int = ...,
         categories: _abc.Iterable[Global___CategoryPreference] | None = ...,
+        fit_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "fit_time", b"fit_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "categories", b"categories", "customer_id", b"customer_id", "horizon_days", b"horizon_days", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "categories", b"categories", "customer_id", b"customer_id", "fit_time", b"fit_time", "horizon_days", b"horizon_days", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

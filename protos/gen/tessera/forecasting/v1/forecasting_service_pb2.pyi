@@ -16,6 +16,7 @@ from tessera.forecasting.v1 import customer_value_pb2 as _customer_value_pb2
 from tessera.forecasting.v1 import drivers_pb2 as _drivers_pb2
 from tessera.forecasting.v1 import propensity_pb2 as _propensity_pb2
 from tessera.forecasting.v1 import series_pb2 as _series_pb2
+from tessera.forecasting.v1 import uplift_pb2 as _uplift_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -2007,6 +2008,7 @@ class PredictionChange(_message.Message):
     PREDICTION_FIELD_NUMBER: _builtins.int
     PROPENSITIES_FIELD_NUMBER: _builtins.int
     CATEGORY_PREFERENCES_FIELD_NUMBER: _builtins.int
+    UPLIFTS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Whose data it is."""
     customer_id: _builtins.str
@@ -2017,11 +2019,19 @@ class PredictionChange(_message.Message):
 
     @_builtins.property
     def propensities(self) -> _containers.RepeatedCompositeFieldContainer[_propensity_pb2.Propensity]:
-        """How likely the customer is to reach each goal that there is a model of, by the newest versions: all that there are."""
+        """How likely the customer is to reach each goal that there is a model of, by the newest versions: all that there are, at
+        most 50.
+        """
 
     @_builtins.property
     def category_preferences(self) -> _category_preference_pb2.CategoryPreferences:
         """Of which categories the customer is likely to buy, by the newest model; unset: nothing is said of it."""
+
+    @_builtins.property
+    def uplifts(self) -> _containers.RepeatedCompositeFieldContainer[_uplift_pb2.Uplift]:
+        """What each treatment that there is a model of changes for the customer, by the newest versions: all that there are, at
+        most 50.
+        """
 
     def __init__(
         self,
@@ -2031,10 +2041,11 @@ class PredictionChange(_message.Message):
         prediction: Global___CustomerPrediction | None = ...,
         propensities: _abc.Iterable[_propensity_pb2.Propensity] | None = ...,
         category_preferences: _category_preference_pb2.CategoryPreferences | None = ...,
+        uplifts: _abc.Iterable[_uplift_pb2.Uplift] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["category_preferences", b"category_preferences", "prediction", b"prediction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_preferences", b"category_preferences", "customer_id", b"customer_id", "prediction", b"prediction", "propensities", b"propensities", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_preferences", b"category_preferences", "customer_id", b"customer_id", "prediction", b"prediction", "propensities", b"propensities", "tenant_id", b"tenant_id", "uplifts", b"uplifts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -161,12 +161,13 @@ class ForecastingServiceStub:
     FollowPredictions: _grpc.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
-    deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
-    A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
-    of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
-    followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
-    effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    customers are merged or taken apart, also of what propensity models, uplift models and category preferences say. So does
+    a fit or a deletion of one of these models, for everybody whom it is about.
+    A change tells what holds when it is sent; one without a prediction, or without what a model said, takes back what was
+    told of that kind or by that model, because the person is erased or merged, or has no orders any more that the model
+    counts, or the model is deleted: so whoever followed keeps nothing that is not here. Delivery is at least once: a
+    follower commits the cursor together with the effect and so applies each once. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a cursor that is not ours.
     """
     PutDriver: _grpc.UnaryUnaryMultiCallable[_drivers_pb2.PutDriverRequest, _drivers_pb2.PutDriverResponse]
     """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
@@ -447,12 +448,13 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     FollowPredictions: _aio.UnaryStreamMultiCallable[_forecasting_service_pb2.FollowPredictionsRequest, _forecasting_service_pb2.FollowPredictionsResponse]  # type: ignore[assignment]
     """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
     prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-    customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
-    deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
-    A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
-    of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
-    followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
-    effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+    customers are merged or taken apart, also of what propensity models, uplift models and category preferences say. So does
+    a fit or a deletion of one of these models, for everybody whom it is about.
+    A change tells what holds when it is sent; one without a prediction, or without what a model said, takes back what was
+    told of that kind or by that model, because the person is erased or merged, or has no orders any more that the model
+    counts, or the model is deleted: so whoever followed keeps nothing that is not here. Delivery is at least once: a
+    follower commits the cursor together with the effect and so applies each once. INVALID_ARGUMENT, reason
+    INVALID_CURSOR, for a cursor that is not ours.
     """
     PutDriver: _aio.UnaryUnaryMultiCallable[_drivers_pb2.PutDriverRequest, _drivers_pb2.PutDriverResponse]  # type: ignore[assignment]
     """Keeps a driver. INVALID_ARGUMENT, reason DRIVER_INVALID, for a name that an explanation uses for something else
@@ -892,12 +894,13 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_forecasting_service_pb2.FollowPredictionsResponse], _abc.AsyncIterator[_forecasting_service_pb2.FollowPredictionsResponse]]:
         """Streams what customers are expected to do, after a cursor, then goes on live: a change for each customer whose
         prediction differs from the one told before, when a fit has become the newest model, and when orders move because
-        customers are merged or taken apart, also of what propensity models and category preferences say. So does a fit or a
-        deletion of a propensity model or of the model of category preferences, for everybody whom it is about.
-        A change tells what holds when it is sent; one without a prediction, or without propensities, takes back what was told
-        of that kind, because the person is erased or merged, or has no orders any more that the model counts: so whoever
-        followed keeps nothing that is not here. Delivery is at least once: a follower commits the cursor together with the
-        effect and so applies each once. INVALID_ARGUMENT, reason INVALID_CURSOR, for a cursor that is not ours.
+        customers are merged or taken apart, also of what propensity models, uplift models and category preferences say. So does
+        a fit or a deletion of one of these models, for everybody whom it is about.
+        A change tells what holds when it is sent; one without a prediction, or without what a model said, takes back what was
+        told of that kind or by that model, because the person is erased or merged, or has no orders any more that the model
+        counts, or the model is deleted: so whoever followed keeps nothing that is not here. Delivery is at least once: a
+        follower commits the cursor together with the effect and so applies each once. INVALID_ARGUMENT, reason
+        INVALID_CURSOR, for a cursor that is not ours.
         """
 
     @_abc_1.abstractmethod
