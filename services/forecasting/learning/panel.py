@@ -11,7 +11,7 @@ from services.forecasting.learning.boosting import Boosted
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.explanation import take_apart
 from services.forecasting.learning.histories import FloatArray, IntArray
-from services.forecasting.learning.intervals import Calibration, calibrate, coverage, without_each_origin
+from services.forecasting.learning.intervals import Calibration, PastErrors, calibrate, coverage, without_each_origin
 from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.reconciliation import reconcile, togetherness
@@ -97,24 +97,22 @@ class Weighed:
 
     def calibration(self) -> Calibration:
         """The intervals."""
-        return calibrate(self.residuals, *self._figures())
+        return calibrate(self._past_errors(self.held_out), self.points)
 
     def judged(self) -> tuple[FloatArray, FloatArray]:
         """How often intervals held, by series and level, and the weighted quantile loss by series; those of each origin
         found without it."""
-        without = without_each_origin(self.residuals, *self._figures())
-        widths = [_half_width(it) for it in without]
-        half_widths = np.stack(widths, axis=1) if widths else np.zeros_like(self.held_out)
-        return coverage(self.residuals, without), self._losses(self.held_out, half_widths)
+        without = without_each_origin(self._past_errors(self.held_out))
+        return coverage(self.residuals, without), self._losses(self.held_out, without)
 
     def naive_losses(self) -> FloatArray:
-        """By series: the weighted quantile loss of the seasonal naive method, its intervals calibrated once, on all
-        origins: that flatters it a little."""
+        """By series: the weighted quantile loss of the seasonal naive method."""
         naive = self.past.forecasts[_NAIVE]
-        calibration = calibrate(self.past.actuals - naive, *self._figures())
-        return self._losses(naive, np.broadcast_to(_half_width(calibration)[:, None], naive.shape))
+        return self._losses(naive, without_each_origin(self._past_errors(naive)))
 
-    def _losses(self, forecasts: FloatArray, half_widths: FloatArray) -> FloatArray:
+    def _losses(self, forecasts: FloatArray, by_origin: list[Calibration]) -> FloatArray:
+        widths = [_half_width(it) for it in by_origin]
+        half_widths = np.stack(widths, axis=1) if widths else np.zeros_like(forecasts)
         return weighted_quantile_losses(forecasts, self.past.actuals, half_widths, self.floor)
 
     def adding_up(self) -> "Weighed":
@@ -132,10 +130,11 @@ class Weighed:
         alone = self.held_out if self.alone is None else self.alone
         return replace(self, points=points, held_out=held_out, alone=alone)
 
-    def _figures(self) -> tuple[FloatArray, FloatArray]:
-        """How far the figures of each series vary, and how many there are."""
+    def _past_errors(self, forecasts: FloatArray) -> PastErrors:
+        """Those of such forecasts of the past."""
         spread = np.array([_spread(one, self.points.shape[1]) for one in self.series])
-        return spread, np.array([float(len(one)) for one in self.series])
+        residuals = self.past.actuals - forecasts
+        return PastErrors(residuals, forecasts, self.past.origins, spread, np.isfinite(self.floor))
 
 
 def forecast_panel(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.forecasting.learning.histories import FloatArray, side_by_side
+from services.forecasting.learning.histories import FloatArray, IntArray, side_by_side
 from services.forecasting.learning.known_ahead import LEARNERS, Learners, Learnt, learn, run_known
 from services.forecasting.learning.lagged import Known
 from services.forecasting.learning.methods import Task, run_all
@@ -33,6 +33,8 @@ class Backtest:
 
     forecasts: FloatArray
     actuals: FloatArray
+    origins: IntArray
+    """How many periods each origin holds out, the latest first."""
 
     @property
     def origin_counts(self) -> FloatArray:
@@ -105,7 +107,8 @@ def backtest(
     everything = np.full((len(found), len(series), len(cuts), horizon), np.nan)
     everything[:, of, [k for _, k in rows]] = found[:, places]
     ahead = Ahead(everything[:, :, 0], levels[:, places[: len(series)]])
-    return ahead, Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon)), learnt
+    past = Backtest(everything[:, :, 1:], _actuals(series, cuts[1:], horizon), np.array(cuts[1:], dtype=np.int64))
+    return ahead, past, learnt
 
 
 def _least(origin: int) -> int:

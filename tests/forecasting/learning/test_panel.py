@@ -1,5 +1,7 @@
 """What a forecast promises, for any series at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,13 @@ from hypothesis import strategies as st
 from services.forecasting.learning.accuracy import errors, seasonal_change, weighted_quantile_losses
 from services.forecasting.learning.combination import combine, weights, weights_without_each_origin
 from services.forecasting.learning.histories import FloatArray
-from services.forecasting.learning.intervals import calibrate, normal_quantiles
+from services.forecasting.learning.intervals import (
+    PastErrors,
+    calibrate,
+    coverage,
+    normal_quantiles,
+    without_each_origin,
+)
 from services.forecasting.learning.panel import forecast_panel
 from services.forecasting.learning.rolling_origin import origins, origins_for
 
@@ -18,7 +26,7 @@ one_series = st.lists(values, min_size=1, max_size=60).map(lambda it: np.array(i
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(one_series, min_size=1, max_size=4), st.sampled_from([1, 4, 7]), st.integers(1, 10))
-def test_a_forecast_is_finite_and_its_intervals_nest_and_never_narrow(
+def test_a_forecast_is_finite_and_its_intervals_nest_and_narrow_only_for_smaller_forecasts(
     series: list[FloatArray], period: int, horizon: int
 ) -> None:
     found = forecast_panel(series, period, horizon).series
@@ -29,7 +37,11 @@ def test_a_forecast_is_finite_and_its_intervals_nest_and_never_narrow(
         assert np.isfinite(forecast.scale).all()
         assert np.isfinite(forecast.quantiles).all()
         assert (np.diff(forecast.quantiles) >= -1e-12).all()
-        assert (np.diff(forecast.scale) >= -1e-9 * forecast.scale.max(initial=1)).all()
+        # Further ahead, a forecast that is no smaller has no narrower interval.
+        wider = forecast.scale[None, :] - forecast.scale[:, None] >= -1e-9 * forecast.scale.max(initial=1)
+        further = np.triu(np.ones_like(wider)) > 0
+        no_smaller = np.abs(forecast.points[None, :]) >= np.abs(forecast.points[:, None])
+        assert wider[further & (no_smaller | (one.min() < 0))].all()
         assert forecast.scale.min() >= 0
         assert sum(forecast.weights.values()) == pytest.approx(1)
         if one.min() >= 0:
@@ -41,7 +53,7 @@ def test_a_forecast_is_finite_and_its_intervals_nest_and_never_narrow(
 def test_one_observation_is_repeated_with_an_interval_as_wide_as_itself() -> None:
     [found] = forecast_panel([np.array([50.0])], 1, 3).series
     assert found.points.tolist() == [50, 50, 50]
-    assert found.scale[0] > 50
+    assert 50 <= found.scale[0] < 75
     assert (found.origin_count, found.accuracy) == (0, None)
 
 
@@ -116,15 +128,53 @@ def test_intervals_of_short_series_beside_long_ones_hold_about_as_often_as_they_
     held = [
         np.abs(walk[-8:] - one.points) <= one.scale * one.quantiles[79] for walk, one in zip(walks, found, strict=True)
     ]
-    assert 0.7 < np.mean(held[:80]) < 0.9
-    assert 0.7 < np.mean(held[80:]) < 0.9
+    # Over many such panels .76 ± .035 and .86 ± .03: the scores of both kinds have their quantiles together.
+    assert 0.65 < np.mean(held[:80]) < 0.9
+    assert 0.75 < np.mean(held[80:]) < 0.95
+
+
+def _errors_of(residuals: FloatArray, forecasts: FloatArray | None = None, apart: int = 100) -> PastErrors:
+    """Of series that vary by 10, at origins that lie so many periods ``apart``."""
+    count, origins, _ = residuals.shape
+    sizes = np.full_like(residuals, 100.0) if forecasts is None else forecasts
+    held_out = residuals.shape[2] + apart * np.arange(origins)
+    return PastErrors(residuals, sizes, held_out, np.full(count, 10.0), np.ones(count, dtype=np.bool_))
+
+
+def test_errors_of_large_forecasts_make_their_intervals_wider() -> None:
+    random = np.random.default_rng(4)
+    sizes = np.where(np.arange(4) < 2, 20.0, 180.0) * np.ones((40, 12, 4))
+    found = calibrate(_errors_of(random.normal(0, 0.1, sizes.shape) * sizes, sizes), sizes[:, 0])
+    assert 7 < (found.scale[:, 3] / found.scale[:, 0]).mean() < 11
+    signed = replace(_errors_of(random.normal(0, 10, sizes.shape), sizes), sized=np.zeros(40, dtype=np.bool_))
+    assert calibrate(signed, sizes[:, 0]).scale[:, 3] == pytest.approx(calibrate(signed, -sizes[:, 0]).scale[:, 3])
+    alike = calibrate(_errors_of(random.normal(0, 10, sizes.shape), sizes), sizes[:, 0])
+    assert (alike.scale[:, 3] / alike.scale[:, 0]).mean() < 1.3
+
+
+def test_an_error_is_measured_by_origins_that_share_none_of_what_came() -> None:
+    """Each series has a level shift of its own; origins a step apart see the same shift, so that they seem to foretell
+    one another's errors, and nobody's to come."""
+    random = np.random.default_rng(6)
+    shifts = np.exp(random.normal(0, 1, (200, 12, 1)))
+    together = np.repeat(shifts[:, ::6], 6, axis=1) * random.normal(0, 10, (200, 12, 8))
+    near, far = (calibrate(_errors_of(together, apart=step), np.full((200, 8), 100.0)) for step in (1, 100))
+    width = [float((it.scale * it.quantiles[:, 94:95]).mean()) for it in (near, far)]
+    assert width[0] > 1.1 * width[1]
+
+
+def test_what_held_is_counted_for_series_without_errors_and_with_one_origin_too() -> None:
+    exact, off = np.zeros((2, 5, 3)), np.full((1, 1, 3), 5.0)
+    assert (coverage(exact, without_each_origin(_errors_of(exact))) == 1).all()
+    alone = coverage(off, without_each_origin(_errors_of(off)))
+    assert alone[0, 0] == 0
+    assert alone[0, -1] == 1
 
 
 def test_errors_of_late_say_more_of_those_to_come_than_errors_of_long_ago() -> None:
     random = np.random.default_rng(3)
     growing = np.abs(random.normal(0, 10, (50, 12, 4))) * np.linspace(2, 1, 12)[None, :, None]
-    spread, lengths = np.full(50, 10.0), np.full(50, 400.0)
-    late, early = (calibrate(it, spread, lengths) for it in (growing, growing[:, ::-1]))
+    late, early = (calibrate(_errors_of(it), np.full((50, 4), 100.0)) for it in (growing, growing[:, ::-1]))
     width = [float((it.scale * it.quantiles[:, 79:80]).mean()) for it in (late, early)]
     assert width[0] > 1.15 * width[1]
 
@@ -186,6 +236,6 @@ def test_a_backtest_has_the_quantile_loss_of_its_intervals_beside_that_of_the_se
 
 
 def test_without_residuals_intervals_are_those_of_a_normal_error() -> None:
-    found = calibrate(np.full((1, 0, 4), np.nan), np.array([10.0]), np.array([5.0]))
+    found = calibrate(_errors_of(np.full((1, 0, 4), np.nan)), np.full((1, 4), 100.0))
     assert found.quantiles[0] == pytest.approx(normal_quantiles())
     assert np.diff(found.scale[0]).min() > 0
