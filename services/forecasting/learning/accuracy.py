@@ -47,7 +47,8 @@ def weighted_quantile_losses(
         loss += 2 / 3 * np.maximum(share * off, (share - 1) * off)
     total = np.where(known, np.abs(actuals), 0.0).sum(axis=(1, 2))
     lost = np.where(known, loss, 0.0).sum(axis=(1, 2))
-    return np.where(total > 0, lost / np.where(total > 0, total, 1.0), np.nan)
+    with np.errstate(over="ignore"):
+        return np.where(total > 0, lost / np.where(total > 0, total, 1.0), np.nan)
 
 
 def symmetric_errors(forecasts: FloatArray, actuals: FloatArray) -> FloatArray:

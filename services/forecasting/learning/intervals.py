@@ -32,10 +32,10 @@ _RECENCY = 0.6
 # The variance of what is common to the errors of one time, beside that of an error: a mean over the times of n horizons
 # tells the next time's with an error of 1 + 1/n, if all is common.
 _UNSEEN = 0.4
-# Powers of the size of forecasts that errors may grow with; smaller forecasts than this share of the usual one are
-# taken as large; and so many series say enough of the power.
+# Powers of the size of forecasts that errors may grow with; forecasts smaller and larger than these shares of the usual
+# one are taken as so large; and so many series say enough of the power.
 _POWERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SIZE_MIN = 0.1
+_SIZE_MIN, _SIZE_MAX = 0.1, 10.0
 _SERIES_FOR_POWER = 200
 # So many scores say enough of their quantiles.
 _SCORES_MAX = 50_000
@@ -174,7 +174,7 @@ def _usual_size(past: PastErrors, points: FloatArray | None) -> FloatArray:
 
 def _sizes(forecasts: FloatArray, usual: FloatArray, sized: _Bools) -> FloatArray:
     """Of the usual size; 1 where size says nothing."""
-    return np.where(sized, np.maximum(np.abs(forecasts) / usual, _SIZE_MIN), 1.0)
+    return np.where(sized, np.clip(np.abs(forecasts), _SIZE_MIN * usual, _SIZE_MAX * usual) / usual, 1.0)
 
 
 def _relative(past: PastErrors, usual: FloatArray) -> _Relative:
