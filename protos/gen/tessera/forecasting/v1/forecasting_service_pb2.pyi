@@ -1094,8 +1094,8 @@ class ForecastPoint(_message.Message):
 
     @_builtins.property
     def intervals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interval]:
-        """One for each level asked for, ascending. A wider level contains a narrower one, and an interval further ahead
-        is never narrower, except where it is cut off at zero.
+        """One for each level asked for, ascending. A wider level contains a narrower one, and an interval further ahead is
+        never narrower, except where a smaller figure is expected there, or where it is cut off at zero.
         """
 
     @_builtins.property
