@@ -166,7 +166,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         erasures = Erasures(
             documents, lines, activities, memberships, models, likely, liked, answers, treatments, acknowledgements
         )
-        moved = MovedCustomers(documents, PredictingAgain(lines, lines, models, likely, answers, (liked,)))
+        moved = MovedCustomers(documents, PredictingAgain(lines, lines, models, likely, answers, lines, liked))
         async with (
             background(follow_events(profiles, lines, erasures.carry_out, moved), "forecasting.events"),
             background(follow_memberships(segmentation, memberships), "forecasting.memberships"),

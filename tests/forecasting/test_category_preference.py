@@ -12,7 +12,7 @@ from tessera.forecasting.v1 import category_preference_pb2 as pb
 from tessera.forecasting.v1 import forecasting_service_pb2 as service
 from tessera.forecasting.v1 import personal_data_pb2
 from tessera.profiles.v1 import erasure_pb2
-from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest
+from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest, UnmergeCustomerRequest
 from tessera.profiles.v1.person_pb2 import Person
 from tessera.profiles.v1.profiles_service_pb2 import Event
 
@@ -110,6 +110,7 @@ async def test_what_customers_prefer_is_learnt_measured_listed_told_and_forgotte
     await forgotten(shop, u1)
     await deleted(shop, next(it.customer_id for it in everybody if it.customer_id != u1))
     await monitored(shop, events)
+    await merged(shop)
 
 
 async def forgotten(shop: Shop, who: str) -> None:
@@ -167,8 +168,8 @@ async def deleted(shop: Shop, who: str) -> None:
 
 
 async def monitored(shop: Shop, events: Sequence[Event]) -> None:
-    """What customers bought in the horizon is held against what was said of them; who was erased counts as a pseudonym,
-    who is merged counts once."""
+    """What customers bought in the horizon is held against what was said of them; who was erased counts as a
+    pseudonym."""
     newest = pb.MonitorCategoryPreferencesRequest()
     found = await shop.forecasting.MonitorCategoryPreferences(newest, metadata=shop.header())
     came = found.quality
@@ -190,15 +191,38 @@ async def monitored(shop: Shop, events: Sequence[Event]) -> None:
     models = pb.ListCategoryPreferenceModelsRequest()
     listing = await shop.forecasting.ListCategoryPreferenceModels(models, metadata=shop.header())
     assert [it.version for it in listing.category_preference_models] == [1]
+
+
+async def merged(shop: Shop) -> None:
+    """What is said follows a merge and its undoing, and so do those who follow; who is merged is monitored once."""
+    before = {it.customer_id: it for it in await listed(shop)}
     one, other = await id_of(shop, "u2"), await id_of(shop, "u4")
     merge = MergeCustomersRequest(customer_id=one, merged_customer_ids=[other], request_id="m", reason="one person")
-    await shop.profiles.MergeCustomers(merge, metadata=shop.header())
+    merges = (await shop.profiles.MergeCustomers(merge, metadata=shop.header())).merges
 
-    async def once() -> bool:
-        again = await shop.forecasting.MonitorCategoryPreferences(newest, metadata=shop.header())
-        return again.quality.customer_count == CUSTOMERS - 1
+    async def are(count: int) -> bool:
+        return len(await listed(shop)) == count
 
-    await until(once)
+    await until(lambda: are(CUSTOMERS - 1))
+    now = {it.customer_id: it for it in await listed(shop)}
+    assert now.keys() == before.keys() - {other}
+    assert {who for who, it in now.items() if it != before[who]} == {one}
+    assert toys(now[one]) > 2 * toys(before[one])
+    assert len(now[one].categories[0].reasons) == 3
+    assert {who: it.category_preferences for who, it in (await told(shop)).items()} == now
+    newest = pb.MonitorCategoryPreferencesRequest()
+    again = await shop.forecasting.MonitorCategoryPreferences(newest, metadata=shop.header())
+    assert again.quality.customer_count == CUSTOMERS - 1
+    back = UnmergeCustomerRequest(merge_id=merges[0].merge_id, request_id="u", reason="two people")
+    await shop.profiles.UnmergeCustomer(back, metadata=shop.header())
+    await until(lambda: are(CUSTOMERS))
+    for it in await listed(shop):
+        assert toys(it) == pytest.approx(toys(before[it.customer_id]), rel=1e-6)
+
+
+def toys(it: pb.CategoryPreferences) -> float:
+    """How likely the customer is to buy toys."""
+    return next(liked.probability for liked in it.categories if liked.category == "TOYS")
 
 
 WRONG: Sequence[tuple[pb.FitCategoryPreferencesRequest, grpc.StatusCode, str]] = (

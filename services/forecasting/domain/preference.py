@@ -146,7 +146,8 @@ class CategoryPreferenceModel:
     kept: int = KEPT
     """How many categories of each customer."""
     learnt: Mapping[str, Any] = field(default_factory=dict)
-    """What gives the probabilities, as ``learning.propensity`` writes it; empty in models of before it was kept."""
+    """What gives the probabilities, as ``learning.propensity`` writes it, and what all customers told of categories, as
+    ``learning.preference`` does; without either in models of before it was kept."""
     model_id: str = MODEL_ID
 
     @property

@@ -187,7 +187,7 @@ class _Work:
             importance=importance(moved, PAIR_FEATURES),
             warnings=tuple(_warnings(moments, measured)),
             kept=self.order.kept,
-            learnt=trees.dump(),
+            learnt=trees.dump() | {"crowd": known.dump()},
         )
 
     async def _write(

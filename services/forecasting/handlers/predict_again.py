@@ -12,6 +12,7 @@ from services.forecasting.domain.propensity import Goal, Moment, Propensity, Pro
 from services.forecasting.domain.uplift import Uplift, UpliftModel
 from services.forecasting.handlers.boosted_values import Shop, features_of, trees_of
 from services.forecasting.handlers.fit_propensity import propensities_of
+from services.forecasting.handlers.prefer_again import prefer_again
 from services.forecasting.handlers.say_uplifts import UpliftSaying
 from services.forecasting.handlers.value_customers import predictions, restored
 from services.forecasting.learning.lightgbm_runtime import missing
@@ -20,6 +21,7 @@ from services.forecasting.learning.uplift_kept import load as load_uplift
 from services.forecasting.learning.value_trees import ValueTrees
 from services.forecasting.ports import CustomerModels, Lines, Moments, PropensityModels
 from services.forecasting.ports.fits import Fits
+from services.forecasting.ports.preferences import CategoryTastes, PreferenceModels
 from services.forecasting.ports.uplifts import UpliftModels
 
 _AT_ONCE = 100
@@ -64,17 +66,15 @@ _Ask: TypeAlias = Callable[[M, Moment], Awaitable[list[S] | None]]
 
 @dataclass(frozen=True, slots=True)
 class PredictingAgain:
-    """What is said of customers by models of all kinds, after merges and their undoing.
-
-    ``others``: models that cannot be asked again. Of who is left is said what was said of them.
-    """
+    """What is said of customers by models of all kinds, after merges and their undoing."""
 
     lines: Lines
     moments: Moments
     models: CustomerModels
     propensities: PropensityModels
     uplifts: UpliftModels
-    others: Sequence[Fits[Any, Any]]
+    tastes: CategoryTastes
+    preferences: PreferenceModels
 
     async def __call__(self, tenant: str, moved: Collection[tuple[str, str]]) -> None:
         """``moved``: whose orders were, and whose they are. Again, it changes nothing."""
@@ -86,16 +86,7 @@ class PredictingAgain:
                 await self._said_again(tenant, self.propensities, model, some, _probable)
             for answer in await self.uplifts.newest(tenant):
                 await self._said_again(tenant, self.uplifts, answer, some, partial(self._answers, tenant))
-            for kind in self.others:
-                await self._carry(tenant, kind, some)
-
-    async def _carry(self, tenant: str, kind: Fits[Any, Any], moved: Sequence[tuple[str, str]]) -> None:
-        for model in await kind.newest(tenant):
-            sources = [source for source, _ in moved]
-            left = await self.lines.histories(tenant, model.currency, model.as_of, model.as_of, sources)
-            gone = [pair for pair in moved if pair[0] not in set(left.ids)]
-            if gone:
-                await kind.carry(tenant, model.model_id, gone)
+            await prefer_again(self.tastes, self.preferences, tenant, some)
 
     async def _said_again(
         self, tenant: str, kind: Fits[M, S], model: M, moved: Sequence[tuple[str, str]], ask: "_Ask[M, S]"

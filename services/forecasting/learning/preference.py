@@ -7,7 +7,7 @@ calibration are those of propensities (``learning/propensity.py``): all pairs of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,18 @@ class Crowd:
     """Purchases of it by customer and day."""
     near: FloatArray
     """The cosine between the customers of two categories within a year; zero of one with itself."""
+
+    def dump(self) -> dict[str, bytes]:
+        """As plain values."""
+        return {it.name: getattr(self, it.name).tobytes() for it in fields(self)}
+
+
+def load_crowd(plain: Mapping[str, bytes]) -> Crowd:
+    """What ``dump`` gave."""
+    read = {name: np.frombuffer(values, dtype=np.float64) for name, values in plain.items()}
+    width = len(read["popularity"])
+    square = {name: read[name].reshape(-1, width) for name in ("popularity_in", "near")}
+    return Crowd(popularity=read["popularity"], daily=read["daily"], **square)
 
 
 def crowd(it: Tastes) -> Crowd:

@@ -93,7 +93,8 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         likely = StoredPropensityModels(store)
         liked = preferences.StoredPreferenceModels(store, likely.turn)
         customers = StoredCustomerModels(store, likely, liked)
-        again = PredictingAgain(ColumnarLines(columnar), known, customers, likely, models, (liked,))
+        lines = ColumnarLines(columnar)
+        again = PredictingAgain(lines, known, customers, likely, models, lines, liked)
         yield Platform(models, known, again)
     await store.close()
 
