@@ -207,7 +207,7 @@ async def merged(shop: Shop) -> None:
     now = {it.customer_id: it for it in await listed(shop)}
     assert now.keys() == before.keys() - {other}
     assert {who for who, it in now.items() if it != before[who]} == {one}
-    assert toys(now[one]) > 2 * toys(before[one])
+    assert toys(now[one]) > toys(before[one])
     assert len(now[one].categories[0].reasons) == 3
     assert {who: it.category_preferences for who, it in (await told(shop)).items()} == now
     newest = pb.MonitorCategoryPreferencesRequest()
