@@ -838,7 +838,9 @@ class ForecastingServiceServicer:
 
     def ListCategoryPreferences(self, request, context):
         """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
-        page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+        page at a time. When customers are merged or taken apart, the newest version says anew, from the orders that each has
+        then as of its moment, what they are likely to buy of; of who is gone it says nothing any more. (What a version says
+        that was fitted before it could be asked again is carried over.) NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
         not ours, or of a version before the newest: begin again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

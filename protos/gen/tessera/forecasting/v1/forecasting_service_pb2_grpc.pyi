@@ -296,7 +296,9 @@ class ForecastingServiceStub:
     """
     ListCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferencesRequest, _category_preference_pb2.ListCategoryPreferencesResponse]
     """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
-    page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+    page at a time. When customers are merged or taken apart, the newest version says anew, from the orders that each has
+    then as of its moment, what they are likely to buy of; of who is gone it says nothing any more. (What a version says
+    that was fitted before it could be asked again is carried over.) NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
     not ours, or of a version before the newest: begin again.
     """
     BatchGetCategoryPreferences: _grpc.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]
@@ -583,7 +585,9 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     """
     ListCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.ListCategoryPreferencesRequest, _category_preference_pb2.ListCategoryPreferencesResponse]  # type: ignore[assignment]
     """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
-    page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+    page at a time. When customers are merged or taken apart, the newest version says anew, from the orders that each has
+    then as of its moment, what they are likely to buy of; of who is gone it says nothing any more. (What a version says
+    that was fitted before it could be asked again is carried over.) NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
     not ours, or of a version before the newest: begin again.
     """
     BatchGetCategoryPreferences: _aio.UnaryUnaryMultiCallable[_category_preference_pb2.BatchGetCategoryPreferencesRequest, _category_preference_pb2.BatchGetCategoryPreferencesResponse]  # type: ignore[assignment]
@@ -1197,7 +1201,9 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_category_preference_pb2.ListCategoryPreferencesResponse, _abc.Awaitable[_category_preference_pb2.ListCategoryPreferencesResponse]]:
         """Lists the category preferences of all customers by the newest model, those surest of their first category first, a
-        page at a time. NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
+        page at a time. When customers are merged or taken apart, the newest version says anew, from the orders that each has
+        then as of its moment, what they are likely to buy of; of who is gone it says nothing any more. (What a version says
+        that was fitted before it could be asked again is carried over.) NOT_FOUND as GetCategoryPreferenceModel. INVALID_ARGUMENT, reason INVALID_CURSOR, for a token that is
         not ours, or of a version before the newest: begin again.
         """
 
