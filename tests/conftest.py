@@ -1,5 +1,6 @@
 """What all tests share: a key, tokens, and settings for a service in a folder of its own."""
 
+import gc
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,7 +37,16 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("suite")
 
+# The defaults look for garbage each 700 new objects, and walk through all modules and all tests again and again.
+gc.set_threshold(10_000, 10, 10)
+
 S = TypeVar("S", bound=ServiceSettings)
+
+
+def pytest_collection_finish() -> None:
+    """What was read is there until the end: nobody need look for garbage in it."""
+    gc.collect()
+    gc.freeze()
 
 
 class Keyring:

@@ -62,7 +62,10 @@ def _command(spark: Path, port: int) -> list[str]:
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # Room for all the code that one compiler makes: what is thrown out of its usual 48 MiB is made again. And for
+        # what is short-lived, and for classes, which are no reason to collect what is old.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m "
+        "-XX:+UseSerialGC -Xms1g -Xmn320m -XX:MetaspaceSize=256m",
     }
     options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
     entry = "org.apache.spark.sql.connect.service.SparkConnectServer"
