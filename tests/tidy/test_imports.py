@@ -12,7 +12,7 @@ DRIVERS = {
     "bson": r"services/common/store/mongo\w*\.py",
     "sqlite3": r"services/common/store/sqlite\w*\.py",
     "duckdb": r"services/common/columnar/\w+\.py",
-    "ibis": r"services/(common/columnar|\w+/adapters)/\w+\.py",
+    "ibis": r"services/(common/(columnar|flat)|\w+/adapters)/\w+\.py",
     "pyspark": r"services/common/columnar/\w+\.py",
     "faiss": r"services/recommendation/adapters/\w+\.py",
     "torch": r"services/(\w+/learning/\w+|recommendation/adapters/training_process)\.py",

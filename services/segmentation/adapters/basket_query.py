@@ -4,8 +4,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
+from services.common.flat.comparisons import timely
 from services.segmentation.adapters.breakdowns import selected
-from services.segmentation.adapters.comparisons import timely
 from services.segmentation.domain.association import Baskets
 from services.segmentation.ports import BasketItems
 

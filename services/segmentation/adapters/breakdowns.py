@@ -11,8 +11,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import holds
 from services.common.rules import Rule, SegmentCondition
-from services.segmentation.adapters.comparisons import holds
 from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.selection import (

@@ -12,9 +12,9 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import Moment, holds, positively, timely
+from services.common.flat.paths import values_at
 from services.common.rules import Aggregate, Comparison, EventCondition, TimeWindow
-from services.segmentation.adapters.comparisons import Moment, holds, positively, timely
-from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import least, pick
 
 SCANS_MAX = 8

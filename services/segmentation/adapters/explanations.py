@@ -6,6 +6,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import Moment
+from services.common.flat.paths import values_at
 from services.common.rules import (
     Aggregate,
     AllOf,
@@ -20,10 +22,8 @@ from services.common.rules import (
     ScoreCondition,
 )
 from services.segmentation.adapters import group_query
-from services.segmentation.adapters.comparisons import Moment
 from services.segmentation.adapters.event_figures import counts
 from services.segmentation.adapters.expressions import History, Leaves, bucket_of
-from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.explanation import Finding, Scalar
 from services.segmentation.domain.scores import RFM_GROUP

@@ -12,6 +12,7 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import Moment, positively
 from services.common.rules import (
     POSITIVE,
     Aggregate,
@@ -33,7 +34,6 @@ from services.common.rules import (
     Value,
 )
 from services.common.rules.bucket import BUCKETS, FNV_MODULUS, FNV_PRIME, salt_bytes
-from services.segmentation.adapters.comparisons import Moment, positively
 from services.segmentation.adapters.event_figures import NOTHING, scans
 from services.segmentation.adapters.group_query import (
     Groups,

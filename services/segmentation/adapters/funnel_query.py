@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import timely
 from services.common.rules import Rule
 from services.segmentation.adapters import breakdowns
 from services.segmentation.adapters.breakdowns import LABEL, selected
-from services.segmentation.adapters.comparisons import timely
 from services.segmentation.adapters.expressions import History
 from services.segmentation.domain.funnel import Funnel
 from services.segmentation.domain.selection import Breakdown, ByProperty

@@ -13,9 +13,9 @@ from operator import or_
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import Moment, positively
+from services.common.flat.paths import values_at
 from services.common.rules import POSITIVE, Comparison, GroupTraitCondition, MembersCondition, Quantifier, Rule
-from services.segmentation.adapters.comparisons import Moment, positively
-from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.timing import trait_names
 

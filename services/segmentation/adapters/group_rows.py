@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from services.common.columnar import Table
-from services.segmentation.adapters.flat_columns import flat_columns
+from services.common.flat.columns import flat_columns
+from services.common.flat.properties import flatten
 from services.segmentation.adapters.group_tables import GROUP_MEMBERS, GROUP_TRAITS
 from services.segmentation.adapters.tables import hashed
-from services.segmentation.domain.properties import flatten
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from services.common.columnar import Table
-from services.segmentation.adapters.flat_columns import FLAT
+from services.common.flat.columns import FLAT
 
 GROUP_MEMBERS = Table(
     "group_members",

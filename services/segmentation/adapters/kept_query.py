@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.common.flat.comparisons import holds, positively
+from services.common.flat.paths import values_at
 from services.common.rules import Comparison
-from services.segmentation.adapters.comparisons import holds, positively
 from services.segmentation.adapters.kept_streams import Fact, Part, Wanted
-from services.segmentation.adapters.paths import values_at
 
 _KINDS = ("texts", "numbers", "flags")
 _NEVER = 0

@@ -7,9 +7,9 @@ from itertools import groupby
 import ibis
 import ibis.expr.types as ir
 
-from services.segmentation.adapters.comparisons import Moment
+from services.common.flat.comparisons import Moment
+from services.common.flat.paths import values_at
 from services.segmentation.adapters.expressions import History
-from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import least
 from services.segmentation.domain.timing import Timing, trait_names
 

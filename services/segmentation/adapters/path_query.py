@@ -9,9 +9,9 @@ import ibis
 import ibis.expr.types as ir
 
 from services.common.columnar import Columnar
+from services.common.flat.comparisons import timely
 from services.common.rules import Rule, SegmentCondition
 from services.segmentation.adapters.breakdowns import selected
-from services.segmentation.adapters.comparisons import timely
 from services.segmentation.adapters.expressions import History, evaluation
 from services.segmentation.adapters.tenant_history import tenant_history
 from services.segmentation.domain.path import LINKS_MAX, Link, Path, Paths, PathsResult

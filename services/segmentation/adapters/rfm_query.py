@@ -7,7 +7,7 @@ from operator import add
 import ibis
 import ibis.expr.types as ir
 
-from services.segmentation.adapters.comparisons import Moment
+from services.common.flat.comparisons import Moment
 from services.segmentation.adapters.ranking import FIGURES, RANKING, scored
 from services.segmentation.adapters.tables import ORDER_COMPLETED
 from services.segmentation.domain.rfm import DAY_MICROS, SCORES, Cuts

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import ibis
 import ibis.expr.types as ir
 
-from services.segmentation.adapters.comparisons import Moment
+from services.common.flat.comparisons import Moment
 from services.segmentation.domain.rfm import DAY_MICROS, group_of
 from services.segmentation.domain.scores import (
     CATEGORY_PLACE,

@@ -17,9 +17,9 @@ from operator import and_, or_
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.comparisons import FALSE, Moment, holds, timely
+from services.common.flat.paths import values_at
 from services.common.rules import POSITIVE, Comparison, Operator, SequenceCondition, SequenceStep, StepField
-from services.segmentation.adapters.comparisons import FALSE, Moment, holds, timely
-from services.segmentation.adapters.paths import values_at
 from services.segmentation.adapters.picks import least
 
 _KINDS = ("texts", "numbers", "flags")

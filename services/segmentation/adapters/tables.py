@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from services.common import telemetry
 from services.common.columnar import Amendment, Assign, Keep, Table
+from services.common.flat.columns import FLAT, flat_columns
+from services.common.flat.properties import Flat, flatten
 from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
-from services.segmentation.adapters.flat_columns import FLAT, flat_columns
 from services.segmentation.adapters.group_tables import GROUP_MEMBERS, GROUP_TABLES
 from services.segmentation.adapters.messages import MESSAGES
-from services.segmentation.domain.properties import Flat, flatten
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
-from services.segmentation.adapters.comparisons import Moment
+from services.common.flat.comparisons import Moment
 from services.segmentation.adapters.picks import pick
 
 ALL_CHANNELS = ""

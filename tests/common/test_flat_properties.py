@@ -1,6 +1,6 @@
 """JSON laid flat."""
 
-from services.segmentation.domain.properties import DEPTH_MAX, NUMBER_MAX, flatten
+from services.common.flat.properties import DEPTH_MAX, NUMBER_MAX, flatten
 
 
 def test_every_path_has_its_values_by_type() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from services.segmentation.domain.properties import Flat
+from services.common.flat.properties import Flat
 
 MAPS: dict[str, pa.DataType] = {
     "texts": pa.string(),

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import ibis
 import ibis.expr.types as ir
 
+from services.common.flat.paths import values_at
+from services.common.flat.properties import element
 from services.common.rules import POSITIVE, Comparison, Instant, Operator, Span, TimeWindow, Value
-from services.segmentation.adapters.paths import values_at
-from services.segmentation.domain.properties import element
 
 Moment: TypeAlias = int | ir.IntegerScalar
 """The moment of an evaluation in microseconds, or the parameter of a query that stands for it."""
