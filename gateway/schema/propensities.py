@@ -5,6 +5,7 @@ from typing import Annotated
 
 import strawberry
 from strawberry import Parent
+from tessera.common.v1 import rule_pb2
 from tessera.forecasting.v1 import propensity_pb2 as pb
 from tessera.profiles.v1 import profiles_service_pb2 as profiles_pb
 
@@ -28,8 +29,15 @@ from gateway.schema.registry import edge, from_proto, input_from_proto, mutation
     "absent",
     "event_name",
     "channels",
+    "where",
+    "sum_property",
+    "min_sum",
 )
 class PropensityGoal: ...
+
+
+@from_proto(rule_pb2.Comparison, "field", "operator", "values")
+class PropertyCondition: ...
 
 
 @from_proto(
@@ -108,6 +116,9 @@ class PropensityOutcome: ...
     "absent",
     "event_name",
     "channels",
+    "where",
+    "sum_property",
+    "min_sum",
 )
 class PropensityGoalInput: ...
 

@@ -66,6 +66,15 @@ async def test_a_person_reads_what_was_bought(shop: Shop) -> None:
         "category": "FOOD",
         "store": "",
         "channel": "",
+        "properties": {
+            "order_id": "a",
+            "currency": "USD",
+            "products.product_id": "1",
+            "products.category": "FOOD",
+            "products.price": 10.0,
+            "products.quantity": 1.0,
+            "products.total": 10.0,
+        },
     }
     assert found == {
         "kind": "order_line",
@@ -193,7 +202,11 @@ async def test_a_person_who_is_erased_leaves_sales_and_nothing_that_leads_to_the
     await kept.hear(sale("1", "ann"), sale("2", "ann", "ben"), sale("3", "cat"))
     await kept.models.claim("acme")
     await kept.models.write("acme", [prediction("ann"), prediction("cat")])
+    asked = ("acme", "Order Completed", ("order_id",))
+    assert (await kept.lines.described(*asked)).present == {"order_id": 3}
     await kept.hear(erased("ann", "ann", "ben"))
+    assert (await kept.lines.described(*asked)).present == {"order_id": 1}
+    assert await kept.lines.property_names("acme", "Order Completed", 1) == ["currency"]
     assert await kept.buyers() == {"nobody-7": 200, "cat": 100}
     assert await kept.models.forget("acme", ["ann", "ben"]) == 0
     assert await kept.models.forget("acme", ["cat"]) == 1

@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tessera.common.v1 import rule_pb2
 from tessera.common.v1.money_pb2 import Money
+from tessera.common.v1.rule_pb2 import Value
 from tessera.forecasting.v1 import propensity_pb2 as pb
 from tessera.profiles.v1 import erasure_pb2
 from tessera.profiles.v1.merge_pb2 import MergeCustomersRequest, UnmergeCustomerRequest
@@ -225,8 +227,47 @@ def happened(user: str, day: int, channel: str) -> Event:
         name="Email Opened",
         user_id=user,
         event_time=timestamp(FIRST + timedelta(days=day)),
-        properties_json=json.dumps({"channel": channel}),
+        properties_json=json.dumps({"channel": channel, "clicks": 1 + day % 2, "email": f"{user}@shop.example"}),
     )
+
+
+def where(field: str, operator: rule_pb2.Operator.ValueType, *values: str | float) -> rule_pb2.Comparison:
+    given = [Value(string_value=it) if isinstance(it, str) else Value(number_value=it) for it in values]
+    return rule_pb2.Comparison(field=field, operator=operator, values=given)
+
+
+NEWS = where("channel", rule_pb2.OPERATOR_EQUALS, "news")
+CLICKED = {"event_name": "Email Opened", "horizon_days": 24, "where": [NEWS], "sum_property": "clicks"}
+UNKNOWN: Sequence[tuple[dict[str, Any], str]] = (
+    ({"where": [where("plan", rule_pb2.OPERATOR_EQUALS, "gold")]}, "has plan; known are channel, clicks"),
+    ({"where": [where("email", rule_pb2.OPERATOR_EXISTS)]}, "email is not kept: of an event 50 properties"),
+    ({"where": [where("channel", rule_pb2.OPERATOR_MATCHES, "n.*")]}, "MATCHES is not possible"),
+    ({"where": [where("channel", rule_pb2.OPERATOR_EQUALS)]}, "EQUALS takes 1, not 0"),
+    ({"where": [where("channel", rule_pb2.OPERATOR_UNSPECIFIED, "a")]}, "an operator is needed"),
+    ({"where": [where("channel", rule_pb2.OPERATOR_EQUALS, "a" * 257)]}, "longer texts are not kept"),
+    ({"sum_property": "clicks"}, "go together"),
+    ({"min_sum": 2.0}, "go together"),
+    ({"event_name": "", "where": [NEWS]}, "properties are those of events"),
+)
+
+
+async def asks_for_properties(shop: Shop, by_channel: pb.PropensityModel) -> None:
+    """A condition on a property counts the same events, conditions that make no sense are refused."""
+    for fields, problem in UNKNOWN:
+        goal = pb.PropensityGoal(**{"event_name": "Email Opened", "horizon_days": 24} | fields)
+        error = await refusal(shop.forecasting.FitPropensityModel(asked(goal=goal), metadata=shop.header()))
+        assert (error.code(), problem in (error.details() or "")) == (grpc.StatusCode.INVALID_ARGUMENT, True), problem
+    same = pb.PropensityGoal(event_name="Email Opened", horizon_days=24, where=[NEWS])
+    model = await fitted(shop, asked("property", same, as_of_time=by_channel.as_of_time))
+    assert model.goal.where == [NEWS]
+    assert model.warnings == by_channel.warnings
+    said = {it.customer_id: it.probability for it in await listed(shop, "opens")}
+    assert {it.customer_id: it.probability for it in await listed(shop, "property")} == said
+    summed = pb.PropensityGoal(**CLICKED, min_sum=2.0)
+    clicked = await fitted(shop, asked("clicks", summed, as_of_time=by_channel.as_of_time))
+    assert (clicked.goal.sum_property, clicked.goal.min_sum) == ("clicks", 2.0)
+    assert clicked.reached_count < model.reached_count
+    assert clicked.quality.auc > 0.9
 
 
 async def test_a_goal_may_be_any_event_of_customers_who_never_ordered(shop: Shop) -> None:
@@ -249,6 +290,7 @@ async def test_a_goal_may_be_any_event_of_customers_who_never_ordered(shop: Shop
     came = await shop.forecasting.MonitorPropensityModel(monitor, metadata=shop.header())
     assert came.quality.customer_count == model.customer_count
     assert came.quality.auc > 0.9
+    await asks_for_properties(shop, model)
 
 
 Change = Callable[[], pb.FitPropensityModelRequest]

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tessera.common.v1 import rule_pb2
 from tessera.common.v1.money_pb2 import Money
 from tessera.forecasting.v1 import forecasting_service_pb2 as service
 from tessera.forecasting.v1 import propensity_pb2, uplift_pb2
@@ -269,7 +270,10 @@ async def test_what_is_said_is_told_and_goes_with_the_person_and_with_the_model(
     assert error.code() == grpc.StatusCode.NOT_FOUND
 
 
-SUBSCRIBED = propensity_pb2.PropensityGoal(horizon_days=14, event_name="Subscribed", channels=["app"])
+IN_THE_APP = rule_pb2.Comparison(
+    field="channel", operator=rule_pb2.OPERATOR_EQUALS, values=[rule_pb2.Value(string_value="app")]
+)
+SUBSCRIBED = propensity_pb2.PropensityGoal(horizon_days=14, event_name="Subscribed", where=[IN_THE_APP])
 
 
 def happened(user: str, day: int, name: str, channel: str) -> Event:
@@ -313,6 +317,7 @@ async def test_a_goal_may_be_an_event_of_customers_who_never_ordered(shop: Shop)
     get = pb.GetUpliftModelRequest(model_id="mailed")
     model = (await shop.forecasting.GetUpliftModel(get, metadata=shop.header())).uplift_model
     assert (model.goal.event_name, model.currency, model.customer_count) == ("Subscribed", "USD", CUSTOMERS + 1)
+    assert model.goal.where == [IN_THE_APP]
     assert model.quality.customer_count == CUSTOMERS
     assert model.quality.effect.value == pytest.approx(0.58 / 2, abs=0.2)
     assert model.quality.qini.low > 0

@@ -48,6 +48,26 @@ async def test_a_goal_is_asked_for_in_the_contracts_words(client: Client, backen
     }
 
 
+async def test_conditions_on_properties_are_asked_for_and_answered(client: Client, backend: Backend) -> None:
+    job = job_pb2.Job(job_id="j1", state=job_pb2.JOB_STATE_RUNNING)
+    backend.on("forecasting.FitPropensityModel", lambda _: pb.FitPropensityModelResponse(job=job))
+    await client.data(
+        """mutation { fitPropensityModel(input: {requestId: "r", modelId: "gold", goal: {eventName: "plan_upgraded",
+           horizonDays: 30, sumProperty: "seats", minSum: 5,
+           where: [{field: "plan", operator: EQUALS, values: [{stringValue: "gold"}]}]}}) { job { jobId } } }"""
+    )
+    goal = backend.requests("forecasting.FitPropensityModel")[-1].goal
+    assert (goal.sum_property, goal.min_sum) == ("seats", 5.0)
+    assert [(it.field, it.operator, it.values[0].string_value) for it in goal.where] == [("plan", 1, "gold")]
+    model = pb.PropensityModel(model_id="gold", goal=goal)
+    backend.on("forecasting.ListPropensityModels", lambda _: pb.ListPropensityModelsResponse(propensity_models=[model]))
+    data = await client.data(
+        "{ propensityModels { goal { sumProperty where { field operator values { stringValue numberValue } } } } }"
+    )
+    [found] = data["propensityModels"][0]["goal"]["where"]
+    assert found == {"field": "plan", "operator": "EQUALS", "values": [{"stringValue": "gold", "numberValue": None}]}
+
+
 async def test_a_model_its_outcome_and_its_customers_are_read_and_it_is_deleted(
     client: Client, backend: Backend
 ) -> None:

@@ -148,6 +148,16 @@ _LEAVES: dict[str, Callable[[Any, str], Rule]] = {
 }
 
 
+def read_where(messages: Iterable[pb.Comparison], at: str) -> tuple[model.Comparison, ...]:
+    """Comparisons that no rule is around, found ``at`` a path; ``RuleInvalid`` as ``read``."""
+    return _where(messages, at)
+
+
+def write_comparison(comparison: model.Comparison) -> pb.Comparison:
+    """A comparison as a message."""
+    return _written_comparison(comparison)
+
+
 def write(rule: Rule) -> pb.Rule:
     """``rule`` as a message; ``read(write(rule)) == rule``."""
     member = model.MEMBERS[type(rule)]

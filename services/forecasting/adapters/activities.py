@@ -1,12 +1,15 @@
 """What customers did, event by event, in the analytical engine: of it visits and active customers are counted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Table, of_tenant
+from services.common.flat.columns import FLAT, flat_columns
+from services.common.flat.properties import Flat
 from services.forecasting.domain.activities import Seen
 from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.series import Selection
@@ -51,6 +54,11 @@ ACTIVITIES = Table(
             ("opens_event", pa.int64()),
             ("opens_product", pa.int64()),
             ("opens_category", pa.int64()),
+            # Whether the properties of the event are known: 1, or 0 where they were removed with the person. Null of
+            # events that came before properties were kept, and in rows that open no event.
+            ("described", pa.int64()),
+            *FLAT,
+            ("left_out", pa.list_(pa.string())),
         ]
     ),
     key=("tenant", "message_id"),
@@ -61,6 +69,7 @@ DIMENSIONS = {
     Dimension.STORE: "store_id",
     Dimension.CHANNEL: "channel",
 }
+_VALUES = ("texts", "numbers", "flags")
 _OPENS = {Dimension.CATEGORY: "opens_category", Dimension.PRODUCT: "opens_product"}
 
 
@@ -82,8 +91,23 @@ class ColumnarActivities:
         rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
         chosen = rows.filter(rows.origin_id.isin(origin_ids))
         query = chosen.order_by("time", "message_id", "opens_event", "product_id").limit(limit, offset=after)
-        columns = ("time", "name", "product_id", "category", "store_id", "channel")
-        return [Seen(**row) for row in (await self._columnar.execute(query.select(*columns))).to_pylist()]
+        columns = ("time", "name", "product_id", "category", "store_id", "channel", *_VALUES)
+        return [_seen(row) for row in (await self._columnar.execute(query.select(*columns))).to_pylist()]
+
+
+def _seen(row: dict[str, Any]) -> Seen:
+    held = {path: values for name in _VALUES for path, values in row.pop(name) or ()}
+    return Seen(**row, properties={path: values[0] if len(values) == 1 else values for path, values in held.items()})
+
+
+def undescribed(count: int) -> dict[str, pa.Array]:
+    """The columns of so many rows of which no properties are known any more."""
+    nothing = pa.array([[]] * count, type=pa.list_(pa.string()))
+    return {
+        "described": pa.array([0] * count, type=pa.int64()),
+        **flat_columns([Flat()] * count),
+        "left_out": nothing,
+    }
 
 
 def counted(rows: ir.Table, selection: Selection) -> ir.Table:

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.common.columnar import Amendment, Assign, Columnar, Table, of_tenant
-from services.forecasting.adapters.activities import ACTIVITIES, DIMENSIONS, counted
+from services.forecasting.adapters.activities import ACTIVITIES, DIMENSIONS, counted, undescribed
+from services.forecasting.adapters.event_properties import described, property_names, read_described
 from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
 from services.forecasting.adapters.moments import bound, event_moment, moment, read_moment
@@ -15,6 +16,7 @@ from services.forecasting.adapters.series import Tables, sums
 from services.forecasting.adapters.tastes import categories, later, read_tastes, tastes
 from services.forecasting.domain.activities import BoughtLine
 from services.forecasting.domain.customers import Histories
+from services.forecasting.domain.event_properties import Described
 from services.forecasting.domain.measures import Dimension
 from services.forecasting.domain.periods import Periods
 from services.forecasting.domain.preference import Tastes
@@ -92,7 +94,7 @@ class ColumnarLines:
 
     async def pseudonymise(self, tenant: str, erasure_id: str, origin_ids: Sequence[str], pseudonym: str) -> None:
         """Let the lines and activities of these origins be a pseudonym's, without the names of their orders and events,
-        and keep nothing of their segments."""
+        and keep nothing of their segments, nor of the properties of events."""
         count = len(origin_ids)
         names = ("tenant", "origin_id")
         taken = pa.table(
@@ -104,9 +106,10 @@ class ColumnarLines:
             }
         )
         nameless = taken.append_column("order_id", pa.array([""] * count))
+        nothing_said = pa.table({**dict(zip(taken.column_names, taken.columns, strict=True)), **undescribed(count)})
         changes: list[Amendment] = [
             Assign(ORDER_LINES, names, nameless),
-            Assign(ACTIVITIES, names, taken),
+            Assign(ACTIVITIES, names, nothing_said),
             forgotten(tenant, origin_ids),
         ]
         await self._columnar.append({}, f"{ERASER}.{tenant}", erasure_id, changes)
@@ -212,6 +215,16 @@ class ColumnarLines:
             events = _of(of_tenant(self._columnar.table(ACTIVITIES), tenant), customer_ids)
             return read_moment(await self._columnar.execute(event_moment(events, *asked), bound=when), goal)
         return read_moment(await self._columnar.execute(moment(*asked), bound=when), goal)
+
+    async def described(self, tenant: str, event_name: str, paths: Sequence[str]) -> Described:
+        rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+        query = described(rows.filter(rows.name == event_name), paths)
+        return read_described((await self._columnar.execute(query)).to_pylist()[0], paths)
+
+    async def property_names(self, tenant: str, event_name: str, limit: int) -> list[str]:
+        rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
+        query = property_names(rows.filter(rows.name == event_name), limit)
+        return [str(it) for it in (await self._columnar.execute(query))["path"].to_pylist()]
 
     async def tastes(
         self,

@@ -4,6 +4,8 @@ Nothing but the last aggregation looks past the moment.
 """
 
 from dataclasses import replace
+from functools import reduce
+from operator import and_
 
 import ibis
 import ibis.expr.types as ir
@@ -11,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from services.common.columnar.texts import Bound
+from services.forecasting.adapters.event_properties import fulfilling, removed, summed
 from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.propensity import EVENT_WINDOWS_DAYS, GOAL_WINDOWS_DAYS, WINDOWS_DAYS, Goal, Moment
 
-_COUNTS_OF_GOAL = ("goal_events", "goal_event_days")
+_COUNTS_OF_GOAL = ("goal_events", "goal_event_days", "goal_event_sum")
 _AT, _TODAY = (ibis.param("int64") for _ in range(2))
 
 
@@ -43,19 +46,43 @@ def moment(lines: ir.Table, currency: str, goal: Goal) -> ir.Table:
 def event_moment(events: ir.Table, lines: ir.Table, currency: str, goal: Goal) -> ir.Table:
     """The same of a goal of events: one row a customer of whom any event is known by the moment."""
     events = events.filter(events.customer_id != "")
-    counting = _once(events.filter(events.name == goal.event_name, *_matching(events, goal)))
+    counting = _counting(events, goal)
+    if goal.paths:
+        events = events.anti_join(removed(events), "customer_id")
     found = _done(_once(events.filter(events.time <= _AT)))
-    found = _joined(found, _done_of_goal(counting.filter(counting.time <= _AT)))
+    found = _joined(found, _done_of_goal(counting.filter(counting.time <= _AT), goal))
     found = found.mutate(goal_event_day_share=found.goal_event_days.coalesce(0) / found.event_days)
     known = lines.filter(lines.currency == currency, lines.customer_id != "", lines.time <= _AT)
     known = known.mutate(counts=0, day=_day(known.time))
     found = _joined(found, _bought(known, _daily(known)))
     later = counting.filter(counting.time > _AT, counting.time <= _AT + goal.horizon)
-    found = _joined(found, later.group_by("customer_id").aggregate(later=later.count()))
+    found = _joined(found, later.group_by("customer_id").aggregate(later=later.count(), later_sum=later["sum"].sum()))
     came = found.later.coalesce(0) >= goal.min_orders
+    if goal.sum_property:
+        came &= found.later_sum.coalesce(0.0) >= goal.min_sum
     counted = {name: found[name].coalesce(0) for name in goal.features if name.startswith(_COUNTS_OF_GOAL)}
     found = found.mutate(reached=~came if goal.absent else came, **counted)
     return found.select("customer_id", "reached", *goal.features).order_by("customer_id")
+
+
+def _counting(events: ir.Table, goal: Goal) -> ir.Table:
+    """The events that count towards the goal, one row each, with what they add to its ``sum``."""
+    if not goal.paths:
+        return _once(events.filter(events.name == goal.event_name, *_matching(events, goal))).mutate(sum=0.0)
+    named = events.filter(events.name == goal.event_name)
+    # The properties are in the first row of an event, what it names in any.
+    matching = reduce(and_, _matching(named, goal), ibis.literal(value=True))
+    named = named.mutate(
+        lies=matching.cast("int64"), fulfils=fulfilling(named, goal).cast("int64"), adds=_added(named, goal)
+    )
+    found = named.group_by("customer_id", "message_id", "time").aggregate(
+        looking=named.looking.max(), lies=named.lies.max(), fulfils=named.fulfils.max(), sum=named.adds.max()
+    )
+    return found.filter(found.lies == 1, found.fulfils == 1).mutate(day=_day(found.time))
+
+
+def _added(events: ir.Table, goal: Goal) -> ir.Value:
+    return ibis.cases((events.opens_event == 1, summed(events, goal))) if goal.sum_property else ibis.literal(0.0)
 
 
 def _once(events: ir.Table) -> ir.Table:
@@ -77,13 +104,14 @@ def _done(events: ir.Table) -> ir.Table:
     )
 
 
-def _done_of_goal(events: ir.Table) -> ir.Table:
-    daily = events.group_by("customer_id", "day").aggregate(events=events.count())
+def _done_of_goal(events: ir.Table, goal: Goal) -> ir.Table:
+    daily = events.group_by("customer_id", "day").aggregate(events=events.count(), sum=events["sum"].sum())
     found = daily.group_by("customer_id").aggregate(
         goal_event_recency_days=_TODAY - daily.day.max(),
         goal_events=daily.events.sum(),
         goal_event_days=daily.count(),
         span=daily.day.max() - daily.day.min(),
+        **({"goal_event_sum": daily["sum"].sum()} if goal.sum_property else {}),
         **{f"goal_event_days_in_{days}": _within(daily, days, 1) for days in EVENT_WINDOWS_DAYS},
     )
     found = found.mutate(goal_event_gap_days=found.span / (found.goal_event_days - 1).nullif(0)).drop("span")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from services.common.rules import Comparison, Instant, Operator
 from services.common.store import Collection, Index, Store
 from services.forecasting.adapters.fits import Kept, names_of
 from services.forecasting.adapters.told_fits import ToldFits
@@ -32,7 +33,13 @@ _TEXTS = ("categories", "product_ids", "store_ids", "channels")
 
 def goal_of(body: Mapping[str, Any]) -> Goal:
     """The goal that ``asdict`` gave."""
-    return Goal(**dict(body) | {name: tuple(body[name]) for name in _TEXTS if name in body})
+    where = tuple(_comparison(it) for it in body.get("where", ()))
+    return Goal(**dict(body) | {name: tuple(body[name]) for name in _TEXTS if name in body} | {"where": where})
+
+
+def _comparison(body: Mapping[str, Any]) -> Comparison:
+    values = (Instant(**it) if isinstance(it, dict) else it for it in body["values"])
+    return Comparison(body["field"], Operator(body["operator"]), tuple(values))
 
 
 def _deleted(model_id: str) -> PropensityModelNotFound:

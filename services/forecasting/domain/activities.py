@@ -1,6 +1,7 @@
 """What is known of single customers: what they bought and did, and in which segments they were."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Seen:
     category: str
     store_id: str
     channel: str
+    properties: Mapping[str, object] = field(default_factory=dict)
+    """What is kept of the event's properties, by path; in the first row of an event only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,23 @@
 """Goals that customers may reach, how likely each is to, and how far that can be trusted."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from services.common.clock import from_micros
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.common.rules import Aggregate, Comparison, EventCondition, Operator, RuleInvalid, validate
+from services.forecasting.domain.event_properties import (
+    BOUNDS,
+    PATH_LENGTH_MAX,
+    TEXT_LENGTH_MAX,
+    Described,
+    personal,
+)
 from services.forecasting.domain.periods import DAY
 
 EXAMPLES_MIN = 100
@@ -67,6 +77,16 @@ EVENT_FEATURES = (
 """What models of events know beside what was bought: all events, looks (``adapters/activities.py``), and the events
 that count towards the goal."""
 
+SUM_FEATURES = ("goal_event_sum",)
+"""And of goals that ask for a sum."""
+WHERE_MAX = 10
+LEFT_OUT_SHARE = 9
+"""A property is asked for where it was kept at least nine times as often as not."""
+VALUES_MAX = 100
+_NOT_HERE = frozenset(
+    {Operator.WITHIN_LAST, Operator.WITHIN_NEXT, Operator.BEFORE_LAST, Operator.AFTER_NEXT, Operator.MATCHES}
+)
+
 
 class GoalInvalid(InvalidArgument):
     """A goal that nobody could reach, or everybody would."""
@@ -110,6 +130,17 @@ class Goal:
     event_name: str = ""
     """Of which events; empty for orders."""
     channels: tuple[str, ...] = ()
+    where: tuple[Comparison, ...] = ()
+    """What the properties of an event have to be."""
+    sum_property: str = ""
+    """What is added up over the events that count; empty: nothing."""
+    min_sum: float = 0.0
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The properties of events that it asks for, each once."""
+        named = (*(it.field for it in self.where), self.sum_property)
+        return tuple(dict.fromkeys(it for it in named if it))
 
     @property
     def of_all_lines(self) -> bool:
@@ -120,7 +151,7 @@ class Goal:
     def features(self) -> tuple[str, ...]:
         """What a model of this goal goes by; where all lines count, those of the goal's own would repeat the others."""
         if self.event_name:
-            return EVENT_FEATURES + FEATURES
+            return EVENT_FEATURES + (SUM_FEATURES if self.sum_property else ()) + FEATURES
         return FEATURES if self.of_all_lines else FEATURES + GOAL_FEATURES
 
     @property
@@ -137,6 +168,61 @@ def check_goal(goal: Goal, goal_currency: str) -> None:
         raise GoalInvalid("the least amount must be above zero; leave it out if any will do", field="goal.min_amount")
     if goal.channels and not goal.event_name:
         raise GoalInvalid("orders have no channel; leave it out, or name the events that count", field="goal.channels")
+    if goal.paths and not goal.event_name:
+        raise GoalInvalid("properties are those of events; name the events that count", field="goal.event_name")
+    if bool(goal.sum_property) != (goal.min_sum > 0) or not math.isfinite(goal.min_sum):
+        raise GoalInvalid("what is summed and its least sum above zero go together", field="goal.min_sum")
+    _check_where(goal)
+    for path in goal.paths:
+        if personal(path) or len(path) > PATH_LENGTH_MAX:
+            raise GoalInvalid(f"{path[:PATH_LENGTH_MAX]} is not kept: {BOUNDS}", field="goal.where")
+
+
+def _check_where(goal: Goal) -> None:
+    if len(goal.where) > WHERE_MAX:
+        raise GoalInvalid(f"at most {WHERE_MAX} conditions are possible, not {len(goal.where)}", field="goal.where")
+    for number, it in enumerate(goal.where):
+        place = f"goal.where[{number}]"
+        if it.operator in _NOT_HERE:
+            raise GoalInvalid(f"{it.operator.name} is not possible in a goal", field=f"{place}.operator")
+        if len(it.values) > VALUES_MAX:
+            raise GoalInvalid(f"at most {VALUES_MAX} values are possible", field=f"{place}.values")
+        if any(isinstance(value, str) and len(value) > TEXT_LENGTH_MAX for value in it.values):
+            raise GoalInvalid(f"longer texts are not kept: {BOUNDS}", field=f"{place}.values")
+    if goal.where:
+        whole = EventCondition(goal.event_name, Aggregate.COUNT, Operator.AT_LEAST, (1.0,), where=goal.where)
+        try:
+            validate(whole, lambda _: None)
+        except RuleInvalid as error:
+            path = error.metadata["path"].removeprefix("event")
+            raise GoalInvalid(error.metadata["problem"], field=f"goal{path}") from error
+
+
+def check_described(goal: Goal, known: Described, names: Sequence[str]) -> None:
+    """``GoalInvalid`` for a property that no event has, or that was mostly not kept; ``names``: some that are."""
+    for path in goal.paths:
+        present, left_out = known.present[path], known.left_out[path]
+        if left_out * LEFT_OUT_SHARE > present:
+            raise GoalInvalid(
+                f"{path} of {left_out} of {known.events} events {goal.event_name} was not kept: {BOUNDS}",
+                field="goal.where",
+            )
+        if not present:
+            others = ", ".join(names) or "none"
+            raise GoalInvalid(
+                f"no event {goal.event_name} whose properties are known has {path}; known are {others}",
+                field="goal.where",
+            )
+
+
+def incomplete(goal: Goal, known: Described) -> Iterator[str]:
+    """Warnings of what is not known of the properties that a goal asks for."""
+    for path in goal.paths:
+        if left_out := known.left_out[path]:
+            yield f"{path} of {left_out} of {known.events} events {goal.event_name} was not kept; it counts as missing."
+    if known.unknown_until is not None:
+        until = from_micros(known.unknown_until).isoformat(timespec="seconds")
+        yield f"Properties of events {goal.event_name} are known after {until}; nothing before is learnt from."
 
 
 @dataclass(frozen=True, slots=True)

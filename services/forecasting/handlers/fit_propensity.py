@@ -37,7 +37,8 @@ from services.forecasting.learning.propensity import (
     reasons,
     sampled,
 )
-from services.forecasting.ports import Lines, Moments, PropensityModels, Requests
+from services.forecasting.ports import Lines, PropensityModels, Requests
+from services.forecasting.ports.properties import GoalMoments
 
 KIND = "fit_propensity_model"
 MOMENTS_MAX = 8
@@ -52,7 +53,7 @@ class PropensityFitting:
     """What fitting propensities needs from outside."""
 
     lines: Lines
-    moments: Moments
+    moments: GoalMoments
     models: PropensityModels
     requests: Requests
     jobs: Jobs
@@ -87,7 +88,8 @@ async def fit_propensity(
 async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOrder) -> "_Work":
     check_learner()
     check_room(await fitting.models.names(tenant), order.model_id)
-    orders, extent = await fitting.lines.extent(tenant), await extent_of(fitting.lines, tenant, order.goal)
+    orders = await fitting.lines.extent(tenant)
+    extent = await extent_of(fitting.lines, fitting.moments, tenant, order.goal)
     if extent is None:
         raise too_short(0, order.goal.horizon_days)
     chosen = Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, currency=order.currency)
@@ -98,7 +100,7 @@ async def _prepared(fitting: PropensityFitting, tenant: str, order: PropensityOr
     span = (as_of - extent.first_time) // DAY
     if span < HORIZONS_MIN * order.goal.horizon_days:
         raise too_short(max(span, 0), order.goal.horizon_days)
-    work = _Work(fitting, tenant, order, currency, extent.first_time, as_of)
+    work = _Work(fitting, tenant, order, currency, extent.first_time, as_of, extent.warnings)
     for number in (1, 2):
         _check(await work.moment(as_of - number * order.goal.horizon), number, fitting.examples_min)
     return work
@@ -147,6 +149,7 @@ class _Work:
     currency: str
     first: int
     as_of: int
+    warnings: tuple[str, ...]
 
     async def moment(self, at: int) -> Moment:
         return await self.fitting.moments.moment(self.tenant, self.currency, self.order.goal, at)
@@ -202,7 +205,7 @@ class _Work:
             quality=measured,
             importance=importance(moved, self.order.goal.features),
             learnt=learnt.trees.dump(),
-            warnings=tuple(_warnings(learnt, measured)),
+            warnings=(*self.warnings, *_warnings(learnt, measured)),
         )
 
     async def _write(self, model: PropensityModel, trees: PropensityTrees, now: Moment, progress: Progress) -> None:

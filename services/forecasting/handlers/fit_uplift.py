@@ -33,7 +33,14 @@ from services.forecasting.domain.uplift import (
     Worth,
     waves,
 )
-from services.forecasting.handlers.fitting import check_learner, check_room, drop_erased, extent_of, who_is_known
+from services.forecasting.handlers.fitting import (
+    GoalExtent,
+    check_learner,
+    check_room,
+    drop_erased,
+    extent_of,
+    who_is_known,
+)
 from services.forecasting.handlers.get_series import check_instant
 from services.forecasting.handlers.say_uplifts import UpliftSaying
 from services.forecasting.handlers.start_once import start_once
@@ -41,7 +48,8 @@ from services.forecasting.learning.propensity import importance, percentiles
 from services.forecasting.learning.qini import uplift_quality
 from services.forecasting.learning.uplift import ROWS_MAX, UpliftTrees, fit, taken
 from services.forecasting.learning.uplift_kept import UpliftMeans, dump
-from services.forecasting.ports import Lines, Moments, Requests, Treatments
+from services.forecasting.ports import Lines, Requests, Treatments
+from services.forecasting.ports.properties import GoalMoments
 from services.forecasting.ports.uplifts import UpliftModels
 
 KIND = "fit_uplift_model"
@@ -53,7 +61,7 @@ class UpliftFitting:
     """What fitting uplifts needs from outside."""
 
     lines: Lines
-    moments: Moments
+    moments: GoalMoments
     treatments: Treatments
     models: UpliftModels
     requests: Requests
@@ -122,13 +130,14 @@ async def _prepared(fitting: UpliftFitting, tenant: str, order: UpliftOrder) -> 
             f"there is no experiment {order.experiment_id}; RecordTreatments begins one, or a campaign that holds back",
             experiment=order.experiment_id,
         )
-    orders, extent = await fitting.lines.extent(tenant), await extent_of(fitting.lines, tenant, order.goal)
+    orders = await fitting.lines.extent(tenant)
+    extent = await extent_of(fitting.lines, fitting.moments, tenant, order.goal)
     if extent is None:
         what = f"events {order.goal.event_name}" if order.goal.event_name else "orders"
         raise ExperimentUnfit(f"there are no {what}: nothing shows what the treatment changed")
     currency = _currency(orders, order)
     as_of = extent.last_time if order.as_of is None else order.as_of
-    work = _Work(fitting, tenant, order, currency, extent.last_time, as_of)
+    work = _Work(fitting, tenant, order, currency, extent, as_of)
     work.check(await work.treated())
     return work
 
@@ -152,6 +161,8 @@ class _Treated:
     treatments: Sequence[Treatment]
     both: int
     early: int
+    undescribed: int
+    """Who was treated before the properties that the goal asks for are known."""
     wave: str
     """How long the waves are that treatments were taken together to; empty: they were not."""
 
@@ -162,14 +173,15 @@ class _Work:
     tenant: str
     order: UpliftOrder
     currency: str
-    last: int
+    extent: GoalExtent
     as_of: int
 
     async def treated(self) -> _Treated:
         found, both = await self.fitting.treatments.treatments(self.tenant, self.order.experiment_id)
-        over = [it for it in found if it.time + self.order.goal.horizon <= self.last]
-        together, wave = waves(over)
-        return _Treated(together, both, len(found) - len(over), wave)
+        over = [it for it in found if it.time + self.order.goal.horizon <= self.extent.last_time]
+        described = [it for it in over if not self.order.goal.paths or it.time >= self.extent.first_time]
+        together, wave = waves(described)
+        return _Treated(together, both, len(found) - len(over), len(over) - len(described), wave)
 
     def check(self, found: _Treated) -> None:
         """Whether there is enough to learn from, before anything is read of the customers."""
@@ -204,7 +216,7 @@ class _Work:
             measured = await asyncio.to_thread(uplift_quality, trial, tested)
             await progress(0.7, "telling the customers of now apart")
             now = await self._moment(self.as_of)
-            warnings = tuple(_warnings(found, trial, measured, drawn, _known(self.order.goal)))
+            warnings = (*self.extent.warnings, *_warnings(found, trial, measured, drawn, _known(self.order.goal)))
             version = await self.fitting.models.claim(self.tenant, self.order.model_id)
             model = await self._written(version, measured, warnings, trees, now, progress)
             asked = (self.tenant, self.currency, self.order.goal, self.as_of)
@@ -319,6 +331,8 @@ def _warnings(found: _Treated, trial: Trial, measured: UpliftQuality, drawn: boo
         yield f"{found.both} customers were recorded in both groups, as merged customers may be, and were left out."
     if found.early:
         yield f"The horizon of {found.early} customers is not over yet; they were left out."
+    if found.undescribed:
+        yield f"{found.undescribed} customers were treated before properties of events are known; they were left out."
     if found.wave:
         yield (
             f"The treatments began at more than {TIMES_MAX} moments. They are taken together to waves of {found.wave}, "

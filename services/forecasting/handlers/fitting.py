@@ -1,13 +1,24 @@
 """What every fit of a model of customers asks for first and does last."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.propensity import MODELS_MAX, Goal, LearnerMissing, TooManyModels
-from services.forecasting.domain.series import Extent, Selection
+from services.forecasting.domain.propensity import (
+    MODELS_MAX,
+    Goal,
+    LearnerMissing,
+    TooManyModels,
+    check_described,
+    incomplete,
+)
+from services.forecasting.domain.series import Selection
 from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.ports import Lines, Moments
+from services.forecasting.ports.properties import GoalMoments
+
+NAMES_MAX = 20
 
 
 class Versions(Protocol):
@@ -35,12 +46,29 @@ async def with_orders(lines: Lines, tenant: str, currency: str, at: int) -> Sequ
     return (await lines.histories(tenant, currency, at, at)).ids
 
 
-async def extent_of(lines: Lines, tenant: str, goal: Goal) -> Extent | None:
-    """From when to when it is known who reached the goal; ``None``: not at all."""
+@dataclass(frozen=True, slots=True)
+class GoalExtent:
+    """From when to when it is known who reached a goal, and what of that is not known, in sentences."""
+
+    first_time: int
+    last_time: int
+    warnings: tuple[str, ...] = ()
+
+
+async def extent_of(lines: Lines, moments: GoalMoments, tenant: str, goal: Goal) -> GoalExtent | None:
+    """Of the orders or events that the goal counts; ``None``: there are none. ``GoalInvalid`` where properties are not
+    known."""
     if not goal.event_name:
-        return await lines.extent(tenant)
+        found = await lines.extent(tenant)
+        return GoalExtent(found.first_time, found.last_time) if found else None
     selection = Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY, event_name=goal.event_name)
-    return await lines.extent(tenant, selection)
+    found = await lines.extent(tenant, selection)
+    if found is None or not goal.paths:
+        return GoalExtent(found.first_time, found.last_time) if found else None
+    known = await moments.described(tenant, goal.event_name, goal.paths)
+    check_described(goal, known, await moments.property_names(tenant, goal.event_name, NAMES_MAX))
+    first = found.first_time if known.unknown_until is None else max(found.first_time, known.unknown_until + 1)
+    return GoalExtent(first, found.last_time, tuple(incomplete(goal, known)))
 
 
 async def who_is_known(

@@ -40,7 +40,7 @@ async def monitor_propensity(
     What it said then is worked out anew from what was known then, so nothing is kept of customers for it.
     """
     newest = await get_propensity_model(fitting.models, tenant, model_id, version)
-    extent = await extent_of(fitting.lines, tenant, newest.goal)
+    extent = await extent_of(fitting.lines, fitting.moments, tenant, newest.goal)
     last = extent.last_time if extent else 0
     model: PropensityModel | None = newest
     while model is not None and model.as_of + model.goal.horizon > last:

@@ -92,6 +92,7 @@ def _seen(it: Seen) -> dict[str, Any]:
         "category": it.category,
         "store": it.store_id,
         "channel": it.channel,
+        **({"properties": it.properties} if it.properties else {}),
     }
 
 

@@ -10,7 +10,17 @@ from tessera.forecasting.v1 import propensity_pb2 as pb
 from services.common.auth import principal
 from services.common.idempotency import fingerprint
 from services.common.job_messages import to_proto
-from services.forecasting.domain.propensity import Decile, Goal, Propensity, PropensityModel, Quality, Reason
+from services.common.rules import Comparison, RuleInvalid
+from services.common.rules.wire import read_where, write_comparison
+from services.forecasting.domain.propensity import (
+    Decile,
+    Goal,
+    GoalInvalid,
+    Propensity,
+    PropensityModel,
+    Quality,
+    Reason,
+)
 from services.forecasting.handlers.fit_propensity import PropensityFitting, PropensityOrder, fit_propensity
 from services.forecasting.handlers.get_propensity import get_propensity_model, list_propensities, monitor_propensity
 
@@ -90,7 +100,17 @@ def goal_of(it: pb.PropensityGoal) -> Goal:
         absent=it.absent,
         event_name=it.event_name,
         channels=tuple(it.channels),
+        where=_where(it),
+        sum_property=it.sum_property,
+        min_sum=it.min_sum,
     )
+
+
+def _where(it: pb.PropensityGoal) -> tuple[Comparison, ...]:
+    try:
+        return read_where(it.where, "goal")
+    except RuleInvalid as error:
+        raise GoalInvalid(error.metadata["problem"], field=error.metadata["path"]) from error
 
 
 def goal_message(it: Goal, currency: str) -> pb.PropensityGoal:
@@ -105,6 +125,9 @@ def goal_message(it: Goal, currency: str) -> pb.PropensityGoal:
         absent=it.absent,
         event_name=it.event_name,
         channels=it.channels,
+        where=map(write_comparison, it.where),
+        sum_property=it.sum_property,
+        min_sum=it.min_sum,
     )
 
 

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 
 from services.common.columnar import open_columnar
+from services.common.flat.columns import flat_columns
+from services.common.flat.properties import flatten
+from services.common.rules import Comparison, Operator
 from services.forecasting.adapters.activities import ACTIVITIES
-from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
+from services.forecasting.adapters.lines import ORDER_LINES, SERIES_TABLES, ColumnarLines
 from services.forecasting.app import Settings
 from services.forecasting.domain.propensity import EVENT_WINDOWS_DAYS, FEATURES, Goal, Moment
 from tests.forecasting.adapters.test_moments import AT, DAY, Line, table
@@ -20,6 +23,19 @@ GOALS = (
     Goal(30, event_name="Opened"),
     Goal(60, event_name="Opened", categories=("TOYS",), channels=("email",), min_orders=2),
     Goal(45, event_name="Viewed", product_ids=("q",), absent=True),
+    Goal(60, event_name="Opened", where=(Comparison("plan", Operator.EQUALS, ("gold",)),)),
+    Goal(
+        60,
+        event_name="Viewed",
+        categories=("TOYS",),
+        where=(
+            Comparison("plan", Operator.NOT_EQUALS, ("free",)),
+            Comparison("seats", Operator.AT_LEAST, (2.0,)),
+            Comparison("path", Operator.STARTS_WITH, ("/a",)),
+        ),
+        sum_property="seats",
+        min_sum=6.0,
+    ),
 )
 
 
@@ -31,6 +47,13 @@ class Did:
     channel: str
     products: tuple[tuple[str, str], ...]
     looking: int
+    plan: str = ""
+    seats: int = 0
+    path: str = ""
+
+    @property
+    def properties(self) -> dict[str, object]:
+        return {"plan": self.plan or None, "seats": self.seats or None, "path": self.path}
 
 
 def some(seed: int, count: int = 250) -> list[Did]:
@@ -45,6 +68,9 @@ def some(seed: int, count: int = 250) -> list[Did]:
             str(random.choice(["email", "push"])),
             products[random.integers(3)],
             int(random.integers(2)),
+            str(random.choice(["gold", "free", ""])),
+            int(random.integers(5)),
+            str(random.choice(["/a", "/ab", "/b"])),
         )
         for number in range(count)
     ]
@@ -67,6 +93,9 @@ def rows_of(events: Sequence[Did], tenant: str) -> pa.Table:
         "opens_event": [int(not number) for _, number, *_ in rows],
         "opens_product": [1 for _ in rows],
         "opens_category": [1 for _ in rows],
+        "described": [None if number else 1 for _, number, *_ in rows],
+        **flat_columns([flatten({} if number else it.properties) for it, number, *_ in rows]),
+        "left_out": [["note"] if it.plan == "gold" and not number else [] for it, number, *_ in rows],
     }
     return pa.table(columns, schema=ACTIVITIES.schema)
 
@@ -76,7 +105,7 @@ def lines_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Readings"]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         settings = Settings(data_dir=tmp_path_factory.mktemp("event_moments"), _env_file=None)
-        columnar = runner.run(stack.enter_async_context(open_columnar(settings, [ORDER_LINES, ACTIVITIES])))
+        columnar = runner.run(stack.enter_async_context(open_columnar(settings, SERIES_TABLES)))
         yield Readings(runner, ColumnarLines(columnar))
         runner.run(stack.aclose())
 
@@ -116,6 +145,41 @@ def test_features_and_goals_are_those_of_a_slow_reading(lines_of: Readings) -> N
         assert it.features[it.ids.index("c1"), names.index("amount")] == 700
 
 
+def test_what_is_known_of_properties_is_told_and_who_is_erased_is_left_out(lines_of: Readings) -> None:
+    events, paths = some(4), ("plan", "note", "never")
+    tenant = lines_of.keep(events)
+    mine = [it for it in events if it.name == "Opened"]
+    known = lines_of.runner.run(lines_of.lines.described(tenant, "Opened", paths))
+    golden = sum(it.plan == "gold" for it in mine)
+    assert (known.events, known.unknown_until) == (len(mine), None)
+    assert known.present == {"plan": sum(it.plan != "" for it in mine), "note": 0, "never": 0}
+    assert known.left_out == {"plan": 0, "note": golden, "never": 0}
+    names = lines_of.runner.run(lines_of.lines.property_names(tenant, "Opened", 2))
+    assert names == ["path", "seats"]
+    before = lines_of.read(tenant, GOALS[3])
+    lines_of.runner.run(lines_of.lines.pseudonymise(tenant, "e1", ["c1"], "nobody"))
+    after = lines_of.read(tenant, GOALS[3])
+    assert list(after.ids) == [it for it in before.ids if it != "c1"]
+    assert "nobody" in lines_of.read(tenant, GOALS[0]).ids
+    left = lines_of.runner.run(lines_of.lines.described(tenant, "Opened", paths))
+    assert left.events == sum(it.customer != "c1" for it in mine)
+
+
+def test_from_when_on_properties_are_known_is_told(lines_of: Readings) -> None:
+    events = some(5)
+    tenant = lines_of.keep([])
+    old = rows_of(events[:40], tenant)
+    unknown = pa.array([None] * len(old), type=pa.int64())
+    old = old.set_column(old.schema.get_field_index("described"), "described", unknown)
+    lines_of.runner.run(lines_of.lines.append(ORDER_LINES.schema.empty_table(), "old", None, old))
+    lines_of.runner.run(
+        lines_of.lines.append(ORDER_LINES.schema.empty_table(), "new", None, rows_of(events[40:], tenant))
+    )
+    known = lines_of.runner.run(lines_of.lines.described(tenant, "Viewed", ("plan",)))
+    assert known.unknown_until == max(it.micros for it in events[:40] if it.name == "Viewed")
+    assert known.events == sum(it.name == "Viewed" for it in events[40:])
+
+
 def test_what_comes_after_the_moment_changes_no_feature(lines_of: Readings) -> None:
     known = [it for it in some(2) if it.micros <= AT]
     later = [replace(it, micros=it.micros + AT) for it in some(3)]
@@ -124,9 +188,22 @@ def test_what_comes_after_the_moment_changes_no_feature(lines_of: Readings) -> N
     assert np.array_equal(alone.features, both.features, equal_nan=True)
 
 
+def fulfils(it: Did, comparison: Comparison) -> bool:
+    found, (wanted,) = it.properties[comparison.field], comparison.values
+    match comparison.operator:
+        case Operator.EQUALS:
+            return found == wanted
+        case Operator.NOT_EQUALS:
+            return found != wanted
+        case Operator.AT_LEAST:
+            return isinstance(found, int) and isinstance(wanted, float) and found >= wanted
+    return str(found).startswith(str(wanted))
+
+
 def counts(it: Did, goal: Goal) -> bool:
     return (
         it.name == goal.event_name
+        and all(fulfils(it, each) for each in goal.where)
         and (not goal.channels or it.channel in goal.channels)
         and any(
             (not goal.product_ids or product in goal.product_ids)
@@ -138,7 +215,8 @@ def counts(it: Did, goal: Goal) -> bool:
 
 def slow_reached(events: Sequence[Did], goal: Goal) -> bool:
     came = [it for it in events if AT < it.micros <= AT + goal.horizon and counts(it, goal)]
-    return (len(came) >= goal.min_orders) != goal.absent
+    enough = not goal.sum_property or sum(it.seats for it in came) >= goal.min_sum
+    return (len(came) >= goal.min_orders and enough) != goal.absent
 
 
 def slow_features(events: Sequence[Did], goal: Goal) -> dict[str, float]:
@@ -159,6 +237,7 @@ def slow_features(events: Sequence[Did], goal: Goal) -> dict[str, float]:
         "goal_event_days": len(when),
         "goal_event_gap_days": gap,
         "goal_event_overdue": when[0] / gap if when else nan,
+        **({"goal_event_sum": sum(it.seats for it in mine)} if goal.sum_property else {}),
         "goal_event_day_share": len(when) / len(ago),
         **{f"event_days_in_{days}": sum(it < days for it in ago) for days in EVENT_WINDOWS_DAYS},
         **{f"goal_event_days_in_{days}": sum(it < days for it in when) for days in EVENT_WINDOWS_DAYS},
