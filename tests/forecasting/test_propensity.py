@@ -237,7 +237,7 @@ def where(field: str, operator: rule_pb2.Operator.ValueType, *values: str | floa
 
 
 NEWS = where("channel", rule_pb2.OPERATOR_EQUALS, "news")
-CLICKED = {"event_name": "Email Opened", "horizon_days": 24, "where": [NEWS], "sum_property": "clicks"}
+CLICKED: dict[str, Any] = {"event_name": "Email Opened", "horizon_days": 24, "where": [NEWS], "sum_property": "clicks"}
 UNKNOWN: Sequence[tuple[dict[str, Any], str]] = (
     ({"where": [where("plan", rule_pb2.OPERATOR_EQUALS, "gold")]}, "has plan; known are channel, clicks"),
     ({"where": [where("email", rule_pb2.OPERATOR_EXISTS)]}, "email is not kept: of an event 50 properties"),
@@ -254,7 +254,8 @@ UNKNOWN: Sequence[tuple[dict[str, Any], str]] = (
 async def asks_for_properties(shop: Shop, by_channel: pb.PropensityModel) -> None:
     """A condition on a property counts the same events, conditions that make no sense are refused."""
     for fields, problem in UNKNOWN:
-        goal = pb.PropensityGoal(**{"event_name": "Email Opened", "horizon_days": 24} | fields)
+        named: dict[str, Any] = {"event_name": "Email Opened", "horizon_days": 24}
+        goal = pb.PropensityGoal(**named | fields)
         error = await refusal(shop.forecasting.FitPropensityModel(asked(goal=goal), metadata=shop.header()))
         assert (error.code(), problem in (error.details() or "")) == (grpc.StatusCode.INVALID_ARGUMENT, True), problem
     same = pb.PropensityGoal(event_name="Email Opened", horizon_days=24, where=[NEWS])
