@@ -6,6 +6,7 @@ out, as no goal needs them. Names of what was left out are kept beside, so that 
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from services.common.flat.properties import Flat
@@ -16,6 +17,7 @@ PATH_LENGTH_MAX = 100
 TEXT_LENGTH_MAX = 256
 VALUES_MAX = 20
 LEFT_OUT_MAX = 50
+_PATHS_REMEMBERED = 10_000
 _PERSONAL = frozenset(
     {
         "address",
@@ -80,6 +82,7 @@ def _of(values: dict[str, list[T]], paths: Set[str]) -> dict[str, list[T]]:
     return {path: each for path, each in values.items() if path in paths}
 
 
+@lru_cache(_PATHS_REMEMBERED)
 def personal(path: str) -> bool:
     """Whether a property is one that says who somebody is."""
     parts = path.casefold().replace("_", "").replace("-", "").replace(" ", "").split(".")
@@ -87,7 +90,11 @@ def personal(path: str) -> bool:
 
 
 def _small(flat: Flat, path: str) -> bool:
-    texts, listed = flat.texts.get(path, []), flat.elements.get(path, [])
-    count = max(len(it.get(path, [])) for it in (flat.texts, flat.numbers, flat.flags, flat.elements))
-    short = all(len(it) <= TEXT_LENGTH_MAX for it in texts) and all(len(it) <= TEXT_LENGTH_MAX + 1 for it in listed)
-    return short and count <= VALUES_MAX and len(path) <= PATH_LENGTH_MAX and not personal(path)
+    for values in (flat.numbers, flat.flags):
+        if len(values.get(path, ())) > VALUES_MAX:
+            return False
+    for texts, longest in ((flat.texts, TEXT_LENGTH_MAX), (flat.elements, TEXT_LENGTH_MAX + 1)):
+        found = texts.get(path, ())
+        if len(found) > VALUES_MAX or any(len(it) > longest for it in found):
+            return False
+    return len(path) <= PATH_LENGTH_MAX and not personal(path)
