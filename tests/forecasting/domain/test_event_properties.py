@@ -1,6 +1,6 @@
 """What is kept of events' properties is bounded, names nobody, and what is left out is named."""
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.flat.properties import flatten
@@ -18,6 +18,7 @@ NAMES = st.sampled_from(["plan", "seats", "email", "items", "x" * 120]) | st.tex
 OBJECTS = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=30) | st.dictionaries(NAMES, inner, max_size=5))
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(NAMES, OBJECTS, max_size=8))
 def test_every_property_is_kept_whole_or_named_as_left_out(properties: dict[str, object]) -> None:
     flat = flatten(properties)
