@@ -179,7 +179,7 @@ class _Work:
     async def treated(self) -> _Treated:
         found, both = await self.fitting.treatments.treatments(self.tenant, self.order.experiment_id)
         over = [it for it in found if it.time + self.order.goal.horizon <= self.extent.last_time]
-        described = [it for it in over if not self.order.goal.paths or it.time >= self.extent.first_time]
+        described = [it for it in over if it.time >= self.extent.described_from]
         together, wave = waves(described)
         return _Treated(together, both, len(found) - len(over), len(over) - len(described), wave)
 

@@ -52,6 +52,8 @@ class GoalExtent:
 
     first_time: int
     last_time: int
+    described_from: int = 0
+    """From when on the properties that it asks for are known of all events of its name."""
     warnings: tuple[str, ...] = ()
 
 
@@ -67,8 +69,8 @@ async def extent_of(lines: Lines, moments: GoalMoments, tenant: str, goal: Goal)
         return GoalExtent(found.first_time, found.last_time) if found else None
     known = await moments.described(tenant, goal.event_name, goal.paths)
     check_described(goal, known, await moments.property_names(tenant, goal.event_name, NAMES_MAX))
-    first = found.first_time if known.unknown_until is None else max(found.first_time, known.unknown_until + 1)
-    return GoalExtent(first, found.last_time, tuple(incomplete(goal, known)))
+    begin = 0 if known.unknown_until is None else known.unknown_until + 1
+    return GoalExtent(max(found.first_time, begin), found.last_time, begin, tuple(incomplete(goal, known)))
 
 
 async def who_is_known(
