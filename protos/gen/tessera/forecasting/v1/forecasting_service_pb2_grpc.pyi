@@ -206,8 +206,10 @@ class ForecastingServiceStub:
     it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
     several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
-    currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
-    with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+    currency or of events, for channels or properties of orders, a sum without a property or a property without one, a
+    condition that makes no sense, and a property that no event of the name has, or that was not kept of a tenth of them;
+    WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the orders,
+    or the events from the first of the goal's name on whose properties are known where it asks for some, do not span three
     horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
     what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
     LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
@@ -495,8 +497,10 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
     ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
     several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
-    currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
-    with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+    currency or of events, for channels or properties of orders, a sum without a property or a property without one, a
+    condition that makes no sense, and a property that no event of the name has, or that was not kept of a tenth of them;
+    WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the orders,
+    or the events from the first of the goal's name on whose properties are known where it asks for some, do not span three
     horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
     what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
     LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.
@@ -997,8 +1001,10 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         it is defined, `auc`. The same `request_id` with the same content answers the same job; with other content it is
         ALREADY_EXISTS, reason REQUEST_ID_REUSED. INVALID_ARGUMENT with reason CURRENCY_REQUIRED for a tenant that sells in
         several currencies where `currency` is empty, GOAL_INVALID for a least amount that is not above zero, in another
-        currency or of events, and for channels of orders, WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION
-        with reason TOO_LITTLE_HISTORY where the orders, or the events from the first of the goal's name on, do not span three
+        currency or of events, for channels or properties of orders, a sum without a property or a property without one, a
+        condition that makes no sense, and a property that no event of the name has, or that was not kept of a tenth of them;
+        WINDOW_INVALID for a moment outside 1970 to 2169. FAILED_PRECONDITION with reason TOO_LITTLE_HISTORY where the orders,
+        or the events from the first of the goal's name on whose properties are known where it asks for some, do not span three
         horizons, TOO_FEW_EXAMPLES where in one of the last two horizons fewer than 100 customers (or
         what the service is set to) reached the goal, or fewer did not, TOO_MANY_MODELS past 50 names,
         LEARNER_MISSING where the machine lacks OpenMP's runtime, without which LightGBM cannot be loaded.

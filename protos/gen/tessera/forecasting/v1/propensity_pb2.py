@@ -26,9 +26,10 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tessera.common.v1 import job_pb2 as tessera_dot_common_dot_v1_dot_job__pb2
 from tessera.common.v1 import money_pb2 as tessera_dot_common_dot_v1_dot_money__pb2
 from tessera.common.v1 import options_pb2 as tessera_dot_common_dot_v1_dot_options__pb2
+from tessera.common.v1 import rule_pb2 as tessera_dot_common_dot_v1_dot_rule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/forecasting/v1/propensity.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\"\xab\x02\n\x0ePropensityGoal\x12\x1e\n\ncategories\x18\x01 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\x12\x1f\n\x0bproduct_ids\x18\x02 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xe8\x07\x12\x1d\n\tstore_ids\x18\x03 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\x12\x1d\n\nmin_orders\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12,\n\nmin_amount\x18\x05 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12!\n\x0chorizon_days\x18\x06 \x01(\x05\x42\x0b\xaa\xbb\x18\x07\x08\x01 \x02(\xda\x05\x12\x0e\n\x06\x61\x62sent\x18\x07 \x01(\x08\x12\x1b\n\nevent_name\x18\x08 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1c\n\x08\x63hannels\x18\t \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\"\xfb\x01\n\x19\x46itPropensityModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12/\n\x08model_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12<\n\x04goal\x18\x03 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoalB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x08\x63urrency\x18\x04 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x1a\x46itPropensityModelResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\xc0\x03\n\x0fPropensityModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x34\n\x04goal\x18\x03 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoal\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12,\n\x08\x66it_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x07 \x01(\x03\x12\x14\n\x0cmoment_count\x18\x08 \x01(\x05\x12\x15\n\rreached_count\x18\t \x01(\x03\x12\x14\n\x0cmissed_count\x18\n \x01(\x03\x12:\n\x07quality\x18\x0b \x01(\x0b\x32).tessera.forecasting.v1.PropensityQuality\x12;\n\x08\x66\x65\x61tures\x18\x0c \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x10\n\x08warnings\x18\r \x03(\t\"\xc9\x02\n\x11PropensityQuality\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x11\n\tbase_rate\x18\x03 \x01(\x01\x12\x10\n\x03\x61uc\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11\x61verage_precision\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x62rier\x18\x06 \x01(\x01\x12\x12\n\nbase_brier\x18\x07 \x01(\x01\x12\x10\n\x08log_loss\x18\x08 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\t \x01(\x01\x12\x39\n\x07\x64\x65\x63iles\x18\n \x03(\x0b\x32(.tessera.forecasting.v1.PropensityDecileB\x06\n\x04_aucB\x14\n\x12_average_precision\"r\n\x10PropensityDecile\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x15\n\rreached_share\x18\x03 \x01(\x01\x12\x11\n\x04lift\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_lift\"5\n\x11PropensityFeature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nimportance\x18\x02 \x01(\x01\"\x9c\x02\n\nPropensity\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\x12\x12\n\npercentile\x18\x05 \x01(\x05\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x07 \x01(\x05\x12\x39\n\x07reasons\x18\x08 \x03(\x0b\x32(.tessera.forecasting.v1.PropensityReason\x12,\n\x08\x66it_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x10PropensityReason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\x42\x08\n\x06_value\"P\n\x19GetPropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"_\n\x1aGetPropensityModelResponse\x12\x41\n\x10propensity_model\x18\x01 \x01(\x0b\x32\'.tessera.forecasting.v1.PropensityModel\"\x1d\n\x1bListPropensityModelsRequest\"b\n\x1cListPropensityModelsResponse\x12\x42\n\x11propensity_models\x18\x01 \x03(\x0b\x32\'.tessera.forecasting.v1.PropensityModel\":\n\x1c\x44\x65letePropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\"\x1f\n\x1d\x44\x65letePropensityModelResponse\"g\n\x17ListPropensitiesRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x18ListPropensitiesResponse\x12\x38\n\x0cpropensities\x18\x01 \x03(\x0b\x32\".tessera.forecasting.v1.Propensity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x1b\x42\x61tchGetPropensitiesRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\x12\x1b\n\tmodel_ids\x18\x02 \x03(\tB\x08\xaa\xbb\x18\x04\x10@\x18\x32\"X\n\x1c\x42\x61tchGetPropensitiesResponse\x12\x38\n\x0cpropensities\x18\x01 \x03(\x0b\x32\".tessera.forecasting.v1.Propensity\"T\n\x1dMonitorPropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"m\n\x1eMonitorPropensityModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12:\n\x07quality\x18\x02 \x01(\x0b\x32).tessera.forecasting.v1.PropensityQualityb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'tessera/forecasting/v1/propensity.proto\x12\x16tessera.forecasting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btessera/common/v1/job.proto\x1a\x1dtessera/common/v1/money.proto\x1a\x1ftessera/common/v1/options.proto\x1a\x1ctessera/common/v1/rule.proto\"\x98\x03\n\x0ePropensityGoal\x12\x1e\n\ncategories\x18\x01 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\x12\x1f\n\x0bproduct_ids\x18\x02 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xe8\x07\x12\x1d\n\tstore_ids\x18\x03 \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\x12\x1d\n\nmin_orders\x18\x04 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12,\n\nmin_amount\x18\x05 \x01(\x0b\x32\x18.tessera.common.v1.Money\x12!\n\x0chorizon_days\x18\x06 \x01(\x05\x42\x0b\xaa\xbb\x18\x07\x08\x01 \x02(\xda\x05\x12\x0e\n\x06\x61\x62sent\x18\x07 \x01(\x08\x12\x1b\n\nevent_name\x18\x08 \x01(\tB\x07\xaa\xbb\x18\x03\x10\x80\x02\x12\x1c\n\x08\x63hannels\x18\t \x03(\tB\n\xaa\xbb\x18\x06\x10\x80\x02\x18\xc8\x01\x12\x34\n\x05where\x18\n \x03(\x0b\x32\x1d.tessera.common.v1.ComparisonB\x06\xaa\xbb\x18\x02\x18\n\x12\x1c\n\x0csum_property\x18\x0b \x01(\tB\x06\xaa\xbb\x18\x02\x10\x64\x12\x17\n\x07min_sum\x18\x0c \x01(\x01\x42\x06\xaa\xbb\x18\x02 \x00\"\xfb\x01\n\x19\x46itPropensityModelRequest\x12\x1d\n\nrequest_id\x18\x01 \x01(\tB\t\xaa\xbb\x18\x05\x08\x01\x10\x80\x01\x12/\n\x08model_id\x18\x02 \x01(\tB\x1d\xaa\xbb\x18\x19\x08\x01\x10@2\x13[a-z0-9][a-z0-9_-]*\x12<\n\x04goal\x18\x03 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoalB\x06\xaa\xbb\x18\x02\x08\x01\x12 \n\x08\x63urrency\x18\x04 \x01(\tB\x0e\xaa\xbb\x18\n2\x08[A-Z]{3}\x12.\n\nas_of_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x1a\x46itPropensityModelResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tessera.common.v1.Job\"\xc0\x03\n\x0fPropensityModel\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x34\n\x04goal\x18\x03 \x01(\x0b\x32&.tessera.forecasting.v1.PropensityGoal\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12,\n\x08\x66it_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x07 \x01(\x03\x12\x14\n\x0cmoment_count\x18\x08 \x01(\x05\x12\x15\n\rreached_count\x18\t \x01(\x03\x12\x14\n\x0cmissed_count\x18\n \x01(\x03\x12:\n\x07quality\x18\x0b \x01(\x0b\x32).tessera.forecasting.v1.PropensityQuality\x12;\n\x08\x66\x65\x61tures\x18\x0c \x03(\x0b\x32).tessera.forecasting.v1.PropensityFeature\x12\x10\n\x08warnings\x18\r \x03(\t\"\xc9\x02\n\x11PropensityQuality\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63ustomer_count\x18\x02 \x01(\x03\x12\x11\n\tbase_rate\x18\x03 \x01(\x01\x12\x10\n\x03\x61uc\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x1e\n\x11\x61verage_precision\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x62rier\x18\x06 \x01(\x01\x12\x12\n\nbase_brier\x18\x07 \x01(\x01\x12\x10\n\x08log_loss\x18\x08 \x01(\x01\x12\x19\n\x11\x63\x61libration_error\x18\t \x01(\x01\x12\x39\n\x07\x64\x65\x63iles\x18\n \x03(\x0b\x32(.tessera.forecasting.v1.PropensityDecileB\x06\n\x04_aucB\x14\n\x12_average_precision\"r\n\x10PropensityDecile\x12\x16\n\x0e\x63ustomer_count\x18\x01 \x01(\x03\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x15\n\rreached_share\x18\x03 \x01(\x01\x12\x11\n\x04lift\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\x07\n\x05_lift\"5\n\x11PropensityFeature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nimportance\x18\x02 \x01(\x01\"\x9c\x02\n\nPropensity\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x13\n\x0bprobability\x18\x04 \x01(\x01\x12\x12\n\npercentile\x18\x05 \x01(\x05\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0chorizon_days\x18\x07 \x01(\x05\x12\x39\n\x07reasons\x18\x08 \x03(\x0b\x32(.tessera.forecasting.v1.PropensityReason\x12,\n\x08\x66it_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x10PropensityReason\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0c\x63ontribution\x18\x03 \x01(\x01\x42\x08\n\x06_value\"P\n\x19GetPropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"_\n\x1aGetPropensityModelResponse\x12\x41\n\x10propensity_model\x18\x01 \x01(\x0b\x32\'.tessera.forecasting.v1.PropensityModel\"\x1d\n\x1bListPropensityModelsRequest\"b\n\x1cListPropensityModelsResponse\x12\x42\n\x11propensity_models\x18\x01 \x03(\x0b\x32\'.tessera.forecasting.v1.PropensityModel\":\n\x1c\x44\x65letePropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\"\x1f\n\x1d\x44\x65letePropensityModelResponse\"g\n\x17ListPropensitiesRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xaa\xbb\x18\x05 \x00(\xd0\x0f\x12\x12\n\npage_token\x18\x03 \x01(\t\"m\n\x18ListPropensitiesResponse\x12\x38\n\x0cpropensities\x18\x01 \x03(\x0b\x32\".tessera.forecasting.v1.Propensity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"^\n\x1b\x42\x61tchGetPropensitiesRequest\x12\"\n\x0c\x63ustomer_ids\x18\x01 \x03(\tB\x0c\xaa\xbb\x18\x08\x08\x01\x10\x80\x02\x18\xe8\x07\x12\x1b\n\tmodel_ids\x18\x02 \x03(\tB\x08\xaa\xbb\x18\x04\x10@\x18\x32\"X\n\x1c\x42\x61tchGetPropensitiesResponse\x12\x38\n\x0cpropensities\x18\x01 \x03(\x0b\x32\".tessera.forecasting.v1.Propensity\"T\n\x1dMonitorPropensityModelRequest\x12\x1a\n\x08model_id\x18\x01 \x01(\tB\x08\xaa\xbb\x18\x04\x08\x01\x10@\x12\x17\n\x07version\x18\x02 \x01(\x03\x42\x06\xaa\xbb\x18\x02 \x00\"m\n\x1eMonitorPropensityModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12:\n\x07quality\x18\x02 \x01(\x0b\x32).tessera.forecasting.v1.PropensityQualityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +50,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROPENSITYGOAL'].fields_by_name['event_name']._serialized_options = b'\252\273\030\003\020\200\002'
   _globals['_PROPENSITYGOAL'].fields_by_name['channels']._loaded_options = None
   _globals['_PROPENSITYGOAL'].fields_by_name['channels']._serialized_options = b'\252\273\030\006\020\200\002\030\310\001'
+  _globals['_PROPENSITYGOAL'].fields_by_name['where']._loaded_options = None
+  _globals['_PROPENSITYGOAL'].fields_by_name['where']._serialized_options = b'\252\273\030\002\030\n'
+  _globals['_PROPENSITYGOAL'].fields_by_name['sum_property']._loaded_options = None
+  _globals['_PROPENSITYGOAL'].fields_by_name['sum_property']._serialized_options = b'\252\273\030\002\020d'
+  _globals['_PROPENSITYGOAL'].fields_by_name['min_sum']._loaded_options = None
+  _globals['_PROPENSITYGOAL'].fields_by_name['min_sum']._serialized_options = b'\252\273\030\002 \000'
   _globals['_FITPROPENSITYMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_FITPROPENSITYMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\252\273\030\005\010\001\020\200\001'
   _globals['_FITPROPENSITYMODELREQUEST'].fields_by_name['model_id']._loaded_options = None
@@ -75,46 +82,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MONITORPROPENSITYMODELREQUEST'].fields_by_name['model_id']._serialized_options = b'\252\273\030\004\010\001\020@'
   _globals['_MONITORPROPENSITYMODELREQUEST'].fields_by_name['version']._loaded_options = None
   _globals['_MONITORPROPENSITYMODELREQUEST'].fields_by_name['version']._serialized_options = b'\252\273\030\002 \000'
-  _globals['_PROPENSITYGOAL']._serialized_start=194
-  _globals['_PROPENSITYGOAL']._serialized_end=493
-  _globals['_FITPROPENSITYMODELREQUEST']._serialized_start=496
-  _globals['_FITPROPENSITYMODELREQUEST']._serialized_end=747
-  _globals['_FITPROPENSITYMODELRESPONSE']._serialized_start=749
-  _globals['_FITPROPENSITYMODELRESPONSE']._serialized_end=814
-  _globals['_PROPENSITYMODEL']._serialized_start=817
-  _globals['_PROPENSITYMODEL']._serialized_end=1265
-  _globals['_PROPENSITYQUALITY']._serialized_start=1268
-  _globals['_PROPENSITYQUALITY']._serialized_end=1597
-  _globals['_PROPENSITYDECILE']._serialized_start=1599
-  _globals['_PROPENSITYDECILE']._serialized_end=1713
-  _globals['_PROPENSITYFEATURE']._serialized_start=1715
-  _globals['_PROPENSITYFEATURE']._serialized_end=1768
-  _globals['_PROPENSITY']._serialized_start=1771
-  _globals['_PROPENSITY']._serialized_end=2055
-  _globals['_PROPENSITYREASON']._serialized_start=2057
-  _globals['_PROPENSITYREASON']._serialized_end=2144
-  _globals['_GETPROPENSITYMODELREQUEST']._serialized_start=2146
-  _globals['_GETPROPENSITYMODELREQUEST']._serialized_end=2226
-  _globals['_GETPROPENSITYMODELRESPONSE']._serialized_start=2228
-  _globals['_GETPROPENSITYMODELRESPONSE']._serialized_end=2323
-  _globals['_LISTPROPENSITYMODELSREQUEST']._serialized_start=2325
-  _globals['_LISTPROPENSITYMODELSREQUEST']._serialized_end=2354
-  _globals['_LISTPROPENSITYMODELSRESPONSE']._serialized_start=2356
-  _globals['_LISTPROPENSITYMODELSRESPONSE']._serialized_end=2454
-  _globals['_DELETEPROPENSITYMODELREQUEST']._serialized_start=2456
-  _globals['_DELETEPROPENSITYMODELREQUEST']._serialized_end=2514
-  _globals['_DELETEPROPENSITYMODELRESPONSE']._serialized_start=2516
-  _globals['_DELETEPROPENSITYMODELRESPONSE']._serialized_end=2547
-  _globals['_LISTPROPENSITIESREQUEST']._serialized_start=2549
-  _globals['_LISTPROPENSITIESREQUEST']._serialized_end=2652
-  _globals['_LISTPROPENSITIESRESPONSE']._serialized_start=2654
-  _globals['_LISTPROPENSITIESRESPONSE']._serialized_end=2763
-  _globals['_BATCHGETPROPENSITIESREQUEST']._serialized_start=2765
-  _globals['_BATCHGETPROPENSITIESREQUEST']._serialized_end=2859
-  _globals['_BATCHGETPROPENSITIESRESPONSE']._serialized_start=2861
-  _globals['_BATCHGETPROPENSITIESRESPONSE']._serialized_end=2949
-  _globals['_MONITORPROPENSITYMODELREQUEST']._serialized_start=2951
-  _globals['_MONITORPROPENSITYMODELREQUEST']._serialized_end=3035
-  _globals['_MONITORPROPENSITYMODELRESPONSE']._serialized_start=3037
-  _globals['_MONITORPROPENSITYMODELRESPONSE']._serialized_end=3146
+  _globals['_PROPENSITYGOAL']._serialized_start=224
+  _globals['_PROPENSITYGOAL']._serialized_end=632
+  _globals['_FITPROPENSITYMODELREQUEST']._serialized_start=635
+  _globals['_FITPROPENSITYMODELREQUEST']._serialized_end=886
+  _globals['_FITPROPENSITYMODELRESPONSE']._serialized_start=888
+  _globals['_FITPROPENSITYMODELRESPONSE']._serialized_end=953
+  _globals['_PROPENSITYMODEL']._serialized_start=956
+  _globals['_PROPENSITYMODEL']._serialized_end=1404
+  _globals['_PROPENSITYQUALITY']._serialized_start=1407
+  _globals['_PROPENSITYQUALITY']._serialized_end=1736
+  _globals['_PROPENSITYDECILE']._serialized_start=1738
+  _globals['_PROPENSITYDECILE']._serialized_end=1852
+  _globals['_PROPENSITYFEATURE']._serialized_start=1854
+  _globals['_PROPENSITYFEATURE']._serialized_end=1907
+  _globals['_PROPENSITY']._serialized_start=1910
+  _globals['_PROPENSITY']._serialized_end=2194
+  _globals['_PROPENSITYREASON']._serialized_start=2196
+  _globals['_PROPENSITYREASON']._serialized_end=2283
+  _globals['_GETPROPENSITYMODELREQUEST']._serialized_start=2285
+  _globals['_GETPROPENSITYMODELREQUEST']._serialized_end=2365
+  _globals['_GETPROPENSITYMODELRESPONSE']._serialized_start=2367
+  _globals['_GETPROPENSITYMODELRESPONSE']._serialized_end=2462
+  _globals['_LISTPROPENSITYMODELSREQUEST']._serialized_start=2464
+  _globals['_LISTPROPENSITYMODELSREQUEST']._serialized_end=2493
+  _globals['_LISTPROPENSITYMODELSRESPONSE']._serialized_start=2495
+  _globals['_LISTPROPENSITYMODELSRESPONSE']._serialized_end=2593
+  _globals['_DELETEPROPENSITYMODELREQUEST']._serialized_start=2595
+  _globals['_DELETEPROPENSITYMODELREQUEST']._serialized_end=2653
+  _globals['_DELETEPROPENSITYMODELRESPONSE']._serialized_start=2655
+  _globals['_DELETEPROPENSITYMODELRESPONSE']._serialized_end=2686
+  _globals['_LISTPROPENSITIESREQUEST']._serialized_start=2688
+  _globals['_LISTPROPENSITIESREQUEST']._serialized_end=2791
+  _globals['_LISTPROPENSITIESRESPONSE']._serialized_start=2793
+  _globals['_LISTPROPENSITIESRESPONSE']._serialized_end=2902
+  _globals['_BATCHGETPROPENSITIESREQUEST']._serialized_start=2904
+  _globals['_BATCHGETPROPENSITIESREQUEST']._serialized_end=2998
+  _globals['_BATCHGETPROPENSITIESRESPONSE']._serialized_start=3000
+  _globals['_BATCHGETPROPENSITIESRESPONSE']._serialized_end=3088
+  _globals['_MONITORPROPENSITYMODELREQUEST']._serialized_start=3090
+  _globals['_MONITORPROPENSITYMODELREQUEST']._serialized_end=3174
+  _globals['_MONITORPROPENSITYMODELRESPONSE']._serialized_start=3176
+  _globals['_MONITORPROPENSITYMODELRESPONSE']._serialized_end=3285
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from tessera.common.v1 import job_pb2 as _job_pb2
 from tessera.common.v1 import money_pb2 as _money_pb2
+from tessera.common.v1 import rule_pb2 as _rule_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -25,7 +26,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class PropensityGoal(_message.Message):
     """What a customer may do within some days: order, or anything else that is recorded as an event, such as `Subscribed`,
     `Email Opened` or the name of a page. The lines of an order, or the events, that count are those of any of `categories`,
-    of any of `product_ids`, of any of `store_ids` and of any of `channels`, where these are given.
+    of any of `product_ids`, of any of `store_ids` and of any of `channels`, where these are given; and of events those whose
+    properties are as in `where`.
 
     Models of orders know what customers bought, and say something of all who had ordered. Models of events know what
     customers did and bought, and say something of all of whom any event is recorded.
@@ -42,6 +44,9 @@ class PropensityGoal(_message.Message):
     ABSENT_FIELD_NUMBER: _builtins.int
     EVENT_NAME_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    SUM_PROPERTY_FIELD_NUMBER: _builtins.int
+    MIN_SUM_FIELD_NUMBER: _builtins.int
     min_orders: _builtins.int
     """At least this many orders with lines that count, or events that count; 0 means 1."""
     horizon_days: _builtins.int
@@ -50,6 +55,12 @@ class PropensityGoal(_message.Message):
     """The goal is that this does not happen: without anything else, that the customer is lost."""
     event_name: _builtins.str
     """Events of this name; empty: orders."""
+    sum_property: _builtins.str
+    """What is added up over the events that count: the path of a number among their properties, such as `seats` or
+    `products.quantity`. Empty: nothing. Not of orders, which have `min_amount`.
+    """
+    min_sum: _builtins.float
+    """What it comes to at least, in the unit of the property; above 0, and set where `sum_property` is."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only lines of these categories; empty for all."""
@@ -70,6 +81,19 @@ class PropensityGoal(_message.Message):
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only events whose property `channel` is one of these; empty for all. Not of orders."""
 
+    @_builtins.property
+    def where(self) -> _containers.RepeatedCompositeFieldContainer[_rule_pb2.Comparison]:
+        """Only events whose properties fulfil all of these, as in a rule of a segment: `plan` EQUALS `gold`, `path` STARTS_WITH
+        `/shoes`, `seats` AT_LEAST 5. Every operator but MATCHES and those that count from a moment (WITHIN_LAST and its like).
+        Not of orders: name the events `Order Completed` for conditions on their properties.
+
+        Properties are known of the events that the service has followed since it keeps them, not of those that it had before;
+        nothing is learnt from moments before the newest event of the name of which they are not known, and a warning of the
+        model says so. Of an event 50 properties are kept, with paths of up to 100 characters, texts of up to 256, lists of up
+        to 20 values; and none whose name says who somebody is (such as `email`, `phone`, `first_name`, `address`, or a part of
+        one). A goal that asks for one that is not kept, or that no event has, is refused with its name.
+        """
+
     def __init__(
         self,
         *,
@@ -82,10 +106,13 @@ class PropensityGoal(_message.Message):
         absent: _builtins.bool = ...,
         event_name: _builtins.str = ...,
         channels: _abc.Iterable[_builtins.str] | None = ...,
+        where: _abc.Iterable[_rule_pb2.Comparison] | None = ...,
+        sum_property: _builtins.str = ...,
+        min_sum: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["min_amount", b"min_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "categories", b"categories", "channels", b"channels", "event_name", b"event_name", "horizon_days", b"horizon_days", "min_amount", b"min_amount", "min_orders", b"min_orders", "product_ids", b"product_ids", "store_ids", b"store_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent", b"absent", "categories", b"categories", "channels", b"channels", "event_name", b"event_name", "horizon_days", b"horizon_days", "min_amount", b"min_amount", "min_orders", b"min_orders", "min_sum", b"min_sum", "product_ids", b"product_ids", "store_ids", b"store_ids", "sum_property", b"sum_property", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
