@@ -8,12 +8,9 @@ checkout (``../shared/data``); without them only the speed is measured.
 import asyncio
 import tempfile
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -25,12 +22,12 @@ from services.forecasting.adapters.lines import ORDER_LINES, ColumnarLines
 from services.forecasting.app import Settings
 from services.forecasting.domain.periods import DAY
 from services.forecasting.domain.preference import PreferenceQuality
-from services.forecasting.domain.propensity import FEATURES, Goal, Moment
+from services.forecasting.domain.propensity import Goal, Moment
 from services.forecasting.handlers.fit_propensity import moments_until
 from services.forecasting.learning.bg_nbd import BgNbdLikelihood, fit_bg_nbd
 from services.forecasting.learning.customer_value import PURCHASE_MODELS, Spending, expect, fit_value_model
 from services.forecasting.learning.gamma_gamma import fit_gamma_gamma
-from services.forecasting.learning.holdout import Agreement, compare, rank_correlation
+from services.forecasting.learning.holdout import Agreement, compare
 from services.forecasting.learning.maximum_likelihood import maximise
 from services.forecasting.learning.preference import ROWS_MAX, examples, measure
 from services.forecasting.learning.propensity import fit as fit_trees
@@ -41,6 +38,7 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CUSTOMERS, PEER_CUSTOMERS = 1_000_000, 100_000
 PUBLISHED_BG_NBD = {"r": 0.2426, "alpha": 4.4135, "a": 0.7929, "b": 2.4258}
 PUBLISHED_GAMMA_GAMMA = {"p": 6.249, "q": 3.745, "gamma": 15.448}
+RETAIL_UNTIL = int(pd.Timestamp("2011-08-31 23:59:59").timestamp() * 1_000_000)
 PUBLISHED_RMSE = {"bg_nbd": 1.608, "pareto_nbd": 1.603}
 
 
@@ -115,75 +113,21 @@ def propensity() -> Iterator[Result]:
     yield Result("online_retail trees churn, mean gap by decile", 100 * found.calibration_error, "points")
 
 
-def revenue() -> Iterator[Result]:
-    """The revenue of Online Retail's customers by trees: a candidate that was chosen on the 13 weeks before, and that
-    the service does not use yet. The geometric mean of Tweedie trees, of trees of purchase times trees of the logarithm
-    of the amount, and of BG/NBD with Gamma-Gamma, whose figures the trees know too."""
-    with tempfile.TemporaryDirectory() as folder:
-        *learnt, held = asyncio.run(_retail_moments(Path(folder)))
-    valued = [_valued(it) for it in (*learnt, held)]
-    features = np.vstack([np.column_stack([it.features, more]) for it, more in zip(learnt, valued, strict=False)])
-    now, ids = np.column_stack([held.features, valued[-1]]), [who for it in learnt for who in it.ids]
-    came = np.concatenate([it.amount for it in learnt]) / 100
-    bought = came > 0
-    buyers = [who for who, it in zip(ids, bought.tolist(), strict=True) if it]
-    tweedie = _grown(features, np.minimum(came, np.quantile(came[bought], 0.99)), ids, "tweedie").predict(now)
-    chance = _grown(features, bought.astype(np.float64), ids, "binary").predict(now)
-    amounts, logarithms = _grown(features[bought], np.log(came[bought]), buyers, "regression"), np.log(came[bought])
-    noise = np.var(logarithms - amounts.predict(features[bought]))
-    hurdle = chance * np.exp(amounts.predict(now) + noise / 2)
-    said, spent = np.cbrt(tweedie * hurdle * valued[-1][:, 0]), held.amount / 100
-    top = np.argsort(-said, kind="stable")[: len(said) // 10]
-    plain, peer = valued[-1][:, 0], "BG/NBD with Gamma-Gamma, this run"
-    ahead = np.argsort(-plain, kind="stable")[: len(plain) // 10]
-    ranks = rank_correlation(said, spent) or 0.0, rank_correlation(plain, spent)
-    yield Result("online_retail candidate, revenue Spearman", ranks[0], "", ranks[1], peer, ">= .53")
-    shares = [float(spent[it].sum() / spent.sum()) for it in (top, ahead)]
-    yield Result("online_retail candidate, top-decile share", shares[0], "", shares[1], peer, ">= .57")
-    biases = [100 * float(it.sum() / spent.sum() - 1) for it in (said, plain)]
-    yield Result("online_retail candidate, revenue bias", biases[0], "%", biases[1], peer)
-
-
-def _valued(it: Moment) -> FloatArray:
-    """What BG/NBD and Gamma-Gamma expect of the customers of a moment, who are all that they are fitted to."""
-
-    def known(name: str) -> FloatArray:
-        found: FloatArray = it.features[:, FEATURES.index(name)]
-        return found
-
-    count, age = known("purchase_days").astype(np.int64), known("tenure_days").astype(np.int64)
-    rows = purchases(count - 1, age - known("recency_days").astype(np.int64), age)
-    spending = Spending(count, known("amount_per_purchase"))
-    found = expect(fit_value_model("bg_nbd", rows, spending), rows, spending, 91, 91, 0.0)
-    return np.column_stack([found.revenue / 100, found.probability_of_order, found.orders, found.order_value / 100])
-
-
-def _grown(features: FloatArray, label: FloatArray, ids: Sequence[str], objective: str) -> lightgbm.Booster:
-    """Trees of an objective, their number by cross-validation over customers."""
-    growing = {
-        "objective": objective, "learning_rate": 0.03, "num_leaves": 7, "min_data_in_leaf": 40, "lambda_l2": 5.0,
-        "feature_fraction": 0.6, "bagging_fraction": 0.7, "bagging_freq": 1, "deterministic": True, "seed": 1,
-        "force_row_wise": True, "num_threads": 1, "verbose": -1,
-    }  # fmt: skip
-    part = np.array([zlib.crc32(who.encode()) % 5 for who in ids])
-    folds = [(np.flatnonzero(part != number), np.flatnonzero(part == number)) for number in range(5)]
-    data = lightgbm.Dataset(features, label, free_raw_data=False)
-    stop = [lightgbm.early_stopping(30, verbose=False)]
-    found: Any = lightgbm.cv(growing, data, 500, folds=folds, callbacks=stop, return_cvbooster=True)
-    return lightgbm.train(growing, data, max(found["cvbooster"].best_iteration, 1))
-
-
 async def _retail_moments(folder: Path) -> list[Moment]:
     """The moments to learn from, and behind them the one to foresee."""
-    goal, until = Goal(91, absent=True), int(pd.Timestamp("2011-08-31 23:59:59").timestamp() * 1_000_000)
-    rows = pd.read_parquet(DATA / "online_retail" / "online_retail.parquet").dropna(subset=["CustomerID"])
-    rows = rows[(rows["Quantity"] > 0) & (rows["UnitPrice"] > 0)]
-    first = int(rows["InvoiceDate"].min().timestamp() * 1_000_000)
+    goal = Goal(91, absent=True)
     async with open_columnar(Settings(data_dir=folder), [ORDER_LINES]) as columnar:
         lines = ColumnarLines(columnar)
-        await lines.append(_order_lines(rows), "1")
-        times = moments_until(first, until, goal.horizon)
-        return [await lines.moment("t", "GBP", goal, at) for at in (*times, until)]
+        await lines.append(order_lines(retail_lines()), "1")
+        extent = await lines.extent("t")
+        times = moments_until(extent.first_time if extent else 0, RETAIL_UNTIL, goal.horizon)
+        return [await lines.moment("t", "GBP", goal, at) for at in (*times, RETAIL_UNTIL)]
+
+
+def retail_lines() -> pd.DataFrame:
+    """What Online Retail's known customers bought; cancellations are left out."""
+    rows = pd.read_parquet(DATA / "online_retail" / "online_retail.parquet").dropna(subset=["CustomerID"])
+    return rows[(rows["Quantity"] > 0) & (rows["UnitPrice"] > 0)]
 
 
 def preference() -> Iterator[Result]:
@@ -231,7 +175,7 @@ def _baskets(rows: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame, schema=ORDER_LINES.schema, preserve_index=False)
 
 
-def _order_lines(rows: pd.DataFrame) -> pa.Table:
+def order_lines(rows: pd.DataFrame) -> pa.Table:
     """An order's invoice number is its id; products have no categories."""
     customer, whole = rows["CustomerID"].astype(int).astype(str), pd.Series(0, rows.index)
     columns = {
@@ -316,7 +260,6 @@ def results() -> Iterator[Result]:
     if (DATA / "online_retail").exists():
         yield from online_retail()
         yield from propensity()
-        yield from revenue()
     if (DATA / "complete_journey").exists():
         yield from preference()
 

@@ -25,7 +25,7 @@ import pandas as pd
 from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.profiles.v1.profiles_service_pb2 import Change, FollowChangesResponse, RecordedEvent
 
-from benchmarks import customer_value, forecasting_peers, media_mix, uplift
+from benchmarks import customer_methods, customer_value, forecasting_peers, media_mix, uplift
 from benchmarks.forecasting_panels import WALMART_AHEAD, Task, m4, rossmann, walmart
 from benchmarks.harness import Result
 from services.common.columnar import open_columnar
@@ -293,7 +293,9 @@ def customers() -> dict[str, Callable[[], Iterator[Result]]]:
     """The models of customers and of media by name; each is also a benchmark of its own."""
     return {
         "cdnow": customer_value.cdnow,
-        "online_retail": lambda: chain(customer_value.online_retail(), customer_value.propensity()),
+        "online_retail": lambda: chain(
+            customer_value.online_retail(), customer_value.propensity(), customer_methods.methods()
+        ),
         "hillstrom": uplift.results,
         "customers_speed": customer_value.million,
         "media_mix": partial(media_mix.measured, 183, 156, 36, _option("worlds", 5)),

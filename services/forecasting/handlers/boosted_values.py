@@ -19,12 +19,12 @@ from services.forecasting.domain.propensity import FEATURES, Goal, Moment
 from services.forecasting.handlers.fit_propensity import MOMENTS_MAX, moments_until
 from services.forecasting.learning.customer_value import Spending, expect, fit_value_model
 from services.forecasting.learning.lightgbm_runtime import missing
-from services.forecasting.learning.propensity import ROWS_MAX, sampled
+from services.forecasting.learning.propensity import sampled
 from services.forecasting.learning.purchases import Purchases, purchases
-from services.forecasting.learning.value_trees import Examples, Known, ValueTrees, grow, load, together
+from services.forecasting.learning.value_trees import ROWS_MAX, Examples, Known, ValueTrees, grow, load, together
 from services.forecasting.ports import CustomerModels, Moments
 
-READ_MAX = 4_000_000
+READ_MAX = 2_000_000
 """Of how many customers at moments of the past figures are made for one set of trees, about: of large shops fewer
 moments are read, as even those are thinned to ``ROWS_MAX``."""
 _MOMENTS_MIN = 2
