@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _SEED = 20
 _RATIO_MAX = 20.0
-ROWS_USUAL, ROWS_MAX = 200_000, 600_000
-"""Of a usual panel, and of one with so many series and periods that these would be few of them: see ``rows_max``."""
-_ROWS_PER_PLACE = 0.5
+ROWS_MAX = 200_000
 ROWS_MIN = 1_000
 SECONDS_MAX = 120
-"""Of processor time: a model that takes longer is given up. A usual one takes two to eight, the largest thirty."""
+"""Of processor time: a model that takes longer is given up. A usual one takes two to eight."""
 HISTORY_MIN = 4
 _ROUNDS = 300
 _PARAMETERS: dict[str, Any] = {
@@ -141,14 +139,14 @@ def forecast(model: Boosted, panel: Panel, ends: IntArray, series: IntArray, hor
 
 
 def _training_rows(panel: Panel, end: int, horizon: int) -> Rows:
-    """Places whose targets lie before ``end``, at most ``rows_max`` of them, drawn evenly."""
+    """Places whose targets lie before ``end``, at most ``ROWS_MAX`` of them, drawn evenly."""
     first = panel.starts + HISTORY_MIN - 1
     spans = np.maximum(end - 1 - first, 0)
     total = int(spans.sum())
     if not total:
         return Rows(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
     random = np.random.default_rng(_SEED)
-    count = min(total * horizon, rows_max(total))
+    count = min(total * horizon, ROWS_MAX)
     place = random.choice(total, count, replace=count > total) if count < total * horizon else None
     if place is None:
         place, steps = np.repeat(np.arange(total), horizon), np.tile(np.arange(1, horizon + 1), total)
@@ -159,11 +157,6 @@ def _training_rows(panel: Panel, end: int, horizon: int) -> Rows:
     origins = first[series] + place - (ends[series] - spans[series])
     inside = origins + steps < end
     return Rows(series[inside], origins[inside], steps[inside])
-
-
-def rows_max(places: int) -> int:
-    """How many rows are learnt from, of so many series times origins: half of these, within bounds."""
-    return int(min(max(_ROWS_PER_PLACE * places, ROWS_USUAL), ROWS_MAX))
 
 
 def _one_row() -> Rows:

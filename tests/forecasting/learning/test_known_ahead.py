@@ -149,14 +149,6 @@ def test_nothing_after_an_origin_changes_what_is_seen_from_it(
     np.testing.assert_array_equal(seen[0].growth(rows), seen[1].growth(rows))
 
 
-@given(places=st.integers(1, 10_000_000))
-def test_large_panels_are_learnt_from_more_rows_and_never_from_fewer_than_smaller_ones(places: int) -> None:
-    count = boosting.rows_max(places)
-    assert boosting.ROWS_USUAL <= count <= boosting.ROWS_MAX
-    assert count >= boosting.rows_max(places - 1)
-    assert count == boosting.ROWS_USUAL or places > 2 * boosting.ROWS_USUAL - 2
-
-
 def test_figures_after_the_end_of_training_change_no_model() -> None:
     series, promotions, _ = shops(10, 150, uplift=0.5)
     other = [np.concatenate([one[:120], one[120:][::-1] * 3]) for one in series]
