@@ -29,6 +29,7 @@ from services.forecasting.adapters.erasures import Erasures
 from services.forecasting.adapters.events import follow_events
 from services.forecasting.adapters.events.campaigns import follow_campaigns
 from services.forecasting.adapters.events.memberships import follow_memberships
+from services.forecasting.adapters.events.sends import follow_sends
 from services.forecasting.adapters.goals import StoredGoals
 from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.media_mixes import StoredMediaMixes
@@ -36,6 +37,7 @@ from services.forecasting.adapters.memberships import ColumnarMemberships
 from services.forecasting.adapters.moved import MOVED, MovedCustomers
 from services.forecasting.adapters.preferences import StoredPreferenceModels
 from services.forecasting.adapters.propensities import StoredPropensityModels
+from services.forecasting.adapters.sends import ColumnarSends
 from services.forecasting.adapters.spend import SPEND, ColumnarSpend
 from services.forecasting.adapters.store import StoredForecasts, StoredRequests
 from services.forecasting.adapters.treatments import ERASED, TREATMENTS, ColumnarTreatments
@@ -171,6 +173,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
             background(follow_events(profiles, lines, erasures.carry_out, moved), "forecasting.events"),
             background(follow_memberships(segmentation, memberships), "forecasting.memberships"),
             background(follow_campaigns(crm, treatments), "forecasting.campaigns"),
+            background(follow_sends(crm, ColumnarSends(columnar)), "forecasting.sends"),
             background(telling.run(), "forecasting.predictions"),
             background(acknowledgements.run(), "forecasting.acknowledgements"),
             serving(settings, exposed) as up,

@@ -12,12 +12,14 @@ from services.forecasting.adapters.event_properties import described, property_n
 from services.forecasting.adapters.histories import histories, read_histories
 from services.forecasting.adapters.memberships import MEMBERSHIPS, forgotten
 from services.forecasting.adapters.moments import bound, event_moment, moment, read_moment
+from services.forecasting.adapters.sends import FOLLOWER as SENDS_FOLLOWER
+from services.forecasting.adapters.sends import SENDS
 from services.forecasting.adapters.series import Tables, sums
 from services.forecasting.adapters.tastes import categories, later, read_tastes, tastes
 from services.forecasting.domain.activities import BoughtLine
 from services.forecasting.domain.customers import Histories
 from services.forecasting.domain.event_properties import Described
-from services.forecasting.domain.measures import Dimension
+from services.forecasting.domain.measures import Dimension, Measure
 from services.forecasting.domain.periods import Periods
 from services.forecasting.domain.preference import Tastes
 from services.forecasting.domain.propensity import Goal, Moment
@@ -54,7 +56,7 @@ ORDER_LINES = Table(
 )
 
 
-SERIES_TABLES = (ORDER_LINES, ACTIVITIES, MEMBERSHIPS)
+SERIES_TABLES = (ORDER_LINES, ACTIVITIES, MEMBERSHIPS, SENDS)
 """What series are made of."""
 
 
@@ -135,7 +137,8 @@ class ColumnarLines:
             last=lines.time.max(),
         )
         row = (await self._columnar.execute(query)).to_pylist()[0]
-        return Status(cursor, row["orders"] or 0, row["lines"] or 0, row["last"])
+        sends_cursor = await self._columnar.cursor(SENDS_FOLLOWER)
+        return Status(cursor, row["orders"] or 0, row["lines"] or 0, row["last"], sends_cursor)
 
     async def extent(self, tenant: str, selection: Selection | None = None) -> Extent | None:
         if selection is not None and not selection.measure.of_orders:
@@ -151,13 +154,15 @@ class ColumnarLines:
     async def _extent_of_events(self, tenant: str, selection: Selection) -> Extent | None:
         """From the first event that the measure looks at to the newest of any."""
         rows = of_tenant(self._columnar.table(ACTIVITIES), tenant)
-        looked_at = counted(rows, selection)
-        query = looked_at.aggregate(first=looked_at.time.min())
-        first = (await self._columnar.execute(query))["first"][0].as_py()
+        of_sends = selection.measure is Measure.SENDS
+        looked_at = of_tenant(self._columnar.table(SENDS), tenant) if of_sends else counted(rows, selection)
+        query = looked_at.aggregate(first=looked_at.time.min(), last=looked_at.time.max())
+        own = await self._columnar.execute(query)
+        first, newest = own["first"][0].as_py(), own["last"][0].as_py()
         if first is None:
             return None
         last = (await self._columnar.execute(rows.aggregate(last=rows.time.max())))["last"][0].as_py()
-        return Extent(first, last, ())
+        return Extent(first, newest if last is None else max(last, newest), ())
 
     async def sums(self, tenant: str, selection: Selection, periods: Periods) -> Sums:
         return await self._sums(tenant, selection, periods, listed=False)

@@ -32,6 +32,7 @@ class Tables:
     lines: ir.Table
     activities: ir.Table
     memberships: ir.Table
+    sends: ir.Table
 
 
 def sums(tables: Tables, selection: Selection, periods: Periods, *, listed: bool = False) -> tuple[ir.Table, Given]:
@@ -46,6 +47,10 @@ def sums(tables: Tables, selection: Selection, periods: Periods, *, listed: bool
         rows = _divided(tables, _within(counted(tables.activities, selection), periods), selection)
         keyed = rows.select("value", bucket=bucket(rows.time, periods.buckets), figure=rows.figure)
         return keyed.group_by("value", "bucket").aggregate(figure=keyed.figure.sum()), {}
+    if selection.measure is Measure.SENDS:
+        rows = _within(tables.sends, periods)
+        keyed = rows.select(value=ibis.literal(""), bucket=bucket(rows.time, periods.buckets))
+        return keyed.group_by("value", "bucket").aggregate(figure=keyed.count()), {}
     if selection.measure is Measure.VISITS:
         return _of_visits(tables, selection, periods), {}
     return _of_customers(tables, selection, periods)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.forecasting.domain.measures import Dimension, Granularity, Hierarchy, Measure, TimeHierarchy
-from services.forecasting.domain.series import Selection, check_event_name
+from services.forecasting.domain.series import Selection, check_dimension, check_event_name
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS_DEFAULT = (80, 95)
@@ -52,6 +52,7 @@ class PanelKey:
 
     def __post_init__(self) -> None:
         check_event_name(self.measure, self.event_name)
+        check_dimension(self.measure, self.dimension)
         if self.time_hierarchy:
             self._check_time()
         if self.hierarchy and not self.measure.adds_up(self.hierarchy):

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Measure(IntEnum):
-    """A figure over order lines, or over events."""
+    """A figure over order lines, over events, or over what crm sent."""
 
     SALES = 1
     ORDERS = 2
@@ -12,6 +12,7 @@ class Measure(IntEnum):
     VISITS = 4
     ACTIVE_CUSTOMERS = 5
     EVENTS = 6
+    SENDS = 7
 
     @property
     def of_orders(self) -> bool:

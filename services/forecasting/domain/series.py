@@ -19,6 +19,10 @@ class EventNameInvalid(InvalidArgument):
     """Events without a name, or a name for what are no events."""
 
 
+class DimensionInvalid(InvalidArgument):
+    """The measure is not counted by that."""
+
+
 class TooManySeries(InvalidArgument):
     """They do not fit in memory, nor on a screen."""
 
@@ -39,6 +43,13 @@ class Selection:
 
     def __post_init__(self) -> None:
         check_event_name(self.measure, self.event_name)
+        check_dimension(self.measure, self.dimension)
+
+
+def check_dimension(measure: Measure, dimension: Dimension) -> None:
+    """``DimensionInvalid`` for sends by anything, of which nothing is kept but when they were."""
+    if measure is Measure.SENDS and dimension is not Dimension.TOTAL:
+        raise DimensionInvalid(f"sends are counted in total, not by {dimension.name}", field="dimension")
 
 
 def check_event_name(measure: Measure, event_name: str) -> None:

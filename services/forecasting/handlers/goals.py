@@ -12,7 +12,7 @@ from services.forecasting.domain.demand import GOAL_DAYS_MAX, GOALS_MAX, Goal, G
 from services.forecasting.domain.forecasts import panel_of
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
 from services.forecasting.domain.periods import Periods, zone_named
-from services.forecasting.domain.series import Panel, Selection, check_event_name
+from services.forecasting.domain.series import Panel, Selection, check_dimension, check_event_name
 from services.forecasting.handlers.get_series import get_series
 from services.forecasting.handlers.histories import Histories, histories
 from services.forecasting.handlers.known_ahead import Choice, KnownAhead, read_known_ahead
@@ -54,6 +54,7 @@ def _fields(goal: Goal) -> dict[str, object]:
 def _check(goal: Goal) -> None:
     zone_named(goal.time_zone)
     check_event_name(goal.measure, goal.event_name)
+    check_dimension(goal.measure, goal.dimension)
     if goal.measure is Measure.ACTIVE_CUSTOMERS:
         raise GoalInvalid(
             "a customer of several days counts once: the days of a goal do not add up; take VISITS or ORDERS",

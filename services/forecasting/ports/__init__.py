@@ -32,6 +32,7 @@ class Status:
     order_count: int
     line_count: int
     last_time: int | None
+    sends_cursor: str = ""
 
 
 class Activities(Protocol):

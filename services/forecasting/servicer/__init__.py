@@ -104,6 +104,7 @@ class ForecastingServicer(
             event_count=await self._activities.count(principal().tenant),
             memberships_cursor=await self._memberships.cursor(),
             messages_cursor=await self._uplift.treatments.cursor(),
+            sends_cursor=status.sends_cursor,
         )
 
     async def GetSeries(self, request: pb.GetSeriesRequest, context: Context) -> pb.GetSeriesResponse:

@@ -8,24 +8,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.profiles.v1 import profiles_service_pb2 as profiles
 from tessera.segmentation.v1 import segmentation_service_pb2 as segmentation
 
 from services.common.clock import from_micros, to_micros
-from services.common.columnar import open_columnar
+from services.common.columnar import Columnar, open_columnar
 from services.forecasting.adapters.activities import LOOKING, ColumnarActivities
 from services.forecasting.adapters.events import order_lines
 from services.forecasting.adapters.events.activities import activities
 from services.forecasting.adapters.events.memberships import moves
+from services.forecasting.adapters.events.sends import sent
 from services.forecasting.adapters.lines import SERIES_TABLES, ColumnarLines
 from services.forecasting.adapters.memberships import ColumnarMemberships
+from services.forecasting.adapters.sends import ColumnarSends
 from services.forecasting.app import Settings
 from services.forecasting.domain.measures import Dimension, Granularity, Measure
-from services.forecasting.domain.series import EventNameInvalid, Selection
+from services.forecasting.domain.series import DimensionInvalid, EventNameInvalid, Selection
 from services.forecasting.handlers.get_series import get_series
 from tests.forecasting.conftest import instant, line, properties, timestamp
 
 MONDAY = instant("2026-03-02T09:00")
+SENDS = (Measure.SENDS, Dimension.TOTAL, Granularity.DAY)
 HALF_AN_HOUR = timedelta(minutes=30)
 
 
@@ -66,6 +70,7 @@ class Kept:
     lines: ColumnarLines
     activities: ColumnarActivities
     memberships: ColumnarMemberships
+    sends: ColumnarSends
     cursor: int = 0
 
     async def hear(
@@ -98,6 +103,11 @@ class Kept:
         }
 
 
+def kept_in(columnar: Columnar) -> Kept:
+    activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
+    return Kept(ColumnarLines(columnar), activities, memberships, ColumnarSends(columnar))
+
+
 @pytest.fixture(params=["duckdb", pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.timeout(300)])])
 async def engines(request: pytest.FixtureRequest, configure: Callable[..., Any]) -> AsyncIterator[Kept]:
     url = request.getfixturevalue("spark_url") if request.param == "spark" else None
@@ -106,13 +116,13 @@ async def engines(request: pytest.FixtureRequest, configure: Callable[..., Any])
         service = f"g{abs(hash(request.node.nodeid))}"
 
     async with open_columnar(configure(Own, analytics_url=url), SERIES_TABLES) as columnar:
-        yield Kept(ColumnarLines(columnar), ColumnarActivities(columnar), ColumnarMemberships(columnar))
+        yield kept_in(columnar)
 
 
 @pytest.fixture
 async def kept(configure: Callable[..., Any]) -> AsyncIterator[Kept]:
     async with open_columnar(configure(Settings), SERIES_TABLES) as columnar:
-        yield Kept(ColumnarLines(columnar), ColumnarActivities(columnar), ColumnarMemberships(columnar))
+        yield kept_in(columnar)
 
 
 def strolls(seed: int, count: int = 400) -> list[tuple[str, datetime]]:
@@ -281,3 +291,30 @@ async def test_events_need_a_name_and_nothing_else_has_one() -> None:
         Selection(Measure.EVENTS, Dimension.TOTAL, Granularity.DAY)
     with pytest.raises(EventNameInvalid, match="SALES is not a number of events"):
         Selection(Measure.SALES, Dimension.TOTAL, Granularity.DAY, event_name="Email Opened")
+
+
+async def test_what_crm_sent_is_counted_once_and_known_up_to_the_newest_event(kept: Kept) -> None:
+    def entered(number: int, time: datetime, state: crm.MessageState.ValueType, tenant: str = "acme") -> Any:
+        return crm.MessageEvent(tenant_id=tenant, message_id=f"x{number}", state=state, event_time=timestamp(time))
+
+    later = MONDAY + timedelta(days=2)
+    events = [
+        entered(1, MONDAY, crm.MESSAGE_STATE_QUEUED),
+        entered(1, MONDAY, crm.MESSAGE_STATE_SENT),
+        entered(2, MONDAY, crm.MESSAGE_STATE_SENT),
+        entered(3, MONDAY, crm.MESSAGE_STATE_FAILED),
+        entered(4, later, crm.MESSAGE_STATE_SENT),
+        entered(5, later, crm.MESSAGE_STATE_SENT, "other"),
+    ]
+    batch, selection = crm.FollowMessagesResponse(events=events, cursor="7"), Selection(*SENDS)
+    assert await get_series(kept.lines, "acme", selection) is None
+    for _ in range(2):
+        await kept.sends.apply(sent(batch), batch.cursor)
+    assert await kept.sends.cursor() == (await kept.lines.status("acme")).sends_cursor == "7"
+    assert await kept.figures(*SENDS) == {("", "03-02"): 2, ("", "03-04"): 1}
+    await kept.hear([did(1, "ann", MONDAY + timedelta(days=5), "Product Viewed")])
+    panel = await get_series(kept.lines, "acme", selection)
+    assert panel is not None
+    assert (len(panel.periods), panel.complete_count()) == (6, 5)
+    with pytest.raises(DimensionInvalid, match="not by CHANNEL"):
+        Selection(Measure.SENDS, Dimension.CHANNEL, Granularity.DAY)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/series.proto\x12\x16tessera.forecasting.v1*\xa2\x01\n\x07Measure\x12\x17\n\x13MEASURE_UNSPECIFIED\x10\x00\x12\x11\n\rMEASURE_SALES\x10\x01\x12\x12\n\x0eMEASURE_ORDERS\x10\x02\x12\x11\n\rMEASURE_UNITS\x10\x03\x12\x12\n\x0eMEASURE_VISITS\x10\x04\x12\x1c\n\x18MEASURE_ACTIVE_CUSTOMERS\x10\x05\x12\x12\n\x0eMEASURE_EVENTS\x10\x06*\xad\x01\n\tDimension\x12\x19\n\x15\x44IMENSION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IMENSION_TOTAL\x10\x01\x12\x16\n\x12\x44IMENSION_CATEGORY\x10\x02\x12\x15\n\x11\x44IMENSION_PRODUCT\x10\x03\x12\x13\n\x0f\x44IMENSION_STORE\x10\x04\x12\x15\n\x11\x44IMENSION_CHANNEL\x10\x05\x12\x15\n\x11\x44IMENSION_SEGMENT\x10\x06*\x8a\x01\n\tHierarchy\x12\x19\n\x15HIERARCHY_UNSPECIFIED\x10\x00\x12\x16\n\x12HIERARCHY_CATEGORY\x10\x01\x12\x13\n\x0fHIERARCHY_STORE\x10\x02\x12\x1e\n\x1aHIERARCHY_CATEGORY_PRODUCT\x10\x03\x12\x15\n\x11HIERARCHY_CHANNEL\x10\x04*\xaa\x01\n\rTimeHierarchy\x12\x1e\n\x1aTIME_HIERARCHY_UNSPECIFIED\x10\x00\x12\x1b\n\x17TIME_HIERARCHY_DAY_WEEK\x10\x01\x12\x1c\n\x18TIME_HIERARCHY_DAY_MONTH\x10\x02\x12!\n\x1dTIME_HIERARCHY_DAY_WEEK_MONTH\x10\x03\x12\x1b\n\x17TIME_HIERARCHY_HOUR_DAY\x10\x04*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tessera/forecasting/v1/series.proto\x12\x16tessera.forecasting.v1*\xb5\x01\n\x07Measure\x12\x17\n\x13MEASURE_UNSPECIFIED\x10\x00\x12\x11\n\rMEASURE_SALES\x10\x01\x12\x12\n\x0eMEASURE_ORDERS\x10\x02\x12\x11\n\rMEASURE_UNITS\x10\x03\x12\x12\n\x0eMEASURE_VISITS\x10\x04\x12\x1c\n\x18MEASURE_ACTIVE_CUSTOMERS\x10\x05\x12\x12\n\x0eMEASURE_EVENTS\x10\x06\x12\x11\n\rMEASURE_SENDS\x10\x07*\xad\x01\n\tDimension\x12\x19\n\x15\x44IMENSION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IMENSION_TOTAL\x10\x01\x12\x16\n\x12\x44IMENSION_CATEGORY\x10\x02\x12\x15\n\x11\x44IMENSION_PRODUCT\x10\x03\x12\x13\n\x0f\x44IMENSION_STORE\x10\x04\x12\x15\n\x11\x44IMENSION_CHANNEL\x10\x05\x12\x15\n\x11\x44IMENSION_SEGMENT\x10\x06*\x8a\x01\n\tHierarchy\x12\x19\n\x15HIERARCHY_UNSPECIFIED\x10\x00\x12\x16\n\x12HIERARCHY_CATEGORY\x10\x01\x12\x13\n\x0fHIERARCHY_STORE\x10\x02\x12\x1e\n\x1aHIERARCHY_CATEGORY_PRODUCT\x10\x03\x12\x15\n\x11HIERARCHY_CHANNEL\x10\x04*\xaa\x01\n\rTimeHierarchy\x12\x1e\n\x1aTIME_HIERARCHY_UNSPECIFIED\x10\x00\x12\x1b\n\x17TIME_HIERARCHY_DAY_WEEK\x10\x01\x12\x1c\n\x18TIME_HIERARCHY_DAY_MONTH\x10\x02\x12!\n\x1dTIME_HIERARCHY_DAY_WEEK_MONTH\x10\x03\x12\x1b\n\x17TIME_HIERARCHY_HOUR_DAY\x10\x04*\x82\x01\n\x0bGranularity\x12\x1b\n\x17GRANULARITY_UNSPECIFIED\x10\x00\x12\x14\n\x10GRANULARITY_HOUR\x10\x01\x12\x13\n\x0fGRANULARITY_DAY\x10\x02\x12\x14\n\x10GRANULARITY_WEEK\x10\x03\x12\x15\n\x11GRANULARITY_MONTH\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tessera.forecasting.v1.seri
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MEASURE']._serialized_start=64
-  _globals['_MEASURE']._serialized_end=226
-  _globals['_DIMENSION']._serialized_start=229
-  _globals['_DIMENSION']._serialized_end=402
-  _globals['_HIERARCHY']._serialized_start=405
-  _globals['_HIERARCHY']._serialized_end=543
-  _globals['_TIMEHIERARCHY']._serialized_start=546
-  _globals['_TIMEHIERARCHY']._serialized_end=716
-  _globals['_GRANULARITY']._serialized_start=719
-  _globals['_GRANULARITY']._serialized_end=849
+  _globals['_MEASURE']._serialized_end=245
+  _globals['_DIMENSION']._serialized_start=248
+  _globals['_DIMENSION']._serialized_end=421
+  _globals['_HIERARCHY']._serialized_start=424
+  _globals['_HIERARCHY']._serialized_end=562
+  _globals['_TIMEHIERARCHY']._serialized_start=565
+  _globals['_TIMEHIERARCHY']._serialized_end=735
+  _globals['_GRANULARITY']._serialized_start=738
+  _globals['_GRANULARITY']._serialized_end=868
 # @@protoc_insertion_point(module_scope)

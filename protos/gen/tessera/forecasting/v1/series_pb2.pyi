@@ -44,6 +44,10 @@ class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.Value
     """How many events of the name `event_name` profiles recorded, whatever they are (`Email Opened`): the measures of the
     platform itself, and of the retailer. By category or product an event counts once for each that it names.
     """
+    MEASURE_SENDS: _Measure.ValueType  # 7
+    """How many messages crm sent, in whatever campaign: those that the mail server took, when it did. In total only. The newest
+    of them, or of the events, says until when it is known: while crm does not answer, nothing seems to be sent.
+    """
 
 class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
     """What is added up."""
@@ -69,6 +73,10 @@ once in the week: the figures of days do not add up to it. People who are merged
 MEASURE_EVENTS: Measure.ValueType  # 6
 """How many events of the name `event_name` profiles recorded, whatever they are (`Email Opened`): the measures of the
 platform itself, and of the retailer. By category or product an event counts once for each that it names.
+"""
+MEASURE_SENDS: Measure.ValueType  # 7
+"""How many messages crm sent, in whatever campaign: those that the mail server took, when it did. In total only. The newest
+of them, or of the events, says until when it is known: while crm does not answer, nothing seems to be sent.
 """
 Global___Measure: _TypeAlias = Measure  # noqa: Y015
 
