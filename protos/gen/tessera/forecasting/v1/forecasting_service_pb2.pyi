@@ -140,6 +140,7 @@ class GetStatusResponse(_message.Message):
     EVENT_COUNT_FIELD_NUMBER: _builtins.int
     MEMBERSHIPS_CURSOR_FIELD_NUMBER: _builtins.int
     MESSAGES_CURSOR_FIELD_NUMBER: _builtins.int
+    SENDS_CURSOR_FIELD_NUMBER: _builtins.int
     applied_cursor: _builtins.str
     """The cursor of profiles' change feed up to which every order and every other event is in the series."""
     order_count: _builtins.int
@@ -152,6 +153,8 @@ class GetStatusResponse(_message.Message):
     """The cursor of segmentation's feed up to which every membership is in the series by segment; empty before the first."""
     messages_cursor: _builtins.str
     """The cursor of crm's feed up to which every message of an experiment is known; empty before the first."""
+    sends_cursor: _builtins.str
+    """The cursor of crm's feed up to which every message that was sent is in the series; empty before the first."""
     @_builtins.property
     def last_order_time(self) -> _timestamp_pb2.Timestamp:
         """The time of the newest order; unset without orders."""
@@ -166,10 +169,11 @@ class GetStatusResponse(_message.Message):
         event_count: _builtins.int = ...,
         memberships_cursor: _builtins.str = ...,
         messages_cursor: _builtins.str = ...,
+        sends_cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_order_time", b"last_order_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "event_count", b"event_count", "last_order_time", b"last_order_time", "line_count", b"line_count", "memberships_cursor", b"memberships_cursor", "messages_cursor", b"messages_cursor", "order_count", b"order_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_cursor", b"applied_cursor", "event_count", b"event_count", "last_order_time", b"last_order_time", "line_count", b"line_count", "memberships_cursor", b"memberships_cursor", "messages_cursor", b"messages_cursor", "order_count", b"order_count", "sends_cursor", b"sends_cursor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
