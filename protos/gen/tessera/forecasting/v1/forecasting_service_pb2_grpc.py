@@ -363,7 +363,8 @@ class ForecastingServiceServicer:
         and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
         is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
         is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
-        for MEASURE_EVENTS without `event_name`, or another measure with one.
+        for MEASURE_EVENTS without `event_name`, or another measure with one, DIMENSION_INVALID for MEASURE_SENDS by anything
+        but the total.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,8 @@ class ForecastingServiceStub:
     and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
     is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
     is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
-    for MEASURE_EVENTS without `event_name`, or another measure with one.
+    for MEASURE_EVENTS without `event_name`, or another measure with one, DIMENSION_INVALID for MEASURE_SENDS by anything
+    but the total.
     """
     ListCategories: _grpc.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCategoriesRequest, _forecasting_service_pb2.ListCategoriesResponse]
     """Lists the categories that orders had, the one with the most order lines first."""
@@ -342,7 +343,8 @@ class ForecastingServiceAsyncStub(ForecastingServiceStub):
     and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
     is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
     is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
-    for MEASURE_EVENTS without `event_name`, or another measure with one.
+    for MEASURE_EVENTS without `event_name`, or another measure with one, DIMENSION_INVALID for MEASURE_SENDS by anything
+    but the total.
     """
     ListCategories: _aio.UnaryUnaryMultiCallable[_forecasting_service_pb2.ListCategoriesRequest, _forecasting_service_pb2.ListCategoriesResponse]  # type: ignore[assignment]
     """Lists the categories that orders had, the one with the most order lines first."""
@@ -642,7 +644,8 @@ class ForecastingServiceServicer(metaclass=_abc_1.ABCMeta):
         and events: without any event) the answer has no series. INVALID_ARGUMENT with reason TIME_ZONE_UNKNOWN for a zone that
         is not in the IANA database, CURRENCY_REQUIRED for sales of a tenant that sells in several currencies where `currency`
         is empty, WINDOW_INVALID for a window that ends before it starts or holds more than 20,000 periods, EVENT_NAME_INVALID
-        for MEASURE_EVENTS without `event_name`, or another measure with one.
+        for MEASURE_EVENTS without `event_name`, or another measure with one, DIMENSION_INVALID for MEASURE_SENDS by anything
+        but the total.
         """
 
     @_abc_1.abstractmethod
