@@ -121,7 +121,8 @@ def sampled(moment: Moment, share: float) -> Moment:
     if share >= 1:
         return moment
     rows = [row for row, it in enumerate(moment.ids) if zlib.crc32(it.encode(), 1) < share * 2**32]
-    return Moment([moment.ids[row] for row in rows], moment.features[rows], moment.reached[rows])
+    amount = moment.amount[rows] if len(moment.amount) else moment.amount
+    return Moment([moment.ids[row] for row in rows], moment.features[rows], moment.reached[rows], amount)
 
 
 def calibration(scores: FloatArray, reached: BoolArray) -> tuple[float, float]:

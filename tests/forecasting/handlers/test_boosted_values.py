@@ -63,6 +63,13 @@ async def test_of_a_large_shop_fewer_moments_are_read(monkeypatch: pytest.Monkey
     assert len(past.asked) == 3
 
 
+async def test_of_a_large_shop_a_part_of_the_customers_is_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosted_values, "ROWS_MAX", 1_200)  # half of eight moments of 300
+    learnt = await learn(Past(), SHOP, SHOP.first + 150 * DAY, 30, ModelName.BG_NBD, [ValueMethod.BOOSTING])
+    assert learnt is not None
+    assert learnt.moment_count == 8
+
+
 async def test_features_are_in_the_order_of_the_histories_and_unknown_of_who_is_gone() -> None:
     past, at = Past(), SHOP.first + 100 * DAY
     nothing = np.zeros(3, dtype=np.int64)
