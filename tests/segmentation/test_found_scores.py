@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tessera.forecasting.v1 import forecasting_service_pb2 as pb
+from tessera.forecasting.v1 import uplift_pb2
 
 from services.common.columnar import Columnar
 from services.common.errors import Unavailable
@@ -191,6 +192,10 @@ def scored() -> dict[str, dict[str, int]]:
         (ScoreCondition("rfm.cell", Operator.EQUALS, ("555",)), "the figure is a number"),
         (ScoreCondition("prediction.luck", Operator.AT_LEAST, (1,)), "no score is called prediction.luck"),
         (ScoreCondition("category_place.", Operator.EQUALS, (1,)), "no score is called category_place"),
+        (ScoreCondition("uplift_group.mail", Operator.EQUALS, ("treat",)), "no group of uplift is called treat"),
+        (ScoreCondition("uplift_group.mail", Operator.AT_LEAST, ("persuadable",)), "the figure is a number"),
+        (ScoreCondition("uplift.mail", Operator.EQUALS, ("persuadable",)), "the figure is a number"),
+        (ScoreCondition("uplift.No Name", Operator.AT_LEAST, (1,)), "no score is called uplift.No Name"),
         (ScoreCondition("cluster.gone", Operator.EQUALS, (1,)), "no score is called cluster.gone"),
         (ScoreCondition("rfm.group", Operator.AT_LEAST, ("loyal",)), "the figure is a number"),
     ],
@@ -250,6 +255,47 @@ async def test_what_is_told_moves_members_at_once(house: House) -> None:
     assert await kept.cursor() == "3"
     assert [each.customer_id for each in await kept.of(TENANT, ["ann", "bob"])] == ["ann"]
     assert await kept.of("other", ["ann"]) == []
+
+
+async def test_whom_a_treatment_moves_is_a_condition_until_it_is_taken_back(house: House) -> None:
+    rules: dict[str, Rule] = {
+        "treat": ScoreCondition("uplift_group.mail", Operator.EQUALS, ("persuadable",)),
+        "others": ScoreCondition("uplift_group.mail", Operator.NOT_EQUALS, ("persuadable",)),
+        "gains": ScoreCondition("uplift.mail", Operator.AT_LEAST, (0.25,)),
+        "top": ScoreCondition("uplift_percentile.mail", Operator.AT_LEAST, (91,)),
+    }
+    for name, rule in rules.items():
+        assert text.parse(text.write(rule)) == rule
+        await create(house, name, rule)
+    async with at_work(house):
+        for who in ("ann", "bob"):
+            await house.order(who, NOW, 10)
+    kept = ColumnarPredictions(house.columnar)
+    follower = PredictionFollower(silence, kept, partial(evaluate_predicted, house.segments, house.evaluation))
+    batch = told("1", {"ann": None, "bob": 0.1})
+    time = Timestamp(seconds=NOW // 1_000_000 - 9)
+    for change, group, gain in zip(batch.changes, (1, 4), (0.25, -0.5), strict=True):
+        figure = uplift_pb2.UpliftFigure(value=gain)
+        change.uplifts.add(model_id="mail", uplift=figure, group=group, percentile=91 - group, as_of_time=time)
+        change.uplifts.add(model_id="call", uplift=figure, group=1, percentile=100, as_of_time=time)
+    batch.changes[0].uplifts[0].percentile = 95
+    for _ in range(2):
+        async with at_work(house):
+            await follower.apply(batch)
+        members = {name: await house.members(name) for name in rules}
+        assert members == {"treat": ["ann"], "others": ["bob"], "gains": ["ann"], "top": ["ann"]}
+    said = [(who, it.model_id, it.uplift, it.percentile, it.answer) for who, it in await kept.moved(TENANT, ["ann"])]
+    assert said == [("ann", "call", 0.25, 100, "persuadable"), ("ann", "mail", 0.25, 95, "persuadable")]
+    assert await kept.moved("other", ["ann"]) == []
+    explained = await house.analytics.explained(TENANT, "bob", rules, rules, NOW)
+    assert explained is not None
+    assert {name: list(it.found) for name, it in explained.items()}["treat"] == ["do_not_disturb"]
+    async with at_work(house):  # as when the model is deleted
+        await PredictionFollower(silence, ColumnarPredictions(house.columnar), follower._changed).apply(
+            told("2", {"ann": None, "bob": 0.1})
+        )
+    assert [await house.members(name) for name in rules] == [[], [], [], []]
+    assert await kept.moved(TENANT, ["ann", "bob"]) == []
 
 
 async def test_while_there_is_more_to_come_customers_are_gathered_and_none_is_lost(house: House) -> None:

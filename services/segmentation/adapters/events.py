@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tessera.crm.v1 import crm_service_pb2 as crm
 from tessera.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from tessera.forecasting.v1 import forecasting_service_pb2 as forecasting
+from tessera.forecasting.v1 import uplift_pb2
 from tessera.forecasting.v1.forecasting_service_pb2_grpc import ForecastingServiceStub
 from tessera.profiles.v1 import consent_pb2
 from tessera.profiles.v1 import profiles_service_pb2 as pb
@@ -26,7 +27,7 @@ from services.segmentation.adapters.messages import MESSAGES, Sent, message_rows
 from services.segmentation.adapters.predictions import FOLLOWER as FORECASTING
 from services.segmentation.adapters.predictions import ColumnarPredictions, Told
 from services.segmentation.adapters.tables import Computed, Consented, Observed, owned, rows
-from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity, Uplift
 
 Touch = Callable[[str, set[str]], None]
 """Hears which customers of a tenant were touched."""
@@ -302,7 +303,15 @@ def _told(change: forecasting.PredictionChange) -> Told:
         CategoryPreference(it.category, _micros(said.as_of_time), it.probability, place)
         for place, it in enumerate(said.categories, start=1)
     ]
-    return Told(change.tenant_id, change.customer_id, prediction, likely, liked)
+    moved = [
+        Uplift(it.model_id, _micros(it.as_of_time), it.uplift.value, it.percentile, _answer(it.group))
+        for it in change.uplifts
+    ]
+    return Told(change.tenant_id, change.customer_id, prediction, likely, liked, moved)
+
+
+def _answer(group: uplift_pb2.UpliftGroup.ValueType) -> str:
+    return uplift_pb2.UpliftGroup.Name(group).removeprefix("UPLIFT_GROUP_").lower()
 
 
 def _prediction(told: forecasting.CustomerPrediction) -> Prediction:

@@ -26,7 +26,7 @@ from services.segmentation.adapters.event_figures import counts
 from services.segmentation.adapters.expressions import History, Leaves, bucket_of
 from services.segmentation.adapters.picks import pick
 from services.segmentation.domain.explanation import Finding, Scalar
-from services.segmentation.domain.scores import RFM_GROUP
+from services.segmentation.domain.scores import named
 from services.segmentation.domain.timing import trait_names
 
 _KINDS = {"texts": "string", "numbers": "float64", "flags": "boolean", "elements": "string"}
@@ -101,7 +101,7 @@ def _found(figures: ir.Table, leaves: Leaves, name: str, rule: Rule) -> dict[str
         case BucketCondition(salt):
             return {f"{name}_found": bucket_of(salt, figures.customer_hash).cast("float64")}
         case ScoreCondition(score):
-            return {f"{name}_found": figures[score] if score == RFM_GROUP else figures[score].cast("float64")}
+            return {f"{name}_found": figures[score] if named(score) else figures[score].cast("float64")}
         case _:
             return {f"{name}_found": leaves.condition(figures, rule)}
 

@@ -17,14 +17,17 @@ from services.segmentation.adapters.group_tables import GROUP_MEMBERS
 from services.segmentation.adapters.lists import ENTRIES, LIST_MEMBERS
 from services.segmentation.adapters.memberships import CHANGES, CUSTOMERS, MEMBERS
 from services.segmentation.adapters.messages import MESSAGES
-from services.segmentation.adapters.tables import (
+from services.segmentation.adapters.predicted_tables import (
     CATEGORY_PREFERENCES,
+    PREDICTIONS,
+    PROPENSITIES,
+    UPLIFTS,
+)
+from services.segmentation.adapters.tables import (
     CLUSTERED,
     CONSENTS,
     EVENTS,
     LIST_ENTRIES,
-    PREDICTIONS,
-    PROPENSITIES,
     RESEMBLING,
     TRAITS,
 )
@@ -39,6 +42,7 @@ KINDS: dict[Table, str] = {
     PREDICTIONS: "prediction_copy",
     PROPENSITIES: "propensity_copy",
     CATEGORY_PREFERENCES: "category_preference_copy",
+    UPLIFTS: "uplift_copy",
     GROUP_MEMBERS: "group_membership_copy",
     MESSAGES: "message_copy",
 }

@@ -7,27 +7,29 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from services.common.columnar import Columnar, Remove, Table, of_tenant
-from services.segmentation.adapters.tables import CATEGORY_PREFERENCES, PREDICTIONS, PROPENSITIES
-from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity
+from services.segmentation.adapters.predicted_tables import CATEGORY_PREFERENCES, PREDICTIONS, PROPENSITIES, UPLIFTS
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Propensity, Uplift
 
 FOLLOWER = "forecasting"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is predicted of a customer from now on; ``None``: nothing any more. ``propensities`` and ``preferences``:
-    all that there are."""
+    """What is predicted of a customer from now on; ``None``: nothing any more. The others: all that there are."""
 
     tenant: str
     customer_id: str
     prediction: Prediction | None
     propensities: Sequence[Propensity] = ()
     preferences: Sequence[CategoryPreference] = ()
+    uplifts: Sequence[Uplift] = ()
 
     def said(self, table: Table) -> set[str]:
         """The models, or categories, of which something is said, by the table that it is kept in."""
         if table is PROPENSITIES:
             return {it.model_id for it in self.propensities}
+        if table is UPLIFTS:
+            return {it.model_id for it in self.uplifts}
         return {it.category for it in self.preferences}
 
 
@@ -53,12 +55,13 @@ class ColumnarPredictions:
         gone = [each for each in told if each.prediction is None]
         keys = {"tenant": [each.tenant for each in gone], "customer_id": [each.customer_id for each in gone]}
         removals = [Remove(PREDICTIONS, pa.table(keys))] if gone else []
-        likely, liked = await asyncio.to_thread(_likely, told), await asyncio.to_thread(_liked, told)
-        for table in (PROPENSITIES, CATEGORY_PREFERENCES):
+        rows_of = {PREDICTIONS: rows}
+        for table, made in ((PROPENSITIES, _likely), (CATEGORY_PREFERENCES, _liked), (UPLIFTS, _moved)):
+            rows_of[table] = await asyncio.to_thread(made, told)
             if len(unsaid := await self._unsaid(table, told)):
                 removals.append(Remove(table, unsaid))
-        rows_of = ((PREDICTIONS, rows), (PROPENSITIES, likely), (CATEGORY_PREFERENCES, liked))
-        await self._columnar.append({table: each for table, each in rows_of if len(each)}, FOLLOWER, cursor, removals)
+        said = {table: each for table, each in rows_of.items() if len(each)}
+        await self._columnar.append(said, FOLLOWER, cursor, removals)
 
     async def _unsaid(self, table: Table, told: Collection[Told]) -> pa.Table:
         """The keys of what was said of these customers, as far as it is known, and is not said any more."""
@@ -94,6 +97,15 @@ class ColumnarPredictions:
             for row in found
         ]
 
+    async def moved(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, Uplift]]:
+        rows = of_tenant(self._columnar.table(UPLIFTS), tenant)
+        theirs = rows.filter(rows.customer_id.isin(sorted(customer_ids))).order_by("customer_id", "model_id")
+        found = (await self._columnar.execute(theirs)).to_pylist()
+        return [
+            (row["customer_id"], Uplift(row["model_id"], row["time"], row["uplift"], row["percentile"], row["answer"]))
+            for row in found
+        ]
+
     async def of(self, tenant: str, customer_ids: Collection[str]) -> list[Prediction]:
         rows = of_tenant(self._columnar.table(PREDICTIONS), tenant)
         theirs = rows.filter(rows.customer_id.isin(sorted(customer_ids))).drop("tenant").order_by("customer_id")
@@ -124,6 +136,16 @@ def _liked(told: Collection[Told]) -> pa.Table:
         "place": [it.place for _, it in rows],
     }
     return pa.table({name: columns[name] for name in CATEGORY_PREFERENCES.schema.names}, CATEGORY_PREFERENCES.schema)
+
+
+def _moved(told: Collection[Told]) -> pa.Table:
+    rows = [(each, it) for each in told for it in each.uplifts]
+    columns = {
+        "tenant": [each.tenant for each, _ in rows],
+        "customer_id": [each.customer_id for each, _ in rows],
+        **{name: [getattr(it, name) for _, it in rows] for name in UPLIFTS.schema.names[2:]},
+    }
+    return pa.table({name: columns[name] for name in UPLIFTS.schema.names}, schema=UPLIFTS.schema)
 
 
 def _rows(told: Collection[Told]) -> pa.Table:

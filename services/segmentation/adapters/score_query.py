@@ -19,6 +19,9 @@ from services.segmentation.domain.scores import (
     PROPENSITY_PERCENTILE,
     RFM,
     RFM_GROUP,
+    UPLIFT,
+    UPLIFT_GROUP,
+    UPLIFT_PERCENTILE,
 )
 
 
@@ -29,6 +32,7 @@ class Found:
     predictions: ir.Table
     propensities: ir.Table
     preferences: ir.Table
+    uplifts: ir.Table
     clustered: ir.Table
     resembling: ir.Table
 
@@ -63,6 +67,9 @@ def _said(found: Found) -> Sequence[tuple[str, ir.Table, str, str]]:
         (PROPENSITY_PERCENTILE, found.propensities, "model_id", "percentile"),
         (CATEGORY_PREFERENCE, found.preferences, "category", "probability"),
         (CATEGORY_PLACE, found.preferences, "category", "place"),
+        (UPLIFT, found.uplifts, "model_id", "uplift"),
+        (UPLIFT_PERCENTILE, found.uplifts, "model_id", "percentile"),
+        (UPLIFT_GROUP, found.uplifts, "model_id", "answer"),
     )
 
 

@@ -16,6 +16,7 @@ from services.common.money import decimals, to_minor
 from services.common.rules.bucket import fnv1a
 from services.segmentation.adapters.group_tables import GROUP_MEMBERS, GROUP_TABLES
 from services.segmentation.adapters.messages import MESSAGES
+from services.segmentation.adapters.predicted_tables import PREDICTED_TABLES
 
 log = logging.getLogger(__name__)
 
@@ -103,57 +104,6 @@ CLUSTERED = Table(
     key=("tenant", "clustering_id", "customer_id"),
     keep=Keep.LAST,
 )
-PREDICTIONS = Table(
-    "predictions",
-    pa.schema(
-        [
-            ("tenant", pa.string()),
-            ("customer_id", pa.string()),
-            ("version", pa.int64()),  # of forecasting's model
-            ("time", pa.int64()),  # from when on it predicts
-            ("alive", pa.float64()),
-            ("churn_probability", pa.float64()),
-            ("expected_orders", pa.float64()),
-            ("currency", pa.string()),
-            ("expected_order_value_minor", pa.int64()),
-            ("expected_revenue_minor", pa.int64()),
-            ("lifetime_value_minor", pa.int64()),
-            ("next_order_time", pa.int64()),  # null if that is too far ahead
-        ]
-    ),
-    key=("tenant", "customer_id"),
-    keep=Keep.LAST,
-)
-PROPENSITIES = Table(
-    "propensities",
-    pa.schema(
-        [
-            ("tenant", pa.string()),
-            ("customer_id", pa.string()),
-            ("model_id", pa.string()),
-            ("time", pa.int64()),  # from when on it predicts
-            ("probability", pa.float64()),
-            ("percentile", pa.int64()),  # 100 for the hundredth of the customers with the highest probability
-        ]
-    ),
-    key=("tenant", "customer_id", "model_id"),
-    keep=Keep.LAST,
-)
-CATEGORY_PREFERENCES = Table(
-    "category_preferences",
-    pa.schema(
-        [
-            ("tenant", pa.string()),
-            ("customer_id", pa.string()),
-            ("category", pa.string()),
-            ("time", pa.int64()),  # from when on it predicts
-            ("probability", pa.float64()),
-            ("place", pa.int64()),  # among the customer's categories: 1 for the likeliest
-        ]
-    ),
-    key=("tenant", "customer_id", "category"),
-    keep=Keep.LAST,
-)
 RESEMBLING = Table(
     "resembling",
     pa.schema(
@@ -172,9 +122,7 @@ TABLES = (
     LIST_ENTRIES,
     CLUSTERED,
     RESEMBLING,
-    PREDICTIONS,
-    PROPENSITIES,
-    CATEGORY_PREFERENCES,
+    *PREDICTED_TABLES,
     MESSAGES,
     *GROUP_TABLES,
 )

@@ -11,22 +11,20 @@ from services.common.columnar.texts import Bound
 from services.segmentation.adapters.expressions import History
 from services.segmentation.adapters.group_query import Groups
 from services.segmentation.adapters.group_tables import GROUP_TABLES
+from services.segmentation.adapters.predicted_tables import PREDICTED_TABLES
 from services.segmentation.adapters.score_query import Found
 from services.segmentation.adapters.tables import (
-    CATEGORY_PREFERENCES,
     CLUSTERED,
     CONSENTS,
     EVENTS,
     LIST_ENTRIES,
-    PREDICTIONS,
-    PROPENSITIES,
     RESEMBLING,
     TRAITS,
     hashed,
 )
 
 TOUCHED = ibis.table({"customer_id": "string"}, name="touched")
-_FOUND = (PREDICTIONS, PROPENSITIES, CATEGORY_PREFERENCES, CLUSTERED, RESEMBLING)
+_FOUND = (*PREDICTED_TABLES, CLUSTERED, RESEMBLING)
 _HASHES = ibis.param("int64")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from services.common.clock import from_micros
 from services.common.money import decimals
 from services.segmentation.ports import Analytics, Lists, Memberships, Segments
-from services.segmentation.ports.predictions import CategoryPreference, Prediction, Predictions, Propensity
+from services.segmentation.ports.predictions import CategoryPreference, Prediction, Predictions, Propensity, Uplift
 
 PAGE = 500
 
@@ -59,6 +59,10 @@ async def export_customer_data(
         liked += await predictions.liked(tenant, ids[start : start + PAGE])
     for start in range(0, len(liked), PAGE):
         yield [_liked(it) for _, it in liked[start : start + PAGE]]
+    for start in range(0, len(ids), PAGE):
+        moved = await predictions.moved(tenant, ids[start : start + PAGE])
+        for first in range(0, len(moved), PAGE):
+            yield [_moved(it) for _, it in moved[first : first + PAGE]]
 
 
 async def _memberships(segments: Segments, memberships: Memberships, tenant: str, ids: Sequence[str]) -> list[Record]:
@@ -118,6 +122,11 @@ def _likely(it: Propensity) -> Record:
 def _liked(it: CategoryPreference) -> Record:
     said = {"probability": round(it.probability, 4), "place": it.place}
     return Record("category_preference", {"category": it.category, "as_of": from_micros(it.time).isoformat(), **said})
+
+
+def _moved(it: Uplift) -> Record:
+    said = {"uplift": round(it.uplift, 4), "percentile": it.percentile, "group": it.answer}
+    return Record("uplift", {"model": it.model_id, "as_of": from_micros(it.time).isoformat(), **said})
 
 
 async def _lists(lists: Lists, tenant: str, customer_id: str) -> list[Record]:

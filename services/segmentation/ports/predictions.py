@@ -43,6 +43,18 @@ class CategoryPreference:
     place: int
 
 
+@dataclass(frozen=True, slots=True)
+class Uplift:
+    """What the treatment of a model changes for a customer from ``time`` on (points of probability, or minor units), in
+    which hundredth of all that is, and how the customer answers: one of ``domain.scores.UPLIFT_GROUPS``."""
+
+    model_id: str
+    time: int
+    uplift: float
+    percentile: int
+    answer: str
+
+
 class Predictions(Protocol):
     """What was predicted of the customers of all tenants."""
 
@@ -60,4 +72,8 @@ class Predictions(Protocol):
 
     async def liked(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, CategoryPreference]]:
         """Of which categories these customers are likely to buy, as far as that is said; with the customer."""
+        ...
+
+    async def moved(self, tenant: str, customer_ids: Collection[str]) -> list[tuple[str, Uplift]]:
+        """What treatments change for these customers, as far as that is said; with the customer."""
         ...

@@ -709,7 +709,10 @@ class ScoreCondition(_message.Message):
     and `propensity_percentile.<model_id>`, in which hundredth of all customers that is: from 91 on the top ten per cent;
     `category_preference.<category>`, how likely the customer is to buy of the category, from 0 to 1, and
     `category_place.<category>`, its place among the customer's categories, 1 for the likeliest: both of the likeliest
-    categories of each customer only, as many as forecasting was asked to keep.
+    categories of each customer only, as many as forecasting was asked to keep; `uplift.<model_id>`, what the treatment of that
+    uplift model of forecasting changes for the customer (points of probability, or minor units of the model's currency),
+    `uplift_percentile.<model_id>`, in which hundredth of all customers that is, and `uplift_group.<model_id>`, a name:
+    `persuadable` (whom to treat), `sure_thing`, `lost_cause` or `do_not_disturb`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -57,8 +57,8 @@ class ExportCustomerDataResponse(_message.Message):
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_privacy_pb2.PersonalRecord]:
         """One for each record, those of a kind together: `segment_membership`, `membership_change`, `list_membership`,
-        `value_score`, `prediction`, `propensity` and `category_preference` (as forecasting last told them). Copies of events, traits, consents and
-        of what was sent are left out: profiles and crm tell them.
+        `value_score`, `prediction`, `propensity`, `category_preference` and `uplift` (as forecasting last told them). Copies of
+        events, traits, consents and of what was sent are left out: profiles and crm tell them.
         """
 
     def __init__(
