@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from benchmarks.forecasting import _daily_sales
+from benchmarks.forecasting import daily_sales
 from services.common.clock import to_micros
 from services.forecasting.domain.measures import Granularity, TimeHierarchy
 from services.forecasting.domain.periods import periods_between
@@ -44,7 +44,7 @@ def _wape(it: Weighed, forecasts: FloatArray, rows: slice) -> float:
 
 def main() -> None:
     """Measure and print."""
-    daily = _daily_sales()
+    daily = daily_sales()
     kinds = f"{'total alone':>12} {'agreeing':>9} {'parts alone':>12} {'agreeing':>9}"
     print(f"{'lengths':16} {'adding up':10} {'of':6} {kinds}")
     for lengths, horizon in TASKS:

@@ -129,7 +129,8 @@ def rossmann(sample: int = 1, held_out: int = 0) -> Task:
 
 def m4(which: str, sample: int = 1, held_out: int = 0) -> Task:
     """The weekly or the hourly series of the M4 competition, every ``sample``-th, scored by OWA beside Naive2 on the
-    same series (1 is Naive2)."""
+    same series (1 is Naive2). With ``held_out`` (at least as many as are forecast) the data of those that are long
+    enough end so many periods earlier."""
     weekly = which == "weekly"
     rows = pd.read_parquet(DATA / "m4_weekly_hourly" / f"{which}.parquet").astype({"id": str})
     names = sorted(rows["id"].unique(), key=lambda name: int(name[1:]))[::sample]
@@ -138,7 +139,8 @@ def m4(which: str, sample: int = 1, held_out: int = 0) -> Task:
     past = [rows[(rows["id"] == name) & ~rows["is_test"]]["y"].to_numpy() for name in names]
     future = np.stack([rows[(rows["id"] == name) & rows["is_test"]]["y"].to_numpy() for name in names])
     if held_out:
-        past, future = [one[:-ahead] for one in past], np.stack([one[-ahead:] for one in past])
+        past = [one for one in past if len(one) - held_out >= 2 * ahead]
+        past, future = [one[:-held_out] for one in past], np.stack([one[-held_out:][:ahead] for one in past])
     granularity = Granularity.WEEK if weekly else Granularity.HOUR
     series = [one[-_HISTORY_MAX:] for one in past]
     longest = max(len(one) for one in series)
