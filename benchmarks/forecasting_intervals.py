@@ -125,9 +125,9 @@ def _line(name: str, shares: list[float], doubts: list[float], score: float) -> 
     print(f"{name:36} {said}  {score:7.3f}", flush=True)
 
 
-def measured(name: str, ends: list[list[Held]], together: bool) -> None:
+def measured(name: str, ends: Iterator[list[Held]], together: bool) -> None:
     """Print what each end and all of them held."""
-    shares, doubts = [], []
+    shares, doubts, scores = [], [], []
     for number, parts in enumerate(ends):
         figures = sum(it.counted.sum() for it in parts)
         of_end = [sum((it.inside[k] * it.counted).sum() for it in parts) / figures * 100 for k in range(len(LEVELS))]
@@ -136,15 +136,12 @@ def measured(name: str, ends: list[list[Held]], together: bool) -> None:
         _line(f"{name}, {number} before" if number else f"{name}, the last end", of_end, own, score)
         shares.append(of_end)
         doubts.append(own)
-    if len(ends) > 1:
-        by_level = np.array(shares)
-        between = by_level.std(axis=0, ddof=1) / np.sqrt(len(ends))
-        within = np.sqrt((np.array(doubts) ** 2).mean(axis=0) / len(ends))
-        scores = [
-            sum(it.score * it.counted.sum() for it in each) / sum(it.counted.sum() for it in each) for each in ends
-        ]
+        scores.append(score)
+    if len(scores) > 1:
+        between = np.std(shares, axis=0, ddof=1) / np.sqrt(len(scores))
+        within = np.sqrt((np.array(doubts) ** 2).mean(axis=0) / len(scores))
         said = between if together else np.maximum(between, within)
-        _line(f"{name}, all ends", by_level.mean(axis=0).tolist(), said.tolist(), float(np.mean(scores)))
+        _line(f"{name}, all ends", np.mean(shares, axis=0).tolist(), said.tolist(), float(np.mean(scores)))
 
 
 def main() -> None:
@@ -157,7 +154,7 @@ def main() -> None:
         if not (DATA / folder).exists():
             print(f"# skipped: {name}, as {DATA / folder} is not here", file=sys.stderr)
             continue
-        measured(name, [list(measure(end)) for end in range(option("ends", 4))], together)
+        measured(name, (list(measure(end)) for end in range(option("ends", 4))), together)
 
 
 if __name__ == "__main__":
