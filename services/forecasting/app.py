@@ -123,8 +123,7 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         activities, memberships = ColumnarActivities(columnar), ColumnarMemberships(columnar)
         lines, jobs = ColumnarLines(columnar), Jobs(documents, system_clock)
         await jobs.recover(alone=not settings.store_url)
-        requests = StoredRequests(documents)
-        drivers = StoredDrivers(documents, columnar)
+        requests, drivers = StoredRequests(documents), StoredDrivers(documents, columnar)
         learners = await asyncio.to_thread(_learners, settings)
         fitting = Fitting(lines, StoredForecasts(documents), drivers, requests, jobs, system_clock, learners)
         likely = StoredPropensityModels(documents)
@@ -140,8 +139,8 @@ async def serve(settings: Settings) -> AsyncIterator[Serving]:
         preference = PreferenceFitting(lines, lines, liked, *learning)
         treatments = ColumnarTreatments(columnar, documents)
         uplift = UpliftFitting(lines, lines, treatments, answers, *learning)
-        mixes = StoredMediaMixes(documents)
-        mixing = MediaMixing(lines, ColumnarSpend(columnar), mixes, requests, jobs, system_clock)
+        spend, mixes = ColumnarSpend(columnar), StoredMediaMixes(documents)
+        mixing = MediaMixing(lines, spend, mixes, requests, jobs, system_clock)
         goals = GoalKeeping(lines, drivers, StoredGoals(documents), requests, system_clock)
         exposed = Exposed(
             forecasting_service_pb2.DESCRIPTOR.services_by_name["ForecastingService"],
