@@ -14,7 +14,7 @@ from services.common.privacy import Removed
 from services.common.store import Collection, Delete, Document, Index, Insert, Put, Query, Range, Replace, Store, Write
 from services.profiles.adapters.customer_keys import ContentKeys, Keys, seal_content, unseal_content
 from services.profiles.adapters.scratch import scratch
-from services.profiles.adapters.tables import TableReader, TableUnreadable
+from services.profiles.adapters.tables import TableReader, TableUnreadable, open_table
 from services.profiles.domain.dead_letter import NAME_LENGTH_MIN, values_in, words_among
 from services.profiles.domain.table_import import ColumnMapping, ColumnType, ImportKind, TableFormat, TableImport
 from services.profiles.ports.request import Identifier, Request
@@ -114,7 +114,7 @@ class StoredImports:
                     after = page.next_cursor
                     if not after:
                         break
-            reader = await asyncio.to_thread(TableReader, path, wanted.format)
+            reader = await open_table(path, wanted.format)
             try:
                 yield reader, digest.hexdigest()
             finally:

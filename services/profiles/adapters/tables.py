@@ -1,8 +1,10 @@
 """CSV and Parquet, some rows at a time: what is read or written never has to fit into memory."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,17 @@ class TableReader:
         reader = csv.reader(self._open)
         names = next(reader)
         return names, _csv_batches(reader, len(names))
+
+
+async def open_table(path: Path, format: TableFormat) -> TableReader:
+    """A reader of the file. ``TableUnreadable``. Who is cancelled meanwhile leaves no file open."""
+    opening = asyncio.ensure_future(asyncio.to_thread(TableReader, path, format))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(TableUnreadable):
+            (await opening).close()
+        raise
 
 
 def _is_csv(format: TableFormat) -> bool:
