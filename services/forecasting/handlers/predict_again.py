@@ -14,6 +14,7 @@ from services.forecasting.handlers.boosted_values import Shop, features_of, tree
 from services.forecasting.handlers.fit_propensity import propensities_of
 from services.forecasting.handlers.prefer_again import prefer_again
 from services.forecasting.handlers.say_uplifts import UpliftSaying
+from services.forecasting.handlers.touched import touched
 from services.forecasting.handlers.value_customers import predictions, restored
 from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.propensity import load
@@ -93,12 +94,11 @@ class PredictingAgain:
     ) -> None:
         """Nothing changes where the model knows nothing of whose orders were."""
         name, sources = model.model_id, [source for source, _ in moved]
-        known = {it.customer_id for it in await kind.of_customers(tenant, sources, [name])}
-        touched = sorted(set(chain.from_iterable(pair for pair in moved if pair[0] in known)))
-        if not touched:
+        of = touched(moved, await kind.of_customers(tenant, sources, [name]))
+        if not of:
             return
-        moment = await self.moments.moment(tenant, model.currency, model.goal, model.as_of, touched)
-        gone = set(touched) - set(moment.ids)
+        moment = await self.moments.moment(tenant, model.currency, model.goal, model.as_of, of)
+        gone = set(of) - set(moment.ids)
         said = await ask(model, moment)
         if said is None:
             await kind.carry(tenant, name, [pair for pair in moved if pair[0] in gone])
@@ -153,16 +153,15 @@ async def predict_again(
         model = await models.get(tenant)
         if model is None:
             return
-        known = {it.customer_id for it in await models.predictions(tenant, [source for source, _ in moved])}
-        touched = sorted(set(chain.from_iterable(pair for pair in moved if pair[0] in known)))
-        if touched:
-            histories = await lines.histories(tenant, model.currency, model.as_of, model.as_of, touched)
+        of = touched(moved, await models.predictions(tenant, [source for source, _ in moved]))
+        if of:
+            histories = await lines.histories(tenant, model.currency, model.as_of, model.as_of, of)
             trees, features = await trees_of(models, tenant, model), None
             if trees:
                 shop = Shop(tenant, model.currency, model.start)
                 features = await features_of(moments, shop, model.as_of, model.horizon_days, histories, everybody=False)
             found = await asyncio.to_thread(_predicted, histories, model, trees, features)
-            await models.correct(tenant, found, sorted(set(touched) - set(histories.ids)))
+            await models.correct(tenant, found, sorted(set(of) - set(histories.ids)))
 
 
 def _predicted(

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from itertools import chain
 
 from services.forecasting.domain.preference import CategoryPreferenceModel, CategoryPreferences, Tastes
 from services.forecasting.handlers.fit_preferences import sayings
+from services.forecasting.handlers.touched import touched
 from services.forecasting.learning.lightgbm_runtime import missing
 from services.forecasting.learning.preference import load_crowd, restored
 from services.forecasting.ports.preferences import CategoryTastes, PreferenceModels
@@ -20,14 +20,12 @@ async def prefer_again(
     who is left is said what was said of them. Again, it changes nothing.
     """
     for model in await models.newest(tenant):
-        sources = [source for source, _ in moved]
-        known = {it.customer_id for it in await models.of_customers(tenant, sources)}
-        touched = sorted(set(chain.from_iterable(pair for pair in moved if pair[0] in known)))
-        if not touched:
+        of = touched(moved, await models.of_customers(tenant, [source for source, _ in moved]))
+        if not of:
             continue
-        asked = (tenant, model.currency, model.horizon_days, model.as_of, model.categories, touched)
+        asked = (tenant, model.currency, model.horizon_days, model.as_of, model.categories, of)
         now = await tastes.tastes(*asked)
-        gone = set(touched) - set(now.moment.ids)
+        gone = set(of) - set(now.moment.ids)
         said = await asyncio.to_thread(_said, model, now)
         if said is None:
             await models.carry(tenant, model.model_id, [pair for pair in moved if pair[0] in gone])
